@@ -1,0 +1,85 @@
+//! One error type. Every variant says where (path, key or step), what, and how to cure it; no variant carries a backtrace.
+
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use thiserror::Error;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The experiment file is wrong at a known place.
+    #[error("{message}")]
+    Experiment {
+        message: String,
+        #[source_code]
+        text: NamedSource<String>,
+        #[label("here")]
+        span: Option<SourceSpan>,
+        #[help]
+        help: Option<String>,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    /// A data file is missing or is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Data {
+        path: PathBuf,
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// A run folder, or something in it, can't be used.
+    #[error("{}: {message}", path.display())]
+    Run {
+        path: PathBuf,
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// Training met a loss or gradient that is not a finite number.
+    #[error("{what} is {value} at step {step} (t of the batch between {t_min:.3e} and {t_max:.3e}; worst example at t = {t_worst:.3e})")]
+    NotFinite {
+        what: &'static str,
+        value: f64,
+        step: u64,
+        t_min: f64,
+        t_max: f64,
+        t_worst: f64,
+        #[help]
+        help: String,
+    },
+    /// A solver left the finite numbers or would never arrive.
+    #[error("{message}")]
+    Solver {
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// The command line asks for something that does not exist here.
+    #[error("{message}")]
+    Usage {
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// The user asked to stop; what was done is saved.
+    #[error("interrupted at {at}; the same command again goes on from there")]
+    Interrupted { at: String },
+}
+
+impl Error {
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Error {
+        Error::Io { action, path: path.as_ref().to_owned(), source }
+    }
+
+    pub fn data(path: impl AsRef<Path>, message: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::Data { path: path.as_ref().to_owned(), message: message.into(), help: help.into() }
+    }
+
+    pub fn run(path: impl AsRef<Path>, message: impl Into<String>, help: impl Into<String>) -> Error {
+        Error::Run { path: path.as_ref().to_owned(), message: message.into(), help: help.into() }
+    }
+}

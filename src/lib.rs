@@ -1,0 +1,7 @@
+//! score-sde
+
+pub mod data;
+pub mod error;
+pub mod net;
+pub mod optim;
+pub mod rng;

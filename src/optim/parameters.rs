@@ -1,0 +1,159 @@
+//! Parameters as one flat buffer with named views.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use rand::RngExt;
+use rand_distr::StandardNormal;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::rng::{self, Purpose};
+
+/// The law of an initial value.
+#[derive(Clone, Copy, Debug)]
+pub enum Init {
+    Constant(f64),
+    /// U(-bound, bound)
+    Uniform(f64),
+    /// N(0, std²)
+    Normal(f64),
+}
+
+struct Entry {
+    name: String,
+    tensor: Tensor,
+    trainable: bool,
+}
+
+/// Hands out parameters to the layers of a network under construction; cheap to clone, carries the name's prefix.
+#[derive(Clone)]
+pub struct Builder {
+    entries: Rc<RefCell<Vec<Entry>>>,
+    prefix: String,
+    seed: u64,
+    kind: Kind,
+    device: Device,
+}
+
+impl Builder {
+    pub fn new(seed: u64, kind: Kind, device: Device) -> Builder {
+        Builder { entries: Rc::default(), prefix: String::new(), seed, kind, device }
+    }
+
+    /// The builder of a part: its parameters are named `<prefix><name>.…`.
+    pub fn part(&self, name: impl Display) -> Builder {
+        Builder { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+    }
+
+    /// A trainable tensor. Registration order is the order in the flat buffer.
+    pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.register(name, shape, init, true)
+    }
+
+    /// A frozen tensor (random Fourier frequencies): saved with the weights, never trained.
+    pub fn frozen(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        self.register(name, shape, init, false)
+    }
+
+    fn register(&self, name: &str, shape: &[i64], init: Init, trainable: bool) -> Tensor {
+        let mut entries = self.entries.borrow_mut();
+        let n = shape.iter().product::<i64>() as usize;
+        let mut rng = rng::generator(self.seed, Purpose::Init, entries.len() as u64);
+        let values: Vec<f32> = match init {
+            Init::Constant(c) => vec![c as f32; n],
+            Init::Uniform(bound) => (0..n).map(|_| bound as f32 * (2.0 * rng.random::<f32>() - 1.0)).collect(),
+            Init::Normal(std) => (0..n).map(|_| std as f32 * rng.sample::<f32, _>(StandardNormal)).collect(),
+        };
+        let tensor = Tensor::from_slice(&values).view(shape).to_kind(self.kind).to_device(self.device).set_requires_grad(trainable);
+        entries.push(Entry { name: format!("{}{name}", self.prefix), tensor: tensor.shallow_clone(), trainable });
+        tensor
+    }
+
+    /// Moves every trainable tensor into one flat buffer; the layers' handles stay valid and become views of it.
+    pub fn finish(self) -> Parameters {
+        let mut entries = self.entries.take();
+        no_grad(|| {
+            let trainable: Vec<Tensor> = entries.iter().filter(|e| e.trainable).map(|e| e.tensor.detach().flatten(0, -1)).collect();
+            let flat = if trainable.is_empty() { Tensor::zeros([0], (self.kind, self.device)) } else { Tensor::cat(&trainable, 0) };
+            let mut offset = 0;
+            for entry in entries.iter_mut().filter(|e| e.trainable) {
+                let (n, shape) = (entry.tensor.numel() as i64, entry.tensor.size());
+                entry.tensor.set_data(&flat.narrow(0, offset, n).view(shape.as_slice()));
+                offset += n;
+            }
+            Parameters { flat, entries }
+        })
+    }
+}
+
+/// All parameters of a network.
+pub struct Parameters {
+    flat: Tensor,
+    entries: Vec<Entry>,
+}
+
+impl Parameters {
+    /// The buffer of all trainable numbers [P]; writing to it changes the network.
+    pub fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// Trainable numbers, P.
+    pub fn count(&self) -> usize {
+        self.flat.numel()
+    }
+
+    /// Names, shapes and tensors in registration order; the flag is false for frozen ones.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Tensor, bool)> {
+        self.entries.iter().map(|e| (e.name.as_str(), &e.tensor, e.trainable))
+    }
+
+    /// ∂loss/∂parameters as one flat tensor [P]; parameters the loss does not use have gradient zero.
+    pub fn gradient(&self, loss: &Tensor) -> Tensor {
+        let leaves: Vec<&Tensor> = self.entries.iter().filter(|e| e.trainable).map(|e| &e.tensor).collect();
+        let grads = Tensor::run_backward(&[loss], &leaves, false, false);
+        let grads: Vec<Tensor> = grads
+            .into_iter()
+            .zip(&leaves)
+            .map(|(grad, leaf)| if grad.defined() { grad.flatten(0, -1) } else { leaf.zeros_like().flatten(0, -1) })
+            .collect();
+        Tensor::cat(&grads, 0)
+    }
+
+    /// Ends training: no graph is kept for the weights any more, which halves what a backward pass to the input holds.
+    pub fn freeze(&self) {
+        for entry in &self.entries {
+            let _ = entry.tensor.set_requires_grad(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_see_the_flat_buffer_and_gradients_come_back_flat() {
+        let builder = Builder::new(0, Kind::Double, Device::Cpu);
+        let a = builder.parameter("a", &[2], Init::Constant(3.0));
+        let b = builder.part("layer").parameter("b", &[2, 2], Init::Normal(1.0));
+        let unused = builder.parameter("c", &[1], Init::Uniform(1.0));
+        let w = builder.frozen("w", &[4], Init::Constant(1.0));
+        let parameters = builder.finish();
+        assert_eq!(parameters.count(), 7);
+        let names: Vec<&str> = parameters.named().map(|(name, _, _)| name).collect();
+        assert_eq!(names, ["a", "layer.b", "c", "w"]);
+
+        let loss = (&a * &a).sum(Kind::Double) + b.sum(Kind::Double) * 2.0;
+        let gradient = Vec::<f64>::try_from(parameters.gradient(&loss)).unwrap();
+        assert_eq!(gradient, [6.0, 6.0, 2.0, 2.0, 2.0, 2.0, 0.0]);
+
+        no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
+        assert_eq!(a.double_value(&[1]), 5.0);
+        assert_eq!(b.double_value(&[1, 1]), 5.0);
+        assert_eq!(unused.double_value(&[0]), 5.0);
+        assert_eq!(w.double_value(&[0]), 1.0);
+        assert!(!w.requires_grad() && a.requires_grad());
+    }
+}
