@@ -70,6 +70,26 @@ pub enum Error {
     Interrupted { at: String },
 }
 
+/// A value of the experiment file that can't work, found while checking it: `key` is dotted and relative to the table that was checked
+/// (`range`, `multipliers`), so that the report can point at the line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    pub key: String,
+    pub message: String,
+    pub help: String,
+}
+
+impl Fault {
+    pub fn new(key: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Fault {
+        Fault { key: key.into(), message: message.into(), help: help.into() }
+    }
+
+    /// The same fault seen from the table around: its key gets the table's name in front.
+    pub fn within(self, table: &str) -> Fault {
+        Fault { key: format!("{table}.{}", self.key), ..self }
+    }
+}
+
 impl Error {
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Error {
         Error::Io { action, path: path.as_ref().to_owned(), source }
