@@ -5,3 +5,6 @@ pub mod error;
 pub mod net;
 pub mod optim;
 pub mod rng;
+pub mod score;
+pub mod sde;
+pub mod tensor;

@@ -149,7 +149,7 @@ mod tests {
         let gradient = Vec::<f64>::try_from(parameters.gradient(&loss)).unwrap();
         assert_eq!(gradient, [6.0, 6.0, 2.0, 2.0, 2.0, 2.0, 0.0]);
 
-        no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
+        let _ = no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
         assert_eq!(a.double_value(&[1]), 5.0);
         assert_eq!(b.double_value(&[1, 1]), 5.0);
         assert_eq!(unused.double_value(&[0]), 5.0);
