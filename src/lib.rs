@@ -1,10 +1,13 @@
 //! score-sde
 
 pub mod data;
+pub mod dynamics;
 pub mod error;
 pub mod net;
 pub mod optim;
 pub mod rng;
 pub mod score;
 pub mod sde;
+pub mod solver;
 pub mod tensor;
+pub mod trace;

@@ -1,4 +1,4 @@
-//! The sub-VP process (Song et al. 2021, eq. 13): VP's mean with a smaller variance, for better likelihoods.
+//! The sub-VP process (Song et al. 2021, eq. 12): VP's mean with a smaller variance, for better likelihoods.
 
 use serde::{Deserialize, Serialize};
 
