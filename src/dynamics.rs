@@ -112,7 +112,8 @@ impl Dynamics for FlowWithLogDensity<'_> {
         };
         let velocity = reverse_drift(self.sde, &x, t, 0.5, &score).flatten(1, -1);
         let d = self.dimension() as f64;
-        let change = divergence * column_of(&flat, t, |t| 0.5 * self.sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * self.sde.drift(t));
+        let change =
+            divergence * column_of(&flat, t, |t| 0.5 * self.sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * self.sde.drift(t));
         Tensor::cat(&[velocity, change], 1)
     }
 

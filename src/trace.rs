@@ -16,7 +16,13 @@ pub fn value_and_divergence(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor, probe
             let v = probes.select(0, j);
             let projection = with_grad(|| (&flat * &v).sum(None::<Kind>));
             let product = Tensor::run_backward(&[projection], &[&x], j + 1 < k, false).remove(0);
-            no_grad(|| if product.defined() { (product.flatten(1, -1) * v).sum_dim_intlist(1i64, false, None::<Kind>) } else { x.new_zeros([x.size()[0]], (x.kind(), x.device())) })
+            no_grad(|| {
+                if product.defined() {
+                    (product.flatten(1, -1) * v).sum_dim_intlist(1i64, false, None::<Kind>)
+                } else {
+                    x.new_zeros([x.size()[0]], (x.kind(), x.device()))
+                }
+            })
         })
         .collect();
     (y.detach(), Tensor::stack(&terms, 1))

@@ -32,7 +32,11 @@ impl GaussianMixture {
         }
         let d = self.means.first().map_or(0, Vec::len);
         if self.means.len() != k || d == 0 || self.means.iter().any(|mean| mean.len() != d || mean.iter().any(|m| !m.is_finite())) {
-            return Err(Fault::new("means", format!("there are {k} weights"), format!("give {k} means, all of one length, of finite numbers")));
+            return Err(Fault::new(
+                "means",
+                format!("there are {k} weights"),
+                format!("give {k} means, all of one length, of finite numbers"),
+            ));
         }
         let square = |c: &Vec<Vec<f64>>| c.len() == d && c.iter().all(|row| row.len() == d);
         if self.covariances.len() != k || !self.covariances.iter().all(square) {
@@ -114,7 +118,9 @@ impl Component {
     /// ln N(x; μ, L Lᵀ) = -½ ‖L⁻¹ (x - μ)‖² - Σ ln L_ii - ½ D ln 2π.
     fn log_density(&self, x: &[f64]) -> f64 {
         let factor = self.factor.l_dirty();
-        let whitened = factor.solve_lower_triangular(&(DVector::from_column_slice(x) - &self.mean)).expect("a Cholesky factor has no zero on its diagonal");
+        let whitened = factor
+            .solve_lower_triangular(&(DVector::from_column_slice(x) - &self.mean))
+            .expect("a Cholesky factor has no zero on its diagonal");
         let log_det: f64 = factor.diagonal().iter().map(|l| l.ln()).sum();
         -0.5 * (whitened.norm_squared() + x.len() as f64 * (2.0 * std::f64::consts::PI).ln()) - log_det
     }

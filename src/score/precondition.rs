@@ -109,7 +109,8 @@ mod tests {
         for sde in [&Vp { beta_min: 0.1, beta_max: 20.0 } as &dyn Sde, &Ve { sigma_min: 0.01, sigma_max: 50.0 }] {
             let (alpha, s) = (sde.alpha(t), sde.sigma(t) / sde.alpha(t));
             let total = s * s + sigma_data * sigma_data;
-            let (c_skip, c_out, c_in, c_noise) = (sigma_data * sigma_data / total, s * sigma_data / total.sqrt(), 1.0 / total.sqrt(), s.ln() / 4.0);
+            let (c_skip, c_out, c_in, c_noise) =
+                (sigma_data * sigma_data / total, s * sigma_data / total.sqrt(), 1.0 / total.sqrt(), s.ln() / 4.0);
             let denoised = c_skip * x / alpha + c_out * (c_in * x / alpha) * c_noise;
             let truth = (alpha * denoised - x) / sde.sigma(t).powi(2);
             let got = score(sde, &Precondition::Edm { sigma_data }, (1.0, 0.0), x, t);

@@ -47,7 +47,11 @@ impl Sde for Ve {
     }
     fn check(&self) -> Result<(), Fault> {
         if !(self.sigma_min > 0.0 && self.sigma_min.is_finite()) {
-            return Err(Fault::new("sigma_min", format!("sigma_min is {}", self.sigma_min), "give a number above 0; the reference uses 0.01"));
+            return Err(Fault::new(
+                "sigma_min",
+                format!("sigma_min is {}", self.sigma_min),
+                "give a number above 0; the reference uses 0.01",
+            ));
         }
         if !(self.sigma_max > self.sigma_min && self.sigma_max.is_finite()) {
             return Err(Fault::new(

@@ -29,7 +29,8 @@ pub(super) fn solve(
 ) -> (Tensor, Statistics) {
     let (shape, stages) = (x.size(), tableau.b.len());
     let batch = shape[0] as usize;
-    let mut x = x.flatten(1, -1);
+    // A copy: the steps are added in place, and the caller keeps its start points.
+    let mut x = x.flatten(1, -1).copy();
     let k = no_grad(|| x.unsqueeze(0).repeat([stages as i64, 1, 1]));
     for (n, pair) in times.windows(2).enumerate() {
         let (t, h) = (pair[0], pair[1] - pair[0]);

@@ -38,7 +38,17 @@ impl TimeGrid {
                 sde.time_of_log_snr(-2.0 * rho * between(root(first), root(last), i).ln())
             }
         };
-        (0..=n).map(|i| if i == 0 { start } else if i == n { end } else { time(i) }).collect()
+        (0..=n)
+            .map(|i| {
+                if i == 0 {
+                    start
+                } else if i == n {
+                    end
+                } else {
+                    time(i)
+                }
+            })
+            .collect()
     }
 
     pub fn check(&self) -> Result<(), Fault> {

@@ -83,7 +83,11 @@ impl SolverSpec {
             SolverSpec::Rk45 { rtol, atol } => {
                 for (key, value) in [("rk45.rtol", *rtol), ("rk45.atol", *atol)] {
                     if !(value > 0.0 && value < 1.0) {
-                        return Err(Fault::new(key, format!("the tolerance is {value}"), "give a number between 0 and 1; the reference uses 1e-5"));
+                        return Err(Fault::new(
+                            key,
+                            format!("the tolerance is {value}"),
+                            "give a number between 0 and 1; the reference uses 1e-5",
+                        ));
                     }
                 }
                 Ok(())
