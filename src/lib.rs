@@ -3,6 +3,7 @@
 pub mod data;
 pub mod dynamics;
 pub mod error;
+pub mod loss;
 pub mod net;
 pub mod optim;
 pub mod rng;

@@ -230,7 +230,7 @@ fn samples_follow_the_law_of_the_data() {
 fn start_points_are_left_as_they_were() {
     let x = start();
     for solver in [SolverSpec::Euler { grid: uniform(3) }, SolverSpec::Rk45 { rtol: 1e-3, atol: 1e-3 }] {
-        solver.solve(&mut Decay, &VP, &x, (0.0, 1.0), None, &mut |_| {}).unwrap();
+        let _ = solver.solve(&mut Decay, &VP, &x, (0.0, 1.0), None, &mut |_| {}).unwrap();
         assert_eq!(to_vec(&x), [1.0, 2.0]);
     }
 }
