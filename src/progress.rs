@@ -1,0 +1,192 @@
+//! What a person sees while a phase works: a bar when stderr is a terminal, a plain line now and then when it is a file or a pipe.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// How often a bar is redrawn, and how often a plain line is written.
+const FRAME: Duration = Duration::from_millis(100);
+const LINE: Duration = Duration::from_secs(10);
+
+/// Where progress goes; made once.
+pub struct Terminal {
+    output: Output,
+}
+
+#[derive(Clone)]
+enum Output {
+    Quiet,
+    Lines,
+    Bars(MultiProgress),
+}
+
+impl Terminal {
+    /// `quiet` silences everything but errors.
+    pub fn new(quiet: bool) -> Terminal {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let output = match (quiet, io::stderr().is_terminal() && !dumb) {
+            (true, _) => Output::Quiet,
+            (false, false) => Output::Lines,
+            (false, true) => Output::Bars(MultiProgress::new()),
+        };
+        Terminal { output }
+    }
+
+    /// One line on stderr, above a bar if there is one.
+    pub fn say(&self, line: &str) {
+        say(&self.output, line);
+    }
+
+    /// Begins a phase of `total` units (`"steps"`, `"images"`), of which `start` were done by an earlier process: they count as
+    /// position, not as speed.
+    pub fn phase(&self, name: &'static str, unit: &'static str, total: u64, start: u64) -> Phase {
+        let bar = match &self.output {
+            Output::Bars(bars) => {
+                let style = ProgressStyle::with_template("{prefix} {bar:12} {pos}/{len}  {wide_msg}").expect("a valid template");
+                let bar = ProgressBar::new(total).with_style(style).with_prefix(name).with_position(start);
+                let bar = bars.add(bar);
+                bar.tick();
+                Some(bar)
+            }
+            _ => None,
+        };
+        let now = Instant::now();
+        Phase { output: self.output.clone(), bar, name, unit, total, start, position: start, begun: now, shown: None }
+    }
+}
+
+/// A warning on stderr, on a line of its own even while a bar is drawn; not silenced by `--quiet`.
+pub fn warn(message: &str) {
+    let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+    let _ = writeln!(io::stderr(), "{clear}warning: {message}");
+}
+
+/// Writes a line to stderr; that nobody reads it any more is no reason to stop.
+fn say(output: &Output, line: &str) {
+    let write = || {
+        let _ = writeln!(io::stderr(), "{line}");
+    };
+    match output {
+        Output::Quiet => {}
+        Output::Lines => write(),
+        Output::Bars(bars) => bars.suspend(write),
+    }
+}
+
+/// A phase under way. Dropped without `finish`, its bar vanishes.
+pub struct Phase {
+    output: Output,
+    bar: Option<ProgressBar>,
+    name: &'static str,
+    unit: &'static str,
+    total: u64,
+    start: u64,
+    position: u64,
+    begun: Instant,
+    shown: Option<Instant>,
+}
+
+impl Phase {
+    /// `position` units are done, those of earlier processes included; `note` is a word on how it goes (`loss 0.513`). Cheap enough for
+    /// every step.
+    pub fn set(&mut self, position: u64, note: &str) {
+        self.position = position;
+        let pause = if self.bar.is_some() { FRAME } else { LINE };
+        if matches!(self.output, Output::Quiet) || self.shown.is_some_and(|shown| shown.elapsed() < pause) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let rest = join(&[&self.rate(), &self.remaining(), note]);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(position);
+                bar.set_message(rest);
+            }
+            None => say(&self.output, &format!("{} {position}/{}  {rest}", self.name, self.total)),
+        }
+    }
+
+    /// The phase is over: one line says how far it came, how fast, and `note`.
+    pub fn finish(self, note: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let time = format!("in {}", clock(self.begun.elapsed().as_secs_f64()));
+        let rest = join(&[&self.rate(), &time, note]);
+        say(&self.output, &format!("{} {}/{}  {rest}", self.name, self.position, self.total));
+    }
+
+    /// Units per second of this process; nothing before the first unit is done.
+    fn speed(&self) -> Option<f64> {
+        let (done, seconds) = (self.position.saturating_sub(self.start), self.begun.elapsed().as_secs_f64());
+        (done > 0 && seconds > 0.0).then(|| done as f64 / seconds)
+    }
+
+    fn rate(&self) -> String {
+        self.speed().map_or(String::new(), |speed| format!("{} {}/s", three_digits(speed), self.unit))
+    }
+
+    fn remaining(&self) -> String {
+        let left = self.total.saturating_sub(self.position) as f64;
+        self.speed().map_or(String::new(), |speed| format!("{} left", clock(left / speed)))
+    }
+}
+
+/// The parts that are not empty, two spaces between.
+fn join(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("  ")
+}
+
+/// A positive number with three significant digits: 1234, 12.3, 0.0123.
+fn three_digits(x: f64) -> String {
+    let decimals = (2.0 - x.log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{x:.decimals$}")
+}
+
+/// Seconds as m:ss, h:mm:ss or days.
+fn clock(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) if hours < 48 => format!("{hours}:{minutes:02}:{seconds:02}"),
+        (hours, _, _) => format!("{:.1} days", hours as f64 / 24.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phase(total: u64, start: u64, seconds_ago: u64) -> Phase {
+        let mut phase = Terminal { output: Output::Quiet }.phase("train", "steps", total, start);
+        phase.begun = Instant::now() - Duration::from_secs(seconds_ago);
+        phase
+    }
+
+    #[test]
+    fn steps_of_an_earlier_process_are_no_speed() {
+        let mut resumed = phase(2000, 1000, 10);
+        resumed.set(1101, "");
+        assert!((resumed.speed().unwrap() - 10.1).abs() < 0.01, "{:?}", resumed.speed());
+        assert_eq!(resumed.rate(), "10.1 steps/s");
+        assert_eq!(resumed.remaining(), "1:29 left");
+    }
+
+    #[test]
+    fn a_phase_without_a_step_has_no_rate() {
+        let fresh = phase(2000, 1000, 10);
+        assert_eq!((fresh.rate(), fresh.remaining()), (String::new(), String::new()));
+        fresh.finish("");
+        let mut empty = phase(0, 0, 0);
+        empty.set(0, "");
+        empty.finish("");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let rates = [12345.6, 123.45, 12.34, 1.234, 0.1234, 0.01234];
+        assert_eq!(rates.map(three_digits), ["12346", "123", "12.3", "1.23", "0.123", "0.0123"]);
+        assert_eq!([0.4, 59.6, 3599.0, 3725.0, 86400.0 * 3.5].map(clock), ["0:00", "1:00", "59:59", "1:02:05", "3.5 days"]);
+    }
+}

@@ -1,0 +1,302 @@
+//! Checkpoints: named tensors and a few words about them, in safetensors, written whole or not at all and checked when read.
+//!
+//! The file's own format refuses a truncated file but not a flipped bit, so a CRC-32 of the whole file (its own eight digits taken as
+//! zeros) stands in the metadata. Any safetensors reader can open the file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use tch::{Device, Kind, Tensor};
+
+use super::Run;
+use crate::error::{Error, Result};
+use crate::progress::warn;
+
+const FOLDER: &str = "checkpoints";
+const STEP: &str = "step";
+const CRC: &str = "crc32";
+/// The checksum's digits while it is computed.
+const BLANK: &str = "00000000";
+
+/// A checkpoint in memory, on the CPU.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub step: u64,
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+    meta: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// The tensor of this name. Error: the checkpoint has none.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.names().take(10).collect();
+            let message = format!("holds no tensor `{name}` (it holds {} tensors: {} ...)", self.tensors.len(), names.join(", "));
+            Error::run(
+                &self.path,
+                message,
+                "it was written by another experiment or version; start the run anew in another folder (--out DIR)",
+            )
+        })
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A word stored with the tensors.
+    pub fn meta(&self, key: &str) -> Option<&str> {
+        self.meta.get(key).map(String::as_str)
+    }
+}
+
+/// Writes `checkpoints/step-<step>.safetensors` (f32, f64, i64 or u8 tensors of any device and layout), then removes all others but the
+/// newest `keep` up to this step. A file of a later step can only be one that `latest` refused.
+///
+/// The bytes of a contiguous CPU tensor are written from where they are. Panics on a tensor of another kind and if `keep` is 0.
+pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, String)], keep: usize) -> Result<PathBuf> {
+    assert!(keep > 0, "a checkpoint that is not kept");
+    let mut tensors: Vec<(&str, Tensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.detach().to_device(Device::Cpu).contiguous())).collect();
+    // Wide elements first keeps every tensor aligned in the file.
+    tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(dtype(tensor.kind())));
+
+    let mut meta: HashMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    meta.insert(STEP.to_owned(), step.to_string());
+    meta.insert(CRC.to_owned(), BLANK.to_owned());
+    let mut head = head(meta, &tensors);
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head);
+    tensors.iter().for_each(|(_, tensor)| crc.update(bytes(tensor)));
+    let at = crc_position(&head, BLANK).expect("the checksum is in the metadata");
+    head[at..at + BLANK.len()].copy_from_slice(format!("{:08x}", crc.finalize()).as_bytes());
+
+    let path = run.replace(&format!("{FOLDER}/step-{step:08}.safetensors"), |file| {
+        file.write_all(&head)?;
+        tensors.iter().try_for_each(|(_, tensor)| file.write_all(bytes(tensor)))
+    })?;
+    let saved = list(run)?;
+    let kept: Vec<u64> = saved.keys().rev().copied().filter(|s| *s <= step).take(keep).collect();
+    for (_, old) in saved.iter().filter(|(s, _)| !kept.contains(s)) {
+        fs::remove_file(old).map_err(|e| Error::io("remove", old, e))?;
+    }
+    Ok(path)
+}
+
+/// The newest checkpoint that is whole; none in a new run. A damaged one is passed over with a warning.
+///
+/// Errors: there are checkpoints and all are damaged, or one can't be opened.
+pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
+    let saved = list(run)?;
+    for path in saved.values().rev() {
+        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        match load(path, &file) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(damage) => warn(&format!("{}: {damage}; trying the checkpoint before it", path.display())),
+        }
+    }
+    if saved.is_empty() {
+        return Ok(None);
+    }
+    let help = "restore one from a copy, or remove the folder to train from step 0 again";
+    Err(Error::run(run.path().join(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
+}
+
+/// The checkpoint files of a run by step.
+fn list(run: &Run) -> Result<BTreeMap<u64, PathBuf>> {
+    let folder = run.path().join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries.flatten(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(Error::io("read the folder", folder, e)),
+    };
+    let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+    Ok(entries.filter_map(|entry| Some((step(&entry.path())?, entry.path()))).collect())
+}
+
+/// Reads and checks one file; the error is what is wrong with it.
+fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
+    // SAFETY: the run's lock is held and no file here is ever changed in place, only replaced.
+    let map = unsafe { Mmap::map(file) }.map_err(|e| format!("can't be read: {e}"))?;
+    let damaged = |e| format!("is damaged: {e}");
+    let (length, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+    let file = SafeTensors::deserialize(&map).map_err(damaged)?;
+    let meta = metadata.metadata().clone().unwrap_or_default();
+
+    let stated = meta.get(CRC).ok_or("has no checksum")?;
+    let head = &map[..8 + length];
+    let at = crc_position(head, stated).ok_or("has no checksum")?;
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&map[..at]);
+    crc.update(BLANK.as_bytes());
+    crc.update(&map[at + BLANK.len()..]);
+    if format!("{:08x}", crc.finalize()) != *stated {
+        return Err("is damaged: its checksum does not fit its content".into());
+    }
+
+    let step = meta.get(STEP).and_then(|step| step.parse().ok()).ok_or("has no step")?;
+    let tensors = file.iter().map(|(name, view)| {
+        let kind = kind(view.dtype()).ok_or_else(|| format!("holds `{name}` as {}, which is not used here", view.dtype()))?;
+        let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+        Ok((name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind)))
+    });
+    let tensors = tensors.collect::<Result<_, String>>()?;
+    Ok(Checkpoint { step, path: path.to_owned(), tensors, meta })
+}
+
+/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8.
+fn head(meta: HashMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let begin = end;
+        end += bytes(tensor).len();
+        let shape = tensor.size().iter().map(|n| *n as usize).collect();
+        (name.to_string(), TensorInfo { dtype: dtype(tensor.kind()), shape, data_offsets: (begin, end) })
+    });
+    let metadata = Metadata::new(Some(meta), infos.collect()).expect("consistent tensors");
+    let mut header = serde_json::to_vec(&metadata).expect("text and numbers");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header].concat()
+}
+
+/// Where in the head the digits of the checksum stand.
+fn crc_position(head: &[u8], digits: &str) -> Option<usize> {
+    let (before, field) = (format!("\"{CRC}\":\""), format!("\"{CRC}\":\"{digits}\""));
+    let at = head.windows(field.len()).position(|window| window == field.as_bytes())? + before.len();
+    (digits.len() == BLANK.len()).then_some(at)
+}
+
+/// The memory of a contiguous CPU tensor.
+fn bytes(tensor: &Tensor) -> &[u8] {
+    let n = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    match n {
+        0 => &[],
+        // SAFETY: contiguous and on the CPU, so its n bytes start at data_ptr and live as long as the tensor.
+        n => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), n) },
+    }
+}
+
+fn dtype(kind: Kind) -> Dtype {
+    match kind {
+        Kind::Float => Dtype::F32,
+        Kind::Double => Dtype::F64,
+        Kind::Int64 => Dtype::I64,
+        Kind::Uint8 => Dtype::U8,
+        other => panic!("checkpoints hold no tensors of kind {other:?}"),
+    }
+}
+
+fn kind(dtype: Dtype) -> Option<Kind> {
+    [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8].into_iter().find(|kind| self::dtype(*kind) == dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors() -> Vec<(String, Tensor)> {
+        tch::set_num_threads(1);
+        let weight = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([3, 4]);
+        let turned = weight.transpose(0, 1);
+        let named = [
+            ("pixels", Tensor::arange(5, (Kind::Uint8, Device::Cpu))),
+            ("weight", weight),
+            ("turned", turned),
+            ("part", Tensor::arange(20, (Kind::Double, Device::Cpu)).narrow(0, 3, 7).set_requires_grad(true)),
+            ("count", Tensor::from(1i64 << 40)),
+            ("empty", Tensor::zeros([0, 3], (Kind::Float, Device::Cpu))),
+        ];
+        named.map(|(name, tensor)| (name.to_owned(), tensor)).into()
+    }
+
+    fn save_at(run: &Run, step: u64, keep: usize) -> PathBuf {
+        let tensors = tensors();
+        let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
+        save(run, step, &named, &[("device", "cpu".to_owned())], keep).unwrap()
+    }
+
+    fn steps(run: &Run) -> Vec<u64> {
+        list(run).unwrap().into_keys().collect()
+    }
+
+    #[test]
+    fn what_is_saved_comes_back() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        assert!(latest(&run).unwrap().is_none());
+        let path = save_at(&run, 20, 2);
+        assert_eq!(path, home.path().join("checkpoints/step-00000020.safetensors"));
+        let checkpoint = latest(&run).unwrap().unwrap();
+        assert_eq!((checkpoint.step, checkpoint.meta("device"), checkpoint.meta("nothing")), (20, Some("cpu"), None));
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["count", "empty", "part", "pixels", "turned", "weight"]);
+        for (name, tensor) in tensors() {
+            let read = checkpoint.tensor(&name).unwrap();
+            assert_eq!((read.kind(), read.size()), (tensor.kind(), tensor.size()), "{name}");
+            assert!(read.equal(&tensor), "{name}");
+        }
+        let error = checkpoint.tensor("ema").unwrap_err().to_string();
+        assert!(error.contains("step-00000020.safetensors: holds no tensor `ema`") && error.contains("weight"), "{error}");
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        for step in [10, 20, 30, 99_999_999, 100_000_000] {
+            save_at(&run, step, 2);
+        }
+        assert_eq!(steps(&run), [99_999_999, 100_000_000]);
+        assert_eq!(latest(&run).unwrap().unwrap().step, 100_000_000);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_seen() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        save_at(&run, 10, 3);
+        let path = save_at(&run, 20, 3);
+        let whole = fs::read(&path).unwrap();
+        let whole_as_read = |bytes: &[u8]| {
+            let damaged = home.path().join("damaged");
+            fs::write(&damaged, bytes).unwrap();
+            load(&damaged, &File::open(&damaged).unwrap()).is_ok()
+        };
+        assert!(whole_as_read(&whole));
+        for bit in 0..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!whole_as_read(&bytes), "bit {} of byte {} of {} flipped unseen", bit % 8, bit / 8, whole.len());
+        }
+        for length in 0..whole.len() {
+            assert!(!whole_as_read(&whole[..length]), "truncation to {length} of {} unseen", whole.len());
+        }
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_gives_way_to_the_one_before() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        let paths = [10, 20, 30].map(|step| save_at(&run, step, 3));
+        let whole = fs::read(&paths[2]).unwrap();
+        fs::write(&paths[2], &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(latest(&run).unwrap().unwrap().step, 20);
+        fs::write(&paths[1], b"").unwrap();
+        assert_eq!(latest(&run).unwrap().unwrap().step, 10);
+
+        save_at(&run, 15, 1);
+        assert_eq!(steps(&run), [15], "the damaged later ones must not push out the one just written");
+
+        fs::write(list(&run).unwrap().values().next().unwrap(), b"junk").unwrap();
+        let Error::Run { message, help, .. } = latest(&run).unwrap_err() else { panic!() };
+        assert!(message.contains("none of the 1 checkpoints"), "{message}");
+        assert!(help.contains("step 0"), "{help}");
+    }
+}

@@ -1,0 +1,257 @@
+//! The run folder: everything one experiment leaves behind, with one writer at a time.
+//!
+//! ```text
+//! runs/ve_cifar/
+//!   experiment.toml    the resolved experiment
+//!   metrics.jsonl      one line of numbers per logged step
+//!   events.out.*       the same for TensorBoard, one file per session
+//!   checkpoints/       step-00000020.safetensors, the newest few
+//!   samples/           pictures and arrays
+//!   .lock              held while a process works here
+//! ```
+
+pub mod checkpoint;
+pub mod log;
+
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The file that makes a folder a run.
+const EXPERIMENT: &str = "experiment.toml";
+/// Files of this prefix are being written; one that outlives its process is rubbish.
+const PARTIAL: &str = ".partial-";
+
+/// An open run folder. The lock is held until this is dropped, or the process dies in whatever way.
+#[derive(Debug)]
+pub struct Run {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Run {
+    /// Opens the folder at `path` for this process alone; creates it, `checkpoints/` and `samples/` where missing, and removes what a
+    /// killed process left half written.
+    ///
+    /// Errors: `path` is a file, another process works there, or the folder can't be written.
+    pub fn open(path: &Path) -> Result<Run> {
+        if path.is_file() {
+            return Err(Error::run(path, "is a file, but a run is a folder", "name a folder, new or of an earlier run (--out DIR)"));
+        }
+        for folder in [path, &path.join("checkpoints"), &path.join("samples")] {
+            fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
+        }
+        let lock = lock(path)?;
+        sweep(path)?;
+        Ok(Run { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Opens a run that must exist already: a folder with an `experiment.toml`.
+    ///
+    /// Errors: as `open`, and if there is no such run; that error lists the runs in or beside `path`.
+    pub fn existing(path: &Path) -> Result<Run> {
+        if path.join(EXPERIMENT).is_file() {
+            return Run::open(path);
+        }
+        let problem = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => format!("is not a run: it holds no {EXPERIMENT}"),
+            Ok(_) => "is a file, but a run is a folder".to_owned(),
+            Err(_) => "does not exist".to_owned(),
+        };
+        let runs = runs_around(path);
+        let help = match runs.is_empty() {
+            true => "a run is the folder that `score-sde run FILE` makes, runs/<name of FILE>; no run was found here".to_owned(),
+            false => format!("a run is the folder that `score-sde run FILE` makes; found: {}", runs.join(", ")),
+        };
+        Err(Error::run(path, problem, help))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The text of `experiment.toml`; none in a new folder.
+    pub fn experiment(&self) -> Result<Option<String>> {
+        let Some(bytes) = self.read(EXPERIMENT)? else { return Ok(None) };
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let help = "restore the file, or start the run anew in another folder (--out DIR)";
+            Error::run(self.path.join(EXPERIMENT), format!("is not text: {e}"), help)
+        })?;
+        Ok(Some(text))
+    }
+
+    /// Puts a file of this content at `name`, relative to the run (`samples/grid.png`). Whatever happens meanwhile, even a power cut,
+    /// the file is afterwards either the old one or the new one, whole.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        self.replace(name, |file| file.write_all(bytes))
+    }
+
+    /// The content of the file `name`; none if there is no such file.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read", path, e)),
+        }
+    }
+
+    /// As `write`, with the content written by `fill`.
+    fn replace(&self, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        let folder = path.parent().unwrap_or(&self.path);
+        let attempt = || -> io::Result<()> {
+            fs::create_dir_all(folder)?;
+            let readable = Permissions::from_mode(0o644);
+            let mut partial = tempfile::Builder::new().prefix(PARTIAL).permissions(readable).tempfile_in(folder)?;
+            fill(partial.as_file_mut())?;
+            partial.as_file().sync_all()?;
+            partial.persist(&path).map_err(|e| e.error)?;
+            File::open(folder)?.sync_all()
+        };
+        attempt().map_err(|e| Error::io("write", &path, e))?;
+        Ok(path)
+    }
+}
+
+/// Takes the lock of a run folder and leaves the process id in it, for the message another process gets.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(|e| Error::io("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let message = format!("another process works in this run folder (process {})", owner.trim());
+            return Err(Error::run(folder, message, "wait until it ends, stop it, or use another folder (--out DIR)"));
+        }
+    }
+    let note = |file: &mut File| -> io::Result<()> {
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+    };
+    note(&mut file).map_err(|e| Error::io("write", &path, e))?;
+    Ok(file)
+}
+
+/// Removes half-written files from a folder and the folders in it.
+fn sweep(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| Error::io("read the folder", folder, e))? {
+        let entry = entry.map_err(|e| Error::io("read the folder", folder, e))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            fs::remove_file(entry.path()).map_err(|e| Error::io("remove", entry.path(), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The runs in a folder, or, if it has none, those beside it, or else those in `runs/`; the newest ten, newest first.
+fn runs_around(path: &Path) -> Vec<String> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let runs_in = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut runs: Vec<_> = entries.filter_map(|run| Some((fs::metadata(run.join(EXPERIMENT)).ok()?.modified().ok()?, run))).collect();
+        runs.sort_by(|a, b| b.cmp(a));
+        let names = runs.into_iter().take(10).map(|(_, run)| run.strip_prefix("./").unwrap_or(&run).display().to_string());
+        names.collect::<Vec<_>>()
+    };
+    [path, parent, Path::new("runs")].into_iter().map(runs_in).find(|runs| !runs.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_run_has_one_writer() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("runs/toy");
+        let run = Run::open(&path).unwrap();
+        let error = Run::open(&path).unwrap_err();
+        let Error::Run { path: named, message, help } = &error else { panic!("{error:?}") };
+        assert_eq!(named, &path);
+        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(help.contains("--out"), "{help}");
+        drop(run);
+        Run::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_write_replaces_the_file_and_leaves_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        assert_eq!(run.read("samples/a.txt").unwrap(), None);
+        run.write("samples/a.txt", b"first").unwrap();
+        let path = run.write("samples/a.txt", b"second").unwrap();
+        assert_eq!(path, home.path().join("samples/a.txt"));
+        assert_eq!(run.read("samples/a.txt").unwrap().unwrap(), b"second");
+        run.write("lab/table.csv", b"nfe").unwrap();
+        let error = run.replace("samples/a.txt", |file| file.write_all(b"torn").and(Err(io::Error::other("no space")))).unwrap_err();
+        assert!(error.to_string().contains("samples/a.txt: no space"), "{error}");
+        assert_eq!(run.read("samples/a.txt").unwrap().unwrap(), b"second");
+        assert_eq!(files(&home.path().join("samples")), ["a.txt"]);
+        assert_eq!(files(home.path()), [".lock", "checkpoints", "lab", "samples"]);
+
+        let plain = home.path().join("plain");
+        OpenOptions::new().write(true).create_new(true).open(&plain).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o644 & mode(&plain), "others may read what they may read of any file");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_half_written_is_swept() {
+        let home = tempfile::tempdir().unwrap();
+        let run = Run::open(home.path()).unwrap();
+        run.write("checkpoints/whole", b"").unwrap();
+        run.write("checkpoints/.partial-xyz", b"").unwrap();
+        run.write(".partial-abc", b"").unwrap();
+        assert!(Run::open(home.path()).is_err());
+        assert_eq!(files(&home.path().join("checkpoints")).len(), 2, "only the owner of the lock may sweep");
+        drop(run);
+        let _run = Run::open(home.path()).unwrap();
+        assert_eq!(files(&home.path().join("checkpoints")), ["whole"]);
+        assert_eq!(files(home.path()), [".lock", "checkpoints", "samples"]);
+    }
+
+    #[test]
+    fn a_run_that_must_exist_and_does_not_names_its_neighbours() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let help = |path: &Path| match Run::existing(path).unwrap_err() {
+            Error::Run { message, help, .. } => format!("{message}; {help}"),
+            other => panic!("{other:?}"),
+        };
+        assert!(help(&at("runs/a")).starts_with("does not exist;"));
+        assert!(!at("runs").exists(), "looking creates nothing");
+        for name in ["runs/a", "runs/b"] {
+            Run::open(&at(name)).unwrap().write(EXPERIMENT, b"seed = 1").unwrap();
+        }
+        Run::open(&at("runs/c")).unwrap();
+        for wrong in ["runs/c", "runs/d", "runs", "runs/a/experiment.toml"] {
+            let help = help(&at(wrong));
+            let (a, b) = (at("runs/a").display().to_string(), at("runs/b").display().to_string());
+            assert!(wrong.ends_with("toml") || (help.contains(&a) && help.contains(&b)), "{wrong}: {help}");
+            assert!(!help.contains(&at("runs/c").display().to_string()), "{wrong}: {help}");
+        }
+        assert!(help(&at("runs/c")).starts_with("is not a run: it holds no experiment.toml;"));
+        assert_eq!(Run::existing(&at("runs/a")).unwrap().experiment().unwrap().unwrap(), "seed = 1");
+        assert!(matches!(Run::open(&at("runs/a/experiment.toml")), Err(Error::Run { .. })));
+    }
+}
