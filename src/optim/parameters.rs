@@ -109,6 +109,18 @@ impl Parameters {
         self.entries.iter().map(|e| (e.name.as_str(), &e.tensor, e.trainable))
     }
 
+    /// The trainable parameters' names with views of another flat buffer [P] of the same layout, such as an average or a moment.
+    pub fn views_of(&self, buffer: &Tensor) -> Vec<(&str, Tensor)> {
+        let mut offset = 0;
+        let mut views = Vec::new();
+        for entry in self.entries.iter().filter(|e| e.trainable) {
+            let n = entry.tensor.numel() as i64;
+            views.push((entry.name.as_str(), buffer.narrow(0, offset, n).view(entry.tensor.size().as_slice())));
+            offset += n;
+        }
+        views
+    }
+
     /// ∂loss/∂parameters as one flat tensor [P]; parameters the loss does not use have gradient zero.
     pub fn gradient(&self, loss: &Tensor) -> Tensor {
         let leaves: Vec<&Tensor> = self.entries.iter().filter(|e| e.trainable).map(|e| &e.tensor).collect();
