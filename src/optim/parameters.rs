@@ -31,14 +31,21 @@ struct Entry {
 pub struct Builder {
     entries: Rc<RefCell<Vec<Entry>>>,
     prefix: String,
-    seed: u64,
+    /// None: a dry builder.
+    seed: Option<u64>,
     kind: Kind,
     device: Device,
 }
 
 impl Builder {
     pub fn new(seed: u64, kind: Kind, device: Device) -> Builder {
-        Builder { entries: Rc::default(), prefix: String::new(), seed, kind, device }
+        Builder { entries: Rc::default(), prefix: String::new(), seed: Some(seed), kind, device }
+    }
+
+    /// A builder that takes down names and shapes alone: it draws and stores no numbers, so a network of any size costs nothing. What it
+    /// builds is for [`Builder::inventory`], not for running.
+    pub fn dry() -> Builder {
+        Builder { entries: Rc::default(), prefix: String::new(), seed: None, kind: Kind::Float, device: Device::Cpu }
     }
 
     /// The builder of a part: its parameters are named `<prefix><name>.…`.
@@ -56,18 +63,35 @@ impl Builder {
         self.register(name, shape, init, false)
     }
 
+    /// The kind and device of every parameter, for constants that must match them.
+    pub fn options(&self) -> (Kind, Device) {
+        (self.kind, self.device)
+    }
+
+    /// Name, shape and whether it is trained, of every parameter so far, in registration order.
+    pub fn inventory(&self) -> Vec<(String, Vec<i64>, bool)> {
+        self.entries.borrow().iter().map(|e| (e.name.clone(), e.tensor.size(), e.trainable)).collect()
+    }
+
     fn register(&self, name: &str, shape: &[i64], init: Init, trainable: bool) -> Tensor {
-        let mut entries = self.entries.borrow_mut();
+        let tensor = match self.seed {
+            Some(seed) => self.draw(seed, shape, init).set_requires_grad(trainable),
+            None => Tensor::zeros([1], self.options()).expand(shape, false),
+        };
+        let name = format!("{}{name}", self.prefix);
+        self.entries.borrow_mut().push(Entry { name, tensor: tensor.shallow_clone(), trainable });
+        tensor
+    }
+
+    fn draw(&self, seed: u64, shape: &[i64], init: Init) -> Tensor {
         let n = shape.iter().product::<i64>() as usize;
-        let mut rng = rng::generator(self.seed, Purpose::Init, entries.len() as u64);
+        let mut rng = rng::generator(seed, Purpose::Init, self.entries.borrow().len() as u64);
         let values: Vec<f32> = match init {
             Init::Constant(c) => vec![c as f32; n],
             Init::Uniform(bound) => (0..n).map(|_| bound as f32 * (2.0 * rng.random::<f32>() - 1.0)).collect(),
             Init::Normal(std) => (0..n).map(|_| std as f32 * rng.sample::<f32, _>(StandardNormal)).collect(),
         };
-        let tensor = Tensor::from_slice(&values).view(shape).to_kind(self.kind).to_device(self.device).set_requires_grad(trainable);
-        entries.push(Entry { name: format!("{}{name}", self.prefix), tensor: tensor.shallow_clone(), trainable });
-        tensor
+        Tensor::from_slice(&values).view(shape).to_kind(self.kind).to_device(self.device)
     }
 
     /// Moves every trainable tensor into one flat buffer; the layers' handles stay valid and become views of it.
@@ -167,5 +191,18 @@ mod tests {
         assert_eq!(unused.double_value(&[0]), 5.0);
         assert_eq!(w.double_value(&[0]), 1.0);
         assert!(!w.requires_grad() && a.requires_grad());
+    }
+
+    #[test]
+    fn a_dry_builder_takes_down_what_a_real_one_registers() {
+        let layers = |builder: &Builder| {
+            builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
+            builder.frozen("w", &[4], Init::Constant(1.0));
+            builder.inventory()
+        };
+        let expected = vec![("3.weight".to_string(), vec![2, 3], true), ("w".to_string(), vec![4], false)];
+        assert_eq!(layers(&Builder::dry()), expected);
+        assert_eq!(layers(&Builder::new(0, Kind::Float, Device::Cpu)), expected);
+        assert_eq!(Builder::dry().parameter("huge", &[1 << 20, 1 << 20], Init::Uniform(1.0)).size(), [1 << 20, 1 << 20]);
     }
 }
