@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::block::Style;
 use super::layers::{GroupNorm, Nin, merge};
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// One head: softmax(qᵀ k / √C) over all pixels. Vaswani et al. 2017, eq. 1; Ho et al. 2020, app. B.
 pub struct Attention {

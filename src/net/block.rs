@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::layers::{Conv2d, GroupNorm, Linear, Nin, merge};
 use super::resample::{Direction, Filter, FilterSpec};
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// The kind of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

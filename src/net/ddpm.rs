@@ -7,7 +7,7 @@ use super::embedding::EmbeddingSpec;
 use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput, UNet};
 use super::resample::FilterSpec;
 use crate::error::Fault;
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// `[network.ddpm]`: each key means what it means in `[network.ncsnpp]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::error::Fault;
-use crate::optim::parameters::{Builder, Init};
+use crate::optim::{Builder, Init};
 
 /// How a network sees its noise label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use crate::optim::parameters::{Builder, Init};
+use crate::optim::{Builder, Init};
 
 /// Variance scaling over the average fan, uniform: U(-b, b) with b² = 3 scale / ((fan_in + fan_out) / 2); scale 1 is Glorot & Bengio
 /// 2010, eq. 16. A layer that should start at zero gets scale 0, which stands for 1e-10 as in the reference.

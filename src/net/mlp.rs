@@ -7,7 +7,7 @@ use super::Network;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::Linear;
 use crate::error::Fault;
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// `[network.mlp]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

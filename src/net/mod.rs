@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::error::Fault;
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// A noise-conditional network.
 pub trait Network {

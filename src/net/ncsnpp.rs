@@ -13,7 +13,7 @@ use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
 use super::resample::{Direction, FilterSpec, Resample};
 use crate::error::Fault;
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// `[network.ncsnpp]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::layers::Conv2d;
 use crate::error::Fault;
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// The filter of resampling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

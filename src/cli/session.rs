@@ -1,0 +1,106 @@
+//! What every verb that computes needs: the experiment, its SDE and its score, ready to use.
+
+use std::sync::Arc;
+
+use tch::Device;
+
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Fault, Result};
+use crate::experiment::{Experiment, Loaded};
+use crate::likelihood::{self, Likelihood, Likelihoods};
+use crate::model::Model;
+use crate::progress::Terminal;
+use crate::run::Run;
+use crate::run::checkpoint::{self, Checkpoint};
+use crate::sample::{self, Sample, Samples};
+use crate::score::{ExactScore, ScoreModel, ScoreSpec};
+use crate::sde::Sde;
+
+pub struct Session<'a> {
+    pub experiment: &'a Experiment,
+    pub train: Arc<dyn Dataset>,
+    pub device: Device,
+    pub terminal: &'a Terminal,
+    /// The network; none where the score is known.
+    pub model: Option<Model>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(loaded: &'a Loaded, device: Device, threads: Option<i32>, terminal: &'a Terminal) -> Session<'a> {
+        let Loaded { experiment, train } = loaded;
+        let vectors = train.shape().len() == 1;
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+        tch::set_num_threads(threads.unwrap_or(if vectors { 1 } else { cores }));
+        let parts = experiment.network.as_ref().zip(experiment.precondition.as_ref());
+        let model = parts.map(|(network, precondition)| {
+            Model::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
+        });
+        Session { experiment, train: train.clone(), device, terminal, model }
+    }
+
+    pub fn sde(&self) -> &'a dyn Sde {
+        self.experiment.sde.get()
+    }
+
+    /// Takes the averaged weights of the newest checkpoint; returns its step, or `None` where the score is known.
+    pub fn load_average(&self, run: &Run) -> Result<Option<u64>> {
+        let Some(model) = &self.model else { return Ok(None) };
+        let checkpoint: Checkpoint = checkpoint::latest(run)?.ok_or_else(|| {
+            Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
+        })?;
+        model.load_average(&checkpoint)?;
+        Ok(Some(checkpoint.step))
+    }
+
+    fn score(&self) -> Box<dyn ScoreModel + '_> {
+        match (&self.model, &self.experiment.score) {
+            (Some(model), _) => Box::new(model.score(self.sde(), false)),
+            (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
+            (None, None) => unreachable!("a loaded experiment has a network or a score"),
+        }
+    }
+
+    pub fn sample(&self, spec: &Sample) -> Result<Samples> {
+        let seed = self.experiment.seed;
+        sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
+    }
+
+    /// The split to be measured, which must hold enough examples of the right shape.
+    pub fn split(&self, spec: &Likelihood) -> Result<Arc<dyn Dataset>> {
+        let set = match spec.split {
+            Split::Train => self.train.clone(),
+            Split::Test => self.experiment.data.open(Split::Test, self.experiment.seed)?,
+        };
+        if spec.count > set.len() {
+            return Err(usage(Fault::new(
+                "likelihood.count",
+                format!("{} examples are asked for, but the split has {}", spec.count, set.len()),
+                format!("give at most {}", set.len()),
+            )));
+        }
+        if set.shape() != self.train.shape() {
+            return Err(usage(Fault::new(
+                "likelihood.split",
+                format!("its examples have shape {:?}, those for training {:?}", set.shape(), self.train.shape()),
+                "both splits must be of one shape",
+            )));
+        }
+        Ok(set)
+    }
+
+    pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
+        let set = self.split(spec)?;
+        let scale = self.experiment.data.scale();
+        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), &*set, scale, self.device, self.terminal)
+    }
+
+    /// The picture of some samples: images as a grid, vectors beside as many points of the data.
+    pub fn picture(&self, samples: &Samples) -> image::RgbImage {
+        let shown = (samples.x.size()[0] as usize).min(self.train.len());
+        samples.picture(self.experiment.data.scale(), &crate::data::examples(&*self.train, 0..shown))
+    }
+}
+
+fn usage(fault: Fault) -> Error {
+    Error::Usage { message: format!("{}: {}", fault.key, fault.message), help: fault.help }
+}
