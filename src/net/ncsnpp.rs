@@ -444,3 +444,71 @@ impl Network for UNet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::NetworkSpec;
+
+    const VE_CIFAR: &str = r#"
+        channels = 128
+        multipliers = [1, 2, 2, 2]
+        blocks = 4
+        attention = [16]
+        dropout = 0.1
+        block = "biggan"
+        resample = { fir = [1, 3, 3, 1] }
+        resample_with_convolution = true
+        progressive_output = "none"
+        progressive_input = "residual"
+        combine = "sum"
+        embedding = { fourier = { scale = 16.0 } }
+        conditional = true
+        skip_rescale = true
+        init_scale = 0.0
+    "#;
+
+    fn spec() -> Spec {
+        toml::from_str(VE_CIFAR).unwrap()
+    }
+
+    #[test]
+    fn reads_the_experiment_file_and_writes_it_back() {
+        let spec = spec();
+        assert_eq!(spec.resample, FilterSpec::Fir(vec![1.0, 3.0, 3.0, 1.0]));
+        assert_eq!(toml::from_str::<Spec>(&toml::to_string(&spec).unwrap()).unwrap(), spec);
+        let named = Spec { resample: FilterSpec::Naive, embedding: EmbeddingSpec::Positional, ..spec };
+        let text = toml::to_string(&named).unwrap();
+        assert!(text.contains("resample = \"naive\"") && text.contains("embedding = \"positional\""), "{text}");
+        assert_eq!(toml::from_str::<Spec>(&text).unwrap(), named);
+    }
+
+    #[test]
+    fn has_the_published_number_of_parameters() {
+        assert_eq!(NetworkSpec::Ncsnpp(spec()).parameter_count(&[3, 32, 32]), 62_758_787);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let good = spec();
+        assert_eq!(good.check([3, 32, 32]), Ok(()));
+        assert_eq!(good.check([1, 16, 32]), Ok(()));
+        let cases: [(&str, [usize; 3], Spec); 11] = [
+            ("channels", [3, 32, 32], Spec { channels: 0, ..good.clone() }),
+            ("channels", [3, 32, 32], Spec { channels: 144, ..good.clone() }),
+            ("multipliers", [3, 32, 32], Spec { multipliers: vec![], ..good.clone() }),
+            ("multipliers", [3, 32, 32], Spec { multipliers: vec![1, 0], ..good.clone() }),
+            ("multipliers", [3, 28, 28], good.clone()),
+            ("blocks", [3, 32, 32], Spec { blocks: 0, ..good.clone() }),
+            ("attention", [3, 32, 32], Spec { attention: vec![16, 12], ..good.clone() }),
+            ("dropout", [3, 32, 32], Spec { dropout: 1.0, ..good.clone() }),
+            ("init_scale", [3, 32, 32], Spec { init_scale: -1.0, ..good.clone() }),
+            ("resample.fir", [3, 32, 32], Spec { resample: FilterSpec::Fir(vec![1.0]), ..good.clone() }),
+            ("embedding.fourier.scale", [3, 32, 32], Spec { embedding: EmbeddingSpec::Fourier { scale: 0.0 }, ..good.clone() }),
+        ];
+        for (key, shape, spec) in cases {
+            assert_eq!(spec.check(shape).unwrap_err().key, key, "{spec:?}");
+        }
+        assert_eq!(NetworkSpec::Ncsnpp(good).check(&[2]).unwrap_err().key, "ncsnpp");
+    }
+}

@@ -173,7 +173,7 @@ mod tests {
         let gradient = Vec::<f64>::try_from(parameters.gradient(&loss)).unwrap();
         assert_eq!(gradient, [6.0, 6.0, 2.0, 2.0, 2.0, 2.0, 0.0]);
 
-        no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
+        let _ = no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
         assert_eq!(a.double_value(&[1]), 5.0);
         assert_eq!(b.double_value(&[1, 1]), 5.0);
         assert_eq!(unused.double_value(&[0]), 5.0);
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_dry_builder_takes_down_what_a_real_one_registers() {
         let layers = |builder: &Builder| {
-            builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
-            builder.frozen("w", &[4], Init::Constant(1.0));
+            let _ = builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
+            let _ = builder.frozen("w", &[4], Init::Constant(1.0));
             builder.inventory()
         };
         let expected = vec![("3.weight".to_string(), vec![2, 3], true), ("w".to_string(), vec![4], false)];
