@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::block::BlockKind;
 use super::embedding::EmbeddingSpec;
-use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput, UNet};
+use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput};
 use super::resample::FilterSpec;
+use super::unet::UNet;
 use crate::error::Fault;
 use crate::optim::Builder;
 

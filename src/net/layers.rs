@@ -115,3 +115,39 @@ pub fn merge(x: &Tensor, h: &Tensor, rescale: bool) -> Tensor {
     let mut sum = x + h;
     if rescale { sum.g_mul_scalar_(std::f64::consts::FRAC_1_SQRT_2) } else { sum }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, no_grad};
+
+    #[test]
+    fn weights_start_with_the_variance_of_their_average_fan() {
+        tch::set_num_threads(1);
+        let builder = Builder::new(1, Kind::Double, Device::Cpu);
+        let layers = [
+            (Linear::new(&builder, 128, 512, 1.0).weight, 1.0 / 320.0),
+            (Conv2d::new(&builder, 64, 128, 3, 1.0).weight, 1.0 / (9.0 * 96.0)),
+            (Conv2d::new(&builder, 64, 128, 3, 0.0).weight, 1e-10 / (9.0 * 96.0)),
+            (Nin::new(&builder, 256, 128, 0.1).weight, 0.1 / 192.0),
+        ];
+        for (weight, variance) in layers {
+            let ratio = weight.var(false).double_value(&[]) / variance;
+            assert!((ratio - 1.0).abs() < 0.02, "{:?}: variance is {ratio} of what it should be", weight.size());
+        }
+    }
+
+    #[test]
+    fn up_is_the_same_correlation_on_a_stretched_image() {
+        tch::set_num_threads(1);
+        let builder = Builder::new(2, Kind::Double, Device::Cpu);
+        let layer = Conv2d::new(&builder, 2, 3, 3, 1.0);
+        no_grad(|| {
+            let x = Tensor::randn([2, 2, 4, 5], (Kind::Double, Device::Cpu));
+            let stretched = Tensor::zeros([2, 2, 7, 9], (Kind::Double, Device::Cpu));
+            stretched.slice(2, 0, 7, 2).slice(3, 0, 9, 2).copy_(&x);
+            let truth = layer.forward(&stretched.constant_pad_nd([1, 1, 1, 1]));
+            assert!((layer.up(&x) + layer.bias() - truth).abs().max().double_value(&[]) < 1e-14);
+        });
+    }
+}

@@ -13,7 +13,7 @@ use crate::optim::Builder;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Features of every hidden layer, and frequencies of the noise embedding.
+    /// Features of every layer; the noise label is embedded with a quarter as many frequencies.
     pub width: usize,
     /// Residual blocks, of two layers each.
     pub depth: usize,
@@ -23,27 +23,27 @@ pub struct Spec {
 impl Spec {
     /// Whether this network can serve vectors [dimension].
     pub fn check(&self, _dimension: usize) -> Result<(), Fault> {
-        if self.width < 4 {
-            return Err(Fault::new("width", format!("width is {}, fewer than 4", self.width), "give 64 or more"));
+        if self.width < 8 {
+            return Err(Fault::new("width", format!("width is {}, fewer than 8", self.width), "give 8 or more; 64 serves two dimensions"));
         }
         if self.depth == 0 {
-            return Err(Fault::new("depth", "depth is 0", "give a positive number of blocks"));
+            return Err(Fault::new("depth", "depth is 0", "give a positive number of blocks; 3 serves two dimensions"));
         }
         self.embedding.check()
     }
 }
 
-/// Vectors [B, D] -> [B, D]. With e = SiLU(E φ(c)) the embedded noise label,
+/// Vectors [B, D] -> [B, D]. With φ(c) the sines and cosines of the noise label,
 ///
 /// ```text
-/// h = A x + e,   h ← h + C SiLU(B h + B' e)   (depth times),   F = O SiLU(h)
+/// h = A x + A' φ,   h ← h + C SiLU(B h + B' φ)  (depth times),   F = O SiLU(h)
 /// ```
 ///
-/// and O, C start at zero.
+/// and C and O start (as good as) at zero: a new network is F = 0, a new block the identity.
 pub struct Mlp {
     embedding: Embedding,
-    condition: Linear,
     input: Linear,
+    condition: Linear,
     blocks: Vec<Block>,
     output: Linear,
 }
@@ -55,29 +55,90 @@ struct Block {
 }
 
 impl Mlp {
+    /// `spec` must have passed its check.
     pub fn new(spec: &Spec, dimension: usize, builder: &Builder) -> Mlp {
         let (width, dimension) = (spec.width as i64, dimension as i64);
-        let embedding = Embedding::new(&spec.embedding, width, &builder.part("embedding"));
+        let frequencies = width / 4;
+        let size = match spec.embedding {
+            EmbeddingSpec::Positional => 2 * frequencies,
+            EmbeddingSpec::Fourier { .. } => frequencies,
+        };
+        let embedding = Embedding::new(&spec.embedding, size, &builder.part("embedding"));
+        let waves = embedding.width();
         let linear = |name: &str, inputs, outputs, scale| Linear::new(&builder.part(name), inputs, outputs, scale);
-        let condition = linear("condition", embedding.width(), width, 1.0);
         let input = linear("input", dimension, width, 1.0);
-        let blocks = (0..spec.depth)
-            .map(|i| {
-                let linear = |name: &str, scale| linear(&format!("blocks.{i}.{name}"), width, width, scale);
-                Block { hidden: linear("hidden", 1.0), condition: linear("condition", 1.0), out: linear("out", 0.0) }
-            })
-            .collect();
-        Mlp { embedding, condition, input, blocks, output: linear("output", width, dimension, 0.0) }
+        let condition = linear("condition", waves, width, 1.0);
+        let block = |i| Block {
+            hidden: linear(&format!("blocks.{i}.hidden"), width, width, 1.0),
+            condition: linear(&format!("blocks.{i}.condition"), waves, width, 1.0),
+            out: linear(&format!("blocks.{i}.out"), width, width, 0.0),
+        };
+        let blocks = (0..spec.depth).map(block).collect();
+        Mlp { embedding, input, condition, blocks, output: linear("output", width, dimension, 0.0) }
     }
 }
 
 impl Network for Mlp {
     fn forward(&self, x: &Tensor, noise: &Tensor, _train: bool) -> Tensor {
-        let condition = self.condition.forward(&self.embedding.forward(noise)).silu();
-        let mut h = self.input.forward(x) + &condition;
+        let waves = self.embedding.forward(noise);
+        let mut h = self.input.forward(x) + self.condition.forward(&waves);
         for block in &self.blocks {
-            h = &h + block.out.forward(&(block.hidden.forward(&h) + block.condition.forward(&condition)).silu());
+            let hidden = block.hidden.forward(&h) + block.condition.forward(&waves);
+            h = block.out.forward(&hidden.silu()) + h;
         }
         self.output.forward(&h.silu())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, normal};
+    use tch::{Device, Kind, no_grad};
+
+    #[test]
+    fn starts_at_zero_and_learns_a_function_of_both_arguments() {
+        tch::set_num_threads(1);
+        let spec = Spec { width: 32, depth: 2, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
+        let builder = Builder::new(1, Kind::Float, Device::Cpu);
+        let network = Mlp::new(&spec, 2, &builder);
+        let parameters = builder.finish();
+        let x = normal(2, Purpose::Data, 0, &[256, 2], Device::Cpu);
+        let noise = normal(3, Purpose::Data, 0, &[256], Device::Cpu);
+        assert!(network.forward(&x, &noise, true).abs().max().double_value(&[]) < 1e-2);
+
+        let truth = &x * noise.sin().unsqueeze(1);
+        let loss = || (network.forward(&x, &noise, true) - &truth).square().mean(Kind::Float);
+        let start = loss().double_value(&[]);
+        let mut momentum = parameters.flat().zeros_like();
+        for _ in 0..300 {
+            let gradient = parameters.gradient(&loss());
+            no_grad(|| {
+                momentum = &momentum * 0.9 + gradient;
+                let _ = parameters.flat().shallow_clone().g_sub_(&(&momentum * 0.02));
+            });
+        }
+        let end = loss().double_value(&[]);
+        assert!(end < 0.05 * start, "the loss went from {start} to {end}");
+    }
+
+    #[test]
+    fn every_parameter_and_the_input_have_a_gradient() {
+        tch::set_num_threads(1);
+        for embedding in [EmbeddingSpec::Positional, EmbeddingSpec::Fourier { scale: 1.0 }] {
+            let builder = Builder::new(4, Kind::Double, Device::Cpu);
+            let network = Mlp::new(&Spec { width: 9, depth: 2, embedding }, 3, &builder);
+            let parameters = builder.finish();
+            no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
+            let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);
+            let noise = normal(7, Purpose::Data, 0, &[5], Device::Cpu).to_kind(Kind::Double);
+            let y = network.forward(&x, &noise, true);
+            assert_eq!(y.size(), x.size());
+            let loss = y.square().sum(Kind::Double);
+            let gradient = Tensor::run_backward(&[&loss], &[&x], true, false).remove(0);
+            assert_eq!(gradient.count_nonzero(None).int64_value(&[]), 15);
+            let gradient = parameters.gradient(&loss);
+            assert_eq!(gradient.count_nonzero(None).int64_value(&[]) as usize, parameters.count());
+        }
     }
 }

@@ -10,6 +10,7 @@ mod layers;
 pub mod mlp;
 pub mod ncsnpp;
 pub mod resample;
+mod unet;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;

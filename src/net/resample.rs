@@ -21,7 +21,7 @@ pub enum FilterSpec {
 impl FilterSpec {
     pub fn check(&self) -> Result<(), Fault> {
         match self {
-            FilterSpec::Fir(taps) if taps.len() % 2 == 1 || taps.is_empty() || !(taps.iter().sum::<f64>().abs() > 0.0) => Err(Fault::new(
+            FilterSpec::Fir(taps) if !usable(taps) => Err(Fault::new(
                 "resample.fir",
                 format!("the filter's taps are {taps:?}"),
                 "give an even number of taps whose sum is not 0, such as [1, 3, 3, 1]",
@@ -29,6 +29,12 @@ impl FilterSpec {
             _ => Ok(()),
         }
     }
+}
+
+/// An odd number of taps would move the image by half a pixel.
+fn usable(taps: &[f64]) -> bool {
+    let sum: f64 = taps.iter().sum();
+    !taps.is_empty() && taps.len().is_multiple_of(2) && sum.is_finite() && sum != 0.0
 }
 
 /// Which way the size goes.
@@ -114,5 +120,66 @@ impl Resample {
                 correlate(&convolution.up(x), &(kernel * 4.0), 1, padding) + convolution.bias()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, normal};
+    use tch::{Device, Kind};
+
+    /// The definition: zeros after each pixel (`up` - 1 of them), zeros around, every `down`-th sum of `taps` times pixels; one axis.
+    fn filter_line(line: &[f64], taps: &[f64], up: usize, down: usize, [before, after]: [usize; 2]) -> Vec<f64> {
+        let mut stretched = vec![0.0; before];
+        for &pixel in line {
+            stretched.push(pixel);
+            stretched.resize(stretched.len() + up - 1, 0.0);
+        }
+        stretched.resize(stretched.len() + after, 0.0);
+        let sum = taps.iter().sum::<f64>() / up as f64;
+        let flipped = || taps.iter().rev().map(|tap| tap / sum);
+        stretched.windows(taps.len()).step_by(down).map(|w| w.iter().zip(flipped()).map(|(a, b)| a * b).sum()).collect()
+    }
+
+    fn apply(spec: &FilterSpec, direction: Direction, x: &Tensor) -> Tensor {
+        Filter::new(spec, &Builder::new(0, Kind::Double, Device::Cpu)).apply(x, direction)
+    }
+
+    #[test]
+    fn filters_follow_their_definition_on_each_axis() {
+        tch::set_num_threads(1);
+        let line = [0.3, -1.2, 2.5, 0.7, -0.4, 1.1];
+        for taps in [vec![1.0, 3.0, 3.0, 1.0], vec![1.0, 2.0], vec![1.0, 5.0, 10.0, 9.0, 4.0, 2.0]] {
+            let (spec, p) = (FilterSpec::Fir(taps.clone()), taps.len() - 2);
+            for (direction, up, down, pad) in [(Direction::Down, 1, 2, [p / 2; 2]), (Direction::Up, 2, 1, [p / 2 + 1, p / 2])] {
+                let filtered = Tensor::from_slice(&filter_line(&line, &taps, up, down, pad));
+                let truth = filtered.outer(&filtered);
+                let image = Tensor::from_slice(&line).outer(&Tensor::from_slice(&line));
+                let y = apply(&spec, direction, &Tensor::stack(&[&image, &(&image * 2.0)], 0).unsqueeze(0));
+                for (channel, factor) in [(0, 1.0), (1, 2.0)] {
+                    let error = (y.get(0).get(channel) - &truth * factor).abs().max().double_value(&[]);
+                    assert!(error < 1e-14, "{taps:?} {direction:?}: {error:e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn naive_resampling_is_the_box_filter() {
+        tch::set_num_threads(1);
+        let x = normal(1, Purpose::Data, 0, &[2, 3, 4, 6], Device::Cpu).to_kind(Kind::Double);
+        for direction in [Direction::Down, Direction::Up] {
+            let difference = apply(&FilterSpec::Naive, direction, &x) - apply(&FilterSpec::Fir(vec![1.0, 1.0]), direction, &x);
+            assert!(difference.abs().max().double_value(&[]) < 1e-15);
+        }
+    }
+
+    #[test]
+    fn filters_that_cannot_work_are_refused() {
+        for taps in [vec![], vec![1.0, 2.0, 1.0], vec![1.0, -1.0], vec![f64::NAN, 1.0]] {
+            assert_eq!(FilterSpec::Fir(taps).check().unwrap_err().key, "resample.fir");
+        }
+        assert!(FilterSpec::Fir(vec![1.0, 3.0, 3.0, 1.0]).check().is_ok());
     }
 }

@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn a_dry_builder_takes_down_what_a_real_one_registers() {
         let layers = |builder: &Builder| {
-            builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
-            builder.frozen("w", &[4], Init::Constant(1.0));
+            let _ = builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
+            let _ = builder.frozen("w", &[4], Init::Constant(1.0));
             builder.inventory()
         };
         let expected = vec![("3.weight".to_string(), vec![2, 3], true), ("w".to_string(), vec![4], false)];
