@@ -3,7 +3,7 @@
 
 use divan::{Bencher, black_box};
 use score_sde::net::{Network, NetworkSpec};
-use score_sde::optim::parameters::{Builder, Parameters};
+use score_sde::optim::{Builder, Parameters};
 use tch::{Device, Kind, Tensor, no_grad};
 
 struct Case {

@@ -173,7 +173,10 @@ impl Text {
                 Item::Table(table)
             };
             table = table.entry(name).or_insert_with(implicit).as_table_like_mut().ok_or_else(|| {
-                usage(format!("--set {setting}: `{name}` is a value, not a table"), "score-sde check FILE prints every key of an experiment")
+                usage(
+                    format!("--set {setting}: `{name}` is a value, not a table"),
+                    "score-sde check FILE prints every key of an experiment",
+                )
             })?;
         }
         table.insert(last, Item::Value(value));

@@ -70,7 +70,8 @@ impl Train {
         at_least_one("checkpoint_every", self.checkpoint_every)?;
         at_least_one("keep", self.keep as u64)?;
         at_least_one("log_every", self.log_every)?;
-        let within = |key: &str, value: f64, ok: bool, help: &str| if ok { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) };
+        let within =
+            |key: &str, value: f64, ok: bool, help: &str| if ok { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) };
         within("lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "give a number above 0; the reference uses 2e-4")?;
         within("clip", self.clip, self.clip > 0.0, "give a number above 0, or inf for no clipping; the reference uses 1.0")?;
         let beta = self.betas.into_iter().find(|beta| !(0.0..1.0).contains(beta));
@@ -164,7 +165,8 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
     while state.step < spec.steps {
         let step = state.step;
         let x0 = batches.next().to_device(model.device);
-        let t: Vec<f64> = rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter().map(|u| spec.t_min + u * (1.0 - spec.t_min)).collect();
+        let t: Vec<f64> =
+            rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter().map(|u| spec.t_min + u * (1.0 - spec.t_min)).collect();
         let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), model.device);
         rng::seed_torch(seed, Purpose::Dropout, step);
 
@@ -252,6 +254,7 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> 
         t_min: t.iter().copied().fold(f64::INFINITY, f64::min),
         t_max: t.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         t_worst: t[worst],
-        help: "the checkpoint before it is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)".into(),
+        help: "the checkpoint before it is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
+            .into(),
     })
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use common::golden::{self, Case, distance, magnitude};
 use score_sde::net::Network;
-use score_sde::optim::parameters::{Builder, Parameters};
+use score_sde::optim::{Builder, Parameters};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, no_grad};
 

@@ -16,7 +16,10 @@ pub fn check(path: &Path, overrides: &[String]) -> Result<()> {
     match (&experiment.network, &experiment.train) {
         (Some(network), Some(Train { steps, batch, .. })) => {
             println!("# network     {} trainable parameters", network.parameter_count(loaded.train.shape()));
-            println!("# train       {steps} steps of {batch} examples, {:.1} epochs", *steps as f64 * *batch as f64 / loaded.train.len() as f64);
+            println!(
+                "# train       {steps} steps of {batch} examples, {:.1} epochs",
+                *steps as f64 * *batch as f64 / loaded.train.len() as f64
+            );
         }
         _ => println!("# score       exact; nothing is trained"),
     }

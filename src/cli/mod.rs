@@ -107,7 +107,10 @@ fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
 /// A name that is a plain file name.
 fn plain_name(name: String) -> Result<String> {
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        return Err(Error::Usage { message: format!("{name:?} can't name a file"), help: "give a plain name without slashes, such as --name heun-40".into() });
+        return Err(Error::Usage {
+            message: format!("{name:?} can't name a file"),
+            help: "give a plain name without slashes, such as --name heun-40".into(),
+        });
     }
     Ok(name)
 }

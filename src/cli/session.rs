@@ -45,9 +45,8 @@ impl<'a> Session<'a> {
     /// Takes the averaged weights of the newest checkpoint; returns its step, or `None` where the score is known.
     pub fn load_average(&self, run: &Run) -> Result<Option<u64>> {
         let Some(model) = &self.model else { return Ok(None) };
-        let checkpoint: Checkpoint = checkpoint::latest(run)?.ok_or_else(|| {
-            Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
-        })?;
+        let checkpoint: Checkpoint = checkpoint::latest(run)?
+            .ok_or_else(|| Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment"))?;
         model.load_average(&checkpoint)?;
         Ok(Some(checkpoint.step))
     }

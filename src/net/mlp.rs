@@ -1,5 +1,7 @@
 //! A residual network for vectors.
 
+use std::f64::consts::TAU;
+
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -7,7 +9,7 @@ use super::Network;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::Linear;
 use crate::error::Fault;
-use crate::optim::Builder;
+use crate::optim::{Builder, Init};
 
 /// `[network.mlp]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +19,19 @@ pub struct Spec {
     pub width: usize,
     /// Residual blocks, of two layers each.
     pub depth: usize,
+    pub input: InputSpec,
     pub embedding: EmbeddingSpec,
+}
+
+/// How the network sees a vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum InputSpec {
+    /// As it is.
+    Plain,
+    /// With sines and cosines of `count` random projections W x, W ~ N(0, scale²), never trained: for laws with edges and fine
+    /// structure in few dimensions. Tancik et al. 2020.
+    Fourier { count: usize, scale: f64 },
 }
 
 impl Spec {
@@ -29,18 +43,28 @@ impl Spec {
         if self.depth == 0 {
             return Err(Fault::new("depth", "depth is 0", "give a positive number of blocks; 3 serves two dimensions"));
         }
+        if let InputSpec::Fourier { count, scale } = &self.input {
+            if *count == 0 {
+                return Err(Fault::new("input.fourier.count", "count is 0", "give a positive number of projections, or input = \"plain\""));
+            }
+            if !(*scale > 0.0 && scale.is_finite()) {
+                return Err(Fault::new("input.fourier.scale", format!("scale is {scale}"), "give a positive number, such as 0.5"));
+            }
+        }
         self.embedding.check()
     }
 }
 
-/// Vectors [B, D] -> [B, D]. With φ(c) the sines and cosines of the noise label,
+/// Vectors [B, D] -> [B, D]. With φ(c) the sines and cosines of the noise label, and ψ(x) = x or
+/// [x, sin 2πWx, cos 2πWx],
 ///
 /// ```text
-/// h = A x + A' φ,   h ← h + C SiLU(B h + B' φ)  (depth times),   F = O SiLU(h)
+/// h = A ψ + A' φ,   h ← h + C SiLU(B h + B' φ)  (depth times),   F = O SiLU(h)
 /// ```
 ///
 /// and C and O start (as good as) at zero: a new network is F = 0, a new block the identity.
 pub struct Mlp {
+    projection: Option<Tensor>,
     embedding: Embedding,
     input: Linear,
     condition: Linear,
@@ -66,7 +90,14 @@ impl Mlp {
         let embedding = Embedding::new(&spec.embedding, size, &builder.part("embedding"));
         let waves = embedding.width();
         let linear = |name: &str, inputs, outputs, scale| Linear::new(&builder.part(name), inputs, outputs, scale);
-        let input = linear("input", dimension, width, 1.0);
+        let (projection, features) = match spec.input {
+            InputSpec::Plain => (None, dimension),
+            InputSpec::Fourier { count, scale } => {
+                let count = count as i64;
+                (Some(builder.part("input").frozen("W", &[dimension, count], Init::Normal(scale))), dimension + 2 * count)
+            }
+        };
+        let input = linear("input", features, width, 1.0);
         let condition = linear("condition", waves, width, 1.0);
         let block = |i| Block {
             hidden: linear(&format!("blocks.{i}.hidden"), width, width, 1.0),
@@ -74,14 +105,18 @@ impl Mlp {
             out: linear(&format!("blocks.{i}.out"), width, width, 0.0),
         };
         let blocks = (0..spec.depth).map(block).collect();
-        Mlp { embedding, input, condition, blocks, output: linear("output", width, dimension, 0.0) }
+        Mlp { projection, embedding, input, condition, blocks, output: linear("output", width, dimension, 0.0) }
     }
 }
 
 impl Network for Mlp {
     fn forward(&self, x: &Tensor, noise: &Tensor, _train: bool) -> Tensor {
         let waves = self.embedding.forward(noise);
-        let mut h = self.input.forward(x) + self.condition.forward(&waves);
+        let features = self.projection.as_ref().map(|w| {
+            let angle = x.matmul(w) * TAU;
+            Tensor::cat(&[x, &angle.sin(), &angle.cos()], 1)
+        });
+        let mut h = self.input.forward(features.as_ref().unwrap_or(x)) + self.condition.forward(&waves);
         for block in &self.blocks {
             let hidden = block.hidden.forward(&h) + block.condition.forward(&waves);
             h = block.out.forward(&hidden.silu()) + h;
@@ -99,7 +134,7 @@ mod tests {
     #[test]
     fn starts_at_zero_and_learns_a_function_of_both_arguments() {
         tch::set_num_threads(1);
-        let spec = Spec { width: 32, depth: 2, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
+        let spec = Spec { width: 32, depth: 2, input: InputSpec::Plain, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
         let builder = Builder::new(1, Kind::Float, Device::Cpu);
         let network = Mlp::new(&spec, 2, &builder);
         let parameters = builder.finish();
@@ -125,9 +160,12 @@ mod tests {
     #[test]
     fn every_parameter_and_the_input_have_a_gradient() {
         tch::set_num_threads(1);
-        for embedding in [EmbeddingSpec::Positional, EmbeddingSpec::Fourier { scale: 1.0 }] {
+        for (input, embedding) in [
+            (InputSpec::Plain, EmbeddingSpec::Positional),
+            (InputSpec::Fourier { count: 4, scale: 0.5 }, EmbeddingSpec::Fourier { scale: 1.0 }),
+        ] {
             let builder = Builder::new(4, Kind::Double, Device::Cpu);
-            let network = Mlp::new(&Spec { width: 9, depth: 2, embedding }, 3, &builder);
+            let network = Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, 3, &builder);
             let parameters = builder.finish();
             no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
             let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);

@@ -12,7 +12,7 @@ use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
 use super::ncsnpp::{Combine, Level, ProgressiveInput, ProgressiveOutput, Spec};
 use super::resample::{Direction, Resample};
-use crate::optim::parameters::Builder;
+use crate::optim::Builder;
 
 /// The U-Net: images [B, C, H, W] -> [B, C, H, W].
 pub struct UNet {
