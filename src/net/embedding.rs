@@ -31,7 +31,7 @@ impl EmbeddingSpec {
     }
 }
 
-/// φ: label [B] -> [B, width].
+/// φ: label `[B]` -> [B, width].
 pub enum Embedding {
     Positional { frequencies: Tensor, odd: bool },
     Fourier { frequencies: Tensor },

@@ -69,7 +69,7 @@ impl Conv2d {
     }
 }
 
-/// "Network in network": the same linear map of the channels at every pixel, as a 1x1 convolution; `W` [inputs, outputs], `b` [outputs].
+/// "Network in network": the same linear map of the channels at every pixel, as a 1x1 convolution; `W` [inputs, outputs], `b` `[outputs]`.
 pub struct Nin {
     weight: Tensor,
     bias: Tensor,

@@ -35,7 +35,7 @@ pub enum InputSpec {
 }
 
 impl Spec {
-    /// Whether this network can serve vectors [dimension].
+    /// Whether this network can serve vectors `[dimension]`.
     pub fn check(&self, _dimension: usize) -> Result<(), Fault> {
         if self.width < 8 {
             return Err(Fault::new("width", format!("width is {}, fewer than 8", self.width), "give 8 or more; 64 serves two dimensions"));

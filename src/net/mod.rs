@@ -20,7 +20,7 @@ use crate::optim::Builder;
 
 /// A noise-conditional network.
 pub trait Network {
-    /// `x` [B, ...] in the network's kind and on its device; `noise` [B], the noise label c_noise of each example, same kind; the result
+    /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, same kind; the result
     /// has the shape of `x`. `train` switches dropout on.
     fn forward(&self, x: &Tensor, noise: &Tensor, train: bool) -> Tensor;
 
@@ -41,7 +41,7 @@ pub enum NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Whether this network can serve data of `shape` (without the batch: [D] or [C, H, W]). A fault's key is relative to `[network]`.
+    /// Whether this network can serve data of `shape` (without the batch: `[D]` or [C, H, W]). A fault's key is relative to `[network]`.
     pub fn check(&self, shape: &[usize]) -> Result<(), Fault> {
         match self {
             NetworkSpec::Mlp(spec) => spec.check(vector(shape, "mlp")?).map_err(|fault| fault.within("mlp")),

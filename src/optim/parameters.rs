@@ -118,7 +118,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The buffer of all trainable numbers [P]; writing to it changes the network.
+    /// The buffer of all trainable numbers `[P]`; writing to it changes the network.
     pub fn flat(&self) -> &Tensor {
         &self.flat
     }
@@ -145,7 +145,7 @@ impl Parameters {
         views
     }
 
-    /// ∂loss/∂parameters as one flat tensor [P]; parameters the loss does not use have gradient zero.
+    /// ∂loss/∂parameters as one flat tensor `[P]`; parameters the loss does not use have gradient zero.
     pub fn gradient(&self, loss: &Tensor) -> Tensor {
         let leaves: Vec<&Tensor> = self.entries.iter().filter(|e| e.trainable).map(|e| &e.tensor).collect();
         let grads = Tensor::run_backward(&[loss], &leaves, false, false);
