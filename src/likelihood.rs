@@ -84,9 +84,9 @@ impl Likelihood {
 
 /// Negative log-likelihoods, per example and in data units.
 pub struct Likelihoods {
-    /// Nats [n][k], one estimate for each probe.
+    /// Nats `[n][k]`, one estimate for each probe.
     pub estimates: Vec<Vec<f64>>,
-    /// Nats [n], minus the true ln p of the data where the law of the data is known.
+    /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
     pub truth: Option<Vec<f64>>,
     pub statistics: Statistics,
     pub seconds: f64,
@@ -156,7 +156,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 }
 
 impl Likelihoods {
-    /// Nats [n]: the mean over probes.
+    /// Nats `[n]`: the mean over probes.
     pub fn nats(&self) -> Vec<f64> {
         self.estimates.iter().map(|e| e.mean()).collect()
     }

@@ -15,7 +15,7 @@ pub fn column_of(x: &Tensor, t: &[f64], f: impl Fn(f64) -> f64) -> Tensor {
     if t.iter().all(|&other| other == t[0]) { column(x, std::iter::once(f(t[0]))) } else { column(x, t.iter().map(|&t| f(t))) }
 }
 
-/// Sum over everything but the batch axis: [B, ...] -> [B].
+/// Sum over everything but the batch axis: [B, ...] -> `[B]`.
 pub fn sum_per_example(x: &Tensor) -> Tensor {
     x.flatten(1, -1).sum_dim_intlist(1i64, false, None::<Kind>)
 }

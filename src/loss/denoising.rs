@@ -9,7 +9,7 @@ use crate::tensor::column_of;
 
 /// λ(t) ‖s(x_t, t) - ∇ ln p(x_t | x_0)‖² with x_t = α x_0 + σ z, whose conditional score is -z / σ.
 ///
-/// `x0` and `z` [B, ...], one time per example in (0, 1] -> losses [B]. Variance weighting: ‖σ s + z‖²; likelihood: g² ‖s + z / σ‖².
+/// `x0` and `z` [B, ...], one time per example in (0, 1] -> losses `[B]`. Variance weighting: ‖σ s + z‖²; likelihood: g² ‖s + z / σ‖².
 pub fn denoising_score_matching(
     sde: &dyn Sde,
     model: &dyn ScoreModel,

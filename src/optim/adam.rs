@@ -2,7 +2,7 @@
 
 use tch::{Tensor, no_grad};
 
-/// Moments of the gradient; both [P], and part of every checkpoint.
+/// Moments of the gradient; both `[P]`, and part of every checkpoint.
 pub struct Adam {
     pub first_moment: Tensor,
     pub second_moment: Tensor,
@@ -32,7 +32,7 @@ impl Adam {
     }
 }
 
-/// Scales a gradient [P] down to norm `max` where it is longer, in place; returns its norm before, a tensor without axes.
+/// Scales a gradient `[P]` down to norm `max` where it is longer, in place; returns its norm before, a tensor without axes.
 pub fn clip_by_norm(gradient: &mut Tensor, max: f64) -> Tensor {
     no_grad(|| {
         let norm = gradient.norm();

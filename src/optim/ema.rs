@@ -2,7 +2,7 @@
 
 use tch::{Tensor, no_grad};
 
-/// The average [P], with the reference's ramp.
+/// The average `[P]`, with the reference's ramp.
 pub struct Ema {
     pub average: Tensor,
     rate: f64,

@@ -133,7 +133,7 @@ impl Parameters {
         self.entries.iter().map(|e| (e.name.as_str(), &e.tensor, e.trainable))
     }
 
-    /// The trainable parameters' names with views of another flat buffer [P] of the same layout, such as an average or a moment.
+    /// The trainable parameters' names with views of another flat buffer `[P]` of the same layout, such as an average or a moment.
     pub fn views_of(&self, buffer: &Tensor) -> Vec<(&str, Tensor)> {
         let mut offset = 0;
         let mut views = Vec::new();

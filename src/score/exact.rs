@@ -56,7 +56,7 @@ impl<'a> ExactScore<'a> {
         (log_density + &self.log_weights, scaled)
     }
 
-    /// ln p_t(x) [B] in nats, f64.
+    /// ln p_t(x) `[B]` in nats, f64.
     pub fn log_density(&self, x: &Tensor, t: &[f64]) -> Tensor {
         self.components(x, t).0.logsumexp(0i64, false)
     }

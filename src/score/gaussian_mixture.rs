@@ -11,11 +11,11 @@ use crate::error::Fault;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GaussianMixture {
-    /// [K]
+    /// `[K]`
     pub weights: Vec<f64>,
-    /// [K][D]
+    /// `[K][D]`
     pub means: Vec<Vec<f64>>,
-    /// [K][D][D], symmetric and positive definite
+    /// `[K][D][D]`, symmetric and positive definite
     pub covariances: Vec<Vec<Vec<f64>>>,
 }
 

@@ -30,7 +30,7 @@ struct Traveller {
     just_rejected: bool,
 }
 
-/// Per example: √ mean (x / scale)², [B].
+/// Per example: √ mean (x / scale)², `[B]`.
 fn rms(x: &Tensor, scale: &Tensor) -> Vec<f64> {
     to_vec(&(x / scale).square().mean_dim(1i64, false, Kind::Double).sqrt())
 }
