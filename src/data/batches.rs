@@ -138,7 +138,7 @@ pub fn dequantised(dataset: &dyn Dataset, scale: Scale, indices: &[usize], seed:
     })
 }
 
-/// Fills one example [shape] for each item, in parallel, and stacks them: [items, shape].
+/// Fills one example for each item, in parallel, and stacks them: `[items, shape...]`.
 fn gather<T, A>(shape: &[usize], items: &[T], fill: impl Fn(&T, &mut [A]) + Sync) -> Tensor
 where
     T: Sync,
@@ -233,6 +233,12 @@ mod tests {
             let moment = u.pow_tensor_scalar(power).mean(None).double_value(&[]);
             assert!((moment - truth).abs() < 4.0 * 0.3 / count.sqrt(), "E u^{power} is {moment}");
         }
+    }
+
+    #[test]
+    fn an_example_gets_new_noise_each_time_it_is_seen() {
+        let x = Batches::start(rising(1), PIXELS, false, 5, 2, 0).next();
+        assert_ne!(x.get(0), x.get(1));
     }
 
     #[test]
