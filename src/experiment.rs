@@ -32,10 +32,12 @@ pub struct Experiment {
     pub likelihood: Option<Likelihood>,
 }
 
-/// A checked experiment with its training data open, which the check needed for their shape.
+/// A checked experiment with its data open, which the check needed for their shapes.
 pub struct Loaded {
     pub experiment: Experiment,
     pub train: Arc<dyn Dataset>,
+    /// The split whose likelihood is asked for, if one is.
+    pub measured: Option<Arc<dyn Dataset>>,
 }
 
 /// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, data files, and that the network fits the data.
@@ -59,8 +61,13 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
     let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
     experiment.check().map_err(|fault| text.fault(fault))?;
     let train = experiment.data.open(Split::Train, experiment.seed)?;
-    experiment.check_against(&*train).map_err(|fault| text.fault(fault))?;
-    Ok(Loaded { experiment, train })
+    let measured = match experiment.likelihood.as_ref().map(|likelihood| likelihood.split) {
+        None => None,
+        Some(Split::Train) => Some(train.clone()),
+        Some(Split::Test) => Some(experiment.data.open(Split::Test, experiment.seed)?),
+    };
+    experiment.check_against(&*train, measured.as_deref()).map_err(|fault| text.fault(fault))?;
+    Ok(Loaded { experiment, train, measured })
 }
 
 impl Experiment {
@@ -99,12 +106,15 @@ impl Experiment {
     }
 
     /// What can only be known with the data at hand.
-    fn check_against(&self, train: &dyn Dataset) -> Result<(), Fault> {
+    fn check_against(&self, train: &dyn Dataset, measured: Option<&dyn Dataset>) -> Result<(), Fault> {
         if let Some(score) = &self.score {
             score.check(train.shape()).map_err(|fault| fault.within("score"))?;
         }
         if let Some(network) = &self.network {
             network.check(train.shape()).map_err(|fault| fault.within("network"))?;
+        }
+        if let (Some(likelihood), Some(set)) = (&self.likelihood, measured) {
+            likelihood.check_against(set, train.shape()).map_err(|fault| fault.within("likelihood"))?;
         }
         Ok(())
     }

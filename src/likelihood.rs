@@ -80,6 +80,19 @@ impl Likelihood {
         }
         self.solver.check(false).map_err(|fault| fault.within("solver"))
     }
+
+    /// What can only be known with the split at hand.
+    pub fn check_against(&self, set: &dyn Dataset, trained: &[usize]) -> Result<(), Fault> {
+        if set.shape() != trained {
+            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape());
+            return Err(Fault::new("split", message, "both splits must be of one shape"));
+        }
+        if self.count > set.len() {
+            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len());
+            return Err(Fault::new("count", message, format!("give at most {}", set.len())));
+        }
+        Ok(())
+    }
 }
 
 /// Negative log-likelihoods, per example and in data units.

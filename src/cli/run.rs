@@ -30,10 +30,10 @@ pub fn run(
     let run = Run::open(&folder)?;
     claim(&run, path, experiment)?;
     let session = Session::new(&loaded, device, threads, terminal);
-    if let Some(likelihood) = &experiment.likelihood {
-        session.split(likelihood)?;
-    }
     terminal.say(&format!("{} -> {}", path.display(), folder.display()));
+    if let Some(note) = loaded.train.note() {
+        terminal.say(&format!("data: {note}"));
+    }
 
     let done = match experiment.train.is_some() {
         true => checkpoint::latest(&run)?.map_or(0, |c| c.step),
