@@ -162,7 +162,8 @@ struct Text {
 impl Text {
     fn error(&self, message: String, span: Option<std::ops::Range<usize>>, help: Option<String>) -> Error {
         let span = span.map(|s| SourceSpan::from((s.start, s.len())));
-        Error::Experiment { message, text: NamedSource::new(&self.name, self.text.clone()).with_language("TOML"), span, help }
+        let text = NamedSource::new(&self.name, self.text.clone()).with_language("TOML");
+        Error::Experiment { message, text: Arc::new(text), span, help }
     }
 
     /// One `--set key=value`: the value is TOML, or else a string.

@@ -107,14 +107,19 @@ pub struct Likelihoods {
     pub dimension: usize,
 }
 
+/// The examples that are measured, and how they become model space.
+pub struct Examples<'a> {
+    pub dataset: &'a dyn Dataset,
+    pub scale: Scale,
+}
+
 /// Measures the first `spec.count` examples. The value of example i is a function of (seed, i), whatever the batch.
 pub fn likelihood(
     spec: &Likelihood,
     seed: u64,
     sde: &dyn Sde,
     model: &dyn ScoreModel,
-    dataset: &dyn Dataset,
-    scale: Scale,
+    Examples { dataset, scale }: Examples,
     device: Device,
     terminal: &Terminal,
 ) -> Result<Likelihoods> {

@@ -183,7 +183,7 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
         state.step += 1;
 
         window.add(loss, norm);
-        if state.step % spec.log_every == 0 || state.step == spec.steps {
+        if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
             let (loss, norm, rate) = window.close();
             note = format!("loss {loss:.4}");
             log.scalars(
@@ -199,7 +199,7 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
         }
         phase.set(state.step, &note);
         let stopped = stop.load(Ordering::Relaxed);
-        if stopped || state.step % spec.checkpoint_every == 0 || state.step == spec.steps {
+        if stopped || state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps {
             state.save(run, spec.keep)?;
         }
         if stopped && state.step < spec.steps {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tch::Device;
@@ -45,8 +45,11 @@ pub fn run(
     if let (Some(spec), Some(model)) = (&experiment.train, &session.model) {
         if done < spec.steps {
             let source = Source { dataset: loaded.train.clone(), scale: experiment.data.scale(), flip: experiment.data.flip() };
-            let around = Surroundings { run: &run, log: &mut log, terminal, stop: stop_on_signal()? };
+            let stop = stop_on_signal()?;
+            let around = Surroundings { run: &run, log: &mut log, terminal, stop: stop.clone() };
             train(spec, experiment.seed, session.sde(), model, source, around)?;
+            // From here on there is nothing to save in between: a signal ends the process at once.
+            stop.store(true, Ordering::Relaxed);
         } else {
             terminal.say(&format!("train: all {} steps are done", spec.steps));
         }

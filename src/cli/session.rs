@@ -7,7 +7,7 @@ use tch::Device;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
-use crate::likelihood::{self, Likelihood, Likelihoods};
+use crate::likelihood::{self, Examples, Likelihood, Likelihoods};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Run;
@@ -67,8 +67,8 @@ impl<'a> Session<'a> {
 
     pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
         let set = self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
-        let scale = self.experiment.data.scale();
-        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), &**set, scale, self.device, self.terminal)
+        let examples = Examples { dataset: &**set, scale: self.experiment.data.scale() };
+        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), examples, self.device, self.terminal)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data.

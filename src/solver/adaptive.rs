@@ -68,7 +68,7 @@ pub(super) fn solve(
     while !travellers.is_empty() {
         for example in &mut travellers {
             let smallest = 10.0 * f64::EPSILON * example.t.abs().max(f64::MIN_POSITIVE);
-            if !(example.step > smallest) {
+            if example.step.is_nan() || example.step <= smallest {
                 return Err(stuck(example));
             }
             example.step = example.step.min((end - example.t).abs());
