@@ -1,6 +1,7 @@
 //! One error type. Every variant says where (path, key or step), what, and how to cure it; no variant carries a backtrace.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
@@ -14,7 +15,7 @@ pub enum Error {
     Experiment {
         message: String,
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         #[label("here")]
         span: Option<SourceSpan>,
         #[help]

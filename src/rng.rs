@@ -1,6 +1,8 @@
 //! Randomness as a function: every draw is named by (seed, purpose, index), so nothing random has to be saved to resume a run,
 //! and a draw depends neither on the device, nor on the number of threads, nor on what else was drawn before it.
 
+use std::ops::Range;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -24,13 +26,13 @@ pub enum Purpose {
     Noise = 6,
     /// Dropout masks; index: step.
     Dropout = 7,
-    /// Start points x_T; index: batch.
+    /// Start points x_T; index: example.
     Prior = 8,
-    /// Brownian increments of a sampler; index: solver step.
+    /// Brownian increments of a sampler; index: example, one draw a solver step.
     Brownian = 9,
     /// Dequantisation of an example whose likelihood is measured; index: example.
     Dequantise = 10,
-    /// Probes of the trace estimator; index: batch.
+    /// Probes of the trace estimator; index: example, one draw a probe.
     Probe = 11,
 }
 
@@ -61,28 +63,56 @@ pub fn seed_torch(seed: u64, purpose: Purpose, index: u64) {
     tch::manual_seed((derive(seed, purpose, index) >> 1) as i64);
 }
 
-/// Elements that one generator fills; part of the definition of every draw.
+/// A law of single f32 numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Law {
+    /// N(0, 1)
+    Gaussian,
+    /// ±1 with equal probability
+    Rademacher,
+}
+
+impl Law {
+    fn draw(self, rng: &mut ChaCha8Rng) -> f32 {
+        match self {
+            Law::Gaussian => rng.sample(StandardNormal),
+            Law::Rademacher => [-1.0, 1.0][(rng.next_u32() & 1) as usize],
+        }
+    }
+}
+
+/// Elements that one generator of [`normal`] fills; part of the definition of every draw.
 const CHUNK: usize = 1 << 13;
 
-/// A tensor of f32 draws, filled in parallel; chunk k starts 2^32 words after chunk k - 1 of the same stream.
-fn fill(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: Device, draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync) -> Tensor {
+/// z ~ N(0, I) of the given shape, f32, filled in parallel: chunk k starts 2^32 words after chunk k - 1 of the same stream.
+pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: Device) -> Tensor {
+    let base = generator(seed, purpose, index);
     let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(k, chunk)| {
-        let mut rng = generator(seed, purpose, index);
+        let mut rng = base.clone();
         rng.set_word_pos((k as u128) << 32);
-        chunk.fill_with(|| draw(&mut rng));
+        chunk.fill_with(|| Law::Gaussian.draw(&mut rng));
     });
     Tensor::from_slice(&values).view(shape).to_device(device)
 }
 
-/// z ~ N(0, I) of the given shape, f32.
-pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: Device) -> Tensor {
-    fill(seed, purpose, index, shape, device, |rng| rng.sample(StandardNormal))
-}
-
-/// Independent signs, ±1 with equal probability, f32.
-pub fn rademacher(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: Device) -> Tensor {
-    fill(seed, purpose, index, shape, device, |rng| if rng.next_u32() & 1 == 0 { -1.0 } else { 1.0 })
+/// One stream per example: row i of the result [rows, shape...] is a function of (seed, purpose, rows.start + i, draw) alone, whatever
+/// the batch around it. `draw` counts the draws made for the same example.
+pub fn rows(law: Law, seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], device: Device) -> Tensor {
+    let base = generator(seed, purpose, 0);
+    let size = shape.iter().product::<i64>() as usize;
+    let n = (rows.end - rows.start) as usize;
+    let mut values = vec![0f32; n * size];
+    values.par_chunks_mut(size.max(1)).enumerate().with_min_len(64).for_each(|(i, row)| {
+        let mut rng = base.clone();
+        rng.set_stream(rows.start + i as u64);
+        rng.set_word_pos(u128::from(draw) << 32);
+        row.fill_with(|| law.draw(&mut rng));
+    });
+    let mut full = vec![n as i64];
+    full.extend_from_slice(shape);
+    Tensor::from_slice(&values).view(full.as_slice()).to_device(device)
 }
 
 /// n numbers u ~ U[0, 1), f64.
@@ -114,6 +144,16 @@ mod tests {
             let equal = values(&other).iter().zip(&once).filter(|(a, b)| a == b).count();
             assert!(equal < 10, "{equal} of 15000 draws are shared");
         }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_batch() {
+        let draw = |range, draw| rows(Law::Gaussian, 4, Purpose::Brownian, range, draw, &[3], Device::Cpu);
+        assert_eq!(values(&draw(0..200, 1).narrow(0, 150, 2)), values(&draw(150..152, 1)));
+        assert_ne!(values(&draw(0..1, 1)), values(&draw(0..1, 2)));
+        let signs = values(&rows(Law::Rademacher, 4, Purpose::Probe, 0..1000, 0, &[4], Device::Cpu));
+        let sum: f32 = signs.iter().sum();
+        assert!(signs.iter().all(|s| s.abs() == 1.0) && sum.abs() < 4.0 * 4000f32.sqrt(), "{sum}");
     }
 
     #[test]

@@ -1,0 +1,218 @@
+//! Data sets: what a split holds, in the data's own units, and how it becomes batches in model space.
+//!
+//! A set is one table of the experiment file (`[data.idx]`, `[data.checkerboard]`, ...). [`Data::open`] reads or draws a split into
+//! memory, [`Scale`] maps its units to model space, [`Batches`] assembles training batches ahead of the training step.
+
+mod arrays;
+mod batches;
+mod cifar10;
+mod idx;
+mod npy;
+mod scale;
+mod toys;
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use batches::{Batches, dequantised, examples};
+pub use cifar10::Cifar10;
+pub use idx::Idx;
+pub use npy::{Layout, NpyImages, NpyVectors};
+pub use scale::Scale;
+pub use toys::{Checkerboard, Mixture, NoisyCurve};
+
+use crate::error::{Error, Fault, Result};
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    Train,
+    Test,
+}
+
+/// A split in memory; its examples are in the data's own units: pixel values 0..=255, or the components of a vector.
+pub trait Dataset: Send + Sync {
+    /// One example, without the batch: `[D]` or `[C, H, W]`.
+    fn shape(&self) -> &[usize];
+
+    /// The number of examples, at least one.
+    fn len(&self) -> usize;
+
+    /// Never true for a set that was opened: an empty file is refused.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes example `i` in row-major order; `out` has as many elements as `shape` says.
+    fn read(&self, i: usize, out: &mut [f32]);
+
+    /// ln p(x) in nats and data units where the law of the data is known in closed form.
+    fn log_density(&self, _x: &[f64]) -> Option<f64> {
+        None
+    }
+
+    /// What the reader of a run's results must know about this split, such as missing files.
+    fn note(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// `[data.*]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Data {
+    Checkerboard(Checkerboard),
+    TwoMoons(NoisyCurve),
+    SwissRoll(NoisyCurve),
+    Spirals(NoisyCurve),
+    Rings(NoisyCurve),
+    GaussianMixture(Mixture),
+    NpyVectors(NpyVectors),
+    NpyImages(NpyImages),
+    Idx(Idx),
+    Cifar10(Cifar10),
+}
+
+impl Data {
+    /// The set's table under `[data]`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Data::Checkerboard(_) => "checkerboard",
+            Data::TwoMoons(_) => "two_moons",
+            Data::SwissRoll(_) => "swiss_roll",
+            Data::Spirals(_) => "spirals",
+            Data::Rings(_) => "rings",
+            Data::GaussianMixture(_) => "gaussian_mixture",
+            Data::NpyVectors(_) => "npy_vectors",
+            Data::NpyImages(_) => "npy_images",
+            Data::Idx(_) => "idx",
+            Data::Cifar10(_) => "cifar10",
+        }
+    }
+
+    /// Values that can't work; keys are relative to `[data]`. Reads no file.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self {
+            Data::Checkerboard(set) => set.check(),
+            Data::TwoMoons(set) | Data::SwissRoll(set) | Data::Spirals(set) | Data::Rings(set) => set.check(),
+            Data::GaussianMixture(set) => set.check(),
+            Data::Idx(set) => set.check(),
+            Data::NpyVectors(_) | Data::NpyImages(_) | Data::Cifar10(_) => Ok(()),
+        }
+        .and_then(|()| self.scale().check())
+        .map_err(|fault| fault.within(self.name()))
+    }
+
+    /// Reads a split, or draws it from `seed`. Errors name the file, what was expected and found, and the cure.
+    pub fn open(&self, split: Split, seed: u64) -> Result<Arc<dyn Dataset>> {
+        Ok(match self {
+            Data::Checkerboard(set) => Arc::new(set.draw(split, seed)),
+            Data::TwoMoons(set) => Arc::new(set.draw(toys::two_moons, split, seed)),
+            Data::SwissRoll(set) => Arc::new(set.draw(toys::swiss_roll, split, seed)),
+            Data::Spirals(set) => Arc::new(set.draw(toys::spirals, split, seed)),
+            Data::Rings(set) => Arc::new(set.draw(toys::rings, split, seed)),
+            Data::GaussianMixture(set) => Arc::new(set.draw(split, seed)),
+            Data::NpyVectors(set) => Arc::new(set.open(split)?),
+            Data::NpyImages(set) => Arc::new(set.open(split)?),
+            Data::Idx(set) => Arc::new(set.open(split)?),
+            Data::Cifar10(set) => Arc::new(set.open(split)?),
+        })
+    }
+
+    /// The map between data units and model space.
+    pub fn scale(&self) -> Scale {
+        match self {
+            Data::Checkerboard(Checkerboard { scale, .. })
+            | Data::TwoMoons(NoisyCurve { scale, .. })
+            | Data::SwissRoll(NoisyCurve { scale, .. })
+            | Data::Spirals(NoisyCurve { scale, .. })
+            | Data::Rings(NoisyCurve { scale, .. })
+            | Data::GaussianMixture(Mixture { scale, .. })
+            | Data::NpyVectors(NpyVectors { scale, .. }) => Scale::Vectors { scale: *scale },
+            Data::NpyImages(NpyImages { range, dequantise, .. })
+            | Data::Idx(Idx { range, dequantise, .. })
+            | Data::Cifar10(Cifar10 { range, dequantise, .. }) => Scale::Pixels { range: *range, dequantise: *dequantise },
+        }
+    }
+
+    /// Whether training sees each image or its mirror image with equal probability.
+    pub fn flip(&self) -> bool {
+        match self {
+            Data::NpyImages(NpyImages { flip, .. }) | Data::Idx(Idx { flip, .. }) | Data::Cifar10(Cifar10 { flip, .. }) => *flip,
+            _ => false,
+        }
+    }
+}
+
+/// Opens a data file; `cure` says what brings it when it is missing.
+fn open_file(path: &Path, cure: &str) -> Result<File> {
+    File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::data(path, "there is no such file", cure),
+        _ => Error::io("open", path, error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Data, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn tables_of_the_experiment_file_become_sets_and_back() {
+        let cifar10 = parse("[cifar10]\nfolder = 'data/c'\nrange = [-1, 1]\nflip = true\ndequantise = false").unwrap();
+        assert!(cifar10.flip());
+        assert_eq!(cifar10.scale(), Scale::Pixels { range: [-1.0, 1.0], dequantise: false });
+        let texts = [
+            "[checkerboard]\ntrain = 9\ntest = 3\nscale = 2.0",
+            "[two_moons]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[swiss_roll]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[spirals]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[rings]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[gaussian_mixture]\ntrain = 9\ntest = 3\nscale = 2.0\nmixture = {weights = [1.0], means = [[0.0, 1.0]], covariances = [[[1.0, 0.0], [0.0, 2.0]]]}",
+            "[npy_vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
+            "[npy_images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+        ];
+        for text in texts {
+            let data = parse(text).unwrap();
+            assert!(text.starts_with(&format!("[{}]", data.name())), "{text}");
+            assert_eq!(data.check(), Ok(()), "{text}");
+            assert_eq!(parse(&toml::to_string(&data).unwrap()).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn every_key_is_required_and_no_other_is_allowed() {
+        let text = "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true";
+        for line in text.lines().skip(1) {
+            assert!(parse(&text.replace(line, "")).unwrap_err().message().contains("missing field"), "{line}");
+        }
+        assert!(parse(&format!("{text}\nlabels = 'c'")).unwrap_err().message().contains("unknown field `labels`"));
+    }
+
+    #[test]
+    fn faults_carry_the_key_below_data() {
+        for (text, key) in [
+            ("[rings]\ntrain = 0\ntest = 3\nnoise = 0.1\nscale = 2.0", "rings.train"),
+            ("[rings]\ntrain = 9\ntest = 3\nnoise = -0.1\nscale = 2.0", "rings.noise"),
+            ("[checkerboard]\ntrain = 9\ntest = 1000000000000\nscale = 2.0", "checkerboard.test"),
+            ("[checkerboard]\ntrain = 9\ntest = 3\nscale = 0.0", "checkerboard.scale"),
+            (
+                "[gaussian_mixture]\ntrain = 9\ntest = 3\nscale = 1.0\nmixture = {weights = [], means = [], covariances = []}",
+                "gaussian_mixture.mixture.weights",
+            ),
+            ("[cifar10]\nfolder = 'c'\nrange = [1, -1]\nflip = true\ndequantise = false", "cifar10.range"),
+            ("[idx]\ntrain = 'a'\ntest = 'b'\npad = 999\nrange = [0.0, 1.0]\nflip = false\ndequantise = true", "idx.pad"),
+        ] {
+            assert_eq!(parse(text).unwrap().check().unwrap_err().key, key);
+        }
+    }
+}

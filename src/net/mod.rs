@@ -1,11 +1,91 @@
 //! Networks F(x, c_noise): they know tensors, nothing of SDEs.
+//!
+//! Preconditioning stands outside: a network neither scales its input or output by σ, nor turns a time into its noise label.
 
+mod attention;
+pub mod block;
+pub mod ddpm;
+pub mod embedding;
+mod layers;
+pub mod mlp;
+pub mod ncsnpp;
+pub mod resample;
+mod unet;
+
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::error::Fault;
+use crate::optim::Builder;
+
 /// A noise-conditional network.
-///
-/// `x` [B, ...] in the network's kind and on its device; `noise` [B], the noise label c_noise of each example, same kind; the result
-/// has the shape of `x`. `train` switches dropout on.
 pub trait Network {
+    /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, same kind; the result
+    /// has the shape of `x`. `train` switches dropout on.
     fn forward(&self, x: &Tensor, noise: &Tensor, train: bool) -> Tensor;
+
+    /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
+    /// numbered layers shows nothing.
+    fn trace(&self, x: &Tensor, noise: &Tensor, train: bool, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
+        self.forward(x, noise, train)
+    }
+}
+
+/// `[network.<name>]`: which network, and its size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum NetworkSpec {
+    Mlp(mlp::Spec),
+    Ncsnpp(ncsnpp::Spec),
+    Ddpm(ddpm::Spec),
+}
+
+impl NetworkSpec {
+    /// Whether this network can serve data of `shape` (without the batch: `[D]` or [C, H, W]). A fault's key is relative to `[network]`.
+    pub fn check(&self, shape: &[usize]) -> Result<(), Fault> {
+        match self {
+            NetworkSpec::Mlp(spec) => spec.check(vector(shape, "mlp")?).map_err(|fault| fault.within("mlp")),
+            NetworkSpec::Ncsnpp(spec) => spec.check(image(shape, "ncsnpp")?).map_err(|fault| fault.within("ncsnpp")),
+            NetworkSpec::Ddpm(spec) => spec.check(image(shape, "ddpm")?).map_err(|fault| fault.within("ddpm")),
+        }
+    }
+
+    /// The network for data of `shape`, which [`NetworkSpec::check`] has passed; its parameters come from `builder`.
+    pub fn build(&self, shape: &[usize], builder: &Builder) -> Box<dyn Network> {
+        match self {
+            NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], builder)),
+            NetworkSpec::Ncsnpp(spec) => Box::new(spec.network([shape[0], shape[1], shape[2]], builder)),
+            NetworkSpec::Ddpm(spec) => Box::new(spec.network([shape[0], shape[1], shape[2]], builder)),
+        }
+    }
+
+    /// Trainable parameters of the network for data of `shape`, counted without building it.
+    pub fn parameter_count(&self, shape: &[usize]) -> usize {
+        let builder = Builder::dry();
+        self.build(shape, &builder);
+        let trained = builder.inventory().into_iter().filter(|(_, _, trained)| *trained);
+        trained.map(|(_, shape, _)| shape.iter().product::<i64>() as usize).sum()
+    }
+}
+
+fn vector(shape: &[usize], network: &str) -> Result<usize, Fault> {
+    match shape {
+        [dimension] => Ok(*dimension),
+        _ => Err(Fault::new(
+            network,
+            format!("{network} is a network for vectors, but the data are of shape {shape:?}"),
+            "use a network for images: [network.ncsnpp] or [network.ddpm]",
+        )),
+    }
+}
+
+fn image(shape: &[usize], network: &str) -> Result<[usize; 3], Fault> {
+    match shape {
+        [channels, height, width] => Ok([*channels, *height, *width]),
+        _ => Err(Fault::new(
+            network,
+            format!("{network} is a network for images [channels, height, width], but the data are of shape {shape:?}"),
+            "use a network for vectors: [network.mlp]",
+        )),
+    }
 }

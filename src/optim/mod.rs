@@ -1,3 +1,9 @@
 //! Optimisation on whole buffers: all trainable numbers are one flat tensor, and so are their gradient, moments and average.
 
-pub mod parameters;
+mod adam;
+mod ema;
+mod parameters;
+
+pub use adam::{Adam, clip_by_norm, warm_up};
+pub use ema::Ema;
+pub use parameters::{Builder, Init, Parameters};

@@ -31,14 +31,21 @@ struct Entry {
 pub struct Builder {
     entries: Rc<RefCell<Vec<Entry>>>,
     prefix: String,
-    seed: u64,
+    /// None: a dry builder.
+    seed: Option<u64>,
     kind: Kind,
     device: Device,
 }
 
 impl Builder {
     pub fn new(seed: u64, kind: Kind, device: Device) -> Builder {
-        Builder { entries: Rc::default(), prefix: String::new(), seed, kind, device }
+        Builder { entries: Rc::default(), prefix: String::new(), seed: Some(seed), kind, device }
+    }
+
+    /// A builder that takes down names and shapes alone: it draws and stores no numbers, so a network of any size costs nothing. What it
+    /// builds is for [`Builder::inventory`], not for running.
+    pub fn dry() -> Builder {
+        Builder { entries: Rc::default(), prefix: String::new(), seed: None, kind: Kind::Float, device: Device::Cpu }
     }
 
     /// The builder of a part: its parameters are named `<prefix><name>.…`.
@@ -56,18 +63,35 @@ impl Builder {
         self.register(name, shape, init, false)
     }
 
+    /// The kind and device of every parameter, for constants that must match them.
+    pub fn options(&self) -> (Kind, Device) {
+        (self.kind, self.device)
+    }
+
+    /// Name, shape and whether it is trained, of every parameter so far, in registration order.
+    pub fn inventory(&self) -> Vec<(String, Vec<i64>, bool)> {
+        self.entries.borrow().iter().map(|e| (e.name.clone(), e.tensor.size(), e.trainable)).collect()
+    }
+
     fn register(&self, name: &str, shape: &[i64], init: Init, trainable: bool) -> Tensor {
-        let mut entries = self.entries.borrow_mut();
+        let tensor = match self.seed {
+            Some(seed) => self.draw(seed, shape, init).set_requires_grad(trainable),
+            None => Tensor::zeros([1], self.options()).expand(shape, false),
+        };
+        let name = format!("{}{name}", self.prefix);
+        self.entries.borrow_mut().push(Entry { name, tensor: tensor.shallow_clone(), trainable });
+        tensor
+    }
+
+    fn draw(&self, seed: u64, shape: &[i64], init: Init) -> Tensor {
         let n = shape.iter().product::<i64>() as usize;
-        let mut rng = rng::generator(self.seed, Purpose::Init, entries.len() as u64);
+        let mut rng = rng::generator(seed, Purpose::Init, self.entries.borrow().len() as u64);
         let values: Vec<f32> = match init {
             Init::Constant(c) => vec![c as f32; n],
             Init::Uniform(bound) => (0..n).map(|_| bound as f32 * (2.0 * rng.random::<f32>() - 1.0)).collect(),
             Init::Normal(std) => (0..n).map(|_| std as f32 * rng.sample::<f32, _>(StandardNormal)).collect(),
         };
-        let tensor = Tensor::from_slice(&values).view(shape).to_kind(self.kind).to_device(self.device).set_requires_grad(trainable);
-        entries.push(Entry { name: format!("{}{name}", self.prefix), tensor: tensor.shallow_clone(), trainable });
-        tensor
+        Tensor::from_slice(&values).view(shape).to_kind(self.kind).to_device(self.device)
     }
 
     /// Moves every trainable tensor into one flat buffer; the layers' handles stay valid and become views of it.
@@ -94,7 +118,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// The buffer of all trainable numbers [P]; writing to it changes the network.
+    /// The buffer of all trainable numbers `[P]`; writing to it changes the network.
     pub fn flat(&self) -> &Tensor {
         &self.flat
     }
@@ -109,7 +133,19 @@ impl Parameters {
         self.entries.iter().map(|e| (e.name.as_str(), &e.tensor, e.trainable))
     }
 
-    /// ∂loss/∂parameters as one flat tensor [P]; parameters the loss does not use have gradient zero.
+    /// The trainable parameters' names with views of another flat buffer `[P]` of the same layout, such as an average or a moment.
+    pub fn views_of(&self, buffer: &Tensor) -> Vec<(&str, Tensor)> {
+        let mut offset = 0;
+        let mut views = Vec::new();
+        for entry in self.entries.iter().filter(|e| e.trainable) {
+            let n = entry.tensor.numel() as i64;
+            views.push((entry.name.as_str(), buffer.narrow(0, offset, n).view(entry.tensor.size().as_slice())));
+            offset += n;
+        }
+        views
+    }
+
+    /// ∂loss/∂parameters as one flat tensor `[P]`; parameters the loss does not use have gradient zero.
     pub fn gradient(&self, loss: &Tensor) -> Tensor {
         let leaves: Vec<&Tensor> = self.entries.iter().filter(|e| e.trainable).map(|e| &e.tensor).collect();
         let grads = Tensor::run_backward(&[loss], &leaves, false, false);
@@ -149,11 +185,24 @@ mod tests {
         let gradient = Vec::<f64>::try_from(parameters.gradient(&loss)).unwrap();
         assert_eq!(gradient, [6.0, 6.0, 2.0, 2.0, 2.0, 2.0, 0.0]);
 
-        no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
+        let _ = no_grad(|| parameters.flat().shallow_clone().fill_(5.0));
         assert_eq!(a.double_value(&[1]), 5.0);
         assert_eq!(b.double_value(&[1, 1]), 5.0);
         assert_eq!(unused.double_value(&[0]), 5.0);
         assert_eq!(w.double_value(&[0]), 1.0);
         assert!(!w.requires_grad() && a.requires_grad());
+    }
+
+    #[test]
+    fn a_dry_builder_takes_down_what_a_real_one_registers() {
+        let layers = |builder: &Builder| {
+            let _ = builder.part(3).parameter("weight", &[2, 3], Init::Normal(1.0));
+            let _ = builder.frozen("w", &[4], Init::Constant(1.0));
+            builder.inventory()
+        };
+        let expected = vec![("3.weight".to_string(), vec![2, 3], true), ("w".to_string(), vec![4], false)];
+        assert_eq!(layers(&Builder::dry()), expected);
+        assert_eq!(layers(&Builder::new(0, Kind::Float, Device::Cpu)), expected);
+        assert_eq!(Builder::dry().parameter("huge", &[1 << 20, 1 << 20], Init::Uniform(1.0)).size(), [1 << 20, 1 << 20]);
     }
 }

@@ -1,0 +1,126 @@
+//! Forward pass, training step and gradient with respect to the input: a small U-Net, the reference's CIFAR-10 networks, and the network
+//! for vectors. `cargo bench --bench network`
+
+use divan::{Bencher, black_box};
+use score_sde::net::{Network, NetworkSpec};
+use score_sde::optim::{Builder, Parameters};
+use tch::{Device, Kind, Tensor, no_grad};
+
+struct Case {
+    name: &'static str,
+    spec: &'static str,
+    shape: &'static [usize],
+    batch: i64,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}, batch {}", self.name, self.batch)
+    }
+}
+
+const CASES: [Case; 4] = [
+    Case { name: "mlp", spec: "mlp = { width = 64, depth = 3, embedding = { fourier = { scale = 0.25 } } }", shape: &[2], batch: 1024 },
+    Case {
+        name: "small ncsnpp",
+        spec: r#"[ncsnpp]
+            channels = 32
+            multipliers = [1, 2, 2]
+            blocks = 1
+            attention = [7]
+            dropout = 0.1
+            block = "biggan"
+            resample = { fir = [1, 3, 3, 1] }
+            resample_with_convolution = true
+            progressive_output = "none"
+            progressive_input = "residual"
+            combine = "sum"
+            embedding = { fourier = { scale = 16.0 } }
+            conditional = true
+            skip_rescale = true
+            init_scale = 0.0"#,
+        shape: &[1, 28, 28],
+        batch: 16,
+    },
+    Case {
+        name: "cifar ncsnpp",
+        spec: r#"[ncsnpp]
+            channels = 128
+            multipliers = [1, 2, 2, 2]
+            blocks = 4
+            attention = [16]
+            dropout = 0.1
+            block = "biggan"
+            resample = { fir = [1, 3, 3, 1] }
+            resample_with_convolution = true
+            progressive_output = "none"
+            progressive_input = "residual"
+            combine = "sum"
+            embedding = { fourier = { scale = 16.0 } }
+            conditional = true
+            skip_rescale = true
+            init_scale = 0.0"#,
+        shape: &[3, 32, 32],
+        batch: 4,
+    },
+    Case {
+        name: "cifar ddpm",
+        spec: r#"[ddpm]
+            channels = 128
+            multipliers = [1, 2, 2, 2]
+            blocks = 2
+            attention = [16]
+            dropout = 0.1
+            resample_with_convolution = true"#,
+        shape: &[3, 32, 32],
+        batch: 4,
+    },
+];
+
+struct Setup {
+    network: Box<dyn Network>,
+    parameters: Parameters,
+    x: Tensor,
+    noise: Tensor,
+}
+
+fn setup(case: &Case) -> Setup {
+    let spec: NetworkSpec = toml::from_str(case.spec).expect("a network");
+    spec.check(case.shape).expect("a network for this shape");
+    let options = (Kind::Float, Device::Cpu);
+    let builder = Builder::new(0, options.0, options.1);
+    let network = spec.build(case.shape, &builder);
+    let shape: Vec<i64> = [case.batch].into_iter().chain(case.shape.iter().map(|&n| n as i64)).collect();
+    let (x, noise) = (Tensor::randn(shape.as_slice(), options), Tensor::randn([case.batch], options));
+    Setup { network, parameters: builder.finish(), x, noise }
+}
+
+#[divan::bench(args = CASES)]
+fn forward(bencher: Bencher, case: &Case) {
+    let Setup { network, x, noise, .. } = setup(case);
+    bencher.bench_local(|| no_grad(|| black_box(network.forward(&x, &noise, false))));
+}
+
+#[divan::bench(args = CASES)]
+fn training_step(bencher: Bencher, case: &Case) {
+    let Setup { network, parameters, x, noise } = setup(case);
+    bencher.bench_local(|| {
+        let loss = network.forward(&x, &noise, true).square().mean(Kind::Float);
+        black_box(parameters.gradient(&loss))
+    });
+}
+
+#[divan::bench(args = CASES)]
+fn input_gradient(bencher: Bencher, case: &Case) {
+    let Setup { network, parameters, x, noise } = setup(case);
+    parameters.freeze();
+    let x = x.set_requires_grad(true);
+    bencher.bench_local(|| {
+        let y = network.forward(&x, &noise, false);
+        black_box(Tensor::run_backward(&[(&y * &y.detach()).sum(Kind::Float)], &[&x], false, false))
+    });
+}
+
+fn main() {
+    divan::main();
+}

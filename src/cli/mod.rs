@@ -1,0 +1,116 @@
+//! The command line: one file for each verb.
+
+mod check;
+mod likelihood;
+mod run;
+mod sample;
+mod session;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tch::Device;
+
+use crate::error::{Error, Result};
+use crate::progress::Terminal;
+
+/// Score-based generative modelling through stochastic differential equations.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train, sample and measure the likelihood, as an experiment file says; goes on where an earlier run stopped.
+    Run {
+        /// The experiment, a TOML file.
+        experiment: PathBuf,
+        /// The run folder [default: runs/<file's stem>].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Check an experiment file, print it with all defaults, and say what it would do; does no work.
+    Check {
+        /// The experiment, a TOML file.
+        experiment: PathBuf,
+    },
+    /// Draw samples again from a finished run, with overrides of [sample] or seed.
+    Sample {
+        /// A run folder.
+        run: PathBuf,
+        /// Name of the files below samples/ [default: the next free samples-2, samples-3, ...].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Measure the likelihood again for a finished run, with overrides of [likelihood] or seed.
+    Likelihood {
+        /// A run folder.
+        run: PathBuf,
+        /// Name of the files in the run folder [default: the next free likelihood-2, likelihood-3, ...].
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// Override a key of the experiment; the value is TOML. May be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    overrides: Vec<String>,
+    /// Where tensors live: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu", global = true, value_parser = parse_device)]
+    device: Device,
+    /// Threads of LibTorch; part of a run's exact reproducibility [default: 1 for vectors, all cores for images].
+    #[arg(long, global = true, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    threads: Option<i32>,
+    /// Print nothing but warnings, errors and what was asked for.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl Arguments {
+    pub fn execute(self) -> Result<()> {
+        let Common { overrides, device, threads, quiet } = self.common;
+        let terminal = Terminal::new(quiet);
+        match self.verb {
+            Verb::Run { experiment, out } => run::run(&experiment, out, &overrides, device, threads, &terminal),
+            Verb::Check { experiment } => check::check(&experiment, &overrides),
+            Verb::Sample { run, name } => sample::sample(&run, name, &overrides, device, threads, &terminal),
+            Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, &overrides, device, threads, &terminal),
+        }
+    }
+}
+
+fn parse_device(word: &str) -> Result<Device, String> {
+    let index = match word {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        _ => word.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or("the devices are cpu, cuda and cuda:N")?,
+    };
+    match tch::Cuda::device_count() {
+        0 => Err("this LibTorch sees no CUDA device; set LIBTORCH to a CUDA build and build again, or use cpu".into()),
+        n if index >= n as usize => Err(format!("there are {n} CUDA devices, cuda:0 to cuda:{}", n - 1)),
+        _ => Ok(Device::Cuda(index)),
+    }
+}
+
+/// The first of `<base>-2`, `<base>-3`, … that `taken` does not know.
+fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
+    (2..).map(|n| format!("{base}-{n}")).find(|name| !taken(name)).expect("numbers do not end")
+}
+
+/// A name that is a plain file name.
+fn plain_name(name: String) -> Result<String> {
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        return Err(Error::Usage {
+            message: format!("{name:?} can't name a file"),
+            help: "give a plain name without slashes, such as --name heun-40".into(),
+        });
+    }
+    Ok(name)
+}

@@ -1,0 +1,124 @@
+//! `score-sde run`: train, sample, likelihood, each once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tch::Device;
+
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::experiment::{self, Experiment, default_run_folder};
+use crate::progress::Terminal;
+use crate::run::Run;
+use crate::run::checkpoint;
+use crate::run::log::Log;
+use crate::train::{Source, Surroundings, train};
+
+pub fn run(
+    path: &Path,
+    out: Option<PathBuf>,
+    overrides: &[String],
+    device: Device,
+    threads: Option<i32>,
+    terminal: &Terminal,
+) -> Result<()> {
+    let loaded = experiment::load(path, overrides)?;
+    let experiment = &loaded.experiment;
+    let folder = out.unwrap_or_else(|| default_run_folder(path));
+    let run = Run::open(&folder)?;
+    claim(&run, path, experiment)?;
+    let session = Session::new(&loaded, device, threads, terminal);
+    terminal.say(&format!("{} -> {}", path.display(), folder.display()));
+    if let Some(note) = loaded.train.note() {
+        terminal.say(&format!("data: {note}"));
+    }
+
+    let done = match experiment.train.is_some() {
+        true => checkpoint::latest(&run)?.map_or(0, |c| c.step),
+        false => 0,
+    };
+    let mut log = Log::open(&run, done + 1);
+    log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
+
+    if let (Some(spec), Some(model)) = (&experiment.train, &session.model) {
+        if done < spec.steps {
+            let source = Source { dataset: loaded.train.clone(), scale: experiment.data.scale(), flip: experiment.data.flip() };
+            let stop = stop_on_signal()?;
+            let around = Surroundings { run: &run, log: &mut log, terminal, stop: stop.clone() };
+            train(spec, experiment.seed, session.sde(), model, source, around)?;
+            // From here on there is nothing to save in between: a signal ends the process at once.
+            stop.store(true, Ordering::Relaxed);
+        } else {
+            terminal.say(&format!("train: all {} steps are done", spec.steps));
+        }
+    }
+    let step = if experiment.sample.is_some() || experiment.likelihood.is_some() { session.load_average(&run)? } else { None };
+
+    if let Some(spec) = &experiment.sample {
+        if run.read("samples/samples.json")?.is_none() {
+            let samples = session.sample(spec)?;
+            let picture = session.picture(&samples);
+            log.image("samples", step.unwrap_or(0), &picture);
+            samples.save(&run, "samples", experiment.data.scale(), spec, &picture)?;
+        }
+        terminal.say(&format!("samples: {}", folder.join("samples/samples.png").display()));
+    }
+    if let Some(spec) = &experiment.likelihood {
+        if run.read("likelihood.json")?.is_none() {
+            let values = session.likelihood(spec)?;
+            let report = values.report(spec, experiment.data.scale(), step);
+            log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
+            values.save(&run, "likelihood", &report)?;
+        }
+        terminal.say(&format!("likelihood: {}", folder.join("likelihood.json").display()));
+    }
+    Ok(())
+}
+
+fn likelihood_scalars(report: &serde_json::Value) -> Vec<(&'static str, f64)> {
+    let number = |table: &str, key: &str| report[table][key].as_f64().unwrap_or(f64::NAN);
+    vec![
+        ("likelihood/bits_per_dim", number("bits_per_dim", "mean")),
+        ("likelihood/bits_per_dim_standard_error", number("bits_per_dim", "standard_error")),
+        ("likelihood/nats", number("nats", "mean")),
+    ]
+}
+
+/// Makes the folder this experiment's, or refuses if it is another's.
+fn claim(run: &Run, path: &Path, experiment: &Experiment) -> Result<()> {
+    let Some(text) = run.experiment()? else {
+        run.write("experiment.toml", experiment.resolved().as_bytes())?;
+        return Ok(());
+    };
+    let stored_path = run.path().join("experiment.toml");
+    let stored: Experiment = toml::from_str(&text).map_err(|e| {
+        Error::run(&stored_path, format!("can't be read: {}", e.message().trim()), "was it edited? Use another folder (--out DIR)")
+    })?;
+    let differences = experiment.differences(&stored);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} there, {new} now")).collect();
+    let rest = differences.len().saturating_sub(8);
+    let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
+    let help = format!(
+        "to start it as a run of its own: score-sde run {} --out DIR\nto go on with the old one: score-sde run {} --out {}",
+        path.display(),
+        stored_path.display(),
+        run.path().display()
+    );
+    Err(Error::run(run.path(), format!("holds a run of another experiment:\n{}{more}", shown.join("\n")), help))
+}
+
+/// The first SIGINT or SIGTERM asks training to save and stop; the second ends the process.
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())
+            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+            .map_err(|e| Error::io("listen for signals in", "this process", e))?;
+    }
+    Ok(stop)
+}

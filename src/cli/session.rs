@@ -1,0 +1,79 @@
+//! What every verb that computes needs: the experiment, its SDE and its score, ready to use.
+
+use std::sync::Arc;
+
+use tch::Device;
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::experiment::{Experiment, Loaded};
+use crate::likelihood::{self, Examples, Likelihood, Likelihoods};
+use crate::model::Model;
+use crate::progress::Terminal;
+use crate::run::Run;
+use crate::run::checkpoint::{self, Checkpoint};
+use crate::sample::{self, Sample, Samples};
+use crate::score::{ExactScore, ScoreModel, ScoreSpec};
+use crate::sde::Sde;
+
+pub struct Session<'a> {
+    pub experiment: &'a Experiment,
+    train: Arc<dyn Dataset>,
+    measured: Option<Arc<dyn Dataset>>,
+    pub device: Device,
+    pub terminal: &'a Terminal,
+    /// The network; none where the score is known.
+    pub model: Option<Model>,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(loaded: &'a Loaded, device: Device, threads: Option<i32>, terminal: &'a Terminal) -> Session<'a> {
+        let Loaded { experiment, train, measured } = loaded;
+        let vectors = train.shape().len() == 1;
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+        tch::set_num_threads(threads.unwrap_or(if vectors { 1 } else { cores }));
+        let parts = experiment.network.as_ref().zip(experiment.precondition.as_ref());
+        let model = parts.map(|(network, precondition)| {
+            Model::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
+        });
+        Session { experiment, train: train.clone(), measured: measured.clone(), device, terminal, model }
+    }
+
+    pub fn sde(&self) -> &'a dyn Sde {
+        self.experiment.sde.get()
+    }
+
+    /// Takes the averaged weights of the newest checkpoint; returns its step, or `None` where the score is known.
+    pub fn load_average(&self, run: &Run) -> Result<Option<u64>> {
+        let Some(model) = &self.model else { return Ok(None) };
+        let checkpoint: Checkpoint = checkpoint::latest(run)?
+            .ok_or_else(|| Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment"))?;
+        model.load_average(&checkpoint)?;
+        Ok(Some(checkpoint.step))
+    }
+
+    fn score(&self) -> Box<dyn ScoreModel + '_> {
+        match (&self.model, &self.experiment.score) {
+            (Some(model), _) => Box::new(model.score(self.sde(), false)),
+            (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
+            (None, None) => unreachable!("a loaded experiment has a network or a score"),
+        }
+    }
+
+    pub fn sample(&self, spec: &Sample) -> Result<Samples> {
+        let seed = self.experiment.seed;
+        sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
+    }
+
+    pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
+        let set = self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
+        let examples = Examples { dataset: &**set, scale: self.experiment.data.scale() };
+        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), examples, self.device, self.terminal)
+    }
+
+    /// The picture of some samples: images as a grid, vectors beside as many points of the data.
+    pub fn picture(&self, samples: &Samples) -> image::RgbImage {
+        let shown = (samples.x.size()[0] as usize).min(self.train.len());
+        samples.picture(self.experiment.data.scale(), &crate::data::examples(&*self.train, 0..shown))
+    }
+}

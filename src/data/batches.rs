@@ -1,0 +1,268 @@
+//! Batches in model space: for training, assembled ahead of the step that needs them; for evaluation, on request.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use tch::Tensor;
+
+use super::{Dataset, Scale};
+use crate::rng::{self, Purpose};
+
+/// Batches that wait for the training step.
+const AHEAD: usize = 4;
+
+/// Elements that are worth another thread.
+const GRAIN: usize = 1 << 14;
+
+/// The endless sequence of training batches x0 [B, ...] (f32, CPU, model space), assembled by a thread of its own.
+///
+/// Place j of step k is position p = k B + j of the run. It shows example permutation(⌊p/n⌋)[p mod n], each epoch ⌊p/n⌋ having its own
+/// random order of the n examples, flipped and dequantised by draws of (seed, p). So a batch is a function of (seed, step), whatever was
+/// asked for before, and epochs need not end with a batch.
+pub struct Batches {
+    queue: Option<Receiver<Tensor>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Batches {
+    /// The batches of steps `first_step`, `first_step + 1`, ... of `batch` examples each; `flip` mirrors every image, axes [C, H, W],
+    /// with probability one half.
+    pub fn start(dataset: Arc<dyn Dataset>, scale: Scale, flip: bool, seed: u64, batch: usize, first_step: u64) -> Batches {
+        let (sender, queue) = sync_channel(AHEAD);
+        let mut assembly = Assembly { order: Order::new(seed, dataset.len()), dataset, scale, flip, seed, batch };
+        let thread = thread::spawn(move || {
+            for step in first_step.. {
+                // the receiver is gone when the training loop has ended
+                if sender.send(assembly.batch(step)).is_err() {
+                    break;
+                }
+            }
+        });
+        Batches { queue: Some(queue), thread: Some(thread) }
+    }
+
+    /// The next step's batch.
+    #[expect(clippy::should_implement_trait, reason = "the sequence has no end, so there is no Option to return")]
+    pub fn next(&mut self) -> Tensor {
+        let queue = self.queue.as_ref().expect("the queue lives until drop");
+        queue.recv().expect("the assembling thread runs until the queue is dropped")
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Assembly {
+    dataset: Arc<dyn Dataset>,
+    scale: Scale,
+    flip: bool,
+    seed: u64,
+    batch: usize,
+    order: Order,
+}
+
+impl Assembly {
+    fn batch(&mut self, step: u64) -> Tensor {
+        let first = step * self.batch as u64;
+        let positions: Vec<(u64, usize)> = (first..first + self.batch as u64).map(|p| (p, self.order.example(p))).collect();
+        gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out))
+    }
+
+    fn example(&self, position: u64, i: usize, out: &mut [f32]) {
+        self.dataset.read(i, out);
+        let mut rng = rng::generator(self.seed, Purpose::Augment, position);
+        if self.flip && rng.random() {
+            let width = self.dataset.shape()[2];
+            out.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+        }
+        let dequantise = self.scale.dequantises();
+        for value in out {
+            // 16 bits of noise: p + u is then exact in f32, and never rounded up into the next pixel's bin
+            let u = dequantise.then(|| f64::from(rng.random::<u16>()) / 65536.0);
+            *value = self.scale.to_model(f64::from(*value), u) as f32;
+        }
+    }
+}
+
+/// The order in which a run sees the examples.
+struct Order {
+    seed: u64,
+    /// the epoch of `permutation`; none before the first
+    epoch: Option<u64>,
+    permutation: Vec<usize>,
+}
+
+impl Order {
+    fn new(seed: u64, n: usize) -> Order {
+        Order { seed, epoch: None, permutation: vec![0; n] }
+    }
+
+    fn example(&mut self, position: u64) -> usize {
+        let n = self.permutation.len() as u64;
+        let epoch = position / n;
+        if self.epoch != Some(epoch) {
+            self.permutation.iter_mut().enumerate().for_each(|(i, place)| *place = i);
+            self.permutation.shuffle(&mut rng::generator(self.seed, Purpose::Order, epoch));
+            self.epoch = Some(epoch);
+        }
+        self.permutation[(position % n) as usize]
+    }
+}
+
+/// Raw values of consecutive examples, in data units: [n, ...], f32.
+pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
+    let indices: Vec<usize> = range.collect();
+    gather(dataset.shape(), &indices, |&i, out| dataset.read(i, out))
+}
+
+/// The examples `indices` in model space as their likelihood is measured: [n, ...], f64. Pixels get noise u ~ U[0, 1), whether or not
+/// training does; it is a function of (seed, example).
+pub fn dequantised(dataset: &dyn Dataset, scale: Scale, indices: &[usize], seed: u64) -> Tensor {
+    let size = dataset.shape().iter().product();
+    gather(dataset.shape(), indices, |&i, out: &mut [f64]| {
+        let mut values = vec![0f32; size];
+        dataset.read(i, &mut values);
+        let mut rng = rng::generator(seed, Purpose::Dequantise, i as u64);
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = scale.to_model(f64::from(value), Some(rng.random())));
+    })
+}
+
+/// Fills one example for each item, in parallel, and stacks them: `[items, shape...]`.
+fn gather<T, A>(shape: &[usize], items: &[T], fill: impl Fn(&T, &mut [A]) + Sync) -> Tensor
+where
+    T: Sync,
+    A: tch::kind::Element + Default + Clone + Send,
+{
+    let size = shape.iter().product::<usize>();
+    let mut values = vec![A::default(); items.len() * size];
+    values.par_chunks_exact_mut(size).zip(items).with_min_len(GRAIN.div_ceil(size)).for_each(|(out, item)| fill(item, out));
+    let sizes: Vec<i64> = std::iter::once(items.len()).chain(shape.iter().copied()).map(|n| n as i64).collect();
+    Tensor::from_slice(&values).view(sizes.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array4};
+    use tch::Kind;
+
+    use super::super::arrays::{Images, Vectors};
+    use super::*;
+
+    const PLAIN: Scale = Scale::Vectors { scale: 1.0 };
+    const PIXELS: Scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: true };
+
+    /// n vectors of one component, their own index.
+    fn counting(n: usize) -> Arc<dyn Dataset> {
+        tch::set_num_threads(1);
+        let values = Array2::from_shape_fn((n, 1), |(i, _)| i as f32);
+        Arc::new(Vectors { values, log_density: Box::new(|_| None) })
+    }
+
+    /// n equal images [2, 2, 3]: every row rises to the right.
+    fn rising(n: usize) -> Arc<dyn Dataset> {
+        tch::set_num_threads(1);
+        Arc::new(Images { pixels: Array4::from_shape_fn((n, 2, 2, 3), |(_, c, h, w)| (50 * c + 20 * h + 3 * w) as u8), note: None })
+    }
+
+    fn values(t: &Tensor) -> Vec<f64> {
+        Vec::try_from(t.to_kind(Kind::Double).flatten(0, -1)).unwrap()
+    }
+
+    #[test]
+    fn every_epoch_shows_every_example_once_in_its_own_order() {
+        let (n, batch) = (30, 12);
+        let mut batches = Batches::start(counting(n), PLAIN, false, 1, batch, 0);
+        let seen: Vec<f64> = (0..10).flat_map(|_| values(&batches.next())).collect();
+        let epochs: Vec<&[f64]> = seen.chunks(n).collect();
+        for epoch in &epochs {
+            let mut sorted = epoch.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            assert!(sorted.iter().enumerate().all(|(i, x)| *x == i as f64));
+        }
+        assert!((1..4).all(|k| epochs[k] != epochs[0]) && epochs[1] != epochs[2]);
+        assert_ne!(values(&Batches::start(counting(n), PLAIN, false, 2, batch, 0).next()), &seen[..batch]);
+    }
+
+    #[test]
+    fn a_batch_is_a_function_of_seed_and_step() {
+        let mut fresh = Batches::start(rising(7), PIXELS, true, 3, 4, 0);
+        let run: Vec<Tensor> = (0..9).map(|_| fresh.next()).collect();
+        assert_eq!((run[0].size(), run[0].kind()), (vec![4, 2, 2, 3], Kind::Float));
+        for first in [1, 5, 8] {
+            let mut resumed = Batches::start(rising(7), PIXELS, true, 3, 4, first as u64);
+            assert!(run[first..].iter().all(|x| *x == resumed.next()), "resumed at step {first}");
+        }
+        assert_ne!(run[0], run[1]);
+    }
+
+    #[test]
+    fn half_of_the_images_are_flipped_along_their_width() {
+        let n = 4000;
+        let x = Batches::start(rising(n), Scale::Pixels { range: [0.0, 255.0], dequantise: false }, true, 4, n, 0).next();
+        let [upright, flipped] = [
+            [0.0, 3.0, 6.0, 20.0, 23.0, 26.0, 50.0, 53.0, 56.0, 70.0, 73.0, 76.0],
+            [6.0, 3.0, 0.0, 26.0, 23.0, 20.0, 56.0, 53.0, 50.0, 76.0, 73.0, 70.0],
+        ];
+        let x = values(&x);
+        let close = |image: &[f64], truth: &[f64]| image.iter().zip(truth).all(|(a, b)| (a - b).abs() < 1e-4);
+        let count = x.chunks(12).filter(|image| close(image, &flipped)).count();
+        assert!(x.chunks(12).all(|image| close(image, &flipped) || close(image, &upright)));
+        assert!((count as f64 - 2000.0).abs() < 4.0 * 1000f64.sqrt(), "{count} of {n} are flipped");
+    }
+
+    #[test]
+    fn noise_is_uniform_within_the_bin_and_pixels_come_back() {
+        let n = 2000;
+        let x = Batches::start(rising(n), PIXELS, false, 5, n, 0).next();
+        let pixels = examples(rising(n).as_ref(), 0..n);
+        assert_eq!(PIXELS.to_data(&x).to_kind(Kind::Float), pixels);
+        let u = (x.to_kind(Kind::Double) + 1.0) * 128.0 - pixels;
+        let count = 12.0 * n as f64;
+        for (power, truth) in [(1, 1.0 / 2.0), (2, 1.0 / 3.0), (4, 1.0 / 5.0)] {
+            let moment = u.pow_tensor_scalar(power).mean(None).double_value(&[]);
+            assert!((moment - truth).abs() < 4.0 * 0.3 / count.sqrt(), "E u^{power} is {moment}");
+        }
+    }
+
+    #[test]
+    fn an_example_gets_new_noise_each_time_it_is_seen() {
+        let x = Batches::start(rising(1), PIXELS, false, 5, 2, 0).next();
+        assert_ne!(x.get(0), x.get(1));
+    }
+
+    #[test]
+    fn likelihood_noise_belongs_to_the_example() {
+        let set = rising(9);
+        let scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: false };
+        let all = dequantised(set.as_ref(), scale, &[0, 1, 2, 3, 4, 5, 6, 7, 8], 6);
+        let some = dequantised(set.as_ref(), scale, &[7, 2], 6);
+        assert_eq!(all.kind(), Kind::Double);
+        assert_eq!(some.get(0), all.get(7));
+        assert_eq!(some.get(1), all.get(2));
+        assert_ne!(all.get(0), all.get(1));
+        assert_eq!(((all + 1.0) * 128.0).floor().to_kind(Kind::Float), examples(set.as_ref(), 0..9));
+        let vectors = dequantised(counting(5).as_ref(), Scale::Vectors { scale: 4.0 }, &[3], 6);
+        assert_eq!(values(&vectors), [0.75]);
+    }
+
+    #[test]
+    fn dropping_the_batches_ends_their_thread() {
+        let set = counting(100);
+        let mut batches = Batches::start(set.clone(), PLAIN, false, 0, 10, 0);
+        let _ = batches.next();
+        drop(batches);
+        drop(Batches::start(set.clone(), PLAIN, false, 0, 10, 0));
+        assert_eq!(Arc::strong_count(&set), 1);
+    }
+}

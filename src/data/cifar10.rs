@@ -1,0 +1,161 @@
+//! CIFAR-10 in its binary version: records of one label byte and 3072 pixel bytes (red, green, blue planes of 32 x 32, row by row).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array4;
+use serde::{Deserialize, Serialize};
+
+use super::Split;
+use super::arrays::Images;
+use crate::error::{Error, Result};
+
+/// `[data.cifar10]`: the training images of `data_batch_{1..5}.bin` (those that are there) and the test images of `test_batch.bin`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cifar10 {
+    pub folder: PathBuf,
+    /// model values of black and white
+    pub range: [f64; 2],
+    /// random horizontal flip in training
+    pub flip: bool,
+    /// uniform noise within a pixel's bin in training
+    pub dequantise: bool,
+}
+
+const PIXELS: usize = 3 * 32 * 32;
+const RECORD: usize = 1 + PIXELS;
+/// Records of an official file.
+const RECORDS: usize = 10_000;
+const TRAINING_FILES: usize = 5;
+const CURE: &str = "run scripts/fetch-cifar10, which fills data/cifar-10-batches-bin, or correct data.cifar10.folder";
+
+impl Cifar10 {
+    pub(super) fn open(&self, split: Split) -> Result<Images> {
+        let names = match split {
+            Split::Train => (1..=TRAINING_FILES).map(|k| format!("data_batch_{k}.bin")).collect(),
+            Split::Test => vec!["test_batch.bin".to_owned()],
+        };
+        let found: Vec<&String> = names.iter().filter(|name| self.folder.join(name).exists()).collect();
+        if found.is_empty() {
+            let message = if self.folder.is_dir() { format!("has no {}", names.join(", ")) } else { "there is no such folder".to_owned() };
+            return Err(Error::data(&self.folder, message, CURE));
+        }
+        let mut pixels = Vec::with_capacity(found.len() * RECORDS * PIXELS);
+        for name in &found {
+            read_file(&self.folder.join(name), &mut pixels)?;
+        }
+        let n = pixels.len() / PIXELS;
+        let official = if split == Split::Train { TRAINING_FILES * RECORDS } else { RECORDS };
+        let note = (n != official).then(|| {
+            let files = format!("{} of {} files", found.len(), names.len());
+            format!("{}: {n} images in {files}, where CIFAR-10 has {official}", self.folder.display())
+        });
+        let pixels = Array4::from_shape_vec((n, 3, 32, 32), pixels).expect("whole records were appended");
+        Ok(Images { pixels, note })
+    }
+}
+
+fn read_file(path: &Path, pixels: &mut Vec<u8>) -> Result<()> {
+    let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
+    let help = "the binary version of CIFAR-10 is wanted; scripts/fetch-cifar10 brings it";
+    append(&bytes, pixels).map_err(|message| Error::data(path, message, help))
+}
+
+/// Appends the pixels of every record.
+fn append(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<(), String> {
+    let (records, rest) = (bytes.chunks_exact(RECORD), bytes.len() % RECORD);
+    let n = records.len();
+    if bytes.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    if let Some(i) = records.clone().position(|record| record[0] > 9) {
+        return Err(format!("is not CIFAR-10: image {i} has label {}, not 0..=9", bytes[i * RECORD]));
+    }
+    if rest > 0 && n < RECORDS {
+        return Err(format!("is cut short: {n} images of {RECORD} bytes and then {rest} bytes"));
+    }
+    if rest > 0 || n > RECORDS {
+        return Err(format!("is too long: {} bytes, {} more than {RECORDS} images have", bytes.len(), bytes.len() - RECORDS * RECORD));
+    }
+    records.for_each(|record| pixels.extend_from_slice(&record[1..]));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Dataset;
+    use super::*;
+
+    fn record(label: u8, first_pixel: u8) -> Vec<u8> {
+        let mut record = vec![label];
+        record.extend((0..PIXELS).map(|i| first_pixel.wrapping_add((i % 251) as u8)));
+        record
+    }
+
+    fn spec(folder: &Path) -> Cifar10 {
+        Cifar10 { folder: folder.to_owned(), range: [-1.0, 1.0], flip: true, dequantise: false }
+    }
+
+    #[test]
+    fn files_are_read_in_order_and_what_is_missing_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data_batch_4.bin"), record(9, 77)).unwrap();
+        fs::write(folder.path().join("data_batch_2.bin"), [record(0, 10), record(3, 20)].concat()).unwrap();
+        fs::write(folder.path().join("test_batch.bin"), record(1, 99)).unwrap();
+        let train = spec(folder.path()).open(Split::Train).unwrap();
+        assert_eq!((train.shape(), train.len()), ([3, 32, 32].as_slice(), 3));
+        let mut image = vec![0f32; PIXELS];
+        for (i, first) in [10, 20, 77].into_iter().enumerate() {
+            train.read(i, &mut image);
+            assert!((0..PIXELS).all(|k| image[k] == (first + (k % 251) as u32) as u8 as f32), "image {i}");
+        }
+        assert!(train.note().unwrap().ends_with("3 images in 2 of 5 files, where CIFAR-10 has 50000"));
+        let test = spec(folder.path()).open(Split::Test).unwrap();
+        assert_eq!(test.len(), 1);
+        assert!(test.note().unwrap().ends_with("1 images in 1 of 1 files, where CIFAR-10 has 10000"));
+    }
+
+    #[test]
+    fn each_defect_has_its_own_message() {
+        let good = [record(0, 1), record(1, 2)].concat();
+        let full = record(0, 1).repeat(RECORDS);
+        let cases = [
+            (vec![], "the file is empty"),
+            (good[..good.len() - 1].to_vec(), "is cut short: 1 images of 3073 bytes and then 3072 bytes"),
+            (good[..100].to_vec(), "is cut short: 0 images"),
+            ([full.clone(), vec![0]].concat(), "is too long: 30730001 bytes, 1 more"),
+            ([full, record(0, 1)].concat(), "is too long"),
+            ([record(0, 1), record(10, 2)].concat(), "is not CIFAR-10: image 1 has label 10"),
+        ];
+        for (bytes, message) in cases {
+            let error = append(&bytes, &mut Vec::new()).unwrap_err();
+            assert!(error.contains(message), "`{error}` does not say `{message}`");
+        }
+    }
+
+    #[test]
+    fn missing_folder_and_missing_files_name_the_script_that_brings_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for (folder, text) in
+            [(folder.path().to_owned(), "has no test_batch.bin"), (folder.path().join("absent"), "there is no such folder")]
+        {
+            let Err(Error::Data { path, message, help }) = spec(&folder).open(Split::Test) else { panic!("not a data error") };
+            assert_eq!((path, message.as_str()), (folder, text));
+            assert!(help.contains("scripts/fetch-cifar10"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2 * RECORD + 9)) {
+            let mut pixels = Vec::new();
+            let ok = append(&bytes, &mut pixels).is_ok();
+            let labels = bytes.iter().step_by(RECORD).all(|label| *label <= 9);
+            prop_assert_eq!(ok, !bytes.is_empty() && bytes.len().is_multiple_of(RECORD) && labels);
+            prop_assert_eq!(pixels.len(), if ok { bytes.len() / RECORD * PIXELS } else { 0 });
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! IDX files of images, the format of MNIST and Fashion-MNIST: big-endian header, then one byte a pixel.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use flate2::bufread::GzDecoder;
+use ndarray::{Array3, Array4, s};
+use serde::{Deserialize, Serialize};
+
+use super::arrays::Images;
+use super::{Split, open_file};
+use crate::error::{Error, Fault, Result};
+
+/// `[data.idx]`: grey images from two IDX files, plain or gzipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idx {
+    pub train: PathBuf,
+    pub test: PathBuf,
+    /// black pixels added on each side (2 makes 32 x 32 of 28 x 28)
+    pub pad: usize,
+    /// model values of black and white
+    pub range: [f64; 2],
+    /// random horizontal flip in training
+    pub flip: bool,
+    /// uniform noise within a pixel's bin in training
+    pub dequantise: bool,
+}
+
+const CURE: &str = "for Fashion-MNIST run scripts/fetch-fashion-mnist, which fills data/fashion-mnist; for another set correct the path";
+const LARGEST_PAD: usize = 256;
+
+impl Idx {
+    pub fn check(&self) -> Result<(), Fault> {
+        if self.pad > LARGEST_PAD {
+            return Err(Fault::new(
+                "pad",
+                format!("pad is {}", self.pad),
+                format!("give the pixels added on each side, from 0 to {LARGEST_PAD}"),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&self, split: Split) -> Result<Images> {
+        let path = match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        };
+        let file = BufReader::new(open_file(path, CURE)?);
+        let help = "an IDX file of images starts with the bytes 00 00 08 03, its count, height and width; bring a fresh copy";
+        let images = read_maybe_gzipped(file).map_err(|message| Error::data(path, message, help))?;
+        Ok(Images { pixels: padded(&images, self.pad), note: None })
+    }
+}
+
+fn padded(images: &Array3<u8>, pad: usize) -> Array4<u8> {
+    let (n, height, width) = images.dim();
+    let mut pixels = Array4::zeros((n, 1, height + 2 * pad, width + 2 * pad));
+    pixels.slice_mut(s![.., 0, pad..pad + height, pad..pad + width]).assign(images);
+    pixels
+}
+
+fn read_maybe_gzipped(mut source: impl BufRead) -> Result<Array3<u8>, String> {
+    let start = source.fill_buf().map_err(|error| format!("cannot be read: {error}"))?;
+    if start.starts_with(&[0x1f, 0x8b]) { read(GzDecoder::new(source)) } else { read(source) }
+}
+
+/// [N, H, W]. What the header promises is never allocated before it has been read.
+fn read(mut source: impl Read) -> Result<Array3<u8>, String> {
+    let mut up_to = |most: usize| {
+        let mut bytes = Vec::new();
+        let result = source.by_ref().take(most as u64).read_to_end(&mut bytes);
+        result.map(|_| bytes).map_err(|error| format!("cannot be read to its end, it is damaged or cut short: {error}"))
+    };
+    let header = up_to(16)?;
+    match header[..] {
+        [] => return Err("the file is empty".to_owned()),
+        [0, 0, 8, 3, ..] => (),
+        [0, 0, 8, 1, ..] => return Err("holds labels; the file of images is wanted".to_owned()),
+        [0, 0, 8, dims, ..] => return Err(format!("holds bytes in {dims} dimensions; images have 3: count, height and width")),
+        [0, 0, kind, 1..=4, ..] => return Err(format!("holds numbers of kind 0x{kind:02x}; pixels are bytes, kind 0x08")),
+        _ => return Err(format!("is not an IDX file: it starts with the bytes {:02x?}", &header[..header.len().min(4)])),
+    }
+    let words: Vec<usize> = header.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+    let [_, n, height, width] = words[..] else {
+        return Err(format!("is cut short: its header has {} of 16 bytes", header.len()));
+    };
+    if n == 0 || height == 0 || width == 0 {
+        return Err(format!("holds no pixels: {n} images of {height} x {width}"));
+    }
+    let promised = format!("its header promises {n} images of {height} x {width}");
+    let size =
+        n.checked_mul(height).and_then(|size| size.checked_mul(width)).ok_or_else(|| format!("{promised}, more than memory can hold"))?;
+    let mut pixels = up_to(size)?;
+    if pixels.len() < size {
+        return Err(format!("is cut short: {promised}, {size} bytes, but {} follow", pixels.len()));
+    }
+    if !up_to(1)?.is_empty() {
+        return Err(format!("is too long: {promised}, {size} bytes, but more follow"));
+    }
+    pixels.shrink_to_fit();
+    Array3::from_shape_vec((n, height, width), pixels).map_err(|error| format!("{promised}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::path::Path;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::super::Dataset;
+    use super::*;
+
+    fn idx(n: u32, height: u32, width: u32, pixels: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, 3];
+        [n, height, width].iter().for_each(|word| bytes.extend(word.to_be_bytes()));
+        bytes.extend(pixels);
+        bytes
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn spec(train: &Path, pad: usize) -> Idx {
+        Idx { train: train.to_owned(), test: "absent-images".into(), pad, range: [0.0, 1.0], flip: false, dequantise: true }
+    }
+
+    #[test]
+    fn images_are_read_plain_or_gzipped_and_padded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images");
+        let pixels = [1, 2, 3, 4, 5, 6, 250, 251, 252, 253, 254, 255];
+        for bytes in [idx(2, 2, 3, &pixels), gzip(&idx(2, 2, 3, &pixels))] {
+            fs::write(&path, bytes).unwrap();
+            let images = spec(&path, 0).open(Split::Train).unwrap();
+            assert_eq!((images.shape(), images.len()), ([1, 2, 3].as_slice(), 2));
+            let mut image = [0f32; 6];
+            images.read(1, &mut image);
+            assert_eq!(image, [250.0, 251.0, 252.0, 253.0, 254.0, 255.0]);
+
+            let images = spec(&path, 1).open(Split::Train).unwrap();
+            assert_eq!(images.shape(), [1, 4, 5]);
+            let mut image = [9f32; 20];
+            images.read(0, &mut image);
+            assert_eq!(image[..5], [0.0; 5]);
+            assert_eq!(image[5..15], [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
+            assert_eq!(image[15..], [0.0; 5]);
+        }
+    }
+
+    #[test]
+    fn each_defect_has_its_own_message() {
+        let good = idx(2, 2, 2, &[7; 8]);
+        let mut labels = good.clone();
+        labels[3] = 1;
+        let mut floats = good.clone();
+        floats[2] = 0x0d;
+        let mut flat = good.clone();
+        flat[3] = 2;
+        let (packed, long) = (gzip(&good), idx(2, 2, 2, &[7; 9]));
+        let cases: [(&[u8], &str); 12] = [
+            (&[], "the file is empty"),
+            (&labels, "holds labels"),
+            (&floats, "kind 0x0d"),
+            (&flat, "2 dimensions"),
+            (b"PK\x03\x04....", "is not an IDX file: it starts with the bytes [50, 4b, 03, 04]"),
+            (&good[..3], "is not an IDX file"),
+            (&good[..10], "its header has 10 of 16 bytes"),
+            (&good[..23], "2 images of 2 x 2, 8 bytes, but 7 follow"),
+            (&long, "is too long: its header promises 2 images of 2 x 2, 8 bytes, but more follow"),
+            (&packed[..packed.len() - 3], "it is damaged or cut short"),
+            (&idx(0, 28, 28, &[]), "holds no pixels"),
+            (&idx(u32::MAX, u32::MAX, u32::MAX, &[]), "more than memory can hold"),
+        ];
+        for (bytes, message) in cases {
+            let error = read_maybe_gzipped(bytes).unwrap_err();
+            assert!(error.contains(message), "`{error}` does not say `{message}`");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_names_itself_and_the_script_that_brings_it() {
+        let Err(Error::Data { path, message, help }) = spec(Path::new("a"), 0).open(Split::Test) else { panic!("not a data error") };
+        assert_eq!(path, Path::new("absent-images"));
+        assert_eq!(message, "there is no such file");
+        assert!(help.contains("scripts/fetch-fashion-mnist"));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = read_maybe_gzipped(&bytes[..]);
+        }
+
+        #[test]
+        fn a_file_opens_exactly_when_its_header_is_true(n: u8, height in 0..6u32, width in 0..6u32, size in 0..400usize) {
+            let n = u32::from(n % 16);
+            let promised = (n * height * width) as usize;
+            let bytes = idx(n, height, width, &vec![1; size]);
+            prop_assert_eq!(read_maybe_gzipped(&bytes[..]).is_ok(), promised > 0 && promised == size);
+        }
+
+        #[test]
+        fn damaged_gzip_never_panics(at in 0..60usize, value: u8) {
+            let mut bytes = gzip(&idx(2, 5, 5, &[3; 50]));
+            let at = at % bytes.len();
+            bytes[at] = value;
+            let _ = read_maybe_gzipped(&bytes[..]);
+        }
+    }
+}

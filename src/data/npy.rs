@@ -1,0 +1,227 @@
+//! NumPy `.npy` arrays of vectors or images.
+
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
+use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
+use serde::{Deserialize, Serialize};
+
+use super::arrays::{Images, Vectors};
+use super::{Split, open_file};
+use crate::error::{Error, Result};
+
+/// `[data.npy_vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NpyVectors {
+    pub train: PathBuf,
+    pub test: PathBuf,
+    /// model = x / scale
+    pub scale: f64,
+}
+
+/// `[data.npy_images]`: two arrays of u8.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NpyImages {
+    pub train: PathBuf,
+    pub test: PathBuf,
+    pub layout: Layout,
+    /// model values of black and white
+    pub range: [f64; 2],
+    /// random horizontal flip in training
+    pub flip: bool,
+    /// uniform noise within a pixel's bin in training
+    pub dequantise: bool,
+}
+
+/// The axes of an array of images: number, channels, height, width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    Nhw,
+    Nchw,
+    Nhwc,
+}
+
+impl NpyVectors {
+    pub(super) fn open(&self, split: Split) -> Result<Vectors> {
+        let path = choose(split, &self.train, &self.test);
+        let bytes = read(path)?;
+        let values = vectors(&bytes).map_err(|message| {
+            Error::data(path, message, "an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype(\"float32\"))")
+        })?;
+        Ok(Vectors { values, log_density: Box::new(|_| None) })
+    }
+}
+
+impl NpyImages {
+    pub(super) fn open(&self, split: Split) -> Result<Images> {
+        let path = choose(split, &self.train, &self.test);
+        let bytes = read(path)?;
+        let pixels = images(&bytes, self.layout).map_err(|message| {
+            Error::data(
+                path,
+                message,
+                "an array of uint8 whose axes are those of `layout` is wanted: numpy.save(path, x.astype(\"uint8\"))",
+            )
+        })?;
+        Ok(Images { pixels, note: None })
+    }
+}
+
+fn choose<'a>(split: Split, train: &'a Path, test: &'a Path) -> &'a Path {
+    match split {
+        Split::Train => train,
+        Split::Test => test,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = open_file(path, "save the array there with numpy.save, or correct the path")?;
+    file.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+    Ok(bytes)
+}
+
+/// The array in a file, in C or Fortran order.
+fn view<'a, A: ViewElement>(bytes: &'a [u8], expected: &str) -> Result<ArrayViewD<'a, A>, String> {
+    let array = ArrayViewD::view_npy(bytes).map_err(|error| match error {
+        _ if bytes.is_empty() => "the file is empty".to_owned(),
+        ViewNpyError::Io(_) => "is cut short within its header".to_owned(),
+        ViewNpyError::ParseHeader(error) => format!("is not an .npy file: {error}"),
+        ViewNpyError::WrongDescriptor(found) => format!("holds elements of type {found}, not {expected}"),
+        ViewNpyError::NonNativeEndian => "holds numbers in the byte order of another machine".to_owned(),
+        ViewNpyError::MissingBytes(n) => format!("is cut short: {n} bytes are missing"),
+        ViewNpyError::ExtraBytes(n) => format!("is too long: {n} bytes follow the array"),
+        other => other.to_string(),
+    })?;
+    if array.is_empty() {
+        return Err(format!("holds nothing: its shape is {:?}", array.shape()));
+    }
+    Ok(array)
+}
+
+fn wrong_rank(shape: &[usize], expected: impl Debug) -> String {
+    format!("has {} axes, shape {shape:?}, not {expected:?}", shape.len())
+}
+
+fn vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+    let expected = "float32 or float64";
+    let values = match ArrayViewD::<f64>::view_npy(bytes) {
+        Err(ViewNpyError::WrongDescriptor(_)) => matrix(view::<f32>(bytes, expected)?, |x| x)?,
+        _ => matrix(view::<f64>(bytes, expected)?, |x| x as f32)?,
+    };
+    match values.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
+        Some(i) => Err(format!("row {i} holds a number that is not finite in f32: {}", values.row(i))),
+        None => Ok(values),
+    }
+}
+
+/// A copy in row-major order.
+fn matrix<A: Copy>(array: ArrayViewD<A>, convert: impl Fn(A) -> f32) -> Result<Array2<f32>, String> {
+    let rank_2 = array.view().into_dimensionality::<Ix2>().map_err(|_| wrong_rank(array.shape(), ["N", "D"]))?;
+    let mut values = Array2::zeros(rank_2.dim());
+    values.zip_mut_with(&rank_2, |value, x| *value = convert(*x));
+    Ok(values)
+}
+
+fn images(bytes: &[u8], layout: Layout) -> Result<Array4<u8>, String> {
+    let array = view::<u8>(bytes, "uint8")?;
+    let shape = array.shape().to_vec();
+    let nchw = match layout {
+        Layout::Nhw => array.into_dimensionality::<Ix3>().map(|array| array.insert_axis(Axis(1))),
+        Layout::Nchw => array.into_dimensionality::<Ix4>(),
+        Layout::Nhwc => array.into_dimensionality::<Ix4>().map(|array| array.permuted_axes([0, 3, 1, 2])),
+    };
+    let nchw = nchw.map_err(|_| wrong_rank(&shape, layout))?;
+    Ok(nchw.as_standard_layout().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array, Dimension, ShapeBuilder, array};
+    use ndarray_npy::{WritableElement, WriteNpyExt};
+    use proptest::prelude::*;
+
+    use super::super::Dataset;
+    use super::*;
+
+    fn npy<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        array.write_npy(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn vectors_of_both_precisions_and_orders_are_read() {
+        let truth = array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.5]];
+        let mut fortran = Array2::zeros((2, 3).f());
+        fortran.assign(&truth);
+        assert!(!fortran.is_standard_layout());
+        for bytes in [npy(&truth), npy(&fortran), npy(&truth.mapv(f64::from)), npy(&fortran.mapv(f64::from))] {
+            let values = vectors(&bytes).unwrap();
+            assert_eq!(values, truth);
+            assert!(values.is_standard_layout());
+        }
+    }
+
+    #[test]
+    fn layouts_become_channels_height_width() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.npy");
+        let nchw = Array4::from_shape_fn((2, 3, 4, 5), |(n, c, h, w)| (n * 100 + c * 30 + h * 5 + w) as u8);
+        let nhwc = nchw.view().permuted_axes([0, 2, 3, 1]);
+        let mut fortran = Array4::zeros((2, 4, 5, 3).f());
+        fortran.assign(&nhwc);
+        let cases =
+            [(Layout::Nchw, npy(&nchw)), (Layout::Nhwc, npy(&nhwc.as_standard_layout().into_owned())), (Layout::Nhwc, npy(&fortran))];
+        for (layout, bytes) in cases {
+            std::fs::write(&path, bytes).unwrap();
+            let spec = NpyImages { train: path.clone(), test: path.clone(), layout, range: [0.0, 1.0], flip: false, dequantise: true };
+            let images = spec.open(Split::Test).unwrap();
+            assert_eq!((images.shape(), images.len()), ([3, 4, 5].as_slice(), 2));
+            let mut image = [0f32; 60];
+            images.read(1, &mut image);
+            assert!((0..60).all(|k| image[k] == (100 + k / 20 * 30 + k % 20) as f32), "{layout:?}");
+        }
+        assert_eq!(images(&npy(&ndarray::Array3::from_elem((7, 4, 5), 9u8)), Layout::Nhw).unwrap().dim(), (7, 1, 4, 5));
+    }
+
+    #[test]
+    fn each_defect_has_its_own_message() {
+        let good = npy(&array![[1.0f64, 2.0], [3.0, 4.0]]);
+        let cases = [
+            (vec![], "the file is empty"),
+            (good[..20].to_vec(), "is cut short within its header"),
+            (b"not an array at all".to_vec(), "is not an .npy file"),
+            (good[..good.len() - 3].to_vec(), "is cut short: 3 bytes are missing"),
+            ([good.as_slice(), &[0, 0]].concat(), "is too long: 2 bytes follow the array"),
+            (npy(&array![[1i32, 2]]), "type '<i4', not float32 or float64"),
+            (npy(&array![1.0f32, 2.0]), "has 1 axes, shape [2], not [\"N\", \"D\"]"),
+            (npy(&Array2::<f32>::zeros((0, 2))), "holds nothing: its shape is [0, 2]"),
+            (npy(&array![[1.0f32, 2.0], [3.0, f32::NAN]]), "row 1 holds a number that is not finite in f32: [3, NaN]"),
+            (npy(&array![[1e300f64]]), "row 0"),
+        ];
+        for (bytes, message) in cases {
+            let error = vectors(&bytes).unwrap_err();
+            assert!(error.contains(message), "`{error}` does not say `{message}`");
+        }
+        let error = images(&good, Layout::Nhw).unwrap_err();
+        assert!(error.contains("type '<f8', not uint8"), "{error}");
+        let error = images(&npy(&Array2::<u8>::zeros((3, 4))), Layout::Nchw).unwrap_err();
+        assert!(error.contains("has 2 axes, shape [3, 4], not Nchw"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_bytes_never_panic(at in 0..144usize, value: u8) {
+            let mut bytes = npy(&array![[1.0f64, 2.0]]);
+            let at = at % bytes.len();
+            bytes[at] = value;
+            let _ = (vectors(&bytes), images(&bytes, Layout::Nhw));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Right-hand sides of the differential equations that are solved, from t = 1 down to t_min (sampling) or up from t_min (likelihood).
+//!
+//! A state is one tensor [B, ...] whose first axis is the batch.
+
+use tch::{Kind, Tensor, no_grad};
+
+use crate::score::ScoreModel;
+use crate::sde::Sde;
+use crate::tensor::{column_of, sum_per_example};
+use crate::trace::value_and_divergence;
+
+/// dx = drift(x, t) dt + diffusion(t) dw, with each example at its own time.
+pub trait Dynamics {
+    /// x [B, ...] and one time per example -> dx/dt [B, ...].
+    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor;
+    /// The factor on dw; 0 for an ordinary differential equation.
+    fn diffusion(&self, _t: f64) -> f64 {
+        0.0
+    }
+    /// Only these rows of the batch go on: whatever belongs to single examples is reduced to them.
+    fn keep(&mut self, _rows: &Tensor) {}
+}
+
+/// The reverse-time SDE, dx = (f x - g² s) dt + g dw̄ (Anderson 1982; Song et al. 2021, eq. 6).
+pub struct ReverseSde<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+}
+
+impl Dynamics for ReverseSde<'_> {
+    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        no_grad(|| reverse_drift(self.sde, x, t, 1.0, &self.model.score(x, t)))
+    }
+    fn diffusion(&self, t: f64) -> f64 {
+        self.sde.diffusion(t)
+    }
+}
+
+/// The probability-flow ODE, dx/dt = f x - ½ g² s, with the same marginals (Song et al. 2021, eq. 13).
+pub struct ProbabilityFlow<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+}
+
+impl Dynamics for ProbabilityFlow<'_> {
+    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        no_grad(|| reverse_drift(self.sde, x, t, 0.5, &self.model.score(x, t)))
+    }
+}
+
+/// f x - share · g² s.
+fn reverse_drift(sde: &dyn Sde, x: &Tensor, t: &[f64], share: f64, score: &Tensor) -> Tensor {
+    x * column_of(x, t, |t| sde.drift(t)) - score * column_of(x, t, |t| share * sde.diffusion(t).powi(2))
+}
+
+/// The probability flow together with the change of log-density along it (Chen et al. 2018; Song et al. 2021, appendix D.2):
+/// d ln p_t(x_t) / dt = -div(f x - ½ g² s) = -f D + ½ g² div s.
+///
+/// The state is [B, D + k]: x flattened, then one estimate of ln p_t(x_t) - ln p_start(x_start) for each of the k probes.
+pub struct FlowWithLogDensity<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+    /// The shape of one example, without the batch.
+    pub shape: Vec<i64>,
+    pub probes: Probes,
+}
+
+/// The vectors v of div s ≈ vᵀ (∂s/∂x) v, fixed for a whole solve.
+pub enum Probes {
+    /// All unit vectors, summed: the exact trace.
+    Exact,
+    /// [k, B, D], averaged by whoever reads the k estimates (Hutchinson).
+    Random(Tensor),
+}
+
+impl FlowWithLogDensity<'_> {
+    fn dimension(&self) -> i64 {
+        self.shape.iter().product()
+    }
+
+    /// The start state for x [B, ...].
+    pub fn start(&self, x: &Tensor) -> Tensor {
+        let estimates = match &self.probes {
+            Probes::Exact => 1,
+            Probes::Random(v) => v.size()[0],
+        };
+        Tensor::cat(&[x.flatten(1, -1), Tensor::zeros([x.size()[0], estimates], (x.kind(), x.device()))], 1)
+    }
+
+    /// x [B, D] and the k estimates of the change of log-density [B, k] of a state.
+    pub fn split(&self, state: &Tensor) -> (Tensor, Tensor) {
+        let d = self.dimension();
+        (state.narrow(1, 0, d), state.narrow(1, d, state.size()[1] - d))
+    }
+}
+
+impl Dynamics for FlowWithLogDensity<'_> {
+    fn drift(&self, state: &Tensor, t: &[f64]) -> Tensor {
+        let (flat, _) = self.split(state);
+        let mut shape = vec![flat.size()[0]];
+        shape.extend(&self.shape);
+        let x = flat.reshape(shape.as_slice());
+        let score = |x: &Tensor| self.model.score(x, t);
+        let (score, divergence) = match &self.probes {
+            Probes::Exact => {
+                let d = self.dimension();
+                let units = Tensor::eye(d, (x.kind(), x.device())).unsqueeze(1);
+                let (score, terms) = value_and_divergence(score, &x, &units);
+                (score, terms.sum_dim_intlist(1i64, true, None::<Kind>))
+            }
+            Probes::Random(v) => value_and_divergence(score, &x, v),
+        };
+        let velocity = reverse_drift(self.sde, &x, t, 0.5, &score).flatten(1, -1);
+        let d = self.dimension() as f64;
+        let change =
+            divergence * column_of(&flat, t, |t| 0.5 * self.sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * self.sde.drift(t));
+        Tensor::cat(&[velocity, change], 1)
+    }
+
+    fn keep(&mut self, rows: &Tensor) {
+        if let Probes::Random(v) = &mut self.probes {
+            *v = v.index_select(1, rows);
+        }
+    }
+}
+
+/// Tweedie's formula: E[x_0 | x_t] = (x + σ² s) / α, the last step of a sampler that ends at t > 0.
+pub fn denoise(sde: &dyn Sde, model: &dyn ScoreModel, x: &Tensor, t: f64) -> Tensor {
+    no_grad(|| (x + model.score(x, &vec![t; x.size()[0] as usize]) * sde.sigma(t).powi(2)) / sde.alpha(t))
+}
+
+/// ‖x‖² per example, f64.
+pub fn squared_norm(x: &Tensor) -> Vec<f64> {
+    crate::tensor::to_vec(&sum_per_example(&x.to_kind(Kind::Double).square()))
+}

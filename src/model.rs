@@ -1,0 +1,47 @@
+//! A trainable score model: network, parameters and preconditioning together.
+
+use tch::{Device, Kind, no_grad};
+
+use crate::data::Scale;
+use crate::error::Result;
+use crate::net::{Network, NetworkSpec};
+use crate::optim::{Builder, Parameters};
+use crate::run::checkpoint::Checkpoint;
+use crate::score::{NetworkScore, Precondition};
+use crate::sde::Sde;
+
+pub struct Model {
+    pub parameters: Parameters,
+    pub device: Device,
+    network: Box<dyn Network>,
+    precondition: Precondition,
+    to_unit: (f64, f64),
+}
+
+impl Model {
+    /// The network for data of `shape` with fresh weights. The specification has passed its checks.
+    pub fn new(spec: &NetworkSpec, precondition: &Precondition, scale: Scale, shape: &[usize], seed: u64, device: Device) -> Model {
+        let builder = Builder::new(seed, Kind::Float, device);
+        let network = spec.build(shape, &builder);
+        let to_unit = match scale {
+            Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
+            Scale::Vectors { .. } => (1.0, 0.0),
+        };
+        Model { parameters: builder.finish(), device, network, precondition: precondition.clone(), to_unit }
+    }
+
+    /// s(x, t) with the present weights; `train` switches dropout on.
+    pub fn score<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> NetworkScore<'a> {
+        NetworkScore { sde, network: &*self.network, precondition: &self.precondition, to_unit: self.to_unit, kind: Kind::Float, train }
+    }
+
+    /// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
+    pub fn load_average(&self, checkpoint: &Checkpoint) -> Result<()> {
+        for (name, parameter, trainable) in self.parameters.named() {
+            let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
+            no_grad(|| parameter.detach().copy_(source));
+        }
+        self.parameters.freeze();
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! The U-Net of Ho et al. 2020, app. B, as the reference has it: the plain corner of the NCSN++ family.
+
+use serde::{Deserialize, Serialize};
+
+use super::block::BlockKind;
+use super::embedding::EmbeddingSpec;
+use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput};
+use super::resample::FilterSpec;
+use super::unet::UNet;
+use crate::error::Fault;
+use crate::optim::Builder;
+
+/// `[network.ddpm]`: each key means what it means in `[network.ncsnpp]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    pub channels: usize,
+    pub multipliers: Vec<usize>,
+    pub blocks: usize,
+    pub attention: Vec<usize>,
+    pub dropout: f64,
+    pub resample_with_convolution: bool,
+}
+
+impl Spec {
+    /// Whether this network can serve images [channels, height, width].
+    pub fn check(&self, shape: [usize; 3]) -> Result<(), Fault> {
+        self.as_ncsnpp().check_with(shape, groups)
+    }
+
+    pub fn network(&self, shape: [usize; 3], builder: &Builder) -> UNet {
+        UNet::new(&self.as_ncsnpp(), shape, groups, builder)
+    }
+
+    fn as_ncsnpp(&self) -> ncsnpp::Spec {
+        ncsnpp::Spec {
+            channels: self.channels,
+            multipliers: self.multipliers.clone(),
+            blocks: self.blocks,
+            attention: self.attention.clone(),
+            dropout: self.dropout,
+            block: BlockKind::Ddpm,
+            resample: FilterSpec::Naive,
+            resample_with_convolution: self.resample_with_convolution,
+            progressive_output: ProgressiveOutput::None,
+            progressive_input: ProgressiveInput::None,
+            combine: Combine::Sum,
+            embedding: EmbeddingSpec::Positional,
+            conditional: true,
+            skip_rescale: false,
+            init_scale: 0.0,
+        }
+    }
+}
+
+/// Always 32, where NCSN++ has fewer for narrow layers.
+fn groups(_channels: i64) -> i64 {
+    32
+}

@@ -1,0 +1,182 @@
+//! A residual network for vectors.
+
+use std::f64::consts::TAU;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::Network;
+use super::embedding::{Embedding, EmbeddingSpec};
+use super::layers::Linear;
+use crate::error::Fault;
+use crate::optim::{Builder, Init};
+
+/// `[network.mlp]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Features of every layer; the noise label is embedded with a quarter as many frequencies.
+    pub width: usize,
+    /// Residual blocks, of two layers each.
+    pub depth: usize,
+    pub input: InputSpec,
+    pub embedding: EmbeddingSpec,
+}
+
+/// How the network sees a vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum InputSpec {
+    /// As it is.
+    Plain,
+    /// With sines and cosines of `count` random projections W x, W ~ N(0, scale²), never trained: for laws with edges and fine
+    /// structure in few dimensions. Tancik et al. 2020.
+    Fourier { count: usize, scale: f64 },
+}
+
+impl Spec {
+    /// Whether this network can serve vectors `[dimension]`.
+    pub fn check(&self, _dimension: usize) -> Result<(), Fault> {
+        if self.width < 8 {
+            return Err(Fault::new("width", format!("width is {}, fewer than 8", self.width), "give 8 or more; 64 serves two dimensions"));
+        }
+        if self.depth == 0 {
+            return Err(Fault::new("depth", "depth is 0", "give a positive number of blocks; 3 serves two dimensions"));
+        }
+        if let InputSpec::Fourier { count, scale } = &self.input {
+            if *count == 0 {
+                return Err(Fault::new("input.fourier.count", "count is 0", "give a positive number of projections, or input = \"plain\""));
+            }
+            if !(*scale > 0.0 && scale.is_finite()) {
+                return Err(Fault::new("input.fourier.scale", format!("scale is {scale}"), "give a positive number, such as 0.5"));
+            }
+        }
+        self.embedding.check()
+    }
+}
+
+/// Vectors [B, D] -> [B, D]. With φ(c) the sines and cosines of the noise label, and ψ(x) = x or
+/// [x, sin 2πWx, cos 2πWx],
+///
+/// ```text
+/// h = A ψ + A' φ,   h ← h + C SiLU(B h + B' φ)  (depth times),   F = O SiLU(h)
+/// ```
+///
+/// and C and O start (as good as) at zero: a new network is F = 0, a new block the identity.
+pub struct Mlp {
+    projection: Option<Tensor>,
+    embedding: Embedding,
+    input: Linear,
+    condition: Linear,
+    blocks: Vec<Block>,
+    output: Linear,
+}
+
+struct Block {
+    hidden: Linear,
+    condition: Linear,
+    out: Linear,
+}
+
+impl Mlp {
+    /// `spec` must have passed its check.
+    pub fn new(spec: &Spec, dimension: usize, builder: &Builder) -> Mlp {
+        let (width, dimension) = (spec.width as i64, dimension as i64);
+        let frequencies = width / 4;
+        let size = match spec.embedding {
+            EmbeddingSpec::Positional => 2 * frequencies,
+            EmbeddingSpec::Fourier { .. } => frequencies,
+        };
+        let embedding = Embedding::new(&spec.embedding, size, &builder.part("embedding"));
+        let waves = embedding.width();
+        let linear = |name: &str, inputs, outputs, scale| Linear::new(&builder.part(name), inputs, outputs, scale);
+        let (projection, features) = match spec.input {
+            InputSpec::Plain => (None, dimension),
+            InputSpec::Fourier { count, scale } => {
+                let count = count as i64;
+                (Some(builder.part("input").frozen("W", &[dimension, count], Init::Normal(scale))), dimension + 2 * count)
+            }
+        };
+        let input = linear("input", features, width, 1.0);
+        let condition = linear("condition", waves, width, 1.0);
+        let block = |i| Block {
+            hidden: linear(&format!("blocks.{i}.hidden"), width, width, 1.0),
+            condition: linear(&format!("blocks.{i}.condition"), waves, width, 1.0),
+            out: linear(&format!("blocks.{i}.out"), width, width, 0.0),
+        };
+        let blocks = (0..spec.depth).map(block).collect();
+        Mlp { projection, embedding, input, condition, blocks, output: linear("output", width, dimension, 0.0) }
+    }
+}
+
+impl Network for Mlp {
+    fn forward(&self, x: &Tensor, noise: &Tensor, _train: bool) -> Tensor {
+        let waves = self.embedding.forward(noise);
+        let features = self.projection.as_ref().map(|w| {
+            let angle = x.matmul(w) * TAU;
+            Tensor::cat(&[x, &angle.sin(), &angle.cos()], 1)
+        });
+        let mut h = self.input.forward(features.as_ref().unwrap_or(x)) + self.condition.forward(&waves);
+        for block in &self.blocks {
+            let hidden = block.hidden.forward(&h) + block.condition.forward(&waves);
+            h = block.out.forward(&hidden.silu()) + h;
+        }
+        self.output.forward(&h.silu())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, normal};
+    use tch::{Device, Kind, no_grad};
+
+    #[test]
+    fn starts_at_zero_and_learns_a_function_of_both_arguments() {
+        tch::set_num_threads(1);
+        let spec = Spec { width: 32, depth: 2, input: InputSpec::Plain, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
+        let builder = Builder::new(1, Kind::Float, Device::Cpu);
+        let network = Mlp::new(&spec, 2, &builder);
+        let parameters = builder.finish();
+        let x = normal(2, Purpose::Data, 0, &[256, 2], Device::Cpu);
+        let noise = normal(3, Purpose::Data, 0, &[256], Device::Cpu);
+        assert!(network.forward(&x, &noise, true).abs().max().double_value(&[]) < 1e-2);
+
+        let truth = &x * noise.sin().unsqueeze(1);
+        let loss = || (network.forward(&x, &noise, true) - &truth).square().mean(Kind::Float);
+        let start = loss().double_value(&[]);
+        let mut momentum = parameters.flat().zeros_like();
+        for _ in 0..300 {
+            let gradient = parameters.gradient(&loss());
+            no_grad(|| {
+                momentum = &momentum * 0.9 + gradient;
+                let _ = parameters.flat().shallow_clone().g_sub_(&(&momentum * 0.02));
+            });
+        }
+        let end = loss().double_value(&[]);
+        assert!(end < 0.05 * start, "the loss went from {start} to {end}");
+    }
+
+    #[test]
+    fn every_parameter_and_the_input_have_a_gradient() {
+        tch::set_num_threads(1);
+        for (input, embedding) in [
+            (InputSpec::Plain, EmbeddingSpec::Positional),
+            (InputSpec::Fourier { count: 4, scale: 0.5 }, EmbeddingSpec::Fourier { scale: 1.0 }),
+        ] {
+            let builder = Builder::new(4, Kind::Double, Device::Cpu);
+            let network = Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, 3, &builder);
+            let parameters = builder.finish();
+            no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
+            let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);
+            let noise = normal(7, Purpose::Data, 0, &[5], Device::Cpu).to_kind(Kind::Double);
+            let y = network.forward(&x, &noise, true);
+            assert_eq!(y.size(), x.size());
+            let loss = y.square().sum(Kind::Double);
+            let gradient = Tensor::run_backward(&[&loss], &[&x], true, false).remove(0);
+            assert_eq!(gradient.count_nonzero(None).int64_value(&[]), 15);
+            let gradient = parameters.gradient(&loss);
+            assert_eq!(gradient.count_nonzero(None).int64_value(&[]) as usize, parameters.count());
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The U-Net that NCSN++, DDPM++ and DDPM have in common. Ronneberger et al. 2015; Song et al. 2021, app. H.
+//!
+//! Parameters have the names and the order of the reference's checkpoints: `all_modules.<i>.…`, i counting the top-level layers in the
+//! order in which the forward pass meets them.
+
+use tch::Tensor;
+
+use super::Network;
+use super::attention::Attention;
+use super::block::{BlockKind, ResidualBlock, Style};
+use super::embedding::{Embedding, EmbeddingSpec};
+use super::layers::{Conv2d, GroupNorm, Linear, merge};
+use super::ncsnpp::{Combine, Level, ProgressiveInput, ProgressiveOutput, Spec};
+use super::resample::{Direction, Resample};
+use crate::optim::Builder;
+
+/// The U-Net: images [B, C, H, W] -> [B, C, H, W].
+pub struct UNet {
+    embedding: Embedding,
+    /// Two layers that turn the embedded label into what the blocks add; none in an unconditional network.
+    conditioning: Option<[Linear; 2]>,
+    input: Conv2d,
+    down: Vec<DownLevel>,
+    middle: (ResidualBlock, Attention, ResidualBlock),
+    /// From coarse to fine.
+    up: Vec<UpLevel>,
+    /// The output layers; with `output-skip` each level has its own instead.
+    head: Option<Head>,
+    rescale: bool,
+}
+
+struct DownLevel {
+    blocks: Vec<(ResidualBlock, Option<Attention>)>,
+    exit: Option<(Resize, InputPyramid)>,
+}
+
+struct UpLevel {
+    blocks: Vec<ResidualBlock>,
+    attention: Option<Attention>,
+    output: OutputPyramid,
+    exit: Option<Resize>,
+}
+
+/// What changes the size between levels.
+enum Resize {
+    Block(ResidualBlock),
+    Layer(Resample),
+}
+
+enum InputPyramid {
+    None,
+    Skip(Resample, Conv2d, Combine),
+    Residual(Resample),
+}
+
+enum OutputPyramid {
+    None,
+    Start(Head),
+    Skip(Resample, Head),
+    Residual(Resample),
+}
+
+/// Normalisation, activation, convolution.
+struct Head {
+    norm: GroupNorm,
+    convolution: Conv2d,
+}
+
+impl Head {
+    fn forward(&self, h: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+        let h = self.norm.forward(h);
+        see(&h);
+        let h = self.convolution.forward(&h.silu());
+        see(&h);
+        h
+    }
+}
+
+impl Resize {
+    fn forward(&self, h: &Tensor, embedding: Option<&Tensor>, train: bool) -> Tensor {
+        match self {
+            Resize::Block(block) => block.forward(h, embedding, train),
+            Resize::Layer(layer) => layer.forward(h),
+        }
+    }
+}
+
+impl UNet {
+    /// For images [channels, height, width]; `spec` must have passed its check for them and for `groups`, the number of groups in which so
+    /// many channels are normalised.
+    pub(super) fn new(spec: &Spec, [images, _, width]: [usize; 3], groups: fn(i64) -> i64, builder: &Builder) -> UNet {
+        let all_modules = builder.part("all_modules");
+        let mut index = 0..;
+        let mut layer = || all_modules.part(index.next().expect("endless"));
+        let (images, channels) = (images as i64, spec.channels as i64);
+        let style = Style {
+            kind: spec.block,
+            filter: spec.resample.clone(),
+            embedding: 4 * channels,
+            groups,
+            dropout: spec.dropout,
+            init_scale: spec.init_scale,
+            skip_rescale: spec.skip_rescale,
+        };
+        let levels = spec.levels(width);
+        let attends = |level: &Level| spec.attention.contains(&level.size);
+        let resize = |direction, width, builder: &Builder| match spec.block {
+            BlockKind::Biggan => Resize::Block(ResidualBlock::resizing(direction, width, &style, builder)),
+            BlockKind::Ddpm if spec.resample_with_convolution => {
+                Resize::Layer(Resample::convolved(&spec.resample, direction, width, width, builder))
+            }
+            BlockKind::Ddpm => Resize::Layer(Resample::plain(&spec.resample, direction, builder)),
+        };
+
+        let embedding = match spec.embedding {
+            EmbeddingSpec::Fourier { .. } => Embedding::new(&spec.embedding, channels, &layer()),
+            EmbeddingSpec::Positional => Embedding::new(&spec.embedding, channels, builder),
+        };
+        let conditioning = spec.conditional.then(|| {
+            let first = Linear::new(&layer(), embedding.width(), style.embedding, 1.0);
+            [first, Linear::new(&layer(), style.embedding, style.embedding, 1.0)]
+        });
+        let input = Conv2d::new(&layer(), images, channels, 3, 1.0);
+
+        let mut pyramid = images;
+        let mut down = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let mut blocks = Vec::new();
+            for &inputs in &level.down {
+                let block = ResidualBlock::new(inputs, level.width, &style, &layer());
+                blocks.push((block, attends(level).then(|| Attention::new(level.width, &style, &layer()))));
+            }
+            let exit = (i + 1 < levels.len()).then(|| {
+                let resize = resize(Direction::Down, level.width, &layer());
+                let input = match spec.progressive_input {
+                    ProgressiveInput::None => InputPyramid::None,
+                    ProgressiveInput::InputSkip => {
+                        let convolution = Conv2d::new(&layer().part("Conv_0"), pyramid, level.width, 1, 1.0);
+                        InputPyramid::Skip(Resample::plain(&spec.resample, Direction::Down, builder), convolution, spec.combine)
+                    }
+                    ProgressiveInput::Residual => {
+                        let inputs = std::mem::replace(&mut pyramid, level.width);
+                        InputPyramid::Residual(Resample::convolved(&spec.resample, Direction::Down, inputs, level.width, &layer()))
+                    }
+                };
+                (resize, input)
+            });
+            down.push(DownLevel { blocks, exit });
+        }
+
+        let coarsest = levels[levels.len() - 1].width;
+        let middle = (
+            ResidualBlock::new(coarsest, coarsest, &style, &layer()),
+            Attention::new(coarsest, &style, &layer()),
+            ResidualBlock::new(coarsest, coarsest, &style, &layer()),
+        );
+
+        let mut up = Vec::new();
+        let mut coarser = None;
+        for (i, level) in levels.iter().enumerate().rev() {
+            let blocks = level.up.iter().map(|&inputs| ResidualBlock::new(inputs, level.width, &style, &layer())).collect();
+            let attention = attends(level).then(|| Attention::new(level.width, &style, &layer()));
+            let mut head = |outputs, scale| Head {
+                norm: style.norm(&layer(), level.width),
+                convolution: Conv2d::new(&layer(), level.width, outputs, 3, scale),
+            };
+            let output = match (spec.progressive_output, coarser.replace(level.width)) {
+                (ProgressiveOutput::None, _) => OutputPyramid::None,
+                (ProgressiveOutput::OutputSkip, None) => OutputPyramid::Start(head(images, spec.init_scale)),
+                (ProgressiveOutput::OutputSkip, Some(_)) => {
+                    OutputPyramid::Skip(Resample::plain(&spec.resample, Direction::Up, builder), head(images, spec.init_scale))
+                }
+                (ProgressiveOutput::Residual, None) => OutputPyramid::Start(head(level.width, 1.0)),
+                (ProgressiveOutput::Residual, Some(inputs)) => {
+                    OutputPyramid::Residual(Resample::convolved(&spec.resample, Direction::Up, inputs, level.width, &layer()))
+                }
+            };
+            let exit = (i > 0).then(|| resize(Direction::Up, level.width, &layer()));
+            up.push(UpLevel { blocks, attention, output, exit });
+        }
+
+        let head = (spec.progressive_output != ProgressiveOutput::OutputSkip).then(|| Head {
+            norm: style.norm(&layer(), levels[0].width),
+            convolution: Conv2d::new(&layer(), levels[0].width, images, 3, spec.init_scale),
+        });
+        UNet { embedding, conditioning, input, down, middle, up, head, rescale: spec.skip_rescale }
+    }
+
+    /// The noise label as the blocks take it: embedded, through the two layers and the activation.
+    fn embed(&self, noise: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Option<Tensor> {
+        let waves = self.embedding.forward(noise);
+        if matches!(self.embedding, Embedding::Fourier { .. }) {
+            see(&waves);
+        }
+        let [first, second] = self.conditioning.as_ref()?;
+        let h = first.forward(&waves);
+        see(&h);
+        let h = second.forward(&h.silu());
+        see(&h);
+        Some(h.silu())
+    }
+}
+
+impl Network for UNet {
+    fn forward(&self, x: &Tensor, noise: &Tensor, train: bool) -> Tensor {
+        self.trace(x, noise, train, &mut |_| ())
+    }
+
+    fn trace(&self, x: &Tensor, noise: &Tensor, train: bool, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+        fn seen(h: Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+            see(&h);
+            h
+        }
+        let embedding = self.embed(noise, see);
+        let embedding = embedding.as_ref();
+
+        let mut h = seen(self.input.forward(x), see);
+        let mut kept = vec![h.shallow_clone()];
+        let mut pyramid = x.shallow_clone();
+        for level in &self.down {
+            for (block, attention) in &level.blocks {
+                h = seen(block.forward(&h, embedding, train), see);
+                if let Some(attention) = attention {
+                    h = seen(attention.forward(&h), see);
+                }
+                kept.push(h.shallow_clone());
+            }
+            let Some((resize, input)) = &level.exit else { continue };
+            h = seen(resize.forward(&h, embedding, train), see);
+            match input {
+                InputPyramid::None => {}
+                InputPyramid::Skip(resample, convolution, combine) => {
+                    pyramid = resample.forward(&pyramid);
+                    let image = convolution.forward(&pyramid);
+                    h = match combine {
+                        Combine::Sum => image + h,
+                        Combine::Cat => Tensor::cat(&[image, h], 1),
+                    };
+                    see(&h);
+                }
+                InputPyramid::Residual(resample) => {
+                    pyramid = merge(&seen(resample.forward(&pyramid), see), &h, self.rescale);
+                    h = pyramid.shallow_clone();
+                }
+            }
+            kept.push(h.shallow_clone());
+        }
+
+        h = seen(self.middle.0.forward(&h, embedding, train), see);
+        h = seen(self.middle.1.forward(&h), see);
+        h = seen(self.middle.2.forward(&h, embedding, train), see);
+
+        for level in &self.up {
+            for block in &level.blocks {
+                let skip = kept.pop().expect("as many blocks up as tensors kept on the way down");
+                h = seen(block.forward(&Tensor::cat(&[h, skip], 1), embedding, train), see);
+            }
+            if let Some(attention) = &level.attention {
+                h = seen(attention.forward(&h), see);
+            }
+            match &level.output {
+                OutputPyramid::None => {}
+                OutputPyramid::Start(head) => pyramid = head.forward(&h, see),
+                OutputPyramid::Skip(resample, head) => pyramid = resample.forward(&pyramid) + head.forward(&h, see),
+                OutputPyramid::Residual(resample) => {
+                    pyramid = merge(&seen(resample.forward(&pyramid), see), &h, self.rescale);
+                    h = pyramid.shallow_clone();
+                }
+            }
+            if let Some(resize) = &level.exit {
+                h = seen(resize.forward(&h, embedding, train), see);
+            }
+        }
+        match &self.head {
+            Some(head) => head.forward(&h, see),
+            None => pyramid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ddpm;
+    use crate::rng::{Purpose, normal, seed_torch};
+    use tch::{Device, Kind, no_grad};
+
+    /// A small network whose parameters are all random, and images with labels for it.
+    fn small() -> (UNet, Tensor, Tensor) {
+        tch::set_num_threads(1);
+        let spec = ddpm::Spec {
+            channels: 32,
+            multipliers: vec![1, 1],
+            blocks: 1,
+            attention: vec![4],
+            dropout: 0.3,
+            resample_with_convolution: true,
+        };
+        let builder = Builder::new(1, Kind::Double, Device::Cpu);
+        let network = spec.network([2, 8, 8], &builder);
+        let parameters = builder.finish();
+        let random = normal(2, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu) * 0.1;
+        no_grad(|| parameters.flat().shallow_clone().copy_(&random));
+        parameters.freeze();
+        let x = normal(3, Purpose::Data, 0, &[3, 2, 8, 8], Device::Cpu).to_kind(Kind::Double);
+        (network, x, Tensor::from_slice(&[10.0, 500.0, 999.0]))
+    }
+
+    #[test]
+    fn dropout_is_for_training_and_follows_its_seed() {
+        let (network, x, noise) = small();
+        let train = |seed| {
+            seed_torch(seed, Purpose::Dropout, 0);
+            network.forward(&x, &noise, true)
+        };
+        assert_eq!(train(1), train(1));
+        assert_ne!(train(1), train(2));
+        let eval = network.forward(&x, &noise, false);
+        assert_eq!(eval, network.forward(&x, &noise, false));
+        assert_ne!(eval, train(1));
+    }
+
+    #[test]
+    fn an_image_does_not_see_its_batch_mates() {
+        let (network, x, noise) = small();
+        let batch = network.forward(&x, &noise, false);
+        let alone = network.forward(&x.narrow(0, 1, 1), &noise.narrow(0, 1, 1), false);
+        assert!((batch.narrow(0, 1, 1) - alone).abs().max().double_value(&[]) < 1e-12);
+    }
+
+    #[test]
+    fn second_derivatives_equal_central_differences_of_the_first() {
+        let (network, x, noise) = small();
+        let gradient = |x: &Tensor, graph| {
+            let loss = network.forward(x, &noise, false).square().sum(Kind::Double);
+            Tensor::run_backward(&[loss], &[x], true, graph).remove(0)
+        };
+        let direction = normal(4, Purpose::Probe, 0, &x.size(), Device::Cpu).to_kind(Kind::Double);
+        let x = x.set_requires_grad(true);
+        let slope = (gradient(&x, true) * &direction).sum(Kind::Double);
+        let second = Tensor::run_backward(&[slope], &[&x], false, false).remove(0);
+        let h = 1e-5;
+        let at = |step: f64| gradient(&(x.detach() + &direction * step).set_requires_grad(true), false);
+        let difference = (at(h) - at(-h)) / (2.0 * h);
+        let error = (&second - difference).abs().max().double_value(&[]) / second.abs().max().double_value(&[]);
+        assert!(error < 1e-7, "relative error {error:e}");
+    }
+}

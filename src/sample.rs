@@ -1,0 +1,182 @@
+//! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
+
+use std::io::Cursor;
+use std::time::Instant;
+
+use ndarray::{Array1, Array2, Array4};
+use ndarray_npy::NpzWriter;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use statrs::statistics::Statistics as _;
+use tch::{Device, Kind, Tensor};
+
+use crate::data::Scale;
+use crate::dynamics::{Dynamics, ProbabilityFlow, ReverseSde, denoise};
+use crate::error::{Fault, Result};
+use crate::picture;
+use crate::progress::Terminal;
+use crate::rng::{self, Law, Purpose};
+use crate::run::Run;
+use crate::score::ScoreModel;
+use crate::sde::Sde;
+use crate::solver::{SolverSpec, Statistics};
+use crate::tensor::to_vec;
+
+/// `[sample]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    pub count: usize,
+    /// Samples that are solved for together; sample i does not depend on it.
+    pub batch: usize,
+    pub dynamics: DynamicsSpec,
+    pub solver: SolverSpec,
+    /// Where the solver stops.
+    pub t_min: f64,
+    /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
+    pub denoise: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DynamicsSpec {
+    ReverseSde,
+    ProbabilityFlow,
+}
+
+impl Sample {
+    pub fn check(&self) -> Result<(), Fault> {
+        for (key, value) in [("count", self.count), ("batch", self.batch)] {
+            if value == 0 {
+                return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
+            }
+        }
+        if !(self.t_min > 0.0 && self.t_min < 1.0) {
+            let help = "give a number between 0 and 1; the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE)";
+            return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), help));
+        }
+        self.solver.check(self.dynamics == DynamicsSpec::ReverseSde).map_err(|fault| fault.within("solver"))
+    }
+}
+
+/// Samples in model space, on the CPU.
+pub struct Samples {
+    /// [N, ...], f32.
+    pub x: Tensor,
+    pub statistics: Statistics,
+    pub seconds: f64,
+}
+
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch.
+pub fn sample(
+    spec: &Sample,
+    seed: u64,
+    sde: &dyn Sde,
+    model: &dyn ScoreModel,
+    shape: &[usize],
+    device: Device,
+    terminal: &Terminal,
+) -> Result<Samples> {
+    let begun = Instant::now();
+    let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+    let mut statistics = Statistics::default();
+    let mut parts = Vec::new();
+    let mut phase = terminal.phase("sample", "samples", spec.count as u64, 0);
+    for first in (0..spec.count).step_by(spec.batch) {
+        let rows = first as u64..(first + spec.batch).min(spec.count) as u64;
+        let n = rows.end - rows.start;
+        let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
+        let x = normal(Purpose::Prior, 0) * sde.prior_std();
+        let span = (1.0, spec.t_min);
+        let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
+        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
+        let (x, cost) = match spec.dynamics {
+            DynamicsSpec::ReverseSde => {
+                let mut dynamics: Box<dyn Dynamics> = Box::new(ReverseSde { sde, model });
+                spec.solver.solve(&mut *dynamics, sde, &x, span, Some(&mut noise), &mut watch)?
+            }
+            DynamicsSpec::ProbabilityFlow => spec.solver.solve(&mut ProbabilityFlow { sde, model }, sde, &x, span, None, &mut watch)?,
+        };
+        let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
+        parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
+        statistics.extend(cost);
+    }
+    if spec.denoise {
+        statistics.evaluations.iter_mut().for_each(|n| *n += 1);
+    }
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
+    phase.finish(&format!("{:.0} evaluations each", samples.mean_evaluations()));
+    Ok(samples)
+}
+
+impl Samples {
+    pub fn mean_evaluations(&self) -> f64 {
+        self.statistics.evaluations.iter().map(|&n| f64::from(n)).mean()
+    }
+
+    /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
+    pub fn picture(&self, scale: Scale, data: &Tensor) -> image::RgbImage {
+        let x = scale.to_data(&self.x);
+        match x.size()[..] {
+            [n, c, h, w] => {
+                let shown = n.min(100);
+                let pixels: Vec<u8> = Vec::try_from(x.narrow(0, 0, shown).contiguous().view(-1)).expect("pixels are bytes");
+                picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
+            }
+            _ => {
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.mean_evaluations());
+                picture::scatter(&first_two(data), &first_two(&x), &note)
+            }
+        }
+    }
+
+    /// Writes `samples/<name>.npz`, `.png` and, last, `.json`.
+    ///
+    /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
+    /// `accepted` and `rejected` steps.
+    pub fn save(&self, run: &Run, name: &str, scale: Scale, spec: &Sample, picture: &image::RgbImage) -> Result<()> {
+        let mut archive = NpzWriter::new_compressed(Cursor::new(Vec::new()));
+        let x = scale.to_data(&self.x);
+        let in_memory = "an archive in memory takes any array";
+        match x.size()[..] {
+            [n, c, h, w] => {
+                let pixels: Vec<u8> = Vec::try_from(x.permute([0, 2, 3, 1]).contiguous().view(-1)).expect("pixels are bytes");
+                let shape = (n as usize, h as usize, w as usize, c as usize);
+                archive.add_array("samples", &Array4::from_shape_vec(shape, pixels).expect("n h w c bytes")).expect(in_memory);
+            }
+            _ => {
+                let n = x.size()[0] as usize;
+                let values: Vec<f32> = to_vec(&x).into_iter().map(|v| v as f32).collect();
+                let shape = (n, values.len() / n);
+                archive.add_array("samples", &Array2::from_shape_vec(shape, values).expect("n d numbers")).expect(in_memory);
+            }
+        }
+        let cost = &self.statistics;
+        for (key, counts) in [("evaluations", &cost.evaluations), ("accepted", &cost.accepted), ("rejected", &cost.rejected)] {
+            archive.add_array(key, &Array1::from(counts.clone())).expect(in_memory);
+        }
+        run.write(&format!("samples/{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
+        run.write(&format!("samples/{name}.png"), &picture::png(picture))?;
+        let summary = json!({
+            "count": spec.count,
+            "seconds": self.seconds,
+            "evaluations": summary(&cost.evaluations),
+            "accepted_steps": summary(&cost.accepted),
+            "rejected_steps": summary(&cost.rejected),
+            "protocol": spec,
+        });
+        run.write(&format!("samples/{name}.json"), format!("{summary:#}\n").as_bytes())?;
+        Ok(())
+    }
+}
+
+/// Mean, least and most of per-example counts.
+pub fn summary(counts: &[u32]) -> serde_json::Value {
+    let mean = counts.iter().map(|&n| f64::from(n)).mean();
+    json!({ "mean": mean, "min": counts.iter().min(), "max": counts.iter().max() })
+}
+
+fn first_two(x: &Tensor) -> Vec<[f64; 2]> {
+    let d = x.size()[1] as usize;
+    to_vec(x).chunks(d).map(|row| [row[0], *row.get(1).unwrap_or(&0.0)]).collect()
+}

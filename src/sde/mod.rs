@@ -1,0 +1,186 @@
+//! The forward processes: f64 functions of t, no tensors, no I/O.
+//!
+//! Every process has an affine drift, dx = f(t) x dt + g(t) dw on t in [0, 1], so that p(x_t | x_0) = N(α(t) x_0, σ(t)² I)
+//! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know.
+
+mod sub_vp;
+mod ve;
+mod vp;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+pub use sub_vp::SubVp;
+pub use ve::Ve;
+pub use vp::Vp;
+
+/// A forward process on t in [0, 1].
+pub trait Sde: Send + Sync {
+    /// f(t) of the drift f(t) x.
+    fn drift(&self, t: f64) -> f64;
+    /// g(t).
+    fn diffusion(&self, t: f64) -> f64;
+    /// α(t), the factor on x_0 in the mean of x_t.
+    fn alpha(&self, t: f64) -> f64;
+    /// σ(t), the standard deviation of x_t given x_0.
+    fn sigma(&self, t: f64) -> f64;
+    /// The standard deviation of the prior that stands for p(x_1).
+    fn prior_std(&self) -> f64;
+    /// The t at which [`log_snr`](Sde::log_snr) is `lambda`.
+    fn time_of_log_snr(&self, lambda: f64) -> f64;
+    /// (label, gain) of the reference's parametrisation: score = gain · F(x, label).
+    fn reference_parametrisation(&self, t: f64) -> (f64, f64);
+    fn check(&self) -> Result<(), Fault>;
+
+    /// ln(α² / σ²), strictly decreasing in t.
+    fn log_snr(&self, t: f64) -> f64 {
+        2.0 * (self.alpha(t).ln() - self.sigma(t).ln())
+    }
+    /// ln N(x; 0, prior_std² I) in nats, given ‖x‖² and the dimension of x.
+    fn prior_log_density(&self, squared_norm: f64, dimension: usize) -> f64 {
+        let variance = self.prior_std().powi(2);
+        -0.5 * (dimension as f64 * (2.0 * std::f64::consts::PI * variance).ln() + squared_norm / variance)
+    }
+}
+
+/// `[sde.vp]`, `[sde.sub-vp]` or `[sde.ve]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum SdeSpec {
+    Vp(Vp),
+    SubVp(SubVp),
+    Ve(Ve),
+}
+
+impl SdeSpec {
+    pub fn get(&self) -> &dyn Sde {
+        match self {
+            SdeSpec::Vp(sde) => sde,
+            SdeSpec::SubVp(sde) => sde,
+            SdeSpec::Ve(sde) => sde,
+        }
+    }
+
+    pub fn check(&self) -> Result<(), Fault> {
+        let table = match self {
+            SdeSpec::Vp(_) => "vp",
+            SdeSpec::SubVp(_) => "sub-vp",
+            SdeSpec::Ve(_) => "ve",
+        };
+        self.get().check().map_err(|fault| fault.within(table))
+    }
+}
+
+/// The linear β(t) = β_min + t (β_max - β_min) that VP and sub-VP share.
+struct LinearBeta {
+    min: f64,
+    max: f64,
+}
+
+impl LinearBeta {
+    fn at(&self, t: f64) -> f64 {
+        self.min + t * (self.max - self.min)
+    }
+
+    /// ln α(t) = -½ ∫_0^t β.
+    fn log_alpha(&self, t: f64) -> f64 {
+        -t * t * (self.max - self.min) / 4.0 - t * self.min / 2.0
+    }
+
+    /// The t >= 0 at which ln α is `log_alpha` <= 0: a root of a quadratic, in the form that does not cancel.
+    fn time_of_log_alpha(&self, log_alpha: f64) -> f64 {
+        let (a, b) = ((self.max - self.min) / 4.0, self.min / 2.0);
+        -2.0 * log_alpha / (b + (b * b - 4.0 * a * log_alpha).sqrt())
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if !(self.min > 0.0 && self.min.is_finite()) {
+            return Err(Fault::new("beta_min", format!("beta_min is {}", self.min), "give a number above 0; the reference uses 0.1"));
+        }
+        if !(self.max >= self.min && self.max.is_finite()) {
+            return Err(Fault::new(
+                "beta_max",
+                format!("beta_max is {}, below beta_min = {}", self.max, self.min),
+                "give a number of at least beta_min; the reference uses 20.0",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<(&'static str, Box<dyn Sde>)> {
+        vec![
+            ("vp", Box::new(Vp { beta_min: 0.1, beta_max: 20.0 })),
+            ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
+            ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
+        ]
+    }
+
+    #[test]
+    fn moments_solve_their_differential_equations() {
+        for (name, sde) in all() {
+            for t in [0.01, 0.1, 0.3, 0.5, 0.77, 0.99] {
+                let h = 1e-5;
+                let slope = |f: &dyn Fn(f64) -> f64| (f(t + h) - f(t - h)) / (2.0 * h);
+                let (f, g) = (sde.drift(t), sde.diffusion(t));
+                let alpha_slope = slope(&|t| sde.alpha(t));
+                assert!((alpha_slope - f * sde.alpha(t)).abs() < 1e-7, "{name}: α' = f α at t = {t}");
+                let variance_slope = slope(&|t| sde.sigma(t).powi(2));
+                let truth = 2.0 * f * sde.sigma(t).powi(2) + g * g;
+                assert!((variance_slope - truth).abs() < 1e-7 * (1.0 + truth.abs()), "{name}: (σ²)' = 2 f σ² + g² at t = {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_snr_has_an_inverse() {
+        for (name, sde) in all() {
+            for t in [1e-5, 1e-3, 0.02, 0.3, 0.5, 0.9, 1.0] {
+                let back = sde.time_of_log_snr(sde.log_snr(t));
+                assert!((back - t).abs() < 1e-9 * (1.0 + t), "{name}: {t} came back as {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn constants_are_the_references() {
+        let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} is not {b}");
+        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+        close(vp.alpha(1.0), 0.006571586);
+        close(vp.sigma(1.0), 0.9999784);
+        close(vp.alpha(0.5), 0.2811829);
+        close(vp.sigma(0.5), 0.9596542);
+        close(vp.sigma(1e-3), 0.01048542);
+        close(vp.sigma(1e-5), 0.001000497);
+        let sub_vp = SubVp { beta_min: 0.1, beta_max: 20.0 };
+        close(sub_vp.sigma(0.5), 0.9209362);
+        close(sub_vp.diffusion(0.5), 3.160249);
+        close(sub_vp.sigma(1e-3), 1.099440e-4);
+        close(sub_vp.sigma(1e-5), 1.0009945e-6);
+        let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
+        close(ve.sigma(0.5), std::f64::consts::FRAC_1_SQRT_2); // √(σ_min σ_max)
+        close(ve.diffusion(1.0), 206.36367);
+        close(ve.prior_std(), 50.0);
+    }
+
+    #[test]
+    fn prior_density_is_normalised() {
+        let ve = Ve { sigma_min: 0.01, sigma_max: 3.0 };
+        let mass: f64 = (-4000..4000).map(|i| 0.01 * ve.prior_log_density((0.01 * i as f64).powi(2), 1).exp()).sum();
+        assert!((mass - 1.0).abs() < 1e-6, "{mass}");
+    }
+
+    #[test]
+    fn wrong_constants_name_their_key() {
+        let fault = SdeSpec::Ve(Ve { sigma_min: 2.0, sigma_max: 1.0 }).check().unwrap_err();
+        assert_eq!(fault.key, "ve.sigma_max");
+        let fault = SdeSpec::Vp(Vp { beta_min: 0.0, beta_max: 1.0 }).check().unwrap_err();
+        assert_eq!(fault.key, "vp.beta_min");
+        let fault = SdeSpec::SubVp(SubVp { beta_min: 1.0, beta_max: f64::NAN }).check().unwrap_err();
+        assert_eq!(fault.key, "sub-vp.beta_max");
+    }
+}

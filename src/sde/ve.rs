@@ -1,0 +1,65 @@
+//! The variance-exploding process (Song et al. 2021, eq. 9; the limit of NCSN's noise levels).
+
+use serde::{Deserialize, Serialize};
+
+use super::Sde;
+use crate::error::Fault;
+
+/// dx = g(t) dw: α = 1, σ(t) = σ_min (σ_max / σ_min)^t, g = σ √(2 ln(σ_max / σ_min)), prior N(0, σ_max² I).
+///
+/// As in the reference, σ(0) = σ_min stands for zero noise: x_0 already carries noise of σ_min.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ve {
+    pub sigma_min: f64,
+    pub sigma_max: f64,
+}
+
+impl Ve {
+    fn log_ratio(&self) -> f64 {
+        (self.sigma_max / self.sigma_min).ln()
+    }
+}
+
+impl Sde for Ve {
+    fn drift(&self, _t: f64) -> f64 {
+        0.0
+    }
+    fn diffusion(&self, t: f64) -> f64 {
+        self.sigma(t) * (2.0 * self.log_ratio()).sqrt()
+    }
+    fn alpha(&self, _t: f64) -> f64 {
+        1.0
+    }
+    fn sigma(&self, t: f64) -> f64 {
+        self.sigma_min * (t * self.log_ratio()).exp()
+    }
+    fn prior_std(&self) -> f64 {
+        self.sigma_max
+    }
+    fn time_of_log_snr(&self, lambda: f64) -> f64 {
+        (-0.5 * lambda - self.sigma_min.ln()) / self.log_ratio()
+    }
+    /// Label ln σ, score = F / σ.
+    fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
+        let sigma = self.sigma(t);
+        (sigma.ln(), 1.0 / sigma)
+    }
+    fn check(&self) -> Result<(), Fault> {
+        if !(self.sigma_min > 0.0 && self.sigma_min.is_finite()) {
+            return Err(Fault::new(
+                "sigma_min",
+                format!("sigma_min is {}", self.sigma_min),
+                "give a number above 0; the reference uses 0.01",
+            ));
+        }
+        if !(self.sigma_max > self.sigma_min && self.sigma_max.is_finite()) {
+            return Err(Fault::new(
+                "sigma_max",
+                format!("sigma_max is {}, not above sigma_min = {}", self.sigma_max, self.sigma_min),
+                "give about the largest distance between two examples; the reference uses 50.0 for CIFAR-10 in [0, 1]",
+            ));
+        }
+        Ok(())
+    }
+}

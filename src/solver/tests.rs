@@ -1,0 +1,256 @@
+use super::*;
+use crate::dynamics::{FlowWithLogDensity, ProbabilityFlow, Probes, ReverseSde};
+use crate::rng::{self, Law, Purpose};
+use crate::score::{ExactScore, GaussianMixture, ScoreModel};
+use crate::sde::{SubVp, Ve, Vp};
+use crate::tensor::to_vec;
+use tch::{Device, Kind};
+
+/// x' = -x.
+struct Decay;
+impl Dynamics for Decay {
+    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+        -x
+    }
+}
+
+/// dx = -x dt + g dw.
+struct OrnsteinUhlenbeck(f64);
+impl Dynamics for OrnsteinUhlenbeck {
+    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+        -x
+    }
+    fn diffusion(&self, _t: f64) -> f64 {
+        self.0
+    }
+}
+
+const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+
+fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
+    [
+        ("vp", Box::new(VP)),
+        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
+        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
+    ]
+}
+
+fn mixture() -> GaussianMixture {
+    GaussianMixture {
+        weights: vec![1.0, 1.0],
+        means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
+        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
+    }
+}
+
+fn start() -> Tensor {
+    Tensor::from_slice(&[1.0, 2.0]).view([2, 1])
+}
+
+fn uniform(steps: usize) -> TimeGrid {
+    TimeGrid::Uniform { steps }
+}
+
+#[test]
+fn deterministic_solvers_have_their_orders() {
+    tch::set_num_threads(1);
+    let truth = (-1f64).exp();
+    let error = |solver: SolverSpec| {
+        let (x, _) = solver.solve(&mut Decay, &VP, &start(), (0.0, 1.0), None, &mut |_| {}).unwrap();
+        (x.double_value(&[0, 0]) - truth).abs()
+    };
+    for (order, coarse, fine) in [
+        (1.0, SolverSpec::Euler { grid: uniform(40) }, SolverSpec::Euler { grid: uniform(80) }),
+        (2.0, SolverSpec::Heun { grid: uniform(40) }, SolverSpec::Heun { grid: uniform(80) }),
+    ] {
+        let slope = (error(coarse) / error(fine)).log2();
+        assert!((slope - order).abs() < 0.05, "order {order} was measured as {slope}");
+    }
+    // RK45 on a fixed grid: its tableau has order 5.
+    let fixed = |steps: usize| {
+        let times = uniform(steps).times(&VP, (0.0, 1.0));
+        let (x, _) = fixed::solve(&RK45, &Decay, &start(), &times, None, &mut |_| {});
+        (x.double_value(&[0, 0]) - truth).abs()
+    };
+    let slope = (fixed(12) / fixed(24)).log2();
+    assert!((slope - 5.0).abs() < 0.2, "order 5 was measured as {slope}");
+}
+
+#[test]
+fn stochastic_solvers_have_their_strong_order() {
+    // One fine Brownian path; a step of n fine ones uses the sum of their increments. Ornstein-Uhlenbeck's noise is additive, so both
+    // Euler-Maruyama and stochastic Heun have strong order 1; Heun's constant is smaller.
+    tch::set_num_threads(1);
+    let (fine, paths) = (2048usize, 400i64);
+    let z = rng::rows(Law::Gaussian, 1, Purpose::Brownian, 0..paths as u64, 0, &[fine as i64], Device::Cpu).to_kind(Kind::Double);
+    let solve = |tableau: &Tableau, steps: usize| {
+        let group = fine / steps;
+        let mut noise =
+            |n: usize| z.narrow(1, (n * group) as i64, group as i64).sum_dim_intlist(1i64, true, None::<Kind>) / (group as f64).sqrt();
+        let x = Tensor::ones([paths, 1], (Kind::Double, Device::Cpu));
+        fixed::solve(tableau, &OrnsteinUhlenbeck(0.7), &x, &uniform(steps).times(&VP, (0.0, 1.0)), Some(&mut noise), &mut |_| {}).0
+    };
+    let truth = solve(&HEUN, fine);
+    let error = |tableau: &Tableau, steps: usize| (solve(tableau, steps) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+    for tableau in [&EULER, &HEUN] {
+        let slope = (error(tableau, 16) / error(tableau, 64)).log2() / 2.0;
+        assert!((slope - 1.0).abs() < 0.1, "strong order 1 was measured as {slope}");
+    }
+    assert!(error(&HEUN, 32) < error(&EULER, 32));
+}
+
+#[test]
+fn the_stationary_law_of_ornstein_uhlenbeck_is_kept() {
+    tch::set_num_threads(1);
+    let (g, paths) = (0.8, 20_000i64);
+    let normal = |draw: u64| rng::rows(Law::Gaussian, 9, Purpose::Brownian, 0..paths as u64, draw, &[1], Device::Cpu).to_kind(Kind::Double);
+    let mut noise = |n: usize| normal(n as u64 + 1);
+    let x = normal(0) * (g / 2f64.sqrt());
+    let solver = SolverSpec::Heun { grid: uniform(50) };
+    let (x, statistics) = solver.solve(&mut OrnsteinUhlenbeck(g), &VP, &x, (0.0, 2.0), Some(&mut noise), &mut |_| {}).unwrap();
+    let variance = x.square().mean(Kind::Double).double_value(&[]);
+    assert!((variance / (g * g / 2.0) - 1.0).abs() < 0.04, "{variance}");
+    assert!(statistics.evaluations.iter().all(|&n| n == 100));
+}
+
+#[test]
+fn adaptive_steps_meet_the_tolerance_and_land_on_the_end() {
+    tch::set_num_threads(1);
+    for (rtol, bound) in [(1e-4, 1e-4), (1e-8, 1e-8)] {
+        let solver = SolverSpec::Rk45 { rtol, atol: rtol };
+        let (x, statistics) = solver.solve(&mut Decay, &VP, &start(), (0.0, 3.0), None, &mut |_| {}).unwrap();
+        assert!((x.double_value(&[0, 0]) - (-3f64).exp()).abs() < bound);
+        for i in 0..2 {
+            assert_eq!(statistics.evaluations[i], 2 + 6 * (statistics.accepted[i] + statistics.rejected[i]));
+        }
+    }
+}
+
+#[test]
+fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
+    tch::set_num_threads(1);
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
+        let solve = |x: &Tensor| {
+            solver.solve(&mut ProbabilityFlow { sde: &*sde, model: &exact }, &*sde, x, (1.0, 1e-3), None, &mut |_| {}).unwrap()
+        };
+        let (together, statistics) = solve(&x);
+        assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
+        for i in [0, 7, 15] {
+            let (alone, own) = solve(&x.narrow(0, i, 1));
+            assert!((alone - together.narrow(0, i, 1)).abs().max().double_value(&[]) < 1e-10, "{name}");
+            assert_eq!((own.accepted[0], own.rejected[0]), (statistics.accepted[i as usize], statistics.rejected[i as usize]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
+    struct Broken;
+    impl ScoreModel for Broken {
+        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+            x * f64::NAN
+        }
+    }
+    let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
+    let error = solver.solve(&mut ProbabilityFlow { sde: &VP, model: &Broken }, &VP, &start(), (1.0, 1e-3), None, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("can't go on"), "{error}");
+}
+
+#[test]
+fn log_density_of_a_mixture_is_the_closed_form() {
+    tch::set_num_threads(1);
+    let t_min = 1e-5;
+    let factored = mixture().factored();
+    let mut rng = rng::generator(1, Purpose::Data, 0);
+    let points: Vec<Vec<f64>> = (0..64).map(|_| factored.sample(&mut rng)).collect();
+    let x = Tensor::from_slice(&points.concat()).view([64, 2]);
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let mut flow = FlowWithLogDensity { sde: &*sde, model: &exact, shape: vec![2], probes: Probes::Exact };
+        let state = flow.start(&x);
+        let solver = SolverSpec::Rk45 { rtol: 1e-6, atol: 1e-6 };
+        let (end, _) = solver.solve(&mut flow, &*sde, &state, (t_min, 1.0), None, &mut |_| {}).unwrap();
+        let (x_end, change) = flow.split(&end);
+        // Against the exact law at both ends, so that nothing but the solve is measured.
+        let log_density = to_vec(&(exact.log_density(&x_end, &[1.0; 64]) - change.view(-1)));
+        let truth = to_vec(&exact.log_density(&x, &[t_min; 64]));
+        for (got, truth) in log_density.iter().zip(truth) {
+            assert!((got - truth).abs() < 1e-4, "{name}: {got} is not {truth}");
+        }
+    }
+}
+
+#[test]
+fn samples_follow_the_law_of_the_data() {
+    tch::set_num_threads(1);
+    let n = 4000;
+    let truth = mixture();
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &truth, Device::Cpu);
+        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let span = (1.0, 1e-3);
+        for (solver, stochastic) in [
+            (SolverSpec::Euler { grid: uniform(400) }, true),
+            (SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } }, true),
+            (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, false),
+            (SolverSpec::Euler { grid: TimeGrid::LogSnr { steps: 300 } }, false),
+            (SolverSpec::Rk45 { rtol: 1e-4, atol: 1e-4 }, false),
+        ] {
+            let mut noise =
+                |step: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..n, step as u64, &[2], Device::Cpu).to_kind(Kind::Double);
+            let (x, _) = if stochastic {
+                let mut dynamics = ReverseSde { sde: &*sde, model: &exact };
+                solver.solve(&mut dynamics, &*sde, &x, span, Some(&mut noise), &mut |_| {}).unwrap()
+            } else {
+                let mut dynamics = ProbabilityFlow { sde: &*sde, model: &exact };
+                solver.solve(&mut dynamics, &*sde, &x, span, None, &mut |_| {}).unwrap()
+            };
+            // Kolmogorov-Smirnov of each marginal against the mixture's exact distribution function; 1.95 / √n is the 0.1 % point.
+            for axis in 0..2 {
+                let mut values = to_vec(&x.select(1, axis as i64));
+                values.sort_by(f64::total_cmp);
+                let cdf = |v: f64| {
+                    let terms = (0..2).map(|k| {
+                        use statrs::distribution::{ContinuousCDF, Normal};
+                        0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
+                    });
+                    terms.sum::<f64>()
+                };
+                let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
+                assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, axis {axis}: distance {distance}");
+            }
+        }
+    }
+}
+
+#[test]
+fn start_points_are_left_as_they_were() {
+    let x = start();
+    for solver in [SolverSpec::Euler { grid: uniform(3) }, SolverSpec::Rk45 { rtol: 1e-3, atol: 1e-3 }] {
+        let _ = solver.solve(&mut Decay, &VP, &x, (0.0, 1.0), None, &mut |_| {}).unwrap();
+        assert_eq!(to_vec(&x), [1.0, 2.0]);
+    }
+}
+
+#[test]
+fn grids_are_monotone_and_keep_their_ends() {
+    for (name, sde) in sdes() {
+        for grid in [uniform(50), TimeGrid::Karras { steps: 50, rho: 7.0 }, TimeGrid::LogSnr { steps: 50 }] {
+            let times = grid.times(&*sde, (1.0, 1e-5));
+            assert_eq!((times.len(), times[0], times[50]), (51, 1.0, 1e-5));
+            assert!(times.windows(2).all(|w| w[1] < w[0]), "{name} {grid:?}");
+        }
+    }
+}
+
+#[test]
+fn unusable_settings_name_their_key() {
+    let key = |spec: SolverSpec, stochastic| spec.check(stochastic).unwrap_err().key;
+    assert_eq!(key(SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 }, true), "rk45");
+    assert_eq!(key(SolverSpec::Rk45 { rtol: 0.0, atol: 1e-5 }, false), "rk45.rtol");
+    assert_eq!(key(SolverSpec::Euler { grid: uniform(0) }, false), "euler.grid.uniform.steps");
+    assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, false), "heun.grid.karras.rho");
+}

@@ -1,0 +1,26 @@
+//! Small helpers for tensors whose first axis is the batch.
+
+use tch::{Kind, Tensor};
+
+/// One number per example as a tensor [B, 1, ...] that broadcasts over `x` [B, ...], in x's kind and on its device.
+pub fn column(x: &Tensor, values: impl IntoIterator<Item = f64>) -> Tensor {
+    let values: Vec<f64> = values.into_iter().collect();
+    let mut shape = vec![1; x.dim()];
+    shape[0] = values.len() as i64;
+    Tensor::from_slice(&values).to_kind(x.kind()).to_device(x.device()).view(shape.as_slice())
+}
+
+/// f(t) for each example's t as a tensor [B, 1, ...]; f is evaluated once where all times are equal.
+pub fn column_of(x: &Tensor, t: &[f64], f: impl Fn(f64) -> f64) -> Tensor {
+    if t.iter().all(|&other| other == t[0]) { column(x, std::iter::once(f(t[0]))) } else { column(x, t.iter().map(|&t| f(t))) }
+}
+
+/// Sum over everything but the batch axis: [B, ...] -> `[B]`.
+pub fn sum_per_example(x: &Tensor) -> Tensor {
+    x.flatten(1, -1).sum_dim_intlist(1i64, false, None::<Kind>)
+}
+
+/// The numbers of a tensor as f64, row-major.
+pub fn to_vec(x: &Tensor) -> Vec<f64> {
+    Vec::try_from(x.to_kind(Kind::Double).to_device(tch::Device::Cpu).contiguous().view(-1)).expect("a contiguous f64 tensor")
+}
