@@ -172,9 +172,12 @@ impl Text {
         let Some((key, value)) = setting.split_once('=') else {
             return Err(usage(format!("--set {setting} has no ="), "write --set KEY=VALUE, such as --set train.steps=1000"));
         };
-        let value = value.parse::<toml_edit::Value>().unwrap_or_else(|_| toml_edit::Value::from(value.trim()));
+        let value = value.trim().parse::<toml_edit::Value>().unwrap_or_else(|_| toml_edit::Value::from(value.trim()));
         let mut document = self.text.parse::<DocumentMut>().map_err(|e| self.error(e.message().to_owned(), e.span(), None))?;
-        let path: Vec<&str> = key.trim().split('.').collect();
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.contains(&"") {
+            return Err(usage(format!("--set {setting} names no key"), "write --set KEY=VALUE, such as --set train.steps=1000"));
+        }
         let (last, tables) = path.split_last().expect("split gives at least one part");
         let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
         for name in tables {
@@ -197,12 +200,14 @@ impl Text {
 
     /// The report of an error that serde found: unknown or missing keys, wrong types, bad syntax.
     fn misspelt(&self, error: &toml::de::Error) -> Error {
-        let message = error.message().trim().to_owned();
+        let message = plainly(error.message().trim());
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let help = if message.contains("unknown field") || message.contains("unknown variant") {
             quoted.split_first().and_then(|(wrong, choices)| nearest(wrong, choices)).map(|near| format!("did you mean `{near}`?"))
-        } else if message.contains("wanted exactly 1 element") {
-            Some("this table holds exactly one choice; to change it, replace the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+        } else if message.contains("exactly one choice, but has more") {
+            Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+        } else if message.contains("exactly one choice, but has none") {
+            Some("give one; the files in experiments/ show the choices".into())
         } else if message.contains("missing field") {
             Some("every number that changes a result is given in the file; the files in experiments/ show all keys".into())
         } else {
@@ -226,6 +231,20 @@ impl Text {
         let message = if fault.key.is_empty() { fault.message } else { format!("{}: {}", fault.key, fault.message) };
         self.error(message, span, Some(fault.help))
     }
+}
+
+/// A message of the parser in a user's words.
+fn plainly(message: &str) -> String {
+    let words = [
+        ("wanted exactly 1 element, more than 1 element", "this table takes exactly one choice, but has more"),
+        ("wanted exactly 1 element, found 0 elements", "this table takes exactly one choice, but has none"),
+        ("expected u64", "expected a whole number of at least 0"),
+        ("expected usize", "expected a whole number of at least 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    let ending = words.iter().find_map(|(rust, plain)| Some(format!("{}{plain}", message.strip_suffix(rust)?)));
+    ending.unwrap_or_else(|| message.to_owned())
 }
 
 /// The choice that is closest to a misspelt word, if any is close.

@@ -9,7 +9,7 @@ use tch::Device;
 
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::experiment::{self, Experiment, default_run_folder};
+use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint;
@@ -35,44 +35,72 @@ pub fn run(
         terminal.say(&format!("data: {note}"));
     }
 
-    let done = match experiment.train.is_some() {
-        true => checkpoint::latest(&run)?.map_or(0, |c| c.step),
-        false => 0,
-    };
-    let mut log = Log::open(&run, done + 1);
-    log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
-
-    if let (Some(spec), Some(model)) = (&experiment.train, &session.model) {
-        if done < spec.steps {
-            let source = Source { dataset: loaded.train.clone(), scale: experiment.data.scale(), flip: experiment.data.flip() };
-            let stop = stop_on_signal()?;
-            let around = Surroundings { run: &run, log: &mut log, terminal, stop: stop.clone() };
-            train(spec, experiment.seed, session.sde(), model, source, around)?;
-            // From here on there is nothing to save in between: a signal ends the process at once.
-            stop.store(true, Ordering::Relaxed);
-        } else {
-            terminal.say(&format!("train: all {} steps are done", spec.steps));
-        }
+    let left = Left::of(&run, experiment)?;
+    if left.train || left.sample || left.likelihood {
+        work(&run, &loaded, &session, &left, terminal)?;
+    } else {
+        terminal.say("every phase is done already");
     }
-    let step = if experiment.sample.is_some() || experiment.likelihood.is_some() { session.load_average(&run)? } else { None };
-
-    if let Some(spec) = &experiment.sample {
-        if run.read("samples/samples.json")?.is_none() {
-            let samples = session.sample(spec)?;
-            let picture = session.picture(&samples);
-            log.image("samples", step.unwrap_or(0), &picture);
-            samples.save(&run, "samples", experiment.data.scale(), spec, &picture)?;
-        }
+    if experiment.sample.is_some() {
         terminal.say(&format!("samples: {}", folder.join("samples/samples.png").display()));
     }
-    if let Some(spec) = &experiment.likelihood {
-        if run.read("likelihood.json")?.is_none() {
-            let values = session.likelihood(spec)?;
-            let report = values.report(spec, experiment.data.scale(), step);
-            log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
-            values.save(&run, "likelihood", &report)?;
-        }
+    if experiment.likelihood.is_some() {
         terminal.say(&format!("likelihood: {}", folder.join("likelihood.json").display()));
+    }
+    Ok(())
+}
+
+/// What a run still has to do.
+struct Left {
+    /// Training steps of earlier sessions.
+    done: u64,
+    train: bool,
+    sample: bool,
+    likelihood: bool,
+}
+
+impl Left {
+    fn of(run: &Run, experiment: &Experiment) -> Result<Left> {
+        let done = match experiment.train.is_some() {
+            true => checkpoint::latest(run)?.map_or(0, |c| c.step),
+            false => 0,
+        };
+        Ok(Left {
+            done,
+            train: experiment.train.as_ref().is_some_and(|spec| done < spec.steps),
+            sample: experiment.sample.is_some() && run.read("samples/samples.json")?.is_none(),
+            likelihood: experiment.likelihood.is_some() && run.read("likelihood.json")?.is_none(),
+        })
+    }
+}
+
+/// The phases that are left, each saved as soon as it is done.
+fn work(run: &Run, loaded: &Loaded, session: &Session, left: &Left, terminal: &Terminal) -> Result<()> {
+    let experiment = &loaded.experiment;
+    let scale = experiment.data.scale();
+    let mut log = Log::open(run, left.done + 1);
+    log.text("experiment", left.done, &format!("```toml\n{}```", experiment.resolved()));
+
+    if let (true, Some(spec), Some(model)) = (left.train, &experiment.train, &session.model) {
+        let source = Source { dataset: loaded.train.clone(), scale, flip: experiment.data.flip() };
+        let stop = stop_on_signal()?;
+        let around = Surroundings { run, log: &mut log, terminal, stop: stop.clone() };
+        train(spec, experiment.seed, session.sde(), model, source, around)?;
+        // From here on there is nothing to save in between: a signal ends the process at once.
+        stop.store(true, Ordering::Relaxed);
+    }
+    let step = if left.sample || left.likelihood { session.load_average(run)? } else { None };
+    if let (true, Some(spec)) = (left.sample, &experiment.sample) {
+        let samples = session.sample(spec)?;
+        let picture = session.picture(&samples);
+        log.image("samples", step.unwrap_or(0), &picture);
+        samples.save(run, "samples", scale, spec, &picture)?;
+    }
+    if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
+        let values = session.likelihood(spec)?;
+        let report = values.report(spec, scale, step);
+        log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
+        values.save(run, "likelihood", &report)?;
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ pub use grid::TimeGrid;
 pub use tableau::{EULER, HEUN, RK45, Tableau};
 
 use crate::dynamics::Dynamics;
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
+use crate::tensor::to_vec;
 
 /// How to solve: `solver.euler.grid…`, `solver.heun.grid…`, `solver.rk45 = { rtol, atol }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,8 @@ pub type Watch<'a> = dyn FnMut(f64) + 'a;
 
 impl SolverSpec {
     /// Solves from `span.0` to `span.1` for x [B, ...]. `noise` is `None` for an ordinary differential equation.
+    ///
+    /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
     pub fn solve(
         &self,
         dynamics: &mut dyn Dynamics,
@@ -61,13 +64,21 @@ impl SolverSpec {
         noise: Option<&mut Noise>,
         watch: &mut Watch,
     ) -> Result<(Tensor, Statistics)> {
-        match self {
-            SolverSpec::Euler { grid } => Ok(fixed::solve(&EULER, dynamics, x, &grid.times(sde, span), noise, watch)),
-            SolverSpec::Heun { grid } => Ok(fixed::solve(&HEUN, dynamics, x, &grid.times(sde, span), noise, watch)),
+        let (x, statistics) = match self {
+            SolverSpec::Euler { grid } => fixed::solve(&EULER, dynamics, x, &grid.times(sde, span), noise, watch),
+            SolverSpec::Heun { grid } => fixed::solve(&HEUN, dynamics, x, &grid.times(sde, span), noise, watch),
             SolverSpec::Rk45 { rtol, atol } => {
                 assert!(noise.is_none(), "RK45 has no error estimate for noise; check() refuses it");
-                adaptive::solve(&RK45, dynamics, x, span, Tolerance { relative: *rtol, absolute: *atol }, watch)
+                adaptive::solve(&RK45, dynamics, x, span, Tolerance { relative: *rtol, absolute: *atol }, watch)?
             }
+        };
+        let finite = to_vec(&x.isfinite().flatten(1, -1).all_dim(1, false));
+        match finite.iter().position(|&finite| finite == 0.0) {
+            None => Ok((x, statistics)),
+            Some(row) => Err(Error::Solver {
+                message: format!("the solution for example {row} of the batch is not finite at t = {}", span.1),
+                help: "the score is not finite on the way, or the steps are too long; train longer, raise t_min, or give more steps".into(),
+            }),
         }
     }
 
