@@ -145,7 +145,7 @@ pub fn likelihood(
         };
         let mut flow = FlowWithLogDensity { sde, model, shape: shape.clone(), probes };
         let start = flow.start(&x);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, &format!("t from {} to 1", spec.t_min));
+        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
         let (end, cost) = spec.solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, &mut watch)?;
         let (x_end, change) = flow.split(&end);
         let k = change.size()[1] as usize;

@@ -89,7 +89,7 @@ pub fn sample(
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
         let span = (1.0, spec.t_min);
         let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, &format!("t from 1 to {}", spec.t_min));
+        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
         let (x, cost) = match spec.dynamics {
             DynamicsSpec::ReverseSde => {
                 let mut dynamics: Box<dyn Dynamics> = Box::new(ReverseSde { sde, model });

@@ -93,14 +93,14 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: &Left, terminal: &T
     if let (true, Some(spec)) = (left.sample, &experiment.sample) {
         let samples = session.sample(spec)?;
         let picture = session.picture(&samples);
-        log.image("samples", step.unwrap_or(0), &picture);
         samples.save(run, "samples", scale, spec, &picture)?;
+        log.image("samples", step.unwrap_or(0), &picture);
     }
     if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
         let values = session.likelihood(spec)?;
         let report = values.report(spec, scale, step);
-        log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
         values.save(run, "likelihood", &report)?;
+        log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
     }
     Ok(())
 }

@@ -54,6 +54,8 @@ impl Log {
         let mut start = Event::new();
         start.set_session_log(session);
         log.event(first_step, start);
+        // Without its beginning a session would not replace what an earlier one wrote.
+        log.events.take_if(|events| events.warned);
         log
     }
 
