@@ -138,7 +138,7 @@ fn another_experiment_in_the_same_folder_is_refused_with_both_ways_out() {
     home.succeed(&["run", "tiny.toml", "--out", "kept"]);
     let before = home.contents("kept");
     let changed = ["run", "tiny.toml", "--out", "kept", "--set", "train.lr=2e-3", "--set", "sde={ve={sigma_min=0.01,sigma_max=8}}"];
-    assert_snapshot!(home.fail(&changed), @"kept: holds a run of another experiment: sde.ve: not there there, a table now sde.vp: a table there, not there now train.lr: 0.001 there, 0.002 now help: to start it as a run of its own: score-sde run tiny.toml --out DIR to go on with the old one: score-sde run kept/experiment.toml --out kept");
+    assert_snapshot!(home.fail(&changed), @"kept: holds a run of another experiment: sde.ve: nothing in the run, a table now sde.vp: a table in the run, nothing now train.lr: 0.001 in the run, 0.002 now help: to start this one as a run of its own, give it another folder: --out DIR to go on with the old one: score-sde run kept/experiment.toml --out kept");
     assert_eq!(home.contents("kept"), before);
     let (_, stderr) = home.succeed(&["run", "kept/experiment.toml", "--out", "kept"]);
     assert!(stderr.contains("every phase is done already"), "{stderr}");
