@@ -144,7 +144,7 @@ fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, foun
         _ if a == b => {}
         _ => {
             let show = |value: Option<&toml::Value>| match value {
-                None => "not there".to_owned(),
+                None => "nothing".to_owned(),
                 Some(toml::Value::Table(_)) => "a table".to_owned(),
                 Some(value) => value.to_string(),
             };

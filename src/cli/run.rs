@@ -28,7 +28,7 @@ pub fn run(
     let experiment = &loaded.experiment;
     let folder = out.unwrap_or_else(|| default_run_folder(path));
     let run = Run::open(&folder)?;
-    claim(&run, path, experiment)?;
+    claim(&run, experiment)?;
     let session = Session::new(&loaded, device, threads, terminal);
     terminal.say(&format!("{} -> {}", path.display(), folder.display()));
     if let Some(note) = loaded.train.note() {
@@ -115,7 +115,7 @@ fn likelihood_scalars(report: &serde_json::Value) -> Vec<(&'static str, f64)> {
 }
 
 /// Makes the folder this experiment's, or refuses if it is another's.
-fn claim(run: &Run, path: &Path, experiment: &Experiment) -> Result<()> {
+fn claim(run: &Run, experiment: &Experiment) -> Result<()> {
     let Some(text) = run.experiment()? else {
         run.write("experiment.toml", experiment.resolved().as_bytes())?;
         return Ok(());
@@ -128,12 +128,11 @@ fn claim(run: &Run, path: &Path, experiment: &Experiment) -> Result<()> {
     if differences.is_empty() {
         return Ok(());
     }
-    let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} there, {new} now")).collect();
+    let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
     let rest = differences.len().saturating_sub(8);
     let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
     let help = format!(
-        "to start it as a run of its own: score-sde run {} --out DIR\nto go on with the old one: score-sde run {} --out {}",
-        path.display(),
+        "to start this one as a run of its own, give it another folder: --out DIR\nto go on with the old one: score-sde run {} --out {}",
         stored_path.display(),
         run.path().display()
     );

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::Dtype;
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::Run;
@@ -69,10 +70,10 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
     // Wide elements first keeps every tensor aligned in the file.
     tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(dtype(tensor.kind())));
 
-    let mut meta: HashMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    let mut meta: BTreeMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     meta.insert(STEP.to_owned(), step.to_string());
     meta.insert(CRC.to_owned(), BLANK.to_owned());
-    let mut head = head(meta, &tensors);
+    let mut head = head(&meta, &tensors);
     let mut crc = crc32fast::Hasher::new();
     crc.update(&head);
     tensors.iter().for_each(|(_, tensor)| crc.update(bytes(tensor)));
@@ -152,17 +153,17 @@ fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
     Ok(Checkpoint { step, path: path.to_owned(), tensors, meta })
 }
 
-/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8.
-fn head(meta: HashMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
+/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8. Its entries are
+/// sorted, so that equal tensors make equal files.
+fn head(meta: &BTreeMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
     let mut end = 0;
-    let infos = tensors.iter().map(|(name, tensor)| {
+    let mut entries = BTreeMap::from([("__metadata__", json!(meta))]);
+    entries.extend(tensors.iter().map(|(name, tensor)| {
         let begin = end;
         end += bytes(tensor).len();
-        let shape = tensor.size().iter().map(|n| *n as usize).collect();
-        (name.to_string(), TensorInfo { dtype: dtype(tensor.kind()), shape, data_offsets: (begin, end) })
-    });
-    let metadata = Metadata::new(Some(meta), infos.collect()).expect("consistent tensors");
-    let mut header = serde_json::to_vec(&metadata).expect("text and numbers");
+        (*name, json!({ "dtype": dtype(tensor.kind()), "shape": tensor.size(), "data_offsets": [begin, end] }))
+    }));
+    let mut header = serde_json::to_vec(&entries).expect("text and numbers");
     header.resize(header.len().next_multiple_of(8), b' ');
     [&(header.len() as u64).to_le_bytes()[..], &header].concat()
 }
@@ -242,6 +243,8 @@ mod tests {
             assert_eq!((read.kind(), read.size()), (tensor.kind(), tensor.size()), "{name}");
             assert!(read.equal(&tensor), "{name}");
         }
+        let bytes = fs::read(&path).unwrap();
+        (0..5).for_each(|_| assert!(fs::read(save_at(&run, 20, 2)).unwrap() == bytes, "equal tensors make equal files"));
         let error = checkpoint.tensor("ema").unwrap_err().to_string();
         assert!(error.contains("step-00000020.safetensors: holds no tensor `ema`") && error.contains("weight"), "{error}");
     }

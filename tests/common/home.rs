@@ -221,11 +221,12 @@ impl Home {
         (stdout, stderr)
     }
 
-    /// The report, its lines joined and its frame removed, of a command that must fail with exit code 1.
+    /// The report of a command that must fail with exit code 1, without what was said before, its lines joined and its frame removed.
     pub fn fail(&self, arguments: &[&str]) -> String {
         let (output, stdout, stderr) = said(self.command(arguments).output().unwrap());
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stdout}{stderr}");
-        joined(&stderr)
+        let begin = stderr.find("  × ").unwrap_or_else(|| panic!("{arguments:?}: no report in {stderr}"));
+        joined(&stderr[begin..])
     }
 
     /// Waits for a file that `child` is about to write.
