@@ -69,6 +69,9 @@ fn deterministic_solvers_have_their_orders() {
     }
 }
 
+/// A solver by its number of steps.
+type WithSteps = Box<dyn Fn(usize) -> SolverSpec>;
+
 #[test]
 fn exponential_solvers_have_their_orders() {
     tch::set_num_threads(1);
@@ -87,7 +90,7 @@ fn exponential_solvers_have_their_orders() {
         let grid = |steps| TimeGrid::LogSnr { steps };
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, Box<dyn Fn(usize) -> SolverSpec>); 8] = [
+        let cases: [(f64, WithSteps); 8] = [
             (1.0, Box::new(|steps| SolverSpec::Ddim { grid: grid(steps) })),
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
