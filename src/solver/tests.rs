@@ -87,11 +87,10 @@ fn exponential_solvers_have_their_orders() {
         };
         let truth = solve(SolverSpec::Rk45 { rtol: 1e-10, atol: 1e-10 });
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
-        let grid = |steps| TimeGrid::LogSnr { steps };
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
         let cases: [(f64, WithSteps); 8] = [
-            (1.0, Box::new(|steps| SolverSpec::Ddim { grid: grid(steps) })),
+            (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
