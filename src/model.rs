@@ -14,8 +14,8 @@ pub struct Model {
     pub parameters: Parameters,
     pub device: Device,
     pub network: Box<dyn Network>,
+    pub precondition: Precondition,
     kind: Kind,
-    precondition: Precondition,
     to_unit: (f64, f64),
 }
 
@@ -41,7 +41,12 @@ impl Model {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),
         };
-        Model { parameters: builder.finish(), device, network, kind, precondition: precondition.clone(), to_unit }
+        Model { parameters: builder.finish(), device, network, precondition: precondition.clone(), kind, to_unit }
+    }
+
+    /// The kind the network computes in.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// s(x, t) with the present weights; `train` switches dropout on.

@@ -153,7 +153,9 @@ impl Ncsnpp {
         let embedding = match (self.fourier()?, self.fourier_scale) {
             (false, _) => EmbeddingSpec::Positional,
             (true, Some(scale)) => EmbeddingSpec::Fourier { scale },
-            (true, None) => return Err(Fault::new("config.model.fourier_scale", "Fourier features without a scale", "the reference's is 16")),
+            (true, None) => {
+                return Err(Fault::new("config.model.fourier_scale", "Fourier features without a scale", "the reference's is 16"));
+            }
         };
         let common = &self.common;
         Ok(ncsnpp::Spec {
