@@ -66,6 +66,9 @@ pub enum Error {
         #[help]
         help: String,
     },
+    /// Golden cases came out otherwise than the reference's.
+    #[error("{failed} of {compared} golden cases differ from the reference by more than they may")]
+    Parity { failed: usize, compared: usize },
     /// The user asked to stop; what was done is saved.
     #[error("interrupted at {at}; the same command again goes on from there")]
     Interrupted { at: String },

@@ -10,6 +10,7 @@ use toml_edit::{Document, DocumentMut, Item, Table};
 use crate::data::{Data, Dataset, Split};
 use crate::error::{Error, Fault, Result};
 use crate::likelihood::Likelihood;
+use crate::loss::Weighting;
 use crate::net::NetworkSpec;
 use crate::run::Run;
 use crate::sample::Sample;
@@ -91,10 +92,14 @@ impl Experiment {
             }
         }
         if let Some(precondition) = &self.precondition {
-            precondition.check().map_err(|fault| fault.within("precondition"))?;
+            precondition.check(self.sde.get()).map_err(|fault| fault.within("precondition"))?;
         }
         if let Some(train) = &self.train {
             train.check().map_err(|fault| fault.within("train"))?;
+            if train.weighting == Weighting::Likelihood && matches!(self.precondition, Some(Precondition::Discrete { .. })) {
+                let help = "use \"variance\", or continuous time: [precondition.reference]";
+                return Err(Fault::new("train.weighting", "levels of noise have no likelihood weighting, which weighs times by g²", help));
+            }
         }
         if let Some(sample) = &self.sample {
             sample.check().map_err(|fault| fault.within("sample"))?;

@@ -53,6 +53,7 @@ pub mod loss;
 pub mod model;
 pub mod net;
 pub mod optim;
+pub mod parity;
 pub mod picture;
 pub mod progress;
 pub mod rng;

@@ -8,31 +8,56 @@ use crate::net::{Network, NetworkSpec};
 use crate::optim::{Builder, Parameters};
 use crate::run::checkpoint::Checkpoint;
 use crate::score::{NetworkScore, Precondition};
-use crate::sde::Sde;
+use crate::sde::{Chain, Sde};
 
 pub struct Model {
     pub parameters: Parameters,
     pub device: Device,
-    network: Box<dyn Network>,
-    precondition: Precondition,
+    pub network: Box<dyn Network>,
+    pub precondition: Precondition,
+    kind: Kind,
     to_unit: (f64, f64),
 }
 
 impl Model {
-    /// The network for data of `shape` with fresh weights. The specification has passed its checks.
+    /// The network for data of `shape` with fresh weights, in f32. The specification has passed its checks.
     pub fn new(spec: &NetworkSpec, precondition: &Precondition, scale: Scale, shape: &[usize], seed: u64, device: Device) -> Model {
-        let builder = Builder::new(seed, Kind::Float, device);
+        Model::of_kind(Kind::Float, spec, precondition, scale, shape, seed, device)
+    }
+
+    /// [`Model::new`] in f32 or f64.
+    pub fn of_kind(
+        kind: Kind,
+        spec: &NetworkSpec,
+        precondition: &Precondition,
+        scale: Scale,
+        shape: &[usize],
+        seed: u64,
+        device: Device,
+    ) -> Model {
+        let builder = Builder::new(seed, kind, device);
         let network = spec.build(shape, &builder);
         let to_unit = match scale {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),
         };
-        Model { parameters: builder.finish(), device, network, precondition: precondition.clone(), to_unit }
+        Model { parameters: builder.finish(), device, network, precondition: precondition.clone(), kind, to_unit }
+    }
+
+    /// The kind the network computes in.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// s(x, t) with the present weights; `train` switches dropout on.
     pub fn score<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> NetworkScore<'a> {
-        NetworkScore { sde, network: &*self.network, precondition: &self.precondition, to_unit: self.to_unit, kind: Kind::Float, train }
+        let Model { network, precondition, to_unit, kind, .. } = self;
+        NetworkScore { sde, network: &**network, precondition, to_unit: *to_unit, kind: *kind, train }
+    }
+
+    /// The chain whose levels stand for the times, if the model lives in discrete time.
+    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
+        self.precondition.chain(sde)
     }
 
     /// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.

@@ -9,7 +9,7 @@ use tch::{Tensor, no_grad};
 
 use crate::data::{Batches, Dataset, Scale};
 use crate::error::{Error, Fault, Result};
-use crate::loss::{Reduction, Weighting, denoising_score_matching};
+use crate::loss::{Reduction, Weighting, denoising_score_matching, discrete_score_matching};
 use crate::model::Model;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
 use crate::progress::Terminal;
@@ -35,12 +35,14 @@ pub struct Train {
     pub betas: [f64; 2],
     /// Adam's ε.
     pub eps: f64,
+    /// λ of ½ λ ‖θ‖², whose gradient is added to the loss's after clipping; 0 for none.
+    pub weight_decay: f64,
     /// Rate of the parameters' moving average.
     pub ema: f64,
     /// λ(t).
     pub weighting: Weighting,
     pub reduction: Reduction,
-    /// Times are drawn from U(t_min, 1).
+    /// Times are drawn from U(t_min, 1); in discrete time levels are drawn instead, all of them.
     pub t_min: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
@@ -77,24 +79,54 @@ impl Train {
         let beta = self.betas.into_iter().find(|beta| !(0.0..1.0).contains(beta));
         within("betas", beta.unwrap_or(0.0), beta.is_none(), "give two numbers in [0, 1); the reference uses [0.9, 0.999]")?;
         within("eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "give a number above 0; the reference uses 1e-8")?;
+        let decay = self.weight_decay;
+        within("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "give 0 or more; the reference uses 0")?;
         within("ema", self.ema, (0.0..1.0).contains(&self.ema), "give a number in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP)")?;
         within("t_min", self.t_min, self.t_min > 0.0 && self.t_min < 1.0, "give a number between 0 and 1; the reference uses 1e-5")
     }
 }
 
 /// Everything that changes from step to step.
-struct State<'a> {
+pub struct State<'a> {
     model: &'a Model,
     adam: Adam,
-    ema: Ema,
+    pub ema: Ema,
     /// Steps done.
-    step: u64,
+    pub step: u64,
+}
+
+/// What one step did.
+pub struct Update {
+    /// The mean loss over the batch, before the update.
+    pub loss: f64,
+    /// The norm of its gradient before clipping.
+    pub norm: f64,
+    /// The learning rate.
+    pub lr: f64,
 }
 
 impl State<'_> {
-    fn new<'a>(spec: &Train, model: &'a Model) -> State<'a> {
+    pub fn new<'a>(spec: &Train, model: &'a Model) -> State<'a> {
         let flat = model.parameters.flat();
-        State { model, adam: Adam::new(flat, spec.betas, spec.eps), ema: Ema::new(flat, spec.ema), step: 0 }
+        let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
+        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0 }
+    }
+
+    /// One step from the losses `[B]` of a batch at times t: gradient, clipping, Adam, average. Error: the loss or the gradient is not
+    /// finite; nothing has changed then.
+    pub fn update(&mut self, spec: &Train, losses: &Tensor, t: &[f64]) -> Result<Update> {
+        let flat = self.model.parameters.flat();
+        let loss = losses.mean(None);
+        let mut gradient = self.model.parameters.gradient(&loss);
+        let norm = clip_by_norm(&mut gradient, spec.clip);
+        // The one look at the device's numbers in a step.
+        let [loss, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
+        check_finite(self.step + 1, loss, norm, losses, t)?;
+        let lr = warm_up(spec.lr, spec.warmup, self.step);
+        self.step += 1;
+        self.adam.update(flat, &gradient, lr, self.step);
+        self.ema.update(flat, self.step);
+        Ok(Update { loss, norm, lr })
     }
 
     /// `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
@@ -156,7 +188,7 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
         return Ok(());
     }
     let score = model.score(sde, true);
-    let flat = model.parameters.flat();
+    let chain = model.chain(sde);
     let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
     let mut window = Window::new();
@@ -165,22 +197,22 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
     while state.step < spec.steps {
         let step = state.step;
         let x0 = batches.next().to_device(model.device);
-        let t: Vec<f64> =
-            rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter().map(|u| spec.t_min + u * (1.0 - spec.t_min)).collect();
+        let u = rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter();
         let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), model.device);
         rng::seed_torch(seed, Purpose::Dropout, step);
-
-        let losses = denoising_score_matching(sde, &score, spec.weighting, spec.reduction, &x0, &t, &z);
-        let loss = losses.mean(None);
-        let mut gradient = model.parameters.gradient(&loss);
-        let norm = clip_by_norm(&mut gradient, spec.clip);
-        // The one look at the device's numbers in a step.
-        let [loss, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
-        check_finite(step + 1, loss, norm, &losses, &t)?;
-        let lr = warm_up(spec.lr, spec.warmup, step);
-        state.adam.update(flat, &gradient, lr, step + 1);
-        state.ema.update(flat, step + 1);
-        state.step += 1;
+        let (t, losses) = match &chain {
+            None => {
+                let t: Vec<f64> = u.map(|u| spec.t_min + u * (1.0 - spec.t_min)).collect();
+                let losses = denoising_score_matching(sde, &score, spec.weighting, spec.reduction, &x0, &t, &z);
+                (t, losses)
+            }
+            Some(chain) => {
+                let t: Vec<f64> = u.map(|u| chain.time((u * chain.levels() as f64) as usize)).collect();
+                let losses = discrete_score_matching(chain, &score, spec.reduction, &x0, &t, &z);
+                (t, losses)
+            }
+        };
+        let Update { loss, norm, lr } = state.update(spec, &losses, &t)?;
 
         window.add(loss, norm);
         if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
@@ -193,7 +225,7 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
                     ("train/gradient_norm", norm),
                     ("train/learning_rate", lr),
                     ("train/examples_per_second", rate * spec.batch as f64),
-                    ("train/ema_drift", state.ema.drift(flat).double_value(&[])),
+                    ("train/ema_drift", state.ema.drift(model.parameters.flat()).double_value(&[])),
                 ],
             );
         }

@@ -2,6 +2,7 @@
 
 mod check;
 mod likelihood;
+mod parity;
 mod run;
 mod sample;
 mod session;
@@ -55,6 +56,17 @@ enum Verb {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Compare the numbers computed here with golden ones of the reference implementation; fails if any is further off than it may be.
+    Parity {
+        /// An index.json of golden cases; tests/golden/README.md describes the format.
+        index: PathBuf,
+        /// Only this case. May be given many times.
+        #[arg(long = "case", value_name = "NAME")]
+        cases: Vec<String>,
+        /// Only cases of these kinds: model, sde, losses, train.
+        #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
+        kinds: Vec<String>,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -81,6 +93,7 @@ impl Arguments {
             Verb::Run { experiment, out } => run::run(&experiment, out, &overrides, device, threads, &terminal),
             Verb::Check { experiment } => check::check(&experiment, &overrides),
             Verb::Sample { run, name } => sample::sample(&run, name, &overrides, device, threads, &terminal),
+            Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, &overrides, device, threads),
             Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, &overrides, device, threads, &terminal),
         }
     }

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::{Reduction, Weighting};
 use crate::score::ScoreModel;
-use crate::sde::Sde;
+use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 
 /// λ(t) ‖s(x_t, t) - ∇ ln p(x_t | x_0)‖² with x_t = α x_0 + σ z, whose conditional score is -z / σ.
@@ -19,19 +19,41 @@ pub fn denoising_score_matching(
     t: &[f64],
     z: &Tensor,
 ) -> Tensor {
-    let sigma = column_of(x0, t, |t| sde.sigma(t));
-    let x = x0 * column_of(x0, t, |t| sde.alpha(t)) + z * &sigma;
-    let error = (model.score(&x, t) * sigma + z).square().flatten(1, -1);
-    let error = match reduction {
-        Reduction::Mean => error.mean_dim(1i64, false, None::<Kind>),
-        Reduction::HalfSum => error.sum_dim_intlist(1i64, false, None::<Kind>) * 0.5,
-    };
+    let alpha = column_of(x0, t, |t| sde.alpha(t));
+    let error = squared_error(model, reduction, x0, t, z, &alpha, &column_of(x0, t, |t| sde.sigma(t)));
     match weighting {
         Weighting::Variance => error,
         Weighting::Likelihood => {
             let weight = column_of(&error, t, |t| (sde.diffusion(t) / sde.sigma(t)).powi(2));
             error * weight
         }
+    }
+}
+
+/// The same in discrete time, λ = σ²: σ_i² ‖s(x_i, t) + z / σ_i‖² with x_i = α_i x_0 + σ_i z, i the level of each example's t.
+///
+/// On DDPM's chain it is ‖F - z‖² for the noise prediction F (Ho et al. 2020, eq. 14), on NCSN's the loss of Song & Ermon 2019, eq. 5 and
+/// 6 with λ = σ².
+pub fn discrete_score_matching(chain: &Chain, model: &dyn ScoreModel, reduction: Reduction, x0: &Tensor, t: &[f64], z: &Tensor) -> Tensor {
+    let alpha = column_of(x0, t, |t| chain.alpha(t));
+    squared_error(model, reduction, x0, t, z, &alpha, &column_of(x0, t, |t| chain.sigma(t)))
+}
+
+/// ‖σ s(α x_0 + σ z, t) + z‖², reduced to `[B]`.
+fn squared_error(
+    model: &dyn ScoreModel,
+    reduction: Reduction,
+    x0: &Tensor,
+    t: &[f64],
+    z: &Tensor,
+    alpha: &Tensor,
+    sigma: &Tensor,
+) -> Tensor {
+    let x = x0 * alpha + z * sigma;
+    let error = (model.score(&x, t) * sigma + z).square().flatten(1, -1);
+    match reduction {
+        Reduction::Mean => error.mean_dim(1i64, false, None::<Kind>),
+        Reduction::HalfSum => error.sum_dim_intlist(1i64, false, None::<Kind>) * 0.5,
     }
 }
 
@@ -88,6 +110,31 @@ mod tests {
                 for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2)] {
                     assert!(loss(stretch, shift) > least, "{weighting:?}: bending by {stretch}, {shift} does not raise {least}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn discrete_time_sees_the_chains_marginals() {
+        tch::set_num_threads(1);
+        /// s = -x / σ², the exact score of a chain that starts at zero.
+        struct FromZero<'a>(&'a Chain);
+        impl ScoreModel for FromZero<'_> {
+            fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+                x * column_of(x, t, |t| -self.0.sigma(t).powi(-2))
+            }
+        }
+        let sdes: [Box<dyn Sde>; 2] = [Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }), Box::new(Ve { sigma_min: 0.01, sigma_max: 10.0 })];
+        for sde in sdes {
+            let chain = sde.chain(50).unwrap();
+            let t = [chain.time(0), chain.time(20), 0.77, chain.time(49)];
+            let x0 = Tensor::from_slice(&[1.0, -0.4, 0.3, 2.0]).view([4, 1]);
+            let z = Tensor::from_slice(&[0.5, 1.0, -1.0, 0.2]).view([4, 1]);
+            let loss = |x0: &Tensor| to_vec(&discrete_score_matching(&chain, &FromZero(&chain), Reduction::Mean, x0, &t, &z));
+            assert!(loss(&x0.zeros_like()).iter().all(|loss| *loss < 1e-24));
+            for ((got, x0), t) in loss(&x0).iter().zip(to_vec(&x0)).zip(t) {
+                let truth = (chain.alpha(t) * x0 / chain.sigma(t)).powi(2);
+                assert!((got / truth - 1.0).abs() < 1e-9, "{got} is not {truth} at t = {t}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod denoising;
 
-pub use denoising::denoising_score_matching;
+pub use denoising::{denoising_score_matching, discrete_score_matching};
 
 use serde::{Deserialize, Serialize};
 

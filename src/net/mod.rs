@@ -9,6 +9,7 @@ pub mod embedding;
 mod layers;
 pub mod mlp;
 pub mod ncsnpp;
+pub mod reference;
 pub mod resample;
 mod unet;
 

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 pub use exact::ExactScore;
 pub use gaussian_mixture::GaussianMixture;
-pub use precondition::{NetworkScore, Precondition};
+pub use precondition::{Label, NetworkScore, Output, Precondition};
 
 use crate::error::Fault;
 

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::ScoreModel;
 use crate::error::Fault;
 use crate::net::Network;
-use crate::sde::Sde;
+use crate::sde::{Chain, Sde};
 use crate::tensor::{column, column_of};
 
 /// `[precondition.*]`: how a network's output becomes a score.
@@ -16,6 +16,15 @@ pub enum Precondition {
     /// The reference's parametrisation (Song et al. 2021): VP and sub-VP use score = -F(x, 999 t) / σ, VE uses F(x, ln σ) / σ. Data that do
     /// not lie in [-1, 1] are mapped there on the way in.
     Reference {},
+    /// The reference's discrete time, for the SDEs that are limits of chains with so many noise levels (see [`crate::sde::Chain`]); training
+    /// then draws levels, not times. VP uses score = -F(x, t (N - 1)) / σ_i (DDPM), VE uses F(x, N - 1 - i) / σ_i (NCSN), σ_i of the chain.
+    Discrete {
+        /// N.
+        levels: usize,
+    },
+    /// As `reference`, but with any label and any meaning of F: VP and sub-VP there are `time` and `noise`, VE is `log-sigma` and
+    /// `scaled-score`.
+    Plain { label: Label, output: Output },
     /// EDM's (Karras et al. 2022, arXiv 2206.00364, table 1) through (α, σ), for any SDE. With v = σ² + α² σ_data²:
     /// score = -x / v + (α σ_data / (σ √v)) F(x / √v, ¼ ln(σ / α)).
     Edm {
@@ -24,15 +33,51 @@ pub enum Precondition {
     },
 }
 
+/// What a network is told of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Label {
+    /// 999 t, for embeddings that expect to count steps.
+    Time,
+    /// ln(999 t), what Fourier features see in the reference's VP.
+    LogTime,
+    /// σ(t)
+    Sigma,
+    /// ln σ(t)
+    LogSigma,
+}
+
+/// What a network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// The noise z: score = -F / σ.
+    Noise,
+    /// The score itself.
+    Score,
+    /// σ times the score: score = F / σ.
+    ScaledScore,
+}
+
 impl Precondition {
-    pub fn check(&self) -> Result<(), Fault> {
+    /// Whether this can serve `sde`; a fault's key is relative to `[precondition]`.
+    pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
         match self {
+            Precondition::Discrete { levels } => sde.chain(*levels).map(drop).map_err(|fault| fault.within("discrete")),
             Precondition::Edm { sigma_data } if !(*sigma_data > 0.0 && sigma_data.is_finite()) => Err(Fault::new(
                 "edm.sigma_data",
                 format!("sigma_data is {sigma_data}"),
                 "give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]",
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// The chain whose levels stand for the times, in discrete time. The preconditioner has passed its check.
+    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
+        match self {
+            Precondition::Discrete { levels } => Some(sde.chain(*levels).expect("a checked number of levels")),
+            _ => None,
         }
     }
 }
@@ -50,35 +95,72 @@ pub struct NetworkScore<'a> {
     pub train: bool,
 }
 
+impl NetworkScore<'_> {
+    /// F(x, label), with one label per example.
+    fn network(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
+        self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.train)
+    }
+
+    /// gain · F(x in [-1, 1], label), where (label, gain) is a function of t.
+    fn parametrised(&self, x: &Tensor, t: &[f64], of: impl Fn(f64) -> (f64, f64)) -> Tensor {
+        let (scale, shift) = self.to_unit;
+        let input = if self.to_unit == (1.0, 0.0) { x.shallow_clone() } else { x * scale + shift };
+        self.network(&input, t, |t| of(t).0) * column_of(x, t, |t| of(t).1)
+    }
+
+    fn edm(&self, x: &Tensor, t: &[f64], sigma_data: f64) -> Tensor {
+        let sde = self.sde;
+        let variance = |t: f64| sde.sigma(t).powi(2) + (sde.alpha(t) * sigma_data).powi(2);
+        let input = x * column_of(x, t, |t| variance(t).sqrt().recip());
+        let output = self.network(&input, t, |t| -0.125 * sde.log_snr(t));
+        let gain = column_of(x, t, |t| sde.alpha(t) * sigma_data / (sde.sigma(t) * variance(t).sqrt()));
+        output * gain - x * column_of(x, t, |t| variance(t).recip())
+    }
+}
+
 impl ScoreModel for NetworkScore<'_> {
     fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        let state_kind = x.kind();
-        let x = x.to_kind(self.kind);
         let sde = self.sde;
-        let noise = |label: &dyn Fn(f64) -> f64| column(&x, t.iter().map(|&t| label(t))).view(-1);
+        let state = x.to_kind(self.kind);
         let score = match self.precondition {
-            Precondition::Reference {} => {
-                let (scale, shift) = self.to_unit;
-                let input = if self.to_unit == (1.0, 0.0) { x.shallow_clone() } else { &x * scale + shift };
-                let output = self.network.forward(&input, &noise(&|t| sde.reference_parametrisation(t).0), self.train);
-                output * column_of(&x, t, |t| sde.reference_parametrisation(t).1)
+            Precondition::Reference {} => self.parametrised(&state, t, |t| sde.reference_parametrisation(t)),
+            Precondition::Discrete { .. } => {
+                let chain = self.precondition.chain(sde).expect("discrete time has a chain");
+                self.parametrised(&state, t, |t| chain.parametrisation(t))
             }
-            Precondition::Edm { sigma_data } => {
-                let variance = |t: f64| sde.sigma(t).powi(2) + (sde.alpha(t) * sigma_data).powi(2);
-                let input = &x * column_of(&x, t, |t| variance(t).sqrt().recip());
-                let output = self.network.forward(&input, &noise(&|t| -0.125 * sde.log_snr(t)), self.train);
-                let gain = column_of(&x, t, |t| sde.alpha(t) * sigma_data / (sde.sigma(t) * variance(t).sqrt()));
-                output * gain - &x * column_of(&x, t, |t| variance(t).recip())
-            }
+            Precondition::Plain { label, output } => self.parametrised(&state, t, |t| (label.at(sde, t), output.gain(sde, t))),
+            Precondition::Edm { sigma_data } => self.edm(&state, t, *sigma_data),
         };
-        score.to_kind(state_kind)
+        score.to_kind(x.kind())
+    }
+}
+
+impl Label {
+    fn at(self, sde: &dyn Sde, t: f64) -> f64 {
+        match self {
+            Label::Time => 999.0 * t,
+            Label::LogTime => (999.0 * t).ln(),
+            Label::Sigma => sde.sigma(t),
+            Label::LogSigma => sde.sigma(t).ln(),
+        }
+    }
+}
+
+impl Output {
+    /// score / F.
+    fn gain(self, sde: &dyn Sde, t: f64) -> f64 {
+        match self {
+            Output::Noise => -1.0 / sde.sigma(t),
+            Output::Score => 1.0,
+            Output::ScaledScore => 1.0 / sde.sigma(t),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{Ve, Vp};
+    use crate::sde::{SubVp, Ve, Vp};
 
     /// F(x, c) = x · c, so that what goes in can be read from what comes out.
     struct Product;
@@ -101,6 +183,38 @@ mod tests {
         let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
         let truth = (2.0 * 0.7 - 1.0) * ve.sigma(0.3).ln() / ve.sigma(0.3);
         assert!((score(&ve, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3) - truth).abs() < 1e-10);
+    }
+
+    #[test]
+    fn plain_says_what_reference_chooses() {
+        let plain = |label, output| Precondition::Plain { label, output };
+        let (beta_min, beta_max) = (0.1, 20.0);
+        let cases: [(&dyn Sde, Precondition); 3] = [
+            (&Vp { beta_min, beta_max }, plain(Label::Time, Output::Noise)),
+            (&SubVp { beta_min, beta_max }, plain(Label::Time, Output::Noise)),
+            (&Ve { sigma_min: 0.01, sigma_max: 50.0 }, plain(Label::LogSigma, Output::ScaledScore)),
+        ];
+        for (sde, plain) in &cases {
+            let (got, truth) = (score(*sde, plain, (2.0, -1.0), 0.7, 0.3), score(*sde, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3));
+            assert!((got - truth).abs() < 1e-12 * truth.abs(), "{plain:?}: {got} is not {truth}");
+        }
+        let ve = cases[2].0;
+        assert!((score(ve, &plain(Label::Sigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * ve.sigma(0.3)).abs() < 1e-15);
+        assert!((score(ve, &plain(Label::LogTime, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 299.7f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn discrete_time_near_its_limit_is_continuous_time() {
+        let levels = 100_000;
+        let label = |label: f64| label / (levels - 1) as f64;
+        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+        let got = score(&vp, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
+        assert!((label(got) + 0.7 * 0.3 / vp.sigma(0.3)).abs() < 1e-3, "{got}");
+        let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
+        let got = score(&ve, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
+        assert!((label(got) - 0.7 * 0.7 / ve.sigma(0.3)).abs() < 1e-2, "{got}");
+        let fault = Precondition::Discrete { levels }.check(&SubVp { beta_min: 0.1, beta_max: 20.0 }).unwrap_err();
+        assert_eq!(fault.key, "discrete.levels");
     }
 
     #[test]

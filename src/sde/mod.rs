@@ -3,6 +3,7 @@
 //! Every process has an affine drift, dx = f(t) x dt + g(t) dw on t in [0, 1], so that p(x_t | x_0) = N(α(t) x_0, σ(t)² I)
 //! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know.
 
+mod chain;
 mod sub_vp;
 mod ve;
 mod vp;
@@ -10,6 +11,7 @@ mod vp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
+pub use chain::{Chain, level};
 pub use sub_vp::SubVp;
 pub use ve::Ve;
 pub use vp::Vp;
@@ -30,8 +32,17 @@ pub trait Sde: Send + Sync {
     fn time_of_log_snr(&self, lambda: f64) -> f64;
     /// (label, gain) of the reference's parametrisation: score = gain · F(x, label).
     fn reference_parametrisation(&self, t: f64) -> (f64, f64);
+    /// The chain with so many noise levels that this process is the limit of. A fault's key is `levels`: fewer than 2, too few for the
+    /// process, or there is no such chain.
+    fn chain(&self, levels: usize) -> Result<Chain, Fault>;
     fn check(&self) -> Result<(), Fault>;
 
+    /// (f, G) of the step x' = x + f x + G z that stands for 1 / `steps` of the process at time t; Euler-Maruyama's, where the process
+    /// is not the limit of a chain with steps of its own.
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        let n = steps as f64;
+        (self.drift(t) / n, self.diffusion(t) / n.sqrt())
+    }
     /// ln(α² / σ²), strictly decreasing in t.
     fn log_snr(&self, t: f64) -> f64 {
         2.0 * (self.alpha(t).ln() - self.sigma(t).ln())
@@ -69,6 +80,14 @@ impl SdeSpec {
         };
         self.get().check().map_err(|fault| fault.within(table))
     }
+}
+
+/// A chain has a first and a last level.
+fn check_levels(levels: usize) -> Result<(), Fault> {
+    if levels < 2 {
+        return Err(Fault::new("levels", format!("levels is {levels}"), "give at least 2; the reference uses 1000"));
+    }
+    Ok(())
 }
 
 /// The linear β(t) = β_min + t (β_max - β_min) that VP and sub-VP share.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LinearBeta, Sde};
+use super::{Chain, LinearBeta, Sde};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √(β(t) (1 - α⁴)) dw with β(t) linear: α = exp(-½∫β), σ = 1 - α², prior N(0, I).
@@ -46,6 +46,9 @@ impl Sde for SubVp {
     /// Label 999 t, F predicts the noise: score = -F / σ.
     fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
         (999.0 * t, -1.0 / self.sigma(t))
+    }
+    fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
+        Err(Fault::new("levels", "sub-VP is not the limit of a chain of noise levels", "use the SDE vp or ve, or continuous time"))
     }
     fn check(&self) -> Result<(), Fault> {
         self.beta().check()

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Sde;
+use super::chain::{Labels, level, time_of};
+use super::{Chain, Sde, check_levels};
 use crate::error::Fault;
 
 /// dx = g(t) dw: α = 1, σ(t) = σ_min (σ_max / σ_min)^t, g = σ √(2 ln(σ_max / σ_min)), prior N(0, σ_max² I).
@@ -44,6 +45,18 @@ impl Sde for Ve {
     fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
         let sigma = self.sigma(t);
         (sigma.ln(), 1.0 / sigma)
+    }
+    /// NCSN's: σ_i = σ(i / (N - 1)), G² = σ_i² - σ_{i-1}², from no noise at all to σ_0 = σ_min.
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        let i = level(t, steps);
+        let variance = |i: usize| self.sigma(time_of(i, steps)).powi(2);
+        let before = if i == 0 { 0.0 } else { variance(i - 1) };
+        (0.0, (variance(i) - before).sqrt())
+    }
+    /// NCSN's noise levels, geometric from σ_min to σ_max.
+    fn chain(&self, levels: usize) -> Result<Chain, Fault> {
+        check_levels(levels)?;
+        Ok(Chain::new((0..levels).map(|i| (1.0, self.sigma(time_of(i, levels)))), Labels::Descending))
     }
     fn check(&self) -> Result<(), Fault> {
         if !(self.sigma_min > 0.0 && self.sigma_min.is_finite()) {

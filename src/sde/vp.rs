@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LinearBeta, Sde};
+use super::chain::{Labels, level, time_of};
+use super::{Chain, LinearBeta, Sde, check_levels};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √β(t) dw with β(t) linear: α = exp(-½∫β), σ² = 1 - α², prior N(0, I).
@@ -16,6 +17,11 @@ pub struct Vp {
 impl Vp {
     fn beta(&self) -> LinearBeta {
         LinearBeta { min: self.beta_min, max: self.beta_max }
+    }
+
+    /// β_i of DDPM's chain.
+    fn beta_of_level(&self, i: usize, levels: usize) -> f64 {
+        self.beta().at(time_of(i, levels)) / levels as f64
     }
 }
 
@@ -42,6 +48,27 @@ impl Sde for Vp {
     /// Label 999 t, F predicts the noise: score = -F / σ.
     fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
         (999.0 * t, -1.0 / self.sigma(t))
+    }
+    /// DDPM's: β_i = β(i / (N - 1)) / N, √(1 - β_i) x + √β_i z.
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        let beta = self.beta_of_level(level(t, steps), steps);
+        (-beta / (1.0 + (1.0 - beta).sqrt()), beta.sqrt())
+    }
+    /// DDPM's: α_i² = Π_{j <= i} (1 - β_j), σ_i² = 1 - α_i².
+    fn chain(&self, levels: usize) -> Result<Chain, Fault> {
+        check_levels(levels)?;
+        if self.beta_max >= levels as f64 {
+            return Err(Fault::new(
+                "levels",
+                format!("with {levels} levels and beta_max = {} the last step keeps nothing of the image", self.beta_max),
+                format!("give more than beta_max = {} levels; the reference uses 1000", self.beta_max),
+            ));
+        }
+        let marginals = (0..levels).scan(0.0, |log_alpha, i| {
+            *log_alpha += 0.5 * (-self.beta_of_level(i, levels)).ln_1p();
+            Some((log_alpha.exp(), (-(2.0 * *log_alpha).exp_m1()).sqrt()))
+        });
+        Ok(Chain::new(marginals, Labels::Ascending))
     }
     fn check(&self) -> Result<(), Fault> {
         self.beta().check()

@@ -1,5 +1,4 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod golden;
 pub mod home;

@@ -1,0 +1,142 @@
+//! The Markov chains with N noise levels that VP and VE are the limits of: DDPM's (Ho et al. 2020) and NCSN's (Song & Ermon 2019).
+
+/// The levels i = 0, …, N - 1 at the times i / (N - 1), by their marginals p(x_i | x_0) = N(α_i x_0, σ_i² I).
+#[derive(Clone, Debug)]
+pub struct Chain {
+    alpha: Vec<f64>,
+    sigma: Vec<f64>,
+    labels: Labels,
+}
+
+/// How the reference numbers the levels for its networks, and what these predict.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Labels {
+    /// With the noise, from 0; the network predicts the noise (DDPM).
+    Ascending,
+    /// Against the noise, 0 for the largest σ; the network predicts σ times the score (NCSN).
+    Descending,
+}
+
+impl Chain {
+    pub(super) fn new(levels: impl Iterator<Item = (f64, f64)>, labels: Labels) -> Chain {
+        let (alpha, sigma) = levels.unzip();
+        Chain { alpha, sigma, labels }
+    }
+
+    /// N.
+    pub fn levels(&self) -> usize {
+        self.sigma.len()
+    }
+
+    /// The time of level i.
+    pub fn time(&self, i: usize) -> f64 {
+        time_of(i, self.levels())
+    }
+
+    /// α at the level of t.
+    pub fn alpha(&self, t: f64) -> f64 {
+        self.alpha[level(t, self.levels())]
+    }
+
+    /// σ at the level of t.
+    pub fn sigma(&self, t: f64) -> f64 {
+        self.sigma[level(t, self.levels())]
+    }
+
+    /// (label, gain) of the reference's parametrisation: score = gain · F(x, label). Between two levels DDPM's label is not rounded but σ is
+    /// that of the level below; NCSN takes the nearest level for both.
+    pub fn parametrisation(&self, t: f64) -> (f64, f64) {
+        let last = self.levels() - 1;
+        match self.labels {
+            Labels::Ascending => (t * last as f64, -1.0 / self.sigma(t)),
+            Labels::Descending => {
+                let label = ((1.0 - t) * last as f64).round_ties_even();
+                (label, 1.0 / self.sigma[last - label as usize])
+            }
+        }
+    }
+}
+
+/// i / (N - 1).
+pub(super) fn time_of(i: usize, levels: usize) -> f64 {
+    i as f64 / (levels - 1) as f64
+}
+
+/// ⌊t (N - 1)⌋, the level at t or just before it; a level's own time counts as reached whatever its last digit.
+pub fn level(t: f64, levels: usize) -> usize {
+    let last = levels - 1;
+    ((t * last as f64 * (1.0 + 1e-12)) as usize).min(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sde::{Sde, SubVp, Ve, Vp, level};
+
+    const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+    const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
+
+    #[test]
+    fn the_time_of_a_level_is_at_that_level() {
+        for levels in [2, 7, 100, 1000, 1001, 4096] {
+            let chain = VE.chain(levels).unwrap();
+            assert!((0..levels).all(|i| level(chain.time(i), levels) == i), "{levels} levels");
+        }
+        assert_eq!([0.0, 0.3699, 0.9989, 0.999, 1.0].map(|t| level(t, 1001)), [0, 369, 998, 999, 1000]);
+    }
+
+    #[test]
+    fn steps_lead_from_level_to_level() {
+        for (name, sde) in [("vp", &VP as &dyn Sde), ("ve", &VE)] {
+            let n = 1000;
+            let chain = sde.chain(n).unwrap();
+            let (mut alpha, mut variance) = (1.0, 0.0);
+            for t in (0..n).map(|i| chain.time(i)) {
+                let (f, g) = sde.discretised(t, n);
+                (alpha, variance) = ((1.0 + f) * alpha, (1.0 + f).powi(2) * variance + g * g);
+                assert!((alpha / chain.alpha(t) - 1.0).abs() < 1e-10, "{name}: α at t = {t}");
+                assert!((variance.sqrt() / chain.sigma(t) - 1.0).abs() < 1e-10, "{name}: σ at t = {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_levels_are_the_continuous_process() {
+        let n = 200_000;
+        for (name, sde) in [("vp", &VP as &dyn Sde), ("sub-vp", &SubVp { beta_min: 0.1, beta_max: 20.0 }), ("ve", &VE)] {
+            for t in [0.2, 0.5, 0.9] {
+                let (f, g) = sde.discretised(t, n);
+                let n = n as f64;
+                assert!((f * n - sde.drift(t)).abs() < 1e-3, "{name}: drift at t = {t}");
+                assert!((g * n.sqrt() / sde.diffusion(t) - 1.0).abs() < 1e-3, "{name}: diffusion at t = {t}");
+            }
+        }
+        for (name, sde) in [("vp", &VP as &dyn Sde), ("ve", &VE)] {
+            let chain = sde.chain(n).unwrap();
+            for t in [0.2, 0.5, 0.9] {
+                assert!((chain.alpha(t) / sde.alpha(t) - 1.0).abs() < 1e-3, "{name}: α at t = {t}");
+                assert!((chain.sigma(t) / sde.sigma(t) - 1.0).abs() < 1e-3, "{name}: σ at t = {t}");
+            }
+        }
+    }
+
+    #[test]
+    fn labels_are_the_references() {
+        let chain = VP.chain(1000).unwrap();
+        let (label, gain) = chain.parametrisation(0.37);
+        assert!((label - 369.63).abs() < 1e-10 && gain == -1.0 / chain.sigma(chain.time(369)));
+        let chain = VE.chain(1000).unwrap();
+        for (t, truth) in [(1.0, (0.0, 0.02)), (0.0, (999.0, 100.0))] {
+            let (label, gain) = chain.parametrisation(t);
+            assert!(label == truth.0 && (gain - truth.1).abs() < 1e-10, "({label}, {gain}) is not {truth:?}");
+        }
+    }
+
+    #[test]
+    fn chains_that_do_not_exist_are_refused() {
+        let levels = |sde: &dyn Sde, levels| sde.chain(levels).unwrap_err().key;
+        assert_eq!(levels(&SubVp { beta_min: 0.1, beta_max: 20.0 }, 1000), "levels");
+        assert_eq!(levels(&VP, 20), "levels");
+        assert_eq!(levels(&VE, 1), "levels");
+        assert!(VP.chain(21).is_ok());
+    }
+}
