@@ -12,6 +12,7 @@ pub mod net;
 pub mod optim;
 pub mod picture;
 pub mod progress;
+pub mod pth;
 pub mod rng;
 pub mod run;
 pub mod sample;

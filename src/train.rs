@@ -83,22 +83,23 @@ impl Train {
 }
 
 /// Everything that changes from step to step.
-struct State<'a> {
-    model: &'a Model,
-    adam: Adam,
-    ema: Ema,
+pub struct State<'a> {
+    pub model: &'a Model,
+    pub adam: Adam,
+    pub ema: Ema,
     /// Steps done.
-    step: u64,
+    pub step: u64,
 }
 
 impl State<'_> {
-    fn new<'a>(spec: &Train, model: &'a Model) -> State<'a> {
+    /// Before the first step of training.
+    pub fn new<'a>(spec: &Train, model: &'a Model) -> State<'a> {
         let flat = model.parameters.flat();
         State { model, adam: Adam::new(flat, spec.betas, spec.eps), ema: Ema::new(flat, spec.ema), step: 0 }
     }
 
-    /// `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
-    fn save(&self, run: &Run, keep: usize) -> Result<()> {
+    /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
+    pub fn save(&self, run: &Run, keep: usize) -> Result<()> {
         let parameters = &self.model.parameters;
         let average = parameters.views_of(&self.ema.average);
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
