@@ -93,6 +93,8 @@ def checkpoint(named, averages, moments, step, frozen=("all_modules.0.W",), sigm
             state["step"] = torch.tensor(float(step))
             state["exp_avg"].copy_(first)
             state["exp_avg_sq"].copy_(second)
+    # The reference warms up with numpy.minimum, so its learning rate is a number of NumPy's.
+    optimizer.param_groups[0]["lr"] = 2e-4 * np.minimum(step / 5000, 1.0)
     ema = {"decay": decay, "num_updates": step, "shadow_params": [average.clone().detach() for average in averages]}
     return {"optimizer": optimizer.state_dict(), "model": model.state_dict(), "ema": ema, "step": step}
 

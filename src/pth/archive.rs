@@ -189,12 +189,16 @@ fn read_entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, limit: u6
         return Err(Problem::Damaged(format!("{shown} has {} bytes, more than the {limit} it can have", entry.size())));
     }
     let mut content = Vec::with_capacity(entry.size() as usize);
-    entry.by_ref().take(limit).read_to_end(&mut content).map_err(|e| Problem::Damaged(format!("{shown}: {e}")))?;
+    // One byte more, since the checksum is checked at the end of the file alone.
+    entry.by_ref().take(limit + 1).read_to_end(&mut content).map_err(|e| Problem::Damaged(format!("{shown}: {e}")))?;
     Ok(content)
 }
 
 fn bad_zip(e: ZipError) -> Problem {
-    Problem::Damaged(format!("the zip archive can't be read: {e}"))
+    match e {
+        ZipError::Io(e) => unreadable(e),
+        e => Problem::Damaged(format!("the zip archive can't be read: {e}")),
+    }
 }
 
 fn unreadable(e: std::io::Error) -> Problem {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! archive.rs    the file: a zip archive (PyTorch 1.6 and later) or the sequence of pickles before it; where each storage's bytes are
-//! unpickle.rs   the pickle in it as plain values (value.rs); of all Python names only those that put a tensor together
+//! unpickle.rs   the pickle in it as plain values (value.rs); of all Python names only those in calls.rs,
+//!               which put tensors and numbers together
 //! reference.rs  those values as a training checkpoint of the reference implementation
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! among its own, called or not. Every length is checked against the bytes that are there before anything is allocated.
 
 mod archive;
+mod calls;
 pub mod reference;
 mod unpickle;
 mod value;

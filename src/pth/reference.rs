@@ -135,22 +135,23 @@ impl<'a> Pairing<'a> {
             return None;
         };
         let trained: HashMap<&str, bool> = parameters.named().map(|(name, _, trained)| (name, trained)).collect();
-        let mut found = HashMap::new();
+        let (mut found, mut strangers) = (HashMap::new(), Vec::new());
         for (key, value) in entries {
             let name = key.text().unwrap_or_default();
             let name = name.strip_prefix(PREFIX).unwrap_or(name);
             if found.insert(name, value).is_some() {
                 self.mismatches.push(format!("{PREFIX}{name}: is there twice"));
             }
-            if let Some(trained) = trained.get(name) {
-                self.order.push((name, *trained));
-            } else if name != SIGMAS {
-                self.mismatches.push(format!("{PREFIX}{name}: expected none, found {}", value.describe()));
+            match trained.get(name) {
+                Some(trained) => self.order.push((name, *trained)),
+                None if name == SIGMAS => {}
+                None => strangers.push(format!("{PREFIX}{name}: expected none, found {}", value.describe())),
             }
         }
         for (name, tensor, _) in parameters.named() {
             self.pair(&format!("{PREFIX}{name}"), found.get(name).copied(), &tensor.detach());
         }
+        self.mismatches.extend(strangers);
         let sigmas = found.get(SIGMAS).copied();
         let levels = sigmas.and_then(Value::tensor).filter(|tensor| {
             let long = matches!(tensor.size(), [levels] if (1..=1 << 20).contains(levels));

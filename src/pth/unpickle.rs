@@ -1,8 +1,6 @@
-//! Pickles as plain values: the instructions that describe data, and no others.
+//! Pickles as plain values: the instructions that describe data, and no others. What they may name is in `calls.rs`.
 
 use std::collections::HashMap;
-
-use tch::Kind;
 
 use super::value::{Id, Name, Node, Pickle};
 use super::{Problem, shown};
@@ -18,11 +16,11 @@ pub fn unpickle(bytes: &[u8]) -> Result<(Pickle, usize)> {
 }
 
 /// The stack machine of the pickle format (Python's `pickletools`).
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
-    nodes: Vec<Node>,
-    stack: Vec<Id>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
@@ -56,6 +54,8 @@ impl<'a> Machine<'a> {
             0x8c => self.unsigned(1).and_then(|n| self.text(n))?, // SHORT_BINUNICODE
             b'X' => self.unsigned(4).and_then(|n| self.text(n))?, // BINUNICODE
             0x8d => self.unsigned(8).and_then(|n| self.text(n))?, // BINUNICODE8
+            b'C' => self.unsigned(1).and_then(|n| self.raw(n))?,  // SHORT_BINBYTES
+            b'B' => self.unsigned(4).and_then(|n| self.raw(n))?,  // BINBYTES
             b']' => self.push(Node::List(Vec::new()))?,           // EMPTY_LIST
             b')' => self.push(Node::List(Vec::new()))?,           // EMPTY_TUPLE
             b'}' => self.push(Node::Dict(Vec::new()))?,           // EMPTY_DICT
@@ -107,75 +107,6 @@ impl<'a> Machine<'a> {
         Ok(true)
     }
 
-    /// A function applied to its arguments: one of the three that are known here, none of which is Python's.
-    fn reduce(&mut self) -> Result<()> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
-        let (Node::Name(name), Node::List(arguments)) = (self.node(function), self.node(arguments)) else {
-            return Err(self.damaged("a call of what is no function"));
-        };
-        match (name, &arguments[..]) {
-            (Name::OrderedDict, []) => self.push(Node::Dict(Vec::new())),
-            (Name::RebuildTensor, [storage, offset, size, stride, _, _] | [storage, offset, size, stride, _, _, _]) => {
-                let tensor = self.tensor(*storage, *offset, *size, *stride);
-                self.push(tensor.ok_or_else(|| self.damaged("a tensor reaches out of its storage, or is not one"))?)
-            }
-            (Name::RebuildParameter, [data, _, _]) if matches!(self.node(*data), Node::Tensor { .. }) => {
-                self.stack.push(*data);
-                Ok(())
-            }
-            _ => Err(self.damaged(&format!("{name:?} with {} arguments", arguments.len()))),
-        }
-    }
-
-    /// A view of a storage, if it is one and keeps its bounds.
-    fn tensor(&self, storage: Id, offset: Id, size: Id, stride: Id) -> Option<Node> {
-        let length = |id: Id| match self.node(id) {
-            Node::Int(n) => i64::try_from(*n).ok().filter(|n| *n >= 0),
-            _ => None,
-        };
-        let lengths = |id: Id| match self.node(id) {
-            Node::List(items) if items.len() <= 8 => items.iter().map(|id| length(*id)).collect::<Option<Vec<i64>>>(),
-            _ => None,
-        };
-        let Node::Storage { numel, .. } = self.node(storage) else { return None };
-        let (offset, size, stride) = (length(offset)?, lengths(size)?, lengths(stride)?);
-        if size.len() != stride.len() {
-            return None;
-        }
-        size.iter().try_fold(1i64, |product, n| product.checked_mul(*n))?;
-        let empty = size.contains(&0);
-        let last = size.iter().zip(&stride).try_fold(offset, |at, (n, step)| at.checked_add((n - 1).max(0).checked_mul(*step)?))?;
-        (if empty { offset <= *numel } else { last < *numel }).then_some(Node::Tensor { storage, offset, size, stride })
-    }
-
-    /// Attributes of an object: those that PyTorch gives its dicts (`_metadata`) say nothing about the weights.
-    fn build(&mut self) -> Result<()> {
-        let attributes = self.pop()?;
-        match (self.node(self.top()?), self.node(attributes)) {
-            (Node::Dict(_), Node::Dict(_)) => Ok(()),
-            _ => Err(self.damaged("attributes of what is no dict")),
-        }
-    }
-
-    /// A reference to bytes outside the pickle: ("storage", type, key, device, elements) and, in the old layout, None for "not a view".
-    fn persistent(&mut self) -> Result<()> {
-        let id = self.pop()?;
-        let Node::List(parts) = self.node(id) else { return Err(self.damaged("a reference that is no tuple")) };
-        let [word, name, key, _, numel, view @ ..] = &parts[..] else { return Err(self.damaged("a reference that is no storage")) };
-        let storage = match (self.node(*word), self.node(*name), self.node(*key), self.node(*numel)) {
-            (Node::Text(word), Node::Name(Name::Storage(kind)), Node::Text(_), Node::Int(numel)) if word == "storage" => {
-                let bytes = i64::try_from(*numel).ok().filter(|n| *n >= 0).and_then(|n| n.checked_mul(kind.elt_size_in_bytes() as i64));
-                bytes.map(|_| Node::Storage { kind: *kind, key: *key, numel: *numel as i64 })
-            }
-            _ => None,
-        };
-        match (storage, view) {
-            (Some(storage), []) => self.push(storage),
-            (Some(storage), [view]) if matches!(self.node(*view), Node::None) => self.push(storage),
-            _ => Err(self.damaged("a reference that is no storage")),
-        }
-    }
-
     fn append(&mut self, new: Vec<Id>) -> Result<()> {
         let top = self.top()?;
         match &mut self.nodes[top as usize] {
@@ -221,6 +152,11 @@ impl<'a> Machine<'a> {
         self.push(Node::Text(text.to_owned()))
     }
 
+    fn raw(&mut self, length: u64) -> Result<()> {
+        let bytes = self.take(length)?.to_owned();
+        self.push(Node::Bytes(bytes))
+    }
+
     /// The bytes up to the next end of line.
     fn line(&mut self) -> Result<String> {
         let rest = &self.bytes[self.at..];
@@ -245,22 +181,22 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
-    fn node(&self, id: Id) -> &Node {
+    pub(super) fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
 
-    fn push(&mut self, node: Node) -> Result<()> {
+    pub(super) fn push(&mut self, node: Node) -> Result<()> {
         let id = Id::try_from(self.nodes.len()).map_err(|_| self.damaged("it has too many values"))?;
         self.nodes.push(node);
         self.stack.push(id);
         Ok(())
     }
 
-    fn top(&self) -> Result<Id> {
+    pub(super) fn top(&self) -> Result<Id> {
         self.stack.last().copied().ok_or_else(|| self.damaged("the stack is empty"))
     }
 
-    fn pop(&mut self) -> Result<Id> {
+    pub(super) fn pop(&mut self) -> Result<Id> {
         self.stack.pop().ok_or_else(|| self.damaged("the stack is empty"))
     }
 
@@ -276,28 +212,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(height))
     }
 
-    fn damaged(&self, what: &str) -> Problem {
+    pub(super) fn damaged(&self, what: &str) -> Problem {
         Problem::Damaged(format!("{what} (byte {} of the pickle)", self.at))
-    }
-}
-
-impl Name {
-    fn find(module: &str, name: &str) -> Result<Name> {
-        Ok(match (module, name) {
-            ("collections", "OrderedDict") => Name::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Name::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Name::RebuildParameter,
-            ("torch", "FloatStorage") => Name::Storage(Kind::Float),
-            ("torch", "DoubleStorage") => Name::Storage(Kind::Double),
-            ("torch", "HalfStorage") => Name::Storage(Kind::Half),
-            ("torch", "BFloat16Storage") => Name::Storage(Kind::BFloat16),
-            ("torch", "LongStorage") => Name::Storage(Kind::Int64),
-            ("torch", "IntStorage") => Name::Storage(Kind::Int),
-            ("torch", "ShortStorage") => Name::Storage(Kind::Int16),
-            ("torch", "CharStorage") => Name::Storage(Kind::Int8),
-            ("torch", "ByteStorage") => Name::Storage(Kind::Uint8),
-            ("torch", "BoolStorage") => Name::Storage(Kind::Bool),
-            _ => return Err(Problem::Call(format!("{}.{}", shown(module), shown(name)))),
-        })
     }
 }

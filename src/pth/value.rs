@@ -20,9 +20,11 @@ pub(super) enum Node {
     Int(i128),
     Float(f64),
     Text(String),
+    Bytes(Vec<u8>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Name(Name),
+    NumpyType(String),
     Storage { kind: Kind, key: Id, numel: i64 },
     Tensor { storage: Id, offset: i64, size: Vec<i64>, stride: Vec<i64> },
 }
@@ -33,6 +35,9 @@ pub(super) enum Name {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
+    NumpyScalar,
+    NumpyType,
+    Encode,
     Storage(Kind),
 }
 
@@ -158,9 +163,10 @@ impl<'a> Value<'a> {
             Node::Int(value) => format!("the number {value}"),
             Node::Float(value) => format!("the number {value}"),
             Node::Text(text) => format!("the text \"{}\"", shown(text)),
+            Node::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Node::List(items) => format!("a list of {}", items.len()),
             Node::Dict(entries) => format!("a dict of {}", entries.len()),
-            Node::Name(_) => "a name".into(),
+            Node::Name(_) | Node::NumpyType(_) => "a name".into(),
             Node::Storage { .. } => "a storage".into(),
             Node::Tensor { size, .. } => format!("a tensor {size:?}"),
         }
