@@ -2,9 +2,9 @@
 
 use tch::Kind;
 
+use super::Problem;
 use super::unpickle::Machine;
 use super::value::{Id, Name, Node};
-use super::{Problem, shown};
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -28,7 +28,7 @@ impl Name {
             ("torch", "CharStorage") => Name::Storage(Kind::Int8),
             ("torch", "ByteStorage") => Name::Storage(Kind::Uint8),
             ("torch", "BoolStorage") => Name::Storage(Kind::Bool),
-            _ => return Err(Problem::Call(format!("{}.{}", shown(module), shown(name)))),
+            _ => return Err(Problem::call(module, name)),
         })
     }
 }

@@ -12,6 +12,7 @@
 
 mod archive;
 mod calls;
+mod opcode;
 pub mod reference;
 mod unpickle;
 mod value;
@@ -36,6 +37,10 @@ pub enum Problem {
 }
 
 impl Problem {
+    fn call(module: &str, name: &str) -> Problem {
+        Problem::Call(format!("{}.{}", shown(module), shown(name)))
+    }
+
     /// The error for the file at `path`.
     pub fn at(self, path: &Path) -> Error {
         match self {

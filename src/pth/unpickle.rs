@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::Problem;
+use super::opcode::*;
 use super::value::{Id, Name, Node, Pickle};
-use super::{Problem, shown};
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -31,80 +32,57 @@ impl<'a> Machine<'a> {
     fn step(&mut self) -> Result<bool> {
         let opcode = self.take(1)?[0];
         match opcode {
-            b'.' => return Ok(false),
-            0x80 => drop(self.take(1)?),                           // PROTO
-            0x95 => drop(self.take(8)?),                           // FRAME
-            b'(' => self.marks.push(self.stack.len()),             // MARK
-            b'N' => self.push(Node::None)?,                        // NONE
-            0x88 | 0x89 => self.push(Node::Bool(opcode == 0x88))?, // NEWTRUE, NEWFALSE
-            b'J' => {
-                let value = i32::from_le_bytes(self.array()?); // BININT
-                self.push(Node::Int(value.into()))?;
-            }
-            b'K' => self.unsigned(1).and_then(|n| self.push(Node::Int(n.into())))?, // BININT1
-            b'M' => self.unsigned(2).and_then(|n| self.push(Node::Int(n.into())))?, // BININT2
-            0x8a => {
-                let length = self.unsigned(1)?; // LONG1
-                self.long(length)?;
-            }
-            b'G' => {
-                let value = f64::from_be_bytes(self.array()?); // BINFLOAT
-                self.push(Node::Float(value))?;
-            }
-            0x8c => self.unsigned(1).and_then(|n| self.text(n))?, // SHORT_BINUNICODE
-            b'X' => self.unsigned(4).and_then(|n| self.text(n))?, // BINUNICODE
-            0x8d => self.unsigned(8).and_then(|n| self.text(n))?, // BINUNICODE8
-            b'C' => self.unsigned(1).and_then(|n| self.raw(n))?,  // SHORT_BINBYTES
-            b'B' => self.unsigned(4).and_then(|n| self.raw(n))?,  // BINBYTES
-            b']' => self.push(Node::List(Vec::new()))?,           // EMPTY_LIST
-            b')' => self.push(Node::List(Vec::new()))?,           // EMPTY_TUPLE
-            b'}' => self.push(Node::Dict(Vec::new()))?,           // EMPTY_DICT
-            0x85..=0x87 => {
-                let n = usize::from(opcode - 0x84); // TUPLE1, TUPLE2, TUPLE3
-                let items = self.pop_above(self.stack.len().checked_sub(n).ok_or_else(|| self.damaged("the stack is empty"))?)?;
-                self.push(Node::List(items))?;
-            }
-            b't' => {
-                let items = self.pop_mark()?; // TUPLE
-                self.push(Node::List(items))?;
-            }
-            b'a' => {
-                let item = self.pop()?; // APPEND
-                self.append(vec![item])?;
-            }
-            b'e' => self.pop_mark().and_then(|items| self.append(items))?, // APPENDS
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?); // SETITEM
-                self.set(&[key, value])?;
-            }
-            b'u' => self.pop_mark().and_then(|items| self.set(&items))?, // SETITEMS
-            b'q' => self.unsigned(1).and_then(|n| self.remember(n as u32))?, // BINPUT
-            b'r' => self.unsigned(4).and_then(|n| self.remember(n as u32))?, // LONG_BINPUT
-            0x94 => self.remember(self.memo.len() as u32)?,              // MEMOIZE
-            b'h' => self.unsigned(1).and_then(|n| self.recall(n as u32))?, // BINGET
-            b'j' => self.unsigned(4).and_then(|n| self.recall(n as u32))?, // LONG_BINGET
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?); // GLOBAL
-                self.push(Node::Name(Name::find(&module, &name)?))?;
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?); // STACK_GLOBAL
-                let [Node::Text(module), Node::Text(name)] = [module, name].map(|id| self.node(id)) else {
-                    return Err(self.damaged("a name is not text"));
-                };
-                let name = Name::find(module, name)?;
-                self.push(Node::Name(name))?;
-            }
-            b'i' => {
-                let (module, name) = (self.line()?, self.line()?); // INST
-                return Err(Problem::Call(format!("{}.{}", shown(&module), shown(&name))));
-            }
-            b'R' => self.reduce()?,     // REDUCE
-            b'b' => self.build()?,      // BUILD
-            b'Q' => self.persistent()?, // BINPERSID
+            STOP => return Ok(false),
+            PROTO => drop(self.take(1)?),
+            FRAME => drop(self.take(8)?),
+            MARK => self.marks.push(self.stack.len()),
+            NONE => self.push(Node::None)?,
+            NEWTRUE => self.push(Node::Bool(true))?,
+            NEWFALSE => self.push(Node::Bool(false))?,
+            BININT => self.array().and_then(|n| self.push(Node::Int(i32::from_le_bytes(n).into())))?,
+            BININT1 => self.unsigned(1).and_then(|n| self.push(Node::Int(n.into())))?,
+            BININT2 => self.unsigned(2).and_then(|n| self.push(Node::Int(n.into())))?,
+            LONG1 => self.unsigned(1).and_then(|n| self.long(n))?,
+            BINFLOAT => self.array().and_then(|x| self.push(Node::Float(f64::from_be_bytes(x))))?,
+            SHORT_BINUNICODE => self.unsigned(1).and_then(|n| self.text(n))?,
+            BINUNICODE => self.unsigned(4).and_then(|n| self.text(n))?,
+            BINUNICODE8 => self.unsigned(8).and_then(|n| self.text(n))?,
+            SHORT_BINBYTES => self.unsigned(1).and_then(|n| self.raw(n))?,
+            BINBYTES => self.unsigned(4).and_then(|n| self.raw(n))?,
+            EMPTY_LIST | EMPTY_TUPLE => self.push(Node::List(Vec::new()))?,
+            EMPTY_DICT => self.push(Node::Dict(Vec::new()))?,
+            TUPLE => self.pop_mark().and_then(|items| self.push(Node::List(items)))?,
+            TUPLE1..=TUPLE3 => self.pop_last(usize::from(opcode - TUPLE1 + 1)).and_then(|items| self.push(Node::List(items)))?,
+            APPEND => self.pop_last(1).and_then(|items| self.append(items))?,
+            APPENDS => self.pop_mark().and_then(|items| self.append(items))?,
+            SETITEM => self.pop_last(2).and_then(|items| self.set(&items))?,
+            SETITEMS => self.pop_mark().and_then(|items| self.set(&items))?,
+            BINPUT => self.unsigned(1).and_then(|n| self.remember(n as u32))?,
+            LONG_BINPUT => self.unsigned(4).and_then(|n| self.remember(n as u32))?,
+            MEMOIZE => self.remember(self.memo.len() as u32)?,
+            BINGET => self.unsigned(1).and_then(|n| self.recall(n as u32))?,
+            LONG_BINGET => self.unsigned(4).and_then(|n| self.recall(n as u32))?,
+            GLOBAL => self.lines().and_then(|[module, name]| self.name(&module, &name))?,
+            STACK_GLOBAL => self.name_on_stack()?,
+            INST => return Err(self.lines().map_or_else(|e| e, |[module, name]| Problem::call(&module, &name))),
+            REDUCE => self.reduce()?,
+            BUILD => self.build()?,
+            BINPERSID => self.persistent()?,
             other => return Err(self.damaged(&format!("instruction {other:#04x} is not one of a checkpoint's"))),
         }
         Ok(true)
+    }
+
+    fn name(&mut self, module: &str, name: &str) -> Result<()> {
+        self.push(Node::Name(Name::find(module, name)?))
+    }
+
+    fn name_on_stack(&mut self) -> Result<()> {
+        let ids = self.pop_last(2)?;
+        match (self.node(ids[0]), self.node(ids[1])) {
+            (Node::Text(module), Node::Text(name)) => self.push(Node::Name(Name::find(module, name)?)),
+            _ => Err(self.damaged("a name is not text")),
+        }
     }
 
     fn append(&mut self, new: Vec<Id>) -> Result<()> {
@@ -157,13 +135,16 @@ impl<'a> Machine<'a> {
         self.push(Node::Bytes(bytes))
     }
 
-    /// The bytes up to the next end of line.
+    /// The next two lines.
+    fn lines(&mut self) -> Result<[String; 2]> {
+        Ok([self.line()?, self.line()?])
+    }
+
     fn line(&mut self) -> Result<String> {
         let rest = &self.bytes[self.at..];
         let length = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| self.damaged("a name does not end"))?;
-        let line = String::from_utf8_lossy(&rest[..length]).into_owned();
         self.at += length + 1;
-        Ok(line)
+        Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
     }
 
     fn unsigned(&mut self, size: usize) -> Result<u64> {
@@ -202,13 +183,12 @@ impl<'a> Machine<'a> {
 
     fn pop_mark(&mut self) -> Result<Vec<Id>> {
         let mark = self.marks.pop().ok_or_else(|| self.damaged("a mark is missing"))?;
-        self.pop_above(mark)
+        let above = self.stack.len().checked_sub(mark).ok_or_else(|| self.damaged("a mark is above the stack"))?;
+        self.pop_last(above)
     }
 
-    fn pop_above(&mut self, height: usize) -> Result<Vec<Id>> {
-        if height > self.stack.len() {
-            return Err(self.damaged("a mark is above the stack"));
-        }
+    fn pop_last(&mut self, n: usize) -> Result<Vec<Id>> {
+        let height = self.stack.len().checked_sub(n).ok_or_else(|| self.damaged("the stack is empty"))?;
         Ok(self.stack.split_off(height))
     }
 
