@@ -4,7 +4,7 @@ fn main() {
     let Some(libtorch) = std::env::var_os("LIBTORCH") else { return };
     match std::fs::canonicalize(&libtorch) {
         Ok(folder) => {
-            println!("cargo:rerun-if-changed={}", folder.join("build-version").display());
+            println!("cargo:rerun-if-changed={}", folder.join("lib/libtorch.so").display());
             println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.join("lib").display());
         }
         Err(_) => {

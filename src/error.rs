@@ -1,6 +1,7 @@
 //! One error type. Every variant says where (path, key or step), what, and how to cure it; no variant carries a backtrace.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
@@ -14,15 +15,15 @@ pub enum Error {
     Experiment {
         message: String,
         #[source_code]
-        text: NamedSource<String>,
+        text: Arc<NamedSource<String>>,
         #[label("here")]
         span: Option<SourceSpan>,
         #[help]
         help: Option<String>,
     },
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("cannot {action} {}: {reason}", path.display())]
+    Io { action: &'static str, path: PathBuf, reason: std::io::Error },
     /// A data file is missing or is not what it should be.
     #[error("{}: {message}", path.display())]
     Data {
@@ -91,8 +92,8 @@ impl Fault {
 }
 
 impl Error {
-    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Error {
-        Error::Io { action, path: path.as_ref().to_owned(), source }
+    pub fn io(action: &'static str, path: impl AsRef<Path>, reason: std::io::Error) -> Error {
+        Error::Io { action, path: path.as_ref().to_owned(), reason }
     }
 
     pub fn data(path: impl AsRef<Path>, message: impl Into<String>, help: impl Into<String>) -> Error {

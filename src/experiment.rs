@@ -32,10 +32,12 @@ pub struct Experiment {
     pub likelihood: Option<Likelihood>,
 }
 
-/// A checked experiment with its training data open, which the check needed for their shape.
+/// A checked experiment with its data open, which the check needed for their shapes.
 pub struct Loaded {
     pub experiment: Experiment,
     pub train: Arc<dyn Dataset>,
+    /// The split whose likelihood is asked for, if one is.
+    pub measured: Option<Arc<dyn Dataset>>,
 }
 
 /// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, data files, and that the network fits the data.
@@ -59,8 +61,13 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
     let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
     experiment.check().map_err(|fault| text.fault(fault))?;
     let train = experiment.data.open(Split::Train, experiment.seed)?;
-    experiment.check_against(&*train).map_err(|fault| text.fault(fault))?;
-    Ok(Loaded { experiment, train })
+    let measured = match experiment.likelihood.as_ref().map(|likelihood| likelihood.split) {
+        None => None,
+        Some(Split::Train) => Some(train.clone()),
+        Some(Split::Test) => Some(experiment.data.open(Split::Test, experiment.seed)?),
+    };
+    experiment.check_against(&*train, measured.as_deref()).map_err(|fault| text.fault(fault))?;
+    Ok(Loaded { experiment, train, measured })
 }
 
 impl Experiment {
@@ -99,12 +106,15 @@ impl Experiment {
     }
 
     /// What can only be known with the data at hand.
-    fn check_against(&self, train: &dyn Dataset) -> Result<(), Fault> {
+    fn check_against(&self, train: &dyn Dataset, measured: Option<&dyn Dataset>) -> Result<(), Fault> {
         if let Some(score) = &self.score {
             score.check(train.shape()).map_err(|fault| fault.within("score"))?;
         }
         if let Some(network) = &self.network {
             network.check(train.shape()).map_err(|fault| fault.within("network"))?;
+        }
+        if let (Some(likelihood), Some(set)) = (&self.likelihood, measured) {
+            likelihood.check_against(set, train.shape()).map_err(|fault| fault.within("likelihood"))?;
         }
         Ok(())
     }
@@ -134,7 +144,7 @@ fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, foun
         _ if a == b => {}
         _ => {
             let show = |value: Option<&toml::Value>| match value {
-                None => "not there".to_owned(),
+                None => "nothing".to_owned(),
                 Some(toml::Value::Table(_)) => "a table".to_owned(),
                 Some(value) => value.to_string(),
             };
@@ -152,7 +162,8 @@ struct Text {
 impl Text {
     fn error(&self, message: String, span: Option<std::ops::Range<usize>>, help: Option<String>) -> Error {
         let span = span.map(|s| SourceSpan::from((s.start, s.len())));
-        Error::Experiment { message, text: NamedSource::new(&self.name, self.text.clone()).with_language("TOML"), span, help }
+        let text = NamedSource::new(&self.name, self.text.clone()).with_language("TOML");
+        Error::Experiment { message, text: Arc::new(text), span, help }
     }
 
     /// One `--set key=value`: the value is TOML, or else a string.
@@ -161,9 +172,12 @@ impl Text {
         let Some((key, value)) = setting.split_once('=') else {
             return Err(usage(format!("--set {setting} has no ="), "write --set KEY=VALUE, such as --set train.steps=1000"));
         };
-        let value = value.parse::<toml_edit::Value>().unwrap_or_else(|_| toml_edit::Value::from(value.trim()));
+        let value = value.trim().parse::<toml_edit::Value>().unwrap_or_else(|_| toml_edit::Value::from(value.trim()));
         let mut document = self.text.parse::<DocumentMut>().map_err(|e| self.error(e.message().to_owned(), e.span(), None))?;
-        let path: Vec<&str> = key.trim().split('.').collect();
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.contains(&"") {
+            return Err(usage(format!("--set {setting} names no key"), "write --set KEY=VALUE, such as --set train.steps=1000"));
+        }
         let (last, tables) = path.split_last().expect("split gives at least one part");
         let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
         for name in tables {
@@ -186,12 +200,14 @@ impl Text {
 
     /// The report of an error that serde found: unknown or missing keys, wrong types, bad syntax.
     fn misspelt(&self, error: &toml::de::Error) -> Error {
-        let message = error.message().trim().to_owned();
+        let message = plainly(error.message().trim());
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let help = if message.contains("unknown field") || message.contains("unknown variant") {
             quoted.split_first().and_then(|(wrong, choices)| nearest(wrong, choices)).map(|near| format!("did you mean `{near}`?"))
-        } else if message.contains("wanted exactly 1 element") {
-            Some("this table holds exactly one choice; to change it, replace the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+        } else if message.contains("exactly one choice, but has more") {
+            Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+        } else if message.contains("exactly one choice, but has none") {
+            Some("give one; the files in experiments/ show the choices".into())
         } else if message.contains("missing field") {
             Some("every number that changes a result is given in the file; the files in experiments/ show all keys".into())
         } else {
@@ -215,6 +231,20 @@ impl Text {
         let message = if fault.key.is_empty() { fault.message } else { format!("{}: {}", fault.key, fault.message) };
         self.error(message, span, Some(fault.help))
     }
+}
+
+/// A message of the parser in a user's words.
+fn plainly(message: &str) -> String {
+    let words = [
+        ("wanted exactly 1 element, more than 1 element", "this table takes exactly one choice, but has more"),
+        ("wanted exactly 1 element, found 0 elements", "this table takes exactly one choice, but has none"),
+        ("expected u64", "expected a whole number of at least 0"),
+        ("expected usize", "expected a whole number of at least 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    let ending = words.iter().find_map(|(rust, plain)| Some(format!("{}{plain}", message.strip_suffix(rust)?)));
+    ending.unwrap_or_else(|| message.to_owned())
 }
 
 /// The choice that is closest to a misspelt word, if any is close.

@@ -1,4 +1,47 @@
-//! score-sde
+//! Score-based generative modelling through stochastic differential equations (Song et al. 2021, arXiv 2011.13456), on LibTorch.
+//!
+//! A researcher edits one TOML file and types `score-sde run experiments/quickstart.toml`: a score network s(x, t) ≈ ∇ₓ ln p_t(x) is
+//! trained, samples are drawn, the likelihood is measured with an error bar, and all of it lands in one run folder.
+//!
+//! # The path of a batch
+//!
+//! ```text
+//! experiments/x.toml   experiment::load        parsed and checked, with its data, before any work
+//!                      run::Run                runs/x/: resolved experiment, lock, checkpoints, curves
+//! train::train         data::Batches           x0 [B, ...], assembled ahead of the step
+//!                      rng                     t [B] ~ U(t_min, 1), z ~ N(0, I)
+//!                      loss                    λ(t) ‖s(α x0 + σ z, t) + z/σ‖², with score::NetworkScore around a net::Network
+//!                      optim                   flat gradient -> clip -> Adam -> EMA
+//!                      run::checkpoint         temporary name, fsync, rename
+//! sample::sample       dynamics, solver        x_T ~ prior -> reverse SDE or probability flow -> last denoise -> pixels
+//! likelihood::…        trace, dynamics, solver (x, 0) -> flow with its change of log-density -> prior -> nats, bits/dim ± error
+//! ```
+//!
+//! # Conventions
+//!
+//! Time t runs from 0 (data) to 1 (prior). Schedules are f64 functions of t ([`sde::Sde`]), tensors have the batch first, and every
+//! example has its own time. *Data units* are pixel values 0..=255 or the vectors of a file; *model space* is what the network sees;
+//! [`data::Scale`] maps one to the other and knows the determinant. Likelihoods are negative log-likelihoods, in nats or bits/dim.
+//!
+//! Every random number is a function of (seed, purpose, index) ([`rng`]): an interrupted and resumed run ends with the same bits as an
+//! unbroken one, and sample i does not depend on its batch.
+//!
+//! # The map
+//!
+//! From the outside in; a module uses those below it.
+//!
+//! | modules | what |
+//! | --- | --- |
+//! | [`cli`] | one file for each verb |
+//! | [`experiment`] | the experiment file, checked |
+//! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`model`] | network, parameters and preconditioning together |
+//! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
+//! | [`data`] | data sets, scales, batches |
+//! | [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
+//! | [`sde`] | the mathematics of the forward processes, on f64 |
+//! | [`tensor`], [`rng`], [`error`] | helpers, randomness, the one error type |
 
 pub mod cli;
 pub mod data;

@@ -19,7 +19,7 @@ use crate::run::Run;
 use crate::sample::summary;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics};
+use crate::solver::{SolverSpec, Statistics, Task};
 use crate::tensor::{sum_per_example, to_vec};
 
 /// `[likelihood]`
@@ -78,7 +78,20 @@ impl Likelihood {
         if self.dequantisation != wanted {
             return Err(Fault::new("dequantisation", "this dequantisation does not fit the data", what));
         }
-        self.solver.check(false).map_err(|fault| fault.within("solver"))
+        self.solver.check(Task::LogDensity).map_err(|fault| fault.within("solver"))
+    }
+
+    /// What can only be known with the split at hand.
+    pub fn check_against(&self, set: &dyn Dataset, trained: &[usize]) -> Result<(), Fault> {
+        if set.shape() != trained {
+            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape());
+            return Err(Fault::new("split", message, "both splits must be of one shape"));
+        }
+        if self.count > set.len() {
+            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len());
+            return Err(Fault::new("count", message, format!("give at most {}", set.len())));
+        }
+        Ok(())
     }
 }
 
@@ -94,14 +107,19 @@ pub struct Likelihoods {
     pub dimension: usize,
 }
 
+/// The examples that are measured, and how they become model space.
+pub struct Examples<'a> {
+    pub dataset: &'a dyn Dataset,
+    pub scale: Scale,
+}
+
 /// Measures the first `spec.count` examples. The value of example i is a function of (seed, i), whatever the batch.
 pub fn likelihood(
     spec: &Likelihood,
     seed: u64,
     sde: &dyn Sde,
     model: &dyn ScoreModel,
-    dataset: &dyn Dataset,
-    scale: Scale,
+    Examples { dataset, scale }: Examples,
     device: Device,
     terminal: &Terminal,
 ) -> Result<Likelihoods> {
@@ -127,7 +145,7 @@ pub fn likelihood(
         };
         let mut flow = FlowWithLogDensity { sde, model, shape: shape.clone(), probes };
         let start = flow.start(&x);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, &format!("t from {} to 1", spec.t_min));
+        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
         let (end, cost) = spec.solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, &mut watch)?;
         let (x_end, change) = flow.split(&end);
         let k = change.size()[1] as usize;

@@ -56,7 +56,7 @@ pub fn scatter(data: &[[f64; 2]], samples: &[[f64; 2]], note: &str) -> RgbImage 
     let large = (size.0 * SUPERSAMPLING, size.1 * SUPERSAMPLING);
     let mut buffer = vec![0; (3 * large.0 * large.1) as usize];
     let panels = [("data", data), ("samples", samples)]
-        .map(|(title, points)| (format!("{} {title}", points.len()), points.iter().filter(inside).map(|p| (p[0], p[1])).collect()));
+        .map(|(title, points)| (format!("{title} ({})", points.len()), points.iter().filter(inside).map(|p| (p[0], p[1])).collect()));
     draw(&mut buffer, large, &limits, &panels, &note).expect("memory can be drawn on and the font is registered");
     let large = RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size");
     imageops::thumbnail(&large, size.0, size.1)
@@ -95,7 +95,7 @@ fn draw<'a>(
     let (plots, foot) = area.split_vertically(size.1 - FOOT * s);
     let (left, right) = plots.split_horizontally(size.0 / 2);
     for (panel, (title, points)) in [left, right].iter().zip(panels) {
-        panel.draw_text(title, &font(17), (((LEFT) * s) as i32, (12 * s) as i32))?;
+        panel.draw_text(title, &font(17), ((LEFT * s) as i32, (12 * s) as i32))?;
         let mut chart = ChartBuilder::on(panel)
             .margin_top(TOP * s)
             .margin_right(RIGHT * s)

@@ -43,7 +43,7 @@ impl Terminal {
     pub fn phase(&self, name: &'static str, unit: &'static str, total: u64, start: u64) -> Phase {
         let bar = match &self.output {
             Output::Bars(bars) => {
-                let style = ProgressStyle::with_template("{prefix} {bar:12} {pos}/{len}  {wide_msg}").expect("a valid template");
+                let style = ProgressStyle::with_template("{prefix} {bar:8} {pos}/{len}  {wide_msg}").expect("a valid template");
                 let bar = ProgressBar::new(total).with_style(style).with_prefix(name).with_position(start);
                 let bar = bars.add(bar);
                 bar.tick();

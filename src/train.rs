@@ -177,14 +177,14 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
         let norm = clip_by_norm(&mut gradient, spec.clip);
         // The one look at the device's numbers in a step.
         let [loss, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
-        check_finite(step, loss, norm, &losses, &t)?;
+        check_finite(step + 1, loss, norm, &losses, &t)?;
         let lr = warm_up(spec.lr, spec.warmup, step);
         state.adam.update(flat, &gradient, lr, step + 1);
         state.ema.update(flat, step + 1);
         state.step += 1;
 
         window.add(loss, norm);
-        if state.step % spec.log_every == 0 || state.step == spec.steps {
+        if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
             let (loss, norm, rate) = window.close();
             note = format!("loss {loss:.4}");
             log.scalars(
@@ -200,10 +200,10 @@ pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Sour
         }
         phase.set(state.step, &note);
         let stopped = stop.load(Ordering::Relaxed);
-        if stopped || state.step % spec.checkpoint_every == 0 || state.step == spec.steps {
+        if stopped || state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps {
             state.save(run, spec.keep)?;
         }
-        if stopped && state.step < spec.steps {
+        if stopped {
             return Err(Error::Interrupted { at: format!("step {}, which is saved", state.step) });
         }
     }
@@ -255,7 +255,7 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> 
         t_min: t.iter().copied().fold(f64::INFINITY, f64::min),
         t_max: t.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         t_worst: t[worst],
-        help: "the checkpoint before it is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
+        help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
             .into(),
     })
 }

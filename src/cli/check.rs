@@ -13,6 +13,9 @@ pub fn check(path: &Path, overrides: &[String]) -> Result<()> {
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     println!("# data        {} training examples of shape {:?}", loaded.train.len(), loaded.train.shape());
+    if let Some(note) = loaded.train.note() {
+        println!("#             {note}");
+    }
     match (&experiment.network, &experiment.train) {
         (Some(network), Some(Train { steps, batch, .. })) => {
             println!("# network     {} trainable parameters", network.parameter_count(loaded.train.shape()));

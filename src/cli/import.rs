@@ -63,8 +63,8 @@ fn unused(out: &Path) -> Result<()> {
 /// Under VE, what the weights mean hangs on the range of noise; under VP and sub-VP the levels in the file go unused.
 fn same_noise(checkpoint: &Path, loaded: &Loaded, (largest, smallest): (f64, f64)) -> Result<()> {
     let SdeSpec::Ve(ve) = &loaded.experiment.sde else { return Ok(()) };
-    let differ = |a: f64, b: f64| !((a / b).ln().abs() < 1e-5);
-    if differ(largest, ve.sigma_max) || differ(smallest, ve.sigma_min) {
+    let alike = |a: f64, b: f64| (a / b).ln().abs() < 1e-5;
+    if !(alike(largest, ve.sigma_max) && alike(smallest, ve.sigma_min)) {
         let (max, min) = (ve.sigma_max, ve.sigma_min);
         return Err(Error::data(
             checkpoint,

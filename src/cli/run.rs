@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tch::Device;
 
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::experiment::{self, Experiment, default_run_folder};
+use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint;
@@ -28,48 +28,79 @@ pub fn run(
     let experiment = &loaded.experiment;
     let folder = out.unwrap_or_else(|| default_run_folder(path));
     let run = Run::open(&folder)?;
-    claim(&run, path, experiment)?;
+    claim(&run, experiment)?;
     let session = Session::new(&loaded, device, threads, terminal);
-    if let Some(likelihood) = &experiment.likelihood {
-        session.split(likelihood)?;
-    }
     terminal.say(&format!("{} -> {}", path.display(), folder.display()));
-
-    let done = match experiment.train.is_some() {
-        true => checkpoint::latest(&run)?.map_or(0, |c| c.step),
-        false => 0,
-    };
-    let mut log = Log::open(&run, done + 1);
-    log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
-
-    if let (Some(spec), Some(model)) = (&experiment.train, &session.model) {
-        if done < spec.steps {
-            let source = Source { dataset: loaded.train.clone(), scale: experiment.data.scale(), flip: experiment.data.flip() };
-            let around = Surroundings { run: &run, log: &mut log, terminal, stop: stop_on_signal()? };
-            train(spec, experiment.seed, session.sde(), model, source, around)?;
-        } else {
-            terminal.say(&format!("train: all {} steps are done", spec.steps));
-        }
+    if let Some(note) = loaded.train.note() {
+        terminal.say(&format!("data: {note}"));
     }
-    let step = if experiment.sample.is_some() || experiment.likelihood.is_some() { session.load_average(&run)? } else { None };
 
-    if let Some(spec) = &experiment.sample {
-        if run.read("samples/samples.json")?.is_none() {
-            let samples = session.sample(spec)?;
-            let picture = session.picture(&samples);
-            log.image("samples", step.unwrap_or(0), &picture);
-            samples.save(&run, "samples", experiment.data.scale(), spec, &picture)?;
-        }
+    let left = Left::of(&run, experiment)?;
+    if left.train || left.sample || left.likelihood {
+        work(&run, &loaded, &session, &left, terminal)?;
+    } else {
+        terminal.say("every phase is done already");
+    }
+    if experiment.sample.is_some() {
         terminal.say(&format!("samples: {}", folder.join("samples/samples.png").display()));
     }
-    if let Some(spec) = &experiment.likelihood {
-        if run.read("likelihood.json")?.is_none() {
-            let values = session.likelihood(spec)?;
-            let report = values.report(spec, experiment.data.scale(), step);
-            log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
-            values.save(&run, "likelihood", &report)?;
-        }
+    if experiment.likelihood.is_some() {
         terminal.say(&format!("likelihood: {}", folder.join("likelihood.json").display()));
+    }
+    Ok(())
+}
+
+/// What a run still has to do.
+struct Left {
+    /// Training steps of earlier sessions.
+    done: u64,
+    train: bool,
+    sample: bool,
+    likelihood: bool,
+}
+
+impl Left {
+    fn of(run: &Run, experiment: &Experiment) -> Result<Left> {
+        let done = match experiment.train.is_some() {
+            true => checkpoint::latest(run)?.map_or(0, |c| c.step),
+            false => 0,
+        };
+        Ok(Left {
+            done,
+            train: experiment.train.as_ref().is_some_and(|spec| done < spec.steps),
+            sample: experiment.sample.is_some() && run.read("samples/samples.json")?.is_none(),
+            likelihood: experiment.likelihood.is_some() && run.read("likelihood.json")?.is_none(),
+        })
+    }
+}
+
+/// The phases that are left, each saved as soon as it is done.
+fn work(run: &Run, loaded: &Loaded, session: &Session, left: &Left, terminal: &Terminal) -> Result<()> {
+    let experiment = &loaded.experiment;
+    let scale = experiment.data.scale();
+    let mut log = Log::open(run, left.done + 1);
+    log.text("experiment", left.done, &format!("```toml\n{}```", experiment.resolved()));
+
+    if let (true, Some(spec), Some(model)) = (left.train, &experiment.train, &session.model) {
+        let source = Source { dataset: loaded.train.clone(), scale, flip: experiment.data.flip() };
+        let stop = stop_on_signal()?;
+        let around = Surroundings { run, log: &mut log, terminal, stop: stop.clone() };
+        train(spec, experiment.seed, session.sde(), model, source, around)?;
+        // From here on there is nothing to save in between: a signal ends the process at once.
+        stop.store(true, Ordering::Relaxed);
+    }
+    let step = if left.sample || left.likelihood { session.load_average(run)? } else { None };
+    if let (true, Some(spec)) = (left.sample, &experiment.sample) {
+        let samples = session.sample(spec)?;
+        let picture = session.picture(&samples);
+        samples.save(run, "samples", scale, spec, &picture)?;
+        log.image("samples", step.unwrap_or(0), &picture);
+    }
+    if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
+        let values = session.likelihood(spec)?;
+        let report = values.report(spec, scale, step);
+        values.save(run, "likelihood", &report)?;
+        log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
     }
     Ok(())
 }
@@ -84,7 +115,7 @@ fn likelihood_scalars(report: &serde_json::Value) -> Vec<(&'static str, f64)> {
 }
 
 /// Makes the folder this experiment's, or refuses if it is another's.
-fn claim(run: &Run, path: &Path, experiment: &Experiment) -> Result<()> {
+fn claim(run: &Run, experiment: &Experiment) -> Result<()> {
     let Some(text) = run.experiment()? else {
         run.write("experiment.toml", experiment.resolved().as_bytes())?;
         return Ok(());
@@ -97,12 +128,11 @@ fn claim(run: &Run, path: &Path, experiment: &Experiment) -> Result<()> {
     if differences.is_empty() {
         return Ok(());
     }
-    let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} there, {new} now")).collect();
+    let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
     let rest = differences.len().saturating_sub(8);
     let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
     let help = format!(
-        "to start it as a run of its own: score-sde run {} --out DIR\nto go on with the old one: score-sde run {} --out {}",
-        path.display(),
+        "to start this one as a run of its own, give it another folder: --out DIR\nto go on with the old one: score-sde run {} --out {}",
         stored_path.display(),
         run.path().display()
     );

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use crate::data::{Dataset, Split};
-use crate::error::{Error, Fault, Result};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
-use crate::likelihood::{self, Likelihood, Likelihoods};
+use crate::likelihood::{self, Examples, Likelihood, Likelihoods};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Run;
@@ -18,7 +18,8 @@ use crate::sde::Sde;
 
 pub struct Session<'a> {
     pub experiment: &'a Experiment,
-    pub train: Arc<dyn Dataset>,
+    train: Arc<dyn Dataset>,
+    measured: Option<Arc<dyn Dataset>>,
     pub device: Device,
     pub terminal: &'a Terminal,
     /// The network; none where the score is known.
@@ -27,7 +28,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(loaded: &'a Loaded, device: Device, threads: Option<i32>, terminal: &'a Terminal) -> Session<'a> {
-        let Loaded { experiment, train } = loaded;
+        let Loaded { experiment, train, measured } = loaded;
         let vectors = train.shape().len() == 1;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
         tch::set_num_threads(threads.unwrap_or(if vectors { 1 } else { cores }));
@@ -35,7 +36,7 @@ impl<'a> Session<'a> {
         let model = parts.map(|(network, precondition)| {
             Model::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
         });
-        Session { experiment, train: train.clone(), device, terminal, model }
+        Session { experiment, train: train.clone(), measured: measured.clone(), device, terminal, model }
     }
 
     pub fn sde(&self) -> &'a dyn Sde {
@@ -64,33 +65,10 @@ impl<'a> Session<'a> {
         sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
     }
 
-    /// The split to be measured, which must hold enough examples of the right shape.
-    pub fn split(&self, spec: &Likelihood) -> Result<Arc<dyn Dataset>> {
-        let set = match spec.split {
-            Split::Train => self.train.clone(),
-            Split::Test => self.experiment.data.open(Split::Test, self.experiment.seed)?,
-        };
-        if spec.count > set.len() {
-            return Err(usage(Fault::new(
-                "likelihood.count",
-                format!("{} examples are asked for, but the split has {}", spec.count, set.len()),
-                format!("give at most {}", set.len()),
-            )));
-        }
-        if set.shape() != self.train.shape() {
-            return Err(usage(Fault::new(
-                "likelihood.split",
-                format!("its examples have shape {:?}, those for training {:?}", set.shape(), self.train.shape()),
-                "both splits must be of one shape",
-            )));
-        }
-        Ok(set)
-    }
-
     pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
-        let set = self.split(spec)?;
-        let scale = self.experiment.data.scale();
-        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), &*set, scale, self.device, self.terminal)
+        let set = self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
+        let examples = Examples { dataset: &**set, scale: self.experiment.data.scale() };
+        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), examples, self.device, self.terminal)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data.
@@ -98,8 +76,4 @@ impl<'a> Session<'a> {
         let shown = (samples.x.size()[0] as usize).min(self.train.len());
         samples.picture(self.experiment.data.scale(), &crate::data::examples(&*self.train, 0..shown))
     }
-}
-
-fn usage(fault: Fault) -> Error {
-    Error::Usage { message: format!("{}: {}", fault.key, fault.message), help: fault.help }
 }

@@ -52,7 +52,7 @@ impl<'a> Machine<'a> {
             EMPTY_LIST | EMPTY_TUPLE => self.push(Node::List(Vec::new()))?,
             EMPTY_DICT => self.push(Node::Dict(Vec::new()))?,
             TUPLE => self.pop_mark().and_then(|items| self.push(Node::List(items)))?,
-            TUPLE1..=TUPLE3 => self.pop_last(usize::from(opcode - TUPLE1 + 1)).and_then(|items| self.push(Node::List(items)))?,
+            TUPLE1 | TUPLE2 | TUPLE3 => self.pop_last(usize::from(opcode - TUPLE1 + 1)).and_then(|items| self.push(Node::List(items)))?,
             APPEND => self.pop_last(1).and_then(|items| self.append(items))?,
             APPENDS => self.pop_mark().and_then(|items| self.append(items))?,
             SETITEM => self.pop_last(2).and_then(|items| self.set(&items))?,

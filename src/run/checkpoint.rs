@@ -64,10 +64,10 @@ impl Checkpoint {
 pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, String)], keep: usize) -> Result<PathBuf> {
     assert!(keep > 0, "a checkpoint that is not kept");
     let tensors = tensors::gather(tensors);
-    let mut meta: HashMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    let mut meta: BTreeMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     meta.insert(STEP.to_owned(), step.to_string());
     meta.insert(CRC.to_owned(), BLANK.to_owned());
-    let mut head = tensors::head(meta, &tensors);
+    let mut head = tensors::head(&meta, &tensors);
     let mut crc = crc32fast::Hasher::new();
     crc.update(&head);
     tensors.iter().for_each(|(_, tensor)| crc.update(tensors::bytes(tensor)));
@@ -200,6 +200,8 @@ mod tests {
             assert_eq!((read.kind(), read.size()), (tensor.kind(), tensor.size()), "{name}");
             assert!(read.equal(&tensor), "{name}");
         }
+        let bytes = fs::read(&path).unwrap();
+        (0..5).for_each(|_| assert!(fs::read(save_at(&run, 20, 2)).unwrap() == bytes, "equal tensors make equal files"));
         let error = checkpoint.tensor("ema").unwrap_err().to_string();
         assert!(error.contains("step-00000020.safetensors: holds no tensor `ema`") && error.contains("weight"), "{error}");
     }

@@ -8,7 +8,7 @@
 //! warning goes to stderr, and the next record is tried again: the curve gets a gap. A file that can't be cut back is given up.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -54,6 +54,8 @@ impl Log {
         let mut start = Event::new();
         start.set_session_log(session);
         log.event(first_step, start);
+        // Without its beginning a session would not replace what an earlier one wrote.
+        log.events.take_if(|events| events.warned);
         log
     }
 
@@ -201,8 +203,6 @@ fn json_line(step: u64, wall_time: f64, values: &[(&str, f64)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protobuf::parse_from_bytes;
-
     use super::*;
 
     /// CRC-32C, bit by bit, masked as in TFRecord files.
@@ -222,7 +222,7 @@ mod tests {
             let (Some(message), Some(crc)) = (bytes.get(12..12 + n), word(12 + n, bytes)) else { break };
             assert_eq!(word(8, bytes), Some(masked_crc32c(length)));
             assert_eq!(crc, masked_crc32c(message));
-            events.push(parse_from_bytes(message).unwrap());
+            events.push(Event::parse_from_bytes(message).unwrap());
             bytes = &bytes[16 + n..];
         }
         events

@@ -1,10 +1,11 @@
 //! Named tensors as a safetensors file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::Dtype;
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
@@ -12,7 +13,7 @@ use crate::error::Result;
 /// Writes named tensors and a few words about them to `path`, whole or not at all; of one type, in the order given.
 pub fn write(path: &Path, tensors: &[(String, &Tensor)], meta: &[(&str, String)]) -> Result<()> {
     let tensors = gather(tensors);
-    let head = head(meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(), &tensors);
+    let head = head(&meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(), &tensors);
     super::replace(path, |file| {
         file.write_all(&head)?;
         tensors.iter().try_for_each(|(_, tensor)| file.write_all(bytes(tensor)))
@@ -27,17 +28,17 @@ pub(super) fn gather<'a>(tensors: &'a [(String, &Tensor)]) -> Vec<(&'a str, Tens
     gathered
 }
 
-/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8.
-pub(super) fn head(meta: HashMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
+/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8. Its entries are
+/// sorted, so that equal tensors make equal files.
+pub(super) fn head(meta: &BTreeMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
     let mut end = 0;
-    let infos = tensors.iter().map(|(name, tensor)| {
+    let mut entries = BTreeMap::from([("__metadata__", json!(meta))]);
+    entries.extend(tensors.iter().map(|(name, tensor)| {
         let begin = end;
         end += bytes(tensor).len();
-        let shape = tensor.size().iter().map(|n| *n as usize).collect();
-        (name.to_string(), TensorInfo { dtype: dtype(tensor.kind()), shape, data_offsets: (begin, end) })
-    });
-    let metadata = Metadata::new(Some(meta), infos.collect()).expect("consistent tensors");
-    let mut header = serde_json::to_vec(&metadata).expect("text and numbers");
+        (*name, json!({ "dtype": dtype(tensor.kind()), "shape": tensor.size(), "data_offsets": [begin, end] }))
+    }));
+    let mut header = serde_json::to_vec(&entries).expect("text and numbers");
     header.resize(header.len().next_multiple_of(8), b' ');
     [&(header.len() as u64).to_le_bytes()[..], &header].concat()
 }

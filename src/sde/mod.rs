@@ -162,7 +162,7 @@ mod tests {
         close(sub_vp.sigma(1e-3), 1.099440e-4);
         close(sub_vp.sigma(1e-5), 1.0009945e-6);
         let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
-        close(ve.sigma(0.5), 0.7071068);
+        close(ve.sigma(0.5), std::f64::consts::FRAC_1_SQRT_2); // √(σ_min σ_max)
         close(ve.diffusion(1.0), 206.36367);
         close(ve.prior_std(), 50.0);
     }

@@ -1,1 +1,5 @@
+//! What the tests share.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 pub mod golden;
+pub mod home;

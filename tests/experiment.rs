@@ -1,0 +1,639 @@
+//! Experiment files: those that come with the project load, and each kind of wrong one gets its own message.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::home::{Home, IMAGES, VECTORS, cifar10, idx};
+use insta::assert_snapshot;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use proptest::prelude::*;
+use score_sde::error::Error;
+use score_sde::experiment::{Experiment, load, parse};
+
+/// The files in `experiments/`.
+fn experiments() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    paths.sort();
+    assert!(paths.len() >= 8, "{paths:?}");
+    paths
+}
+
+/// The report as a terminal of 100 columns shows it, without colour.
+fn report(error: Error) -> String {
+    let mut text = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100).with_links(false);
+    handler.render_report(&mut text, &error).unwrap();
+    text
+}
+
+/// The report on an experiment that must be refused.
+fn refused(text: &str, overrides: &[&str]) -> String {
+    let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+    match parse("tiny.toml", text, &overrides) {
+        Ok(_) => panic!("accepted with {overrides:?}:\n{text}"),
+        Err(error) => report(error),
+    }
+}
+
+/// The tiny experiment with one place changed.
+fn changed(from: &str, to: &str) -> String {
+    assert_eq!(VECTORS.matches(from).count(), 1, "{from}");
+    VECTORS.replace(from, to)
+}
+
+#[test]
+fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
+    let home = Home::with(VECTORS);
+    home.write("images", idx(2, 28));
+    home.write("cifar10/data_batch_1.bin", cifar10(2));
+    home.write("cifar10/test_batch.bin", cifar10(2));
+    let images = home.path("images").display().to_string();
+    let cifar10 = home.path("cifar10").display().to_string();
+    for path in experiments() {
+        let text = fs::read_to_string(&path).unwrap();
+        let overrides = if text.contains("[data.idx]") {
+            vec![format!("data.idx.train={images}"), format!("data.idx.test={images}"), "likelihood.count=2".to_owned()]
+        } else if text.contains("[data.cifar10]") {
+            vec![format!("data.cifar10.folder={cifar10}"), "likelihood.count=2".to_owned()]
+        } else {
+            vec![]
+        };
+        let load = |path: &Path, overrides| load(path, overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment;
+        let experiment = load(&path, &overrides);
+        assert!(experiment.sample.is_some() && experiment.likelihood.is_some(), "{}", path.display());
+        home.write("resolved.toml", experiment.resolved());
+        assert_eq!(load(&home.path("resolved.toml"), &[]), experiment, "{}", path.display());
+        assert!(overrides.is_empty() || load(&home.path("resolved.toml"), &["seed=77".to_owned()]) != experiment);
+    }
+}
+
+#[test]
+fn a_data_set_that_is_not_there_names_the_command_that_brings_it() {
+    let home = Home::with(VECTORS);
+    let without_data = |table: &str| {
+        let uses = |path: &PathBuf| fs::read_to_string(path).unwrap().contains(table);
+        experiments().into_iter().filter(uses).map(|path| home.fail(&["check", path.to_str().unwrap()])).collect::<Vec<_>>()
+    };
+    insta::allow_duplicates! {
+        for report in without_data("[data.idx]") {
+            assert_snapshot!(report, @"data/fashion-mnist/train-images-idx3-ubyte.gz: there is no such file help: for Fashion-MNIST run scripts/fetch-fashion-mnist, which fills data/ fashion-mnist; for another set correct the path");
+        }
+        for report in without_data("[data.cifar10]") {
+            assert_snapshot!(report, @"data/cifar-10-batches-bin: there is no such folder help: run scripts/fetch-cifar10, which fills data/cifar-10-batches-bin, or correct data.cifar10.folder");
+        }
+    }
+}
+
+#[test]
+fn check_prints_the_whole_experiment_and_what_will_run() {
+    let (stdout, stderr) = Home::with(VECTORS).succeed(&["check", "tiny.toml", "--set", "train.log_every=7"]);
+    assert_eq!(stderr, "");
+    assert_eq!(toml::from_str::<Experiment>(&stdout).unwrap().train.unwrap().log_every, 7);
+    assert_snapshot!(stdout, @r#"
+    seed = 1
+
+    [sde.vp]
+    beta_min = 0.1
+    beta_max = 20.0
+
+    [data.checkerboard]
+    train = 100
+    test = 20
+    scale = 2.0
+
+    [network.mlp]
+    width = 16
+    depth = 1
+    input = "plain"
+    embedding = "positional"
+
+    [precondition.reference]
+
+    [train]
+    steps = 20
+    batch = 8
+    lr = 0.001
+    warmup = 5
+    clip = 1.0
+    betas = [0.9, 0.999]
+    eps = 0.00000001
+    ema = 0.9
+    weighting = "variance"
+    reduction = "mean"
+    t_min = 0.0001
+    checkpoint_every = 10
+    keep = 2
+    log_every = 7
+
+    [sample]
+    count = 4
+    batch = 3
+    dynamics = "reverse-sde"
+    t_min = 0.001
+    denoise = true
+
+    [sample.solver.euler.grid.uniform]
+    steps = 4
+
+    [likelihood]
+    split = "test"
+    count = 5
+    batch = 3
+    t_min = 0.001
+    dequantisation = "none"
+
+    [likelihood.solver.heun.grid.uniform]
+    steps = 4
+
+    [likelihood.trace.exact]
+
+    # What will run:
+    # data        100 training examples of shape [2]
+    # network     914 trainable parameters
+    # train       20 steps of 8 examples, 1.6 epochs
+    # sample      4 samples
+    # likelihood  5 test examples
+    "#);
+}
+
+#[test]
+fn misspelt_keys() {
+    assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
+      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
+      │ `eps`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+        ╭─[tiny.toml:24:1]
+     23 │ lr = 1e-3
+     24 │ warmpu = 5
+        · ───┬──
+        ·    ╰── here
+     25 │ clip = 1.0
+        ╰────
+      help: did you mean `warmup`?
+    ");
+    assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @"
+      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
+      │ `precondition`, `train`, `sample`, `likelihood`
+        ╭─[tiny.toml:34:2]
+     33 │ 
+     34 │ [sampel]
+        ·  ───┬──
+        ·     ╰── here
+     35 │ count = 4
+        ╰────
+      help: did you mean `sample`?
+    ");
+    assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vpp]"), &[]), @"
+      × unknown variant `vpp`, expected one of `vp`, `sub-vp`, `ve`
+       ╭─[tiny.toml:3:6]
+     2 │ 
+     3 │ [sde.vpp]
+       ·      ─┬─
+       ·       ╰── here
+     4 │ beta_min = 0.1
+       ╰────
+      help: did you mean `vp`?
+    ");
+    assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
+      × unknown variant `qwertyuiop`, expected `variance` or `likelihood`
+        ╭─[tiny.toml:29:13]
+     28 │ ema = 0.9
+     29 │ weighting = "qwertyuiop"
+        ·             ──────┬─────
+        ·                   ╰── here
+     30 │ reduction = "mean"
+        ╰────
+    "#);
+}
+
+#[test]
+fn missing_keys_and_tables() {
+    assert_snapshot!(refused(&changed("lr = 1e-3\n", ""), &[]), @"
+      × missing field `lr`
+        ╭─[tiny.toml:20:1]
+     19 │ 
+     20 │ [train]
+        · ───┬───
+        ·    ╰── here
+     21 │ steps = 20
+        ╰────
+      help: every number that changes a result is given in the file; the files in experiments/ show
+            all keys
+    ");
+    assert_snapshot!(refused(&changed("seed = 1\n", ""), &[]), @"
+      × missing field `seed`
+       ╭─[tiny.toml:1:1]
+     1 │ 
+       · ▲
+       · ╰── here
+     2 │ [sde.vp]
+     3 │ beta_min = 0.1
+       ╰────
+      help: every number that changes a result is given in the file; the files in experiments/ show
+            all keys
+    ");
+    let without_train = VECTORS.split("[train]").next().unwrap();
+    assert_snapshot!(refused(without_train, &[]), @"
+      × there is no [train]
+      help: give [network.*], [precondition.*] and [train] to train a score, or
+            [score.gaussian_mixture] for an exact one
+    ");
+    assert_snapshot!(refused(&changed("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0\n", "[sde]\n"), &[]), @"
+      × this table takes exactly one choice, but has none
+       ╭─[tiny.toml:3:1]
+     2 │ 
+     3 │ [sde]
+       · ──┬──
+       ·   ╰── here
+     4 │ 
+       ╰────
+      help: give one; the files in experiments/ show the choices
+    ");
+}
+
+#[test]
+fn wrong_types() {
+    assert_snapshot!(refused(&changed("steps = 20\n", "steps = \"many\"\n"), &[]), @r#"
+      × invalid type: string "many", expected a whole number of at least 0
+        ╭─[tiny.toml:21:9]
+     20 │ [train]
+     21 │ steps = "many"
+        ·         ───┬──
+        ·            ╰── here
+     22 │ batch = 8
+        ╰────
+    "#);
+    assert_snapshot!(refused(&changed("count = 4\n", "count = -4\n"), &[]), @"
+      × invalid value: integer `-4`, expected a whole number of at least 0
+        ╭─[tiny.toml:35:9]
+     34 │ [sample]
+     35 │ count = -4
+        ·         ─┬
+        ·          ╰── here
+     36 │ batch = 3
+        ╰────
+    ");
+    assert_snapshot!(refused(&changed("scale = 2.0", "scale = [2.0]"), &[]), @"
+      × invalid type: sequence, expected a number
+        ╭─[tiny.toml:10:9]
+      9 │ test = 20
+     10 │ scale = [2.0]
+        ·         ──┬──
+        ·           ╰── here
+     11 │ 
+        ╰────
+    ");
+    assert_snapshot!(refused(&changed("denoise = true", "denoise = 1"), &[]), @"
+      × invalid type: integer `1`, expected true or false
+        ╭─[tiny.toml:40:11]
+     39 │ t_min = 1e-3
+     40 │ denoise = 1
+        ·           ┬
+        ·           ╰── here
+     41 │ 
+        ╰────
+    ");
+    assert_snapshot!(refused(&changed("betas = [0.9, 0.999]", "betas = [0.9]"), &[]), @"
+      × invalid length 1, expected an array of length 2
+        ╭─[tiny.toml:26:9]
+     25 │ clip = 1.0
+     26 │ betas = [0.9]
+        ·         ──┬──
+        ·           ╰── here
+     27 │ eps = 1e-8
+        ╰────
+    ");
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    assert_snapshot!(refused(&changed("lr = 1e-3\n", "lr = \n"), &[]), @"
+      × string values must be quoted, expected literal string
+        ╭─[tiny.toml:23:6]
+     22 │ batch = 8
+     23 │ lr = 
+        ·      ▲
+        ·      ╰── here
+     24 │ warmup = 5
+        ╰────
+    ");
+    assert_snapshot!(refused(&changed("lr = 1e-3\n", "lr = 1e-3\nlr = 1e-4\n"), &[]), @"
+      × duplicate key
+        ╭─[tiny.toml:24:1]
+     23 │ lr = 1e-3
+     24 │ lr = 1e-4
+        · ─┬
+        ·  ╰── here
+     25 │ warmup = 5
+        ╰────
+    ");
+    assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vp"), &["seed=2"]), @"
+      × unclosed table, expected `]`
+       ╭─[tiny.toml:3:8]
+     2 │ 
+     3 │ [sde.vp
+       ·        ▲
+       ·        ╰── here
+     4 │ beta_min = 0.1
+       ╰────
+    ");
+}
+
+#[test]
+fn contradictions() {
+    assert_snapshot!(refused(&changed("[data.", "[sde.ve]\nsigma_min = 0.01\nsigma_max = 50.0\n\n[data."), &[]), @"
+      × this table takes exactly one choice, but has more
+       ╭─[tiny.toml:3:2]
+     2 │ 
+     3 │ [sde.vp]
+       ·  ─┬─
+       ·   ╰── here
+     4 │ beta_min = 0.1
+       ╰────
+      help: keep one of them; an override replaces the whole table: --set
+            'sde={ve={sigma_min=0.01,sigma_max=50.0}}'
+    ");
+    let mixture = "[score.gaussian_mixture]\nweights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]\n\n";
+    let trained = VECTORS.find("[network").unwrap()..VECTORS.find("[train]").unwrap();
+    let mut text = VECTORS.to_owned();
+    text.replace_range(trained, mixture);
+    assert_snapshot!(refused(&text, &[]), @"
+      × train: [train] has nothing to do: [score] is known already
+        ╭─[tiny.toml:17:2]
+     16 │ 
+     17 │ [train]
+        ·  ──┬──
+        ·    ╰── here
+     18 │ steps = 20
+        ╰────
+      help: remove [score], or remove [train] and whatever else describes training
+    ");
+}
+
+#[test]
+fn values_that_cannot_work() {
+    assert_snapshot!(refused(&changed("beta_min = 0.1", "beta_min = 0"), &[]), @"
+      × sde.vp.beta_min: beta_min is 0
+       ╭─[tiny.toml:4:12]
+     3 │ [sde.vp]
+     4 │ beta_min = 0
+       ·            ┬
+       ·            ╰── here
+     5 │ beta_max = 20.0
+       ╰────
+      help: give a number above 0; the reference uses 0.1
+    ");
+    assert_snapshot!(refused(&changed("[0.9, 0.999]", "[0.9, 1.0]"), &[]), @"
+      × train.betas: betas is 1
+        ╭─[tiny.toml:26:9]
+     25 │ clip = 1.0
+     26 │ betas = [0.9, 1.0]
+        ·         ─────┬────
+        ·              ╰── here
+     27 │ eps = 1e-8
+        ╰────
+      help: give two numbers in [0, 1); the reference uses [0.9, 0.999]
+    ");
+    assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3 }"), &[]), @r#"
+      × sample.solver.rk45: rk45 can't solve the reverse SDE: its error estimate knows no noise
+        ╭─[tiny.toml:38:15]
+     37 │ dynamics = "reverse-sde"
+     38 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3 }
+        ·               ──────────────┬─────────────
+        ·                             ╰── here
+     39 │ t_min = 1e-3
+        ╰────
+      help: use dynamics = "probability-flow", or the solver euler or heun
+    "#);
+    assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.euler.grid.uniform.steps = 0"), &[]), @r#"
+      × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
+        ╭─[tiny.toml:38:35]
+     37 │ dynamics = "reverse-sde"
+     38 │ solver.euler.grid.uniform.steps = 0
+        ·                                   ┬
+        ·                                   ╰── here
+     39 │ t_min = 1e-3
+        ╰────
+      help: give at least 1 step
+    "#);
+    assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
+      × likelihood.dequantisation: this dequantisation does not fit the data
+        ╭─[tiny.toml:49:18]
+     48 │ trace.exact = {}
+     49 │ dequantisation = "uniform"
+        ·                  ────┬────
+        ·                      ╰── here
+        ╰────
+      help: the data are vectors: "none"
+    "#);
+}
+
+#[test]
+fn experiments_that_do_not_fit_their_data() {
+    assert_snapshot!(refused(&changed("count = 5", "count = 21"), &[]), @r#"
+      × likelihood.count: 21 examples are asked for, but the split has 20
+        ╭─[tiny.toml:44:9]
+     43 │ split = "test"
+     44 │ count = 21
+        ·         ─┬
+        ·          ╰── here
+     45 │ batch = 3
+        ╰────
+      help: give at most 20
+    "#);
+    let section = |text: &'static str, from: &str, to: &str| &text[text.find(from).unwrap()..text.find(to).unwrap()];
+    let mlp = section(VECTORS, "[network", "[precondition");
+    let unet = section(IMAGES, "[network", "[precondition");
+    assert_snapshot!(refused(&changed(mlp, unet), &[]), @"
+      × network.ncsnpp: ncsnpp is a network for images [channels, height, width], but the data are of
+      │ shape [2]
+        ╭─[tiny.toml:12:10]
+     11 │ 
+     12 │ [network.ncsnpp]
+        ·          ───┬──
+        ·             ╰── here
+     13 │ channels = 8
+        ╰────
+      help: use a network for vectors: [network.mlp]
+    ");
+    let home = Home::with_images(IMAGES);
+    let paths = ["train", "test"].map(|split| format!("data.idx.{split}={}", home.path(&format!("{split}-images")).display()));
+    assert_snapshot!(refused(&IMAGES.replace(unet, mlp), &paths.each_ref().map(String::as_str)), @"
+      × network.mlp: mlp is a network for vectors, but the data are of shape [1, 8, 8]
+        ╭─[tiny.toml + --set:15:10]
+     14 │ 
+     15 │ [network.mlp]
+        ·          ─┬─
+        ·           ╰── here
+     16 │ width = 16
+        ╰────
+      help: use a network for images: [network.ncsnpp] or [network.ddpm]
+    ");
+}
+
+#[test]
+fn overrides_are_checked_like_the_file() {
+    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
+      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
+      │ `eps`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+        ╭─[tiny.toml + --set:33:1]
+     32 │ checkpoint_every = 10
+     33 │ stepz = 10
+        · ──┬──
+        ·   ╰── here
+     34 │ 
+        ╰────
+      help: did you mean `steps`?
+    ");
+    assert_snapshot!(refused(VECTORS, &["train.steps=ten"]), @r#"
+      × invalid type: string "ten", expected a whole number of at least 0
+        ╭─[tiny.toml + --set:21:9]
+     20 │ [train]
+     21 │ steps = "ten"
+        ·         ──┬──
+        ·           ╰── here
+     22 │ batch = 8
+        ╰────
+    "#);
+    assert_snapshot!(refused(VECTORS, &["sde.ve={sigma_min=0.01,sigma_max=50.0}"]), @"
+      × this table takes exactly one choice, but has more
+       ╭─[tiny.toml + --set:3:1]
+     2 │ 
+     3 │ [sde]
+       · ──┬──
+       ·   ╰── here
+     4 │ ve = {sigma_min=0.01,sigma_max=50.0}
+       ╰────
+      help: keep one of them; an override replaces the whole table: --set
+            'sde={ve={sigma_min=0.01,sigma_max=50.0}}'
+    ");
+    assert_snapshot!(refused(VECTORS, &["seed.of=10"]), @"
+      × --set seed.of=10: `seed` is a value, not a table
+      help: score-sde check FILE prints every key of an experiment
+    ");
+    assert_snapshot!(refused(VECTORS, &["train.steps"]), @"
+      × --set train.steps has no =
+      help: write --set KEY=VALUE, such as --set train.steps=1000
+    ");
+    assert_snapshot!(refused(VECTORS, &["=10"]), @"
+      × --set =10 names no key
+      help: write --set KEY=VALUE, such as --set train.steps=1000
+    ");
+}
+
+#[test]
+fn overrides_reach_every_kind_of_table() {
+    let with = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+        let loaded = parse("tiny.toml", VECTORS, &overrides).unwrap_or_else(|e| panic!("{}", report(e)));
+        toml::Value::try_from(loaded.experiment).unwrap()
+    };
+    assert_eq!(with(&["train.steps=5", "train.steps = 6 "])["train"]["steps"], 6.into());
+    assert_eq!(with(&["sample.solver.euler.grid.uniform.steps=9"])["sample"]["solver"]["euler"]["grid"]["uniform"]["steps"], 9.into());
+    let heun = with(&["sample.solver={heun={grid={karras={steps=3,rho=5}}}}", "sample.solver.heun.grid.karras.rho=6"]);
+    assert_eq!(heun["sample"]["solver"]["heun"]["grid"]["karras"]["rho"], 6.0.into());
+    let word = with(&["sample.dynamics=probability-flow"]);
+    assert_eq!((&word["sample"]["dynamics"], &word["sde"]), (&"probability-flow".into(), &with(&[])["sde"]));
+    assert_eq!(with(&["sde={ve={sigma_min=0.01,sigma_max=5}}"])["sde"]["ve"]["sigma_max"], 5.0.into());
+}
+
+#[test]
+fn a_missing_experiment_file() {
+    let Err(error) = load(Path::new("nowhere.toml"), &[]) else { panic!("there is no such file") };
+    assert_snapshot!(report(error), @"
+      × there is no experiment file nowhere.toml
+      help: name a TOML file, such as experiments/quickstart.toml
+    ");
+    let home = Home::with(VECTORS);
+    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21)");
+}
+
+/// Keys, values and scraps of the language.
+const WORDS: [&str; 40] = [
+    "seed",
+    "sde",
+    "vp",
+    "ve",
+    "beta_min",
+    "data",
+    "checkerboard",
+    "scale",
+    "network",
+    "mlp",
+    "input",
+    "plain",
+    "fourier",
+    "train",
+    "lr",
+    "betas",
+    "sample",
+    "solver",
+    "euler",
+    "grid",
+    "uniform",
+    "steps",
+    "likelihood",
+    "trace",
+    "exact",
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "inf",
+    "true",
+    "\"none\"",
+    "{}",
+    "[]",
+    "{a=1}",
+    "[[",
+    "]",
+    "\"",
+    " ",
+    "\u{1f980}",
+];
+
+fn word() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&WORDS[..])
+}
+
+fn setting() -> impl Strategy<Value = String> {
+    let key = prop::collection::vec(word(), 0..6).prop_map(|words| words.join("."));
+    let value =
+        prop_oneof![word().prop_map(str::to_owned), prop::collection::vec(word(), 0..8).prop_map(|words| words.concat()), "\\PC{0,12}"];
+    prop_oneof![(key, value).prop_map(|(key, value)| format!("{key}={value}")), "\\PC{0,20}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in prop_oneof!["\\PC{0,80}", "[a-z.=\\[\\]{}\"'0-9 \n]{0,80}"]) {
+        if let Err(error) = parse("any.toml", &text, &[]) {
+            report(error);
+        }
+    }
+
+    #[test]
+    fn no_change_of_a_line_makes_it_panic(at in 0..60usize, word in word(), cut in 0..20usize, twice: bool) {
+        let mut lines: Vec<String> = VECTORS.lines().map(str::to_owned).collect();
+        let at = at % lines.len();
+        let kept: String = lines[at].chars().take(cut).collect();
+        if twice {
+            lines.push(lines[at].clone());
+        }
+        lines[at] = kept + word;
+        if let Err(error) = parse("any.toml", &lines.join("\n"), &[]) {
+            report(error);
+        }
+    }
+
+    #[test]
+    fn no_override_makes_it_panic(settings in prop::collection::vec(setting(), 1..4)) {
+        if let Err(error) = parse("any.toml", VECTORS, &settings) {
+            report(error);
+        }
+    }
+}

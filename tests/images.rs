@@ -1,0 +1,75 @@
+//! Every phase on images, under every SDE, with a tiny U-Net.
+
+mod common;
+
+use std::fs::File;
+
+use common::home::{Home, IMAGES, cifar10};
+use ndarray::{Array1, Array4};
+use ndarray_npy::NpzReader;
+
+const SDES: [(&str, &str, &str); 3] = [
+    ("vp", "sde={vp={beta_min=0.1,beta_max=20}}", "likelihood.solver={heun={grid={uniform={steps=2}}}}"),
+    ("sub-vp", "sde={sub-vp={beta_min=0.1,beta_max=20}}", "likelihood.solver={euler={grid={log-snr={steps=3}}}}"),
+    ("ve", "sde={ve={sigma_min=0.01,sigma_max=5}}", "likelihood.solver={rk45={rtol=0.1,atol=0.1}}"),
+];
+
+/// Runs all phases with some overrides into `out` and looks at what they left: `shape` is that of one image, [height, width, channels].
+fn every_phase(home: &Home, experiment: &str, out: &str, settings: &[&str], shape: [usize; 3]) {
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let (_, stderr) = home.succeed(&["run", experiment, "--out", out].into_iter().chain(settings).collect::<Vec<_>>());
+    assert!(["train", "sample 1/1", "likelihood 1/1"].iter().all(|phase| stderr.contains(phase)), "{stderr}");
+
+    let npz = |name: &str| NpzReader::new(File::open(home.path(&format!("{out}/{name}"))).unwrap()).unwrap();
+    let pixels: Array4<u8> = npz("samples/samples.npz").by_name("samples").unwrap();
+    let [height, width, channels] = shape;
+    assert_eq!(pixels.dim(), (1, height, width, channels));
+    let png = image::load_from_memory(&home.read(&format!("{out}/samples/samples.png"))).unwrap().to_rgb8();
+    assert!(png.width() as usize >= width && png.height() as usize >= height);
+    let in_picture = |channel: usize| png.pixels().any(|pixel| pixel[channel] == pixels[[0, 0, 0, channel % channels]]);
+    assert!((0..3).all(in_picture), "{out}: the picture does not show the first pixel of the sample");
+
+    let report = home.json(&format!("{out}/likelihood.json"));
+    let bits = report["bits_per_dim"]["mean"].as_f64().unwrap();
+    let per_example: Array1<f64> = npz("likelihood.npz").by_name("bits_per_dim").unwrap();
+    assert!(per_example.len() == 1 && (bits - per_example[0]).abs() < 1e-12 * bits, "{out}: {report}");
+    assert_eq!(report["bits_per_dim"]["standard_error"], serde_json::Value::Null, "one example has no spread");
+    assert_eq!(report["protocol"]["dimension"], height * width * channels);
+    println!("{out}: {bits:.3} bits/dim");
+}
+
+#[test]
+fn every_phase_runs_on_idx_images_under_every_sde() {
+    let home = Home::with_images(IMAGES);
+    for (name, sde, solver) in SDES {
+        every_phase(&home, "tiny.toml", name, &[sde, solver], [8, 8, 1]);
+    }
+}
+
+#[test]
+fn every_phase_runs_on_cifar10_under_every_sde() {
+    let home = Home::with(IMAGES);
+    home.write("cifar/data_batch_1.bin", cifar10(4));
+    home.write("cifar/data_batch_3.bin", cifar10(3));
+    home.write("cifar/test_batch.bin", cifar10(2));
+    let data = "data={cifar10={folder='cifar',range=[0,1],flip=true,dequantise=true}}";
+    for (name, sde, solver) in SDES {
+        every_phase(&home, "tiny.toml", name, &[sde, solver, data, "network.ncsnpp.attention=[16]", "train.batch=2"], [32, 32, 3]);
+    }
+}
+
+#[test]
+fn the_experiments_run_on_the_real_cifar10() {
+    let Some(folder) = std::env::var_os("SCORE_SDE_CIFAR10") else {
+        println!("skipped: SCORE_SDE_CIFAR10 names no folder with CIFAR-10 in the binary layout");
+        return;
+    };
+    let home = Home::with(IMAGES);
+    let folder = format!("data.cifar10.folder={}", folder.to_str().unwrap());
+    let small = ["network.ncsnpp.channels=8", "network.ncsnpp.blocks=1", "train.steps=1", "train.batch=2", "sample.count=1"];
+    let short = ["sample.solver.euler.grid.uniform.steps=2", "likelihood.count=1", "likelihood.solver={heun={grid={uniform={steps=2}}}}"];
+    for name in ["vp_cifar", "subvp_cifar", "ve_cifar"] {
+        let experiment = format!("{}/experiments/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        every_phase(&home, &experiment, name, &[&[folder.as_str()], &small[..], &short[..]].concat(), [32, 32, 3]);
+    }
+}

@@ -1,0 +1,350 @@
+//! Whole runs of the real binary: what they leave, how they go on, and how they end.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use common::home::{Home, IMAGES, VECTORS, said};
+use insta::assert_snapshot;
+use ndarray::{Array1, Array2, s};
+use ndarray_npy::NpzReader;
+use safetensors::SafeTensors;
+use score_sde::run::{Run, checkpoint};
+use serde_json::Value;
+
+const RUN: [&str; 2] = ["run", "tiny.toml"];
+
+/// An experiment that trains and does nothing else.
+fn training_alone(text: &str) -> &str {
+    &text[..text.find("[sample]").unwrap()]
+}
+
+fn npz(home: &Home, name: &str) -> NpzReader<File> {
+    NpzReader::new(File::open(home.path(name)).unwrap()).unwrap()
+}
+
+fn samples(home: &Home, name: &str) -> Array2<f32> {
+    npz(home, name).by_name("samples").unwrap()
+}
+
+/// `key` of each line of metrics.jsonl that has it, with its step.
+fn curve(home: &Home, run: &str, key: &str) -> Vec<(u64, f64)> {
+    let text = String::from_utf8(home.read(&format!("{run}/metrics.jsonl"))).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| Some((line["step"].as_u64().unwrap(), line[key].as_f64()?))).collect()
+}
+
+/// Waits for the end of a process, but not for ever.
+fn ended(mut child: Child) -> std::process::Output {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("the process did not end within a minute");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Asks a process to end, as a job scheduler does.
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_run_leaves_what_it_promises() {
+    let home = Home::with(VECTORS);
+    let (stdout, stderr) = home.succeed(&RUN);
+    assert_eq!(stdout, "");
+    for phase in ["train 20/20", "sample 4/4", "likelihood 5/5"] {
+        assert!(stderr.contains(phase), "{stderr}");
+    }
+
+    let names = home.names("runs/tiny");
+    let (events, rest): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.starts_with("events.out.tfevents."));
+    assert_eq!(events.len(), 1);
+    assert_eq!(rest, [".lock", "checkpoints", "experiment.toml", "likelihood.json", "likelihood.npz", "metrics.jsonl", "samples"]);
+    assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
+    assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.npz", "samples.png"]);
+
+    let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
+    assert!(curve(&home, "runs/tiny", "train/loss")[0].1.is_finite());
+
+    let x = samples(&home, "runs/tiny/samples/samples.npz");
+    assert!(x.dim() == (4, 2) && x.iter().all(|x| x.is_finite()));
+    let evaluations: Array1<u32> = npz(&home, "runs/tiny/samples/samples.npz").by_name("evaluations").unwrap();
+    assert_eq!(evaluations.to_vec(), [5; 4], "4 steps and the last denoise");
+    let picture = image::load_from_memory(&home.read("runs/tiny/samples/samples.png")).unwrap();
+    assert!(picture.width() >= 100 && picture.height() >= 100);
+    let summary = home.json("runs/tiny/samples/samples.json");
+    assert_eq!((&summary["count"], &summary["protocol"]["t_min"]), (&4.into(), &1e-3.into()));
+
+    let report = home.json("runs/tiny/likelihood.json");
+    assert_eq!((&report["count"], &report["protocol"]["settings"]["split"]), (&5.into(), &"test".into()));
+    let nats: Array1<f64> = npz(&home, "runs/tiny/likelihood.npz").by_name("nats").unwrap();
+    let bits: Array1<f64> = npz(&home, "runs/tiny/likelihood.npz").by_name("bits_per_dim").unwrap();
+    let index: Array1<u64> = npz(&home, "runs/tiny/likelihood.npz").by_name("index").unwrap();
+    assert_eq!(index.to_vec(), [0, 1, 2, 3, 4]);
+    for (key, values) in [("nats", nats), ("bits_per_dim", bits)] {
+        let (mean, error) = (values.mean().unwrap(), values.std(1.0) / 5f64.sqrt());
+        for (name, truth) in [("mean", mean), ("standard_error", error)] {
+            let stored = report[key][name].as_f64().unwrap();
+            assert!((stored - truth).abs() < 1e-12 * mean.abs(), "{key}.{name} is {stored}, the examples say {truth}");
+        }
+    }
+    let ratio = report["nats"]["mean"].as_f64().unwrap() / report["bits_per_dim"]["mean"].as_f64().unwrap();
+    assert!((ratio - 2.0 * std::f64::consts::LN_2).abs() < 1e-12, "two dimensions");
+}
+
+#[test]
+fn a_finished_run_is_left_as_it_is_and_a_missing_phase_is_made_up_for() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let before = home.contents("runs/tiny");
+    let begun = Instant::now();
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(home.contents("runs/tiny"), before);
+    assert_snapshot!(stderr, @"
+    tiny.toml -> runs/tiny
+    every phase is done already
+    samples: runs/tiny/samples/samples.png
+    likelihood: runs/tiny/likelihood.json
+    ");
+
+    let lost = ["runs/tiny/likelihood.json", "runs/tiny/likelihood.npz"];
+    lost.iter().for_each(|name| fs::remove_file(home.path(name)).unwrap());
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(!stderr.contains("train") && !stderr.contains("sample 4/4") && stderr.contains("likelihood 5/5"), "{stderr}");
+    let after = home.contents("runs/tiny");
+    for (path, old) in &before {
+        if path.ends_with("likelihood.npz") {
+            assert!(after[path].0 == old.0, "the same likelihoods, to the bit");
+        } else if !path.ends_with("likelihood.json") && !path.ends_with("metrics.jsonl") {
+            assert!(after[path] == *old, "{} was touched", path.display());
+        }
+    }
+}
+
+#[test]
+fn another_experiment_in_the_same_folder_is_refused_with_both_ways_out() {
+    let home = Home::with(VECTORS);
+    home.succeed(&["run", "tiny.toml", "--out", "kept"]);
+    let before = home.contents("kept");
+    let changed = ["run", "tiny.toml", "--out", "kept", "--set", "train.lr=2e-3", "--set", "sde={ve={sigma_min=0.01,sigma_max=8}}"];
+    assert_snapshot!(home.fail(&changed), @"kept: holds a run of another experiment: sde.ve: nothing in the run, a table now sde.vp: a table in the run, nothing now train.lr: 0.001 in the run, 0.002 now help: to start this one as a run of its own, give it another folder: --out DIR to go on with the old one: score-sde run kept/experiment.toml --out kept");
+    assert_eq!(home.contents("kept"), before);
+    let (_, stderr) = home.succeed(&["run", "kept/experiment.toml", "--out", "kept"]);
+    assert!(stderr.contains("every phase is done already"), "{stderr}");
+    home.succeed(&[&changed[..2], &["--out", "new"], &changed[4..]].concat());
+
+    let operational = ["train.keep=5", "train.log_every=3", "train.checkpoint_every=4", "sample.batch=1", "likelihood.batch=2"];
+    let settings: Vec<&str> = operational.iter().flat_map(|setting| ["--set", setting]).collect();
+    home.succeed(&[&changed[..4], &settings].concat());
+    assert_eq!(home.contents("kept"), before);
+}
+
+#[test]
+fn operational_keys_change_no_result() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let settings = ["train.keep=5", "train.log_every=3", "train.checkpoint_every=4", "sample.batch=1", "likelihood.batch=2"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    home.succeed(&RUN.into_iter().chain(["--out", "other"]).chain(settings).collect::<Vec<_>>());
+    assert_eq!(home.names("other/checkpoints").len(), 5);
+    let tensors = |run: &str| home.read(&format!("{run}/checkpoints/step-00000020.safetensors"));
+    assert!(tensors("other") == tensors("runs/tiny"));
+    let apart = &samples(&home, "other/samples/samples.npz") - &samples(&home, "runs/tiny/samples/samples.npz");
+    assert!(apart.iter().all(|x| x.abs() < 1e-4), "{apart}");
+}
+
+#[test]
+fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let before = home.contents("runs/tiny");
+    let sample = |more: &[&str]| home.succeed(&[&["sample", "runs/tiny"], more].concat()).0;
+    assert_eq!(sample(&[]), "runs/tiny/samples/samples-2.png\n");
+    assert_eq!(home.read("runs/tiny/samples/samples-2.npz"), home.read("runs/tiny/samples/samples.npz"));
+    assert_eq!(sample(&["--set", "sample.count=2", "--set", "sample.batch=1"]), "runs/tiny/samples/samples-3.png\n");
+    let (all, two) = (samples(&home, "runs/tiny/samples/samples.npz"), samples(&home, "runs/tiny/samples/samples-3.npz"));
+    assert!((&two - &all.slice(s![..2, ..])).iter().all(|x| x.abs() < 1e-4), "sample i is a function of (seed, i): {two} {all}");
+    assert_eq!(sample(&["--set", "seed=2", "--name", "other"]), "runs/tiny/samples/other.png\n");
+    assert_ne!(samples(&home, "runs/tiny/samples/other.npz"), all);
+
+    let (stdout, _) = home.succeed(&["likelihood", "runs/tiny", "--set", "likelihood.count=3"]);
+    assert!(stdout.contains(" nats") && stdout.ends_with("\nruns/tiny/likelihood-2.json\n"), "{stdout}");
+    assert_eq!(home.json("runs/tiny/likelihood-2.json")["count"], 3);
+
+    let after = home.contents("runs/tiny");
+    assert_eq!(after.len(), before.len() + 3 * 3 + 2);
+    assert!(before.iter().all(|(path, old)| after[path] == *old), "the old ones are left alone");
+
+    assert_snapshot!(home.fail(&["sample", "runs/tiny", "--set", "train.steps=30"]), @"--set train.steps=30 would change what was trained help: here only these may change: seed, sample; for anything else, begin a run with score-sde run");
+    assert_snapshot!(home.fail(&["likelihood", "runs/tiny", "--set", "sde.vp.beta_max=2"]), @"--set sde.vp.beta_max=2 would change what was trained help: here only these may change: seed, likelihood; for anything else, begin a run with score-sde run");
+    assert_snapshot!(home.fail(&["sample", "runs/tiny", "--name", "../elsewhere"]), @r#""../elsewhere" can't name a file help: give a plain name without slashes, such as --name heun-40"#);
+    assert_snapshot!(home.fail(&["sample", "runs/tidy"]), @"runs/tidy: does not exist help: a run is the folder that `score-sde run FILE` makes; found: runs/tiny");
+    assert_eq!(home.contents("runs/tiny"), after);
+}
+
+#[test]
+fn a_run_has_one_process() {
+    let home = Home::with(VECTORS);
+    let mut first = home.start(&["run", "tiny.toml", "--set", "train.steps=100000000"]);
+    home.wait_for("runs/tiny/checkpoints/step-00000010.safetensors", &mut first);
+    let owner = format!("(process {})", first.id());
+    let refusals = [&RUN[..], &["sample", "runs/tiny"]].map(|second| home.fail(second).replace(&owner, "(process N)"));
+    assert_eq!(refusals[0], refusals[1]);
+    assert_snapshot!(refusals[0], @"runs/tiny: another process works in this run folder (process N) help: wait until it ends, stop it, or use another folder (--out DIR)");
+    assert!(first.try_wait().unwrap().is_none(), "the first goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (_, stderr) = home.succeed(&["sample", "runs/tiny"]);
+    assert!(stderr.contains("sample 4/4"), "the lock dies with its process: {stderr}");
+}
+
+/// Steps so slow that a signal lands where it should.
+const SLOW_VECTORS: [&str; 4] = ["--set", "train.batch=8192", "--set", "train.log_every=1"];
+const SLOW_IMAGES: [&str; 6] = ["--set", "train.steps=20", "--set", "train.batch=96", "--set", "train.log_every=1"];
+
+/// 20 steps are 20 steps, whatever `interrupt` does to the process once step 10 is saved.
+fn interrupted_and_resumed(home: &Home, settings: &[&str], interrupt: impl Fn(Child)) {
+    home.succeed(&[&["run", "tiny.toml", "--out", "whole"], settings].concat());
+    let command = [&["run", "tiny.toml", "--out", "broken"], settings].concat();
+    let mut child = home.start(&command);
+    home.wait_for("broken/checkpoints/step-00000010.safetensors", &mut child);
+    interrupt(child);
+    assert!(!home.path("broken/checkpoints/step-00000020.safetensors").exists(), "the signal came too late to show anything");
+    home.succeed(&command);
+
+    let last = "checkpoints/step-00000020.safetensors";
+    let bytes = home.read(&format!("whole/{last}"));
+    let names = SafeTensors::deserialize(&bytes).unwrap().names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let count = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).count();
+    assert!(count("model.") > 5 && count("ema.") > 5, "{names:?}");
+    assert_eq!(count("adam.first_moment") + count("adam.second_moment"), 2);
+    assert!(home.read(&format!("broken/{last}")) == bytes, "the resumed run ends with other bits");
+
+    let curves = ["whole", "broken"].map(|run| curve(home, run, "train/loss"));
+    assert_eq!(curves[0].iter().map(|(step, _)| *step).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    assert_eq!(curves[0], curves[1], "one curve, as if nothing had happened");
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
+    let home = Home::with(VECTORS);
+    interrupted_and_resumed(&home, &SLOW_VECTORS, |child| {
+        kill(child);
+        assert_eq!(home.names("broken/checkpoints"), ["step-00000010.safetensors"]);
+    });
+    for results in ["samples/samples.npz", "likelihood.npz"] {
+        assert!(home.read(&format!("whole/{results}")) == home.read(&format!("broken/{results}")), "{results}");
+    }
+}
+
+#[test]
+fn a_network_for_images_with_dropout_resumes_to_the_same_bits() {
+    let home = Home::with_images(training_alone(IMAGES));
+    interrupted_and_resumed(&home, &SLOW_IMAGES, kill);
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_saves_its_step_says_so_and_resumes_to_the_same_bits() {
+    let home = Home::with(training_alone(VECTORS));
+    interrupted_and_resumed(&home, &SLOW_VECTORS, |child| {
+        terminate(&child);
+        let (output, _, stderr) = said(ended(child));
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let saved = home.names("broken/checkpoints").pop().unwrap();
+        let step: u64 = saved.trim_start_matches("step-").trim_end_matches(".safetensors").parse().unwrap();
+        let message = format!("interrupted at step {step}, which is saved; the same command again goes on");
+        assert!(step < 20 && stderr.contains(&message), "{stderr}");
+    });
+}
+
+#[test]
+fn sampling_ends_at_once_when_asked_to() {
+    let home = Home::with(VECTORS);
+    let mut child = home.start(&["run", "tiny.toml", "--set", "sample.solver.euler.grid.uniform.steps=1000000"]);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("sample ") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "the process ended early");
+    }
+    terminate(&child);
+    assert_eq!(ended(child).status.code(), Some(130));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_training_and_spares_the_checkpoint() {
+    let home = Home::with(VECTORS);
+    let command = ["run", "tiny.toml", "--set", "train.lr=1e30", "--set", "train.warmup=0", "--set", "train.checkpoint_every=1"];
+    let report = home.fail(&command);
+    assert_snapshot!(report, @"the loss is NaN at step 2 (t of the batch between 1.161e-1 and 9.252e-1; worst example at t = 6.161e-1) help: what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)");
+    let saved = home.names("runs/tiny/checkpoints");
+    let run = Run::existing(&home.path("runs/tiny")).unwrap();
+    let checkpoint = checkpoint::latest(&run).unwrap().unwrap();
+    assert!(checkpoint.tensor("adam.first_moment").unwrap().isfinite().all().int64_value(&[]) == 1);
+    assert!(report.contains(&format!("at step {}", checkpoint.step + 1)) && saved.len() as u64 == checkpoint.step.min(2), "{saved:?}");
+    drop(run);
+    assert_eq!(home.fail(&command), report, "the same place again");
+    assert_eq!(home.names("runs/tiny/checkpoints"), saved);
+    assert_snapshot!(home.fail(&["sample", "runs/tiny"]), @"the solution for example 0 of the batch is not finite at t = 0.001 help: the score is not finite on the way, or the steps are too long; train longer, raise t_min, or give more steps");
+    assert_eq!(home.names("runs/tiny/samples"), [] as [&str; 0], "what is not a number is not saved");
+}
+
+#[test]
+fn data_that_are_not_finite_are_refused() {
+    let home =
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy_vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+    let mut x = Array2::from_shape_fn((8, 2), |(i, j)| (i + j) as f32);
+    ndarray_npy::write_npy(home.path("x.npy"), &x).unwrap();
+    home.succeed(&RUN);
+    x[[3, 1]] = f32::INFINITY;
+    ndarray_npy::write_npy(home.path("x.npy"), &x).unwrap();
+    assert_snapshot!(home.fail(&[&RUN[..], &["--out", "other"]].concat()), @r#"x.npy: row 3 holds a number that is not finite in f32: [3, inf] help: an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype("float32"))"#);
+    assert!(!home.path("other").exists());
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let home = Home::with(VECTORS);
+    for _ in 0..2 {
+        assert_eq!(home.succeed(&["run", "tiny.toml", "--quiet"]), (String::new(), String::new()));
+    }
+    let (stdout, stderr) = home.succeed(&["sample", "runs/tiny", "-q"]);
+    assert_eq!((stdout.as_str(), stderr.as_str()), ("runs/tiny/samples/samples-2.png\n", ""), "only what was asked for");
+    assert!(!home.fail(&["run", "nowhere.toml", "-q"]).is_empty(), "errors are said");
+}
+
+#[test]
+fn the_exact_mixture_has_the_likelihood_of_the_closed_form_under_each_sde() {
+    let home = Home::with(include_str!("../experiments/exact_mixture.toml"));
+    let small = ["likelihood.count=100", "sample.count=20", "sample.solver.heun.grid.karras.steps=5"];
+    for sde in ["vp={beta_min=0.1,beta_max=20}", "sub-vp={beta_min=0.1,beta_max=20}", "ve={sigma_min=0.01,sigma_max=50}"] {
+        let name = sde.split('=').next().unwrap();
+        let sde = format!("sde={{{sde}}}");
+        let settings = small.iter().copied().chain([sde.as_str()]).flat_map(|setting| ["--set", setting]);
+        home.succeed(&["run", "tiny.toml", "--out", name].into_iter().chain(settings).collect::<Vec<_>>());
+        let report = home.json(&format!("{name}/likelihood.json"));
+        let excess = &report["truth"]["excess_nats"];
+        println!("{name}: excess nats {excess}, {}", report["evaluations"]);
+        assert!(excess["mean"].as_f64().unwrap().abs() < 1e-3, "{name}: {excess}");
+        assert_eq!((&report["count"], &report["protocol"]["weights"]), (&100.into(), &"exact score".into()));
+    }
+}
