@@ -6,7 +6,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::tensor::{column, column_of, sum_per_example};
+use crate::tensor::{column_of, sum_per_example};
 use crate::trace::value_and_divergence;
 
 /// dx = drift(x, t) dt + diffusion(t) dw, with each example at its own time.
@@ -44,27 +44,16 @@ fn reverse_drift(sde: &dyn Sde, x: &Tensor, t: &[f64], share: f64, score: &Tenso
     x * column_of(x, t, |t| sde.drift(t)) - score * column_of(x, t, |t| share * sde.diffusion(t).powi(2))
 }
 
-impl ReverseSde<'_> {
-    /// (f, G) of the reverse diffusion step x' = x - f + G z that undoes one of `steps` discretised steps of the process: f = f_i x - G_i² s
-    /// [B, ...], G = G_i [B, 1, ...] (Song et al. 2021, appendix E).
+impl Reverse<'_> {
+    /// (f, G) of the reverse diffusion step x' = x - f + G z that undoes one of `steps` discretised steps of the process:
+    /// f = f_i x - ½ (1 + η²) G_i² s `[B, ...]`, G = η G_i `[B, 1, ...]` (Song et al. 2021, appendix E).
     pub fn discretised(&self, x: &Tensor, t: &[f64], steps: usize) -> (Tensor, Tensor) {
-        (
-            reverse_step(self.sde, x, t, steps, 1.0, &no_grad(|| self.model.score(x, t))),
-            column_of(x, t, |t| self.sde.discretised(t, steps).1),
-        )
+        let score = no_grad(|| self.model.score(x, t));
+        let share = 0.5 * (1.0 + self.eta * self.eta);
+        let forward = |t: f64| self.sde.discretised(t, steps);
+        let f = x * column_of(x, t, |t| forward(t).0) - score * column_of(x, t, |t| share * forward(t).1.powi(2));
+        (f, column_of(x, t, |t| self.eta * forward(t).1))
     }
-}
-
-impl ProbabilityFlow<'_> {
-    /// (f, 0) of the same step without noise: f = f_i x - ½ G_i² s.
-    pub fn discretised(&self, x: &Tensor, t: &[f64], steps: usize) -> (Tensor, Tensor) {
-        (reverse_step(self.sde, x, t, steps, 0.5, &no_grad(|| self.model.score(x, t))), column(x, t.iter().map(|_| 0.0)))
-    }
-}
-
-/// f_i x - share · G_i² s.
-fn reverse_step(sde: &dyn Sde, x: &Tensor, t: &[f64], steps: usize, share: f64, score: &Tensor) -> Tensor {
-    x * column_of(x, t, |t| sde.discretised(t, steps).0) - score * column_of(x, t, |t| share * sde.discretised(t, steps).1.powi(2))
 }
 
 /// The probability flow together with the change of log-density along it (Chen et al. 2018; Song et al. 2021, appendix D.2):

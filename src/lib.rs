@@ -56,6 +56,7 @@ pub mod optim;
 pub mod parity;
 pub mod picture;
 pub mod progress;
+pub mod pth;
 pub mod rng;
 pub mod run;
 pub mod sample;

@@ -88,8 +88,8 @@ impl Train {
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
-    model: &'a Model,
-    adam: Adam,
+    pub model: &'a Model,
+    pub adam: Adam,
     pub ema: Ema,
     /// Steps done.
     pub step: u64,
@@ -106,6 +106,7 @@ pub struct Update {
 }
 
 impl State<'_> {
+    /// Before the first step of training.
     pub fn new<'a>(spec: &Train, model: &'a Model) -> State<'a> {
         let flat = model.parameters.flat();
         let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
@@ -129,8 +130,8 @@ impl State<'_> {
         Ok(Update { loss, norm, lr })
     }
 
-    /// `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
-    fn save(&self, run: &Run, keep: usize) -> Result<()> {
+    /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
+    pub fn save(&self, run: &Run, keep: usize) -> Result<()> {
         let parameters = &self.model.parameters;
         let average = parameters.views_of(&self.ema.average);
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));

@@ -1,6 +1,8 @@
 //! The command line: one file for each verb.
 
 mod check;
+mod export;
+mod import;
 mod likelihood;
 mod parity;
 mod run;
@@ -67,6 +69,36 @@ enum Verb {
         #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
         kinds: Vec<String>,
     },
+    /// Make a run of a checkpoint of the reference implementation, for sample, likelihood and more training.
+    ///
+    /// Weights, their average, Adam's moments and the step come out of the .pth file, of either of PyTorch's layouts. Nothing in it is run:
+    /// a file that names anything to call is refused. If a tensor is missing, too many or of another shape, all are named and nothing is
+    /// written.
+    Import {
+        /// The .pth file: a dict of optimizer, model, ema and step.
+        checkpoint: PathBuf,
+        /// What it was trained as, a TOML file.
+        #[arg(long, value_name = "FILE")]
+        experiment: PathBuf,
+        /// The run folder, which must be new.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Write the averaged weights of a run, those that sample, as a safetensors file for other programs.
+    #[command(after_long_help = export::IN_PYTORCH)]
+    Export {
+        /// A run folder.
+        run: PathBuf,
+        /// What the tensors are called.
+        #[arg(long, value_name = "NAMES")]
+        to: export::Names,
+        /// The file [default: weights.safetensors or weights-pth-names.safetensors in the run folder].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Length of module.sigmas with pth-names: the reference's model.num_scales.
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i64).range(2..=1_000_000))]
+        scales: i64,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -95,6 +127,10 @@ impl Arguments {
             Verb::Sample { run, name } => sample::sample(&run, name, &overrides, device, threads, &terminal),
             Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, &overrides, device, threads),
             Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, &overrides, device, threads, &terminal),
+            Verb::Import { checkpoint, experiment, out } => {
+                import::import(&checkpoint, &experiment, &out, &overrides, device, threads, &terminal)
+            }
+            Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, &overrides, &terminal),
         }
     }
 }

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::compare::{Per, Report};
 use super::golden::{Case, Tensors};
 use super::model::{LEVELS, prefix};
-use crate::dynamics::{Dynamics, ProbabilityFlow, ReverseSde, squared_norm};
+use crate::dynamics::{Dynamics, Reverse, squared_norm};
 use crate::error::Result;
 use crate::score::ScoreModel;
 use crate::sde::{Chain, Sde, SdeSpec, SubVp, Ve, Vp, level};
@@ -136,7 +136,8 @@ impl Process<'_> {
     fn reverse(&self, name: &str) -> Option<Tensor> {
         let Process { sde, x, t, levels, .. } = self;
         let model = Given(&self.score);
-        let (reverse, flow) = (ReverseSde { sde: *sde, model: &model }, ProbabilityFlow { sde: *sde, model: &model });
+        let with_eta = |eta| Reverse { sde: *sde, model: &model, eta };
+        let (reverse, flow) = (with_eta(1.0), with_eta(0.0));
         Some(match name {
             "pf0_drift" => reverse.drift(x, t),
             "pf1_drift" => flow.drift(x, t),

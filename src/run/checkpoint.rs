@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
-use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
-use super::Run;
+use super::{Run, tensors};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
@@ -65,24 +63,20 @@ impl Checkpoint {
 /// The bytes of a contiguous CPU tensor are written from where they are. Panics on a tensor of another kind and if `keep` is 0.
 pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, String)], keep: usize) -> Result<PathBuf> {
     assert!(keep > 0, "a checkpoint that is not kept");
-    let mut tensors: Vec<(&str, Tensor)> =
-        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.detach().to_device(Device::Cpu).contiguous())).collect();
-    // Wide elements first keeps every tensor aligned in the file.
-    tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(dtype(tensor.kind())));
-
+    let tensors = tensors::gather(tensors);
     let mut meta: BTreeMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     meta.insert(STEP.to_owned(), step.to_string());
     meta.insert(CRC.to_owned(), BLANK.to_owned());
-    let mut head = head(&meta, &tensors);
+    let mut head = tensors::head(&meta, &tensors);
     let mut crc = crc32fast::Hasher::new();
     crc.update(&head);
-    tensors.iter().for_each(|(_, tensor)| crc.update(bytes(tensor)));
+    tensors.iter().for_each(|(_, tensor)| crc.update(tensors::bytes(tensor)));
     let at = crc_position(&head, BLANK).expect("the checksum is in the metadata");
     head[at..at + BLANK.len()].copy_from_slice(format!("{:08x}", crc.finalize()).as_bytes());
 
     let path = run.replace(&format!("{FOLDER}/step-{step:08}.safetensors"), |file| {
         file.write_all(&head)?;
-        tensors.iter().try_for_each(|(_, tensor)| file.write_all(bytes(tensor)))
+        tensors.iter().try_for_each(|(_, tensor)| file.write_all(tensors::bytes(tensor)))
     })?;
     let saved = list(run)?;
     let kept: Vec<u64> = saved.keys().rev().copied().filter(|s| *s <= step).take(keep).collect();
@@ -145,27 +139,12 @@ fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
 
     let step = meta.get(STEP).and_then(|step| step.parse().ok()).ok_or("has no step")?;
     let tensors = file.iter().map(|(name, view)| {
-        let kind = kind(view.dtype()).ok_or_else(|| format!("holds `{name}` as {}, which is not used here", view.dtype()))?;
+        let kind = tensors::kind(view.dtype()).ok_or_else(|| format!("holds `{name}` as {}, which is not used here", view.dtype()))?;
         let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
         Ok((name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind)))
     });
     let tensors = tensors.collect::<Result<_, String>>()?;
     Ok(Checkpoint { step, path: path.to_owned(), tensors, meta })
-}
-
-/// The part of the file before the data: the header's length, then the header padded with spaces to a multiple of 8. Its entries are
-/// sorted, so that equal tensors make equal files.
-fn head(meta: &BTreeMap<String, String>, tensors: &[(&str, Tensor)]) -> Vec<u8> {
-    let mut end = 0;
-    let mut entries = BTreeMap::from([("__metadata__", json!(meta))]);
-    entries.extend(tensors.iter().map(|(name, tensor)| {
-        let begin = end;
-        end += bytes(tensor).len();
-        (*name, json!({ "dtype": dtype(tensor.kind()), "shape": tensor.size(), "data_offsets": [begin, end] }))
-    }));
-    let mut header = serde_json::to_vec(&entries).expect("text and numbers");
-    header.resize(header.len().next_multiple_of(8), b' ');
-    [&(header.len() as u64).to_le_bytes()[..], &header].concat()
 }
 
 /// Where in the head the digits of the checksum stand.
@@ -175,32 +154,10 @@ fn crc_position(head: &[u8], digits: &str) -> Option<usize> {
     (digits.len() == BLANK.len()).then_some(at)
 }
 
-/// The memory of a contiguous CPU tensor.
-fn bytes(tensor: &Tensor) -> &[u8] {
-    let n = tensor.numel() * tensor.kind().elt_size_in_bytes();
-    match n {
-        0 => &[],
-        // SAFETY: contiguous and on the CPU, so its n bytes start at data_ptr and live as long as the tensor.
-        n => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), n) },
-    }
-}
-
-fn dtype(kind: Kind) -> Dtype {
-    match kind {
-        Kind::Float => Dtype::F32,
-        Kind::Double => Dtype::F64,
-        Kind::Int64 => Dtype::I64,
-        Kind::Uint8 => Dtype::U8,
-        other => panic!("checkpoints hold no tensors of kind {other:?}"),
-    }
-}
-
-fn kind(dtype: Dtype) -> Option<Kind> {
-    [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8].into_iter().find(|kind| self::dtype(*kind) == dtype)
-}
-
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
 
     fn tensors() -> Vec<(String, Tensor)> {

@@ -12,6 +12,7 @@
 
 pub mod checkpoint;
 pub mod log;
+pub mod tensors;
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -102,19 +103,27 @@ impl Run {
     /// As `write`, with the content written by `fill`.
     fn replace(&self, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<PathBuf> {
         let path = self.path.join(name);
-        let folder = path.parent().unwrap_or(&self.path);
-        let attempt = || -> io::Result<()> {
-            fs::create_dir_all(folder)?;
-            let readable = Permissions::from_mode(0o644);
-            let mut partial = tempfile::Builder::new().prefix(PARTIAL).permissions(readable).tempfile_in(folder)?;
-            fill(partial.as_file_mut())?;
-            partial.as_file().sync_all()?;
-            partial.persist(&path).map_err(|e| e.error)?;
-            File::open(folder)?.sync_all()
-        };
-        attempt().map_err(|e| Error::io("write", &path, e))?;
+        replace(&path, fill)?;
         Ok(path)
     }
+}
+
+/// Puts a file at `path` that holds what `fill` writes, whole or not at all; creates the folders above it.
+pub fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let attempt = || -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let readable = Permissions::from_mode(0o644);
+        let mut partial = tempfile::Builder::new().prefix(PARTIAL).permissions(readable).tempfile_in(folder)?;
+        fill(partial.as_file_mut())?;
+        partial.as_file().sync_all()?;
+        partial.persist(path).map_err(|e| e.error)?;
+        File::open(folder)?.sync_all()
+    };
+    attempt().map_err(|e| Error::io("write", path, e))
 }
 
 /// Takes the lock of a run folder and leaves the process id in it, for the message another process gets.

@@ -1,0 +1,98 @@
+//! `score-sde import`: a checkpoint of the reference implementation as a run.
+
+use std::path::Path;
+
+use tch::Device;
+
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::experiment::{self, Loaded};
+use crate::progress::{Terminal, warn};
+use crate::pth::reference::{Checkpoint, Found};
+use crate::run::Run;
+use crate::sde::SdeSpec;
+use crate::train::{State, Train};
+
+pub fn import(
+    checkpoint: &Path,
+    experiment: &Path,
+    out: &Path,
+    overrides: &[String],
+    device: Device,
+    threads: Option<i32>,
+    terminal: &Terminal,
+) -> Result<()> {
+    let loaded = experiment::load(experiment, overrides)?;
+    let Some(spec) = &loaded.experiment.train else {
+        return Err(Error::Usage {
+            message: format!("{} describes a score that is known: there is no network to import into", experiment.display()),
+            help: "give an experiment with [network.*], [precondition.*] and [train]".into(),
+        });
+    };
+    unused(out)?;
+    let session = Session::new(&loaded, device, threads, terminal);
+    let model = session.model.as_ref().expect("an experiment that trains has a network");
+    let mut file = Checkpoint::open(checkpoint)?;
+    let mut state = State::new(spec, model);
+    let found = file.fill(&model.parameters, &state.ema.average, [&state.adam.first_moment, &state.adam.second_moment])?;
+    same_noise(checkpoint, &loaded, found.sigmas)?;
+    state.step = file.step;
+    remark(spec, state.step, &found);
+
+    let run = Run::open(out)?;
+    state.save(&run, spec.keep)?;
+    // Last, since it is what makes the folder a run.
+    run.write("experiment.toml", loaded.experiment.resolved().as_bytes())?;
+    let count = model.parameters.named().count();
+    terminal.say(&format!("{} -> {}: {count} tensors at step {}", checkpoint.display(), out.display(), state.step));
+    Ok(())
+}
+
+/// A folder in which nothing is.
+fn unused(out: &Path) -> Result<()> {
+    let used = match std::fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => out.exists(),
+    };
+    match used {
+        true => Err(Error::run(out, "is in use already", "an import begins a run; name a new folder (--out DIR)")),
+        false => Ok(()),
+    }
+}
+
+/// Under VE, what the weights mean hangs on the range of noise; under VP and sub-VP the levels in the file go unused.
+fn same_noise(checkpoint: &Path, loaded: &Loaded, (largest, smallest): (f64, f64)) -> Result<()> {
+    let SdeSpec::Ve(ve) = &loaded.experiment.sde else { return Ok(()) };
+    let alike = |a: f64, b: f64| (a / b).ln().abs() < 1e-5;
+    if !(alike(largest, ve.sigma_max) && alike(smallest, ve.sigma_min)) {
+        let (max, min) = (ve.sigma_max, ve.sigma_min);
+        return Err(Error::data(
+            checkpoint,
+            format!("module.sigmas: expected noise levels from {max} to {min} as in [sde.ve], found {largest} to {smallest}"),
+            format!("--set sde.ve.sigma_max={largest:.6} --set sde.ve.sigma_min={smallest:.6}, if this is the right checkpoint"),
+        ));
+    }
+    Ok(())
+}
+
+/// Says what of the training so far differs from the training to come. It changes no sample.
+fn remark(spec: &Train, step: u64, found: &Found) {
+    let here = [
+        ("ema.decay", spec.ema),
+        ("ema.num_updates", step as f64),
+        ("optimizer.betas[0]", spec.betas[0]),
+        ("optimizer.betas[1]", spec.betas[1]),
+        ("optimizer.eps", spec.eps),
+        ("optimizer.weight_decay", 0.0),
+        ("optimizer.amsgrad", 0.0),
+    ];
+    for (name, value) in here {
+        match found.settings.get(name) {
+            Some(there) if *there != value => warn(&format!("the checkpoint has {name} {there}; training would go on with {value}")),
+            _ => {}
+        }
+    }
+    if found.without_moments > 0 && step > 0 {
+        warn(&format!("the checkpoint has no Adam moments for {} tensors; theirs begin at 0", found.without_moments));
+    }
+}
