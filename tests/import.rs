@@ -455,7 +455,9 @@ fn a_file_that_is_cut_short_or_no_checkpoint_is_refused() {
 }
 
 /// Names and numbers of every tensor in a dict.
-fn tensors(bytes: &[u8]) -> Result<Vec<(String, Kind, Vec<i64>, Vec<f64>)>, Problem> {
+type Written = (String, Kind, Vec<i64>, Vec<f64>);
+
+fn tensors(bytes: &[u8]) -> Result<Vec<Written>, Problem> {
     let Archive { pickle, mut storages } = Archive::read(Cursor::new(bytes))?;
     let entries = pickle.root().entries().into_iter().flatten();
     let named = entries.filter_map(|(key, value)| Some((key.text()?, value.tensor()?)));
