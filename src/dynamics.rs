@@ -21,30 +21,21 @@ pub trait Dynamics {
     fn keep(&mut self, _rows: &Tensor) {}
 }
 
-/// The reverse-time SDE, dx = (f x - g² s) dt + g dw̄ (Anderson 1982; Song et al. 2021, eq. 6).
-pub struct ReverseSde<'a> {
+/// The reverse-time family dx = (f x - ½ (1 + η²) g² s) dt + η g dw̄, which has the marginals of the forward process for every η >= 0:
+/// η = 0 is the probability-flow ODE, η = 1 the reverse SDE (Anderson 1982; Song et al. 2021, eq. 6 and 13; Zhang & Chen 2023, eq. 7).
+pub struct Reverse<'a> {
     pub sde: &'a dyn Sde,
     pub model: &'a dyn ScoreModel,
+    /// η.
+    pub eta: f64,
 }
 
-impl Dynamics for ReverseSde<'_> {
+impl Dynamics for Reverse<'_> {
     fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        no_grad(|| reverse_drift(self.sde, x, t, 1.0, &self.model.score(x, t)))
+        no_grad(|| reverse_drift(self.sde, x, t, 0.5 * (1.0 + self.eta * self.eta), &self.model.score(x, t)))
     }
     fn diffusion(&self, t: f64) -> f64 {
-        self.sde.diffusion(t)
-    }
-}
-
-/// The probability-flow ODE, dx/dt = f x - ½ g² s, with the same marginals (Song et al. 2021, eq. 13).
-pub struct ProbabilityFlow<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
-}
-
-impl Dynamics for ProbabilityFlow<'_> {
-    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        no_grad(|| reverse_drift(self.sde, x, t, 0.5, &self.model.score(x, t)))
+        self.eta * self.sde.diffusion(t)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::run::Run;
 use crate::sample::summary;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics};
+use crate::solver::{SolverSpec, Statistics, Task};
 use crate::tensor::{sum_per_example, to_vec};
 
 /// `[likelihood]`
@@ -78,7 +78,7 @@ impl Likelihood {
         if self.dequantisation != wanted {
             return Err(Fault::new("dequantisation", "this dequantisation does not fit the data", what));
         }
-        self.solver.check(false).map_err(|fault| fault.within("solver"))
+        self.solver.check(Task::LogDensity).map_err(|fault| fault.within("solver"))
     }
 
     /// What can only be known with the split at hand.

@@ -11,7 +11,7 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Scale;
-use crate::dynamics::{Dynamics, ProbabilityFlow, ReverseSde, denoise};
+use crate::dynamics::{Reverse, denoise};
 use crate::error::{Fault, Result};
 use crate::picture;
 use crate::progress::Terminal;
@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics};
+use crate::solver::{SolverSpec, Statistics, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -37,11 +37,27 @@ pub struct Sample {
     pub denoise: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// Which reverse process is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum DynamicsSpec {
+    /// The reverse SDE, η = 1.
     ReverseSde,
+    /// The probability-flow ODE, η = 0.
     ProbabilityFlow,
+    /// The family between and beyond: noise of η g(t).
+    Family { eta: f64 },
+}
+
+impl DynamicsSpec {
+    /// η of [`Reverse`].
+    pub fn eta(&self) -> f64 {
+        match self {
+            DynamicsSpec::ReverseSde => 1.0,
+            DynamicsSpec::ProbabilityFlow => 0.0,
+            DynamicsSpec::Family { eta } => *eta,
+        }
+    }
 }
 
 impl Sample {
@@ -55,7 +71,13 @@ impl Sample {
             let help = "give a number between 0 and 1; the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE)";
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), help));
         }
-        self.solver.check(self.dynamics == DynamicsSpec::ReverseSde).map_err(|fault| fault.within("solver"))
+        let eta = self.dynamics.eta();
+        if !(eta >= 0.0 && eta.is_finite()) {
+            let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
+            return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
+        }
+        let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
+        self.solver.check(task).map_err(|fault| fault.within("solver"))
     }
 }
 
@@ -90,13 +112,8 @@ pub fn sample(
         let span = (1.0, spec.t_min);
         let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
         let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
-        let (x, cost) = match spec.dynamics {
-            DynamicsSpec::ReverseSde => {
-                let mut dynamics: Box<dyn Dynamics> = Box::new(ReverseSde { sde, model });
-                spec.solver.solve(&mut *dynamics, sde, &x, span, Some(&mut noise), &mut watch)?
-            }
-            DynamicsSpec::ProbabilityFlow => spec.solver.solve(&mut ProbabilityFlow { sde, model }, sde, &x, span, None, &mut watch)?,
-        };
+        let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
+        let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
         let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);

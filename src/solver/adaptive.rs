@@ -6,7 +6,7 @@ use super::fixed::combine;
 use super::tableau::Tableau;
 use super::{Statistics, Watch};
 use crate::dynamics::Dynamics;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::tensor::{column, to_vec};
 
 /// A step is accepted if the root mean square over an example's numbers of error / (absolute + relative · max(|x|, |x_new|)) is below 1.
@@ -14,6 +14,18 @@ use crate::tensor::{column, to_vec};
 pub struct Tolerance {
     pub relative: f64,
     pub absolute: f64,
+}
+
+impl Tolerance {
+    pub fn check(&self) -> Result<(), Fault> {
+        for (key, value) in [("rtol", self.relative), ("atol", self.absolute)] {
+            if !(value > 0.0 && value < 1.0) {
+                let message = format!("the tolerance is {value}");
+                return Err(Fault::new(key, message, "give a number between 0 and 1; the reference uses 1e-5"));
+            }
+        }
+        Ok(())
+    }
 }
 
 const SAFETY: f64 = 0.9;

@@ -58,11 +58,11 @@ impl TimeGrid {
             TimeGrid::LogSnr { .. } => "log-snr",
         };
         if self.steps() == 0 {
-            return Err(Fault::new(format!("{table}.steps"), "a grid of 0 steps goes nowhere", "give at least 1 step"));
+            return Err(Fault::new(format!("grid.{table}.steps"), "a grid of 0 steps goes nowhere", "give at least 1 step"));
         }
         match self {
             TimeGrid::Karras { rho, .. } if !(*rho >= 1.0 && rho.is_finite()) => {
-                Err(Fault::new("karras.rho", format!("rho is {rho}"), "give a number of at least 1; EDM uses 7.0"))
+                Err(Fault::new("grid.karras.rho", format!("rho is {rho}"), "give a number of at least 1; EDM uses 7.0"))
             }
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
+use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
-use crate::dynamics::{FlowWithLogDensity, ProbabilityFlow, Probes, ReverseSde};
+use crate::dynamics::{FlowWithLogDensity, Probes, Reverse};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
@@ -55,25 +56,56 @@ fn uniform(steps: usize) -> TimeGrid {
 fn deterministic_solvers_have_their_orders() {
     tch::set_num_threads(1);
     let truth = (-1f64).exp();
-    let error = |solver: SolverSpec| {
-        let (x, _) = solver.solve(&mut Decay, &VP, &start(), (0.0, 1.0), None, &mut |_| {}).unwrap();
-        (x.double_value(&[0, 0]) - truth).abs()
-    };
-    for (order, coarse, fine) in [
-        (1.0, SolverSpec::Euler { grid: uniform(40) }, SolverSpec::Euler { grid: uniform(80) }),
-        (2.0, SolverSpec::Heun { grid: uniform(40) }, SolverSpec::Heun { grid: uniform(80) }),
-    ] {
-        let slope = (error(coarse) / error(fine)).log2();
-        assert!((slope - order).abs() < 0.05, "order {order} was measured as {slope}");
+    for (order, tableau, steps) in
+        [(1.0, &EULER, 40), (2.0, &MIDPOINT, 40), (2.0, &HEUN, 40), (4.0, &RK4, 20), (3.0, &RK23, 20), (5.0, &RK45, 12), (5.0, &TSIT5, 30)]
+    {
+        let error = |steps| {
+            let times = uniform(steps).times(&VP, (0.0, 1.0));
+            let (x, _) = fixed::solve(tableau, &Decay, &start(), &times, None, &mut |_| {});
+            (x.double_value(&[0, 0]) - truth).abs()
+        };
+        let slope = (error(steps) / error(2 * steps)).log2();
+        assert!((slope - order).abs() < 0.2, "order {order} was measured as {slope}");
     }
-    // RK45 on a fixed grid: its tableau has order 5.
-    let fixed = |steps: usize| {
-        let times = uniform(steps).times(&VP, (0.0, 1.0));
-        let (x, _) = fixed::solve(&RK45, &Decay, &start(), &times, None, &mut |_| {});
-        (x.double_value(&[0, 0]) - truth).abs()
-    };
-    let slope = (fixed(12) / fixed(24)).log2();
-    assert!((slope - 5.0).abs() < 0.2, "order 5 was measured as {slope}");
+}
+
+/// A solver by its number of steps.
+type WithSteps = Box<dyn Fn(usize) -> SolverSpec>;
+
+#[test]
+fn exponential_solvers_have_their_orders() {
+    tch::set_num_threads(1);
+    // From t = 1, where the denoised state hardly moves: the first steps are of a lower order, and are exact enough only there.
+    let span = (1.0, 0.1);
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..32, 0, &[2], Device::Cpu).to_kind(Kind::Double);
+        let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
+        let solve = |solver: SolverSpec| {
+            let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
+            solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
+        };
+        let truth = solve(SolverSpec::Rk45 { rtol: 1e-10, atol: 1e-10 });
+        let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+        let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
+        let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
+        let cases: [(f64, WithSteps); 8] = [
+            (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
+            (1.0, Box::new(dpm(1))),
+            (2.0, Box::new(dpm(2))),
+            (3.0, Box::new(dpm(3))),
+            (2.0, Box::new(unipc(1, UniPcVariant::Bh2))),
+            (3.0, Box::new(unipc(2, UniPcVariant::Bh1))),
+            (3.0, Box::new(unipc(2, UniPcVariant::Bh2))),
+            (4.0, Box::new(unipc(3, UniPcVariant::Bh2))),
+        ];
+        for (order, solver) in cases {
+            let slope = (error(solver(80)) / error(solver(160))).log2();
+            assert!(slope > order - 0.35, "{name}: {:?} has order {order}, measured as {slope}", solver(80));
+        }
+        // Few evaluations: the higher order must pay.
+        assert!(error(dpm(2)(20)) < 0.5 * error(dpm(1)(20)), "{name}");
+    }
 }
 
 #[test]
@@ -134,7 +166,7 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
         let solve = |x: &Tensor| {
-            solver.solve(&mut ProbabilityFlow { sde: &*sde, model: &exact }, &*sde, x, (1.0, 1e-3), None, &mut |_| {}).unwrap()
+            solver.solve(&mut Reverse { sde: &*sde, model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), None, &mut |_| {}).unwrap()
         };
         let (together, statistics) = solve(&x);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
@@ -155,7 +187,8 @@ fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
         }
     }
     let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
-    let error = solver.solve(&mut ProbabilityFlow { sde: &VP, model: &Broken }, &VP, &start(), (1.0, 1e-3), None, &mut |_| {}).unwrap_err();
+    let error =
+        solver.solve(&mut Reverse { sde: &VP, model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), None, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on"), "{error}");
 }
 
@@ -192,22 +225,32 @@ fn samples_follow_the_law_of_the_data() {
         let exact = ExactScore::new(&*sde, &truth, Device::Cpu);
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let span = (1.0, 1e-3);
-        for (solver, stochastic) in [
-            (SolverSpec::Euler { grid: uniform(400) }, true),
-            (SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } }, true),
-            (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, false),
-            (SolverSpec::Euler { grid: TimeGrid::LogSnr { steps: 300 } }, false),
-            (SolverSpec::Rk45 { rtol: 1e-4, atol: 1e-4 }, false),
+        let log_snr = |steps| TimeGrid::LogSnr { steps };
+        for (solver, eta) in [
+            (SolverSpec::Euler { grid: uniform(400) }, 1.0),
+            (SolverSpec::Euler { grid: uniform(400) }, 0.5),
+            (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
+            (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
+            (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
+            (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
+            (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
+            (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
+            (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
+            (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
+            (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
+            (SolverSpec::Rk23 { rtol: 1e-3, atol: 1e-3 }, 0.0),
+            (SolverSpec::Rk45 { rtol: 1e-4, atol: 1e-4 }, 0.0),
+            (SolverSpec::Tsit5 { rtol: 1e-4, atol: 1e-4 }, 0.0),
+            (SolverSpec::Ddim { grid: log_snr(150) }, 0.0),
+            (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
+            (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
+            (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
+            (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
         ] {
             let mut noise =
                 |step: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..n, step as u64, &[2], Device::Cpu).to_kind(Kind::Double);
-            let (x, _) = if stochastic {
-                let mut dynamics = ReverseSde { sde: &*sde, model: &exact };
-                solver.solve(&mut dynamics, &*sde, &x, span, Some(&mut noise), &mut |_| {}).unwrap()
-            } else {
-                let mut dynamics = ProbabilityFlow { sde: &*sde, model: &exact };
-                solver.solve(&mut dynamics, &*sde, &x, span, None, &mut |_| {}).unwrap()
-            };
+            let reverse = Reverse { sde: &*sde, model: &exact, eta };
+            let (x, _) = solver.sample(reverse, &x, span, &mut noise, &mut |_| {}).unwrap();
             // Kolmogorov-Smirnov of each marginal against the mixture's exact distribution function; 1.95 / √n is the 0.1 % point.
             for axis in 0..2 {
                 let mut values = to_vec(&x.select(1, axis as i64));
@@ -220,7 +263,7 @@ fn samples_follow_the_law_of_the_data() {
                     terms.sum::<f64>()
                 };
                 let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
-                assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, axis {axis}: distance {distance}");
+                assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
             }
         }
     }
@@ -248,9 +291,16 @@ fn grids_are_monotone_and_keep_their_ends() {
 
 #[test]
 fn unusable_settings_name_their_key() {
-    let key = |spec: SolverSpec, stochastic| spec.check(stochastic).unwrap_err().key;
-    assert_eq!(key(SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 }, true), "rk45");
-    assert_eq!(key(SolverSpec::Rk45 { rtol: 0.0, atol: 1e-5 }, false), "rk45.rtol");
-    assert_eq!(key(SolverSpec::Euler { grid: uniform(0) }, false), "euler.grid.uniform.steps");
-    assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, false), "heun.grid.karras.rho");
+    let key = |spec: SolverSpec, task| spec.check(task).unwrap_err().key;
+    assert_eq!(key(SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 }, Task::ReverseSde), "rk45");
+    assert_eq!(key(SolverSpec::Rk45 { rtol: 0.0, atol: 1e-5 }, Task::LogDensity), "rk45.rtol");
+    assert_eq!(key(SolverSpec::Tsit5 { rtol: 1e-5, atol: f64::NAN }, Task::LogDensity), "tsit5.atol");
+    assert_eq!(key(SolverSpec::Euler { grid: uniform(0) }, Task::ReverseSde), "euler.grid.uniform.steps");
+    assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, Task::ReverseSde), "heun.grid.karras.rho");
+    assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
+    assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
+    assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    let unipc = SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: uniform(9) };
+    assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
+    assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
 }
