@@ -406,7 +406,7 @@ fn values_that_cannot_work() {
         ·                             ╰── here
      39 │ t_min = 1e-3
         ╰────
-      help: use dynamics = "probability-flow", or the solver euler or heun
+      help: use dynamics = "probability-flow", or a solver with a grid such as euler or heun
     "#);
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.euler.grid.uniform.steps = 0"), &[]), @r#"
       × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
