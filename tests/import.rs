@@ -117,7 +117,7 @@ impl Home {
     }
 }
 
-fn model(Loaded { experiment, train }: &Loaded) -> Model {
+fn model(Loaded { experiment, train, .. }: &Loaded) -> Model {
     let Experiment { network, precondition, data, .. } = experiment;
     let (network, precondition) = (network.as_ref().unwrap(), precondition.as_ref().unwrap());
     Model::new(network, precondition, data.scale(), train.shape(), 1, Device::Cpu)
