@@ -130,7 +130,7 @@ impl Arguments {
             Verb::Import { checkpoint, experiment, out } => {
                 import::import(&checkpoint, &experiment, &out, &overrides, device, threads, &terminal)
             }
-            Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, &overrides, &terminal),
+            Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, &overrides, threads, &terminal),
         }
     }
 }
