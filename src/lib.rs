@@ -35,6 +35,7 @@
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
 //! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
 //! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |

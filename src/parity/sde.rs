@@ -17,6 +17,7 @@ use crate::tensor::{column, column_of, to_vec};
 struct Description {
     file: String,
     sde: String,
+    #[serde(default)]
     kwargs: Constants,
 }
 
