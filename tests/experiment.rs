@@ -163,30 +163,30 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
 
 #[test]
 fn misspelt_keys() {
-    assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
-      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-      │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
-      │ `log_every`
-        ╭─[tiny.toml:24:1]
-     23 │ lr = 1e-3
-     24 │ warmpu = 5
-        · ───┬──
-        ·    ╰── here
-     25 │ clip = 1.0
-        ╰────
-      help: did you mean `warmup`?
+    assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @r"
+     × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
+     │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
+     │ `log_every`
+       ╭─[tiny.toml:24:1]
+    23 │ lr = 1e-3
+    24 │ warmpu = 5
+       · ───┬──
+       ·    ╰── here
+    25 │ clip = 1.0
+       ╰────
+     help: did you mean `warmup`?
     ");
-    assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @"
-      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-      │ `precondition`, `train`, `sample`, `likelihood`
-        ╭─[tiny.toml:35:2]
-     34 │ 
-     35 │ [sampel]
-        ·  ───┬──
-        ·     ╰── here
-     36 │ count = 4
-        ╰────
-      help: did you mean `sample`?
+    assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
+     × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
+     │ `precondition`, `train`, `sample`, `likelihood`
+       ╭─[tiny.toml:35:2]
+    34 │ 
+    35 │ [sampel]
+       ·  ───┬──
+       ·     ╰── here
+    36 │ count = 4
+       ╰────
+     help: did you mean `sample`?
     ");
     assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vpp]"), &[]), @"
       × unknown variant `vpp`, expected one of `vp`, `sub-vp`, `ve`
@@ -200,14 +200,14 @@ fn misspelt_keys() {
       help: did you mean `vp`?
     ");
     assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
-      × unknown variant `qwertyuiop`, expected `variance` or `likelihood`
-        ╭─[tiny.toml:30:13]
-     29 │ ema = 0.9
-     30 │ weighting = "qwertyuiop"
-        ·             ──────┬─────
-        ·                   ╰── here
-     31 │ reduction = "mean"
-        ╰────
+     × unknown variant `qwertyuiop`, expected `variance` or `likelihood`
+       ╭─[tiny.toml:30:13]
+    29 │ ema = 0.9
+    30 │ weighting = "qwertyuiop"
+       ·             ──────┬─────
+       ·                   ╰── here
+    31 │ reduction = "mean"
+       ╰────
     "#);
 }
 
@@ -268,15 +268,15 @@ fn wrong_types() {
      22 │ batch = 8
         ╰────
     "#);
-    assert_snapshot!(refused(&changed("count = 4\n", "count = -4\n"), &[]), @"
-      × invalid value: integer `-4`, expected a whole number of at least 0
-        ╭─[tiny.toml:36:9]
-     35 │ [sample]
-     36 │ count = -4
-        ·         ─┬
-        ·          ╰── here
-     37 │ batch = 3
-        ╰────
+    assert_snapshot!(refused(&changed("count = 4\n", "count = -4\n"), &[]), @r"
+     × invalid value: integer `-4`, expected a whole number of at least 0
+       ╭─[tiny.toml:36:9]
+    35 │ [sample]
+    36 │ count = -4
+       ·         ─┬
+       ·          ╰── here
+    37 │ batch = 3
+       ╰────
     ");
     assert_snapshot!(refused(&changed("scale = 2.0", "scale = [2.0]"), &[]), @"
       × invalid type: sequence, expected a number
@@ -288,15 +288,15 @@ fn wrong_types() {
      11 │ 
         ╰────
     ");
-    assert_snapshot!(refused(&changed("denoise = true", "denoise = 1"), &[]), @"
-      × invalid type: integer `1`, expected true or false
-        ╭─[tiny.toml:41:11]
-     40 │ t_min = 1e-3
-     41 │ denoise = 1
-        ·           ┬
-        ·           ╰── here
-     42 │ 
-        ╰────
+    assert_snapshot!(refused(&changed("denoise = true", "denoise = 1"), &[]), @r"
+     × invalid type: integer `1`, expected true or false
+       ╭─[tiny.toml:41:11]
+    40 │ t_min = 1e-3
+    41 │ denoise = 1
+       ·           ┬
+       ·           ╰── here
+    42 │ 
+       ╰────
     ");
     assert_snapshot!(refused(&changed("betas = [0.9, 0.999]", "betas = [0.9]"), &[]), @"
       × invalid length 1, expected an array of length 2
@@ -400,51 +400,51 @@ fn values_that_cannot_work() {
       help: give two numbers in [0, 1); the reference uses [0.9, 0.999]
     ");
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3 }"), &[]), @r#"
-      × sample.solver.rk45: rk45 can't solve the reverse SDE: its error estimate knows no noise
-        ╭─[tiny.toml:39:15]
-     38 │ dynamics = "reverse-sde"
-     39 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3 }
-        ·               ──────────────┬─────────────
-        ·                             ╰── here
-     40 │ t_min = 1e-3
-        ╰────
-      help: use dynamics = "probability-flow", or a solver with a grid such as euler or heun
+     × sample.solver.rk45: rk45 can't solve the reverse SDE: its error estimate knows no noise
+       ╭─[tiny.toml:39:15]
+    38 │ dynamics = "reverse-sde"
+    39 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3 }
+       ·               ──────────────┬─────────────
+       ·                             ╰── here
+    40 │ t_min = 1e-3
+       ╰────
+     help: use dynamics = "probability-flow", or a solver with a grid such as euler or heun
     "#);
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.euler.grid.uniform.steps = 0"), &[]), @r#"
-      × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
-        ╭─[tiny.toml:39:35]
-     38 │ dynamics = "reverse-sde"
-     39 │ solver.euler.grid.uniform.steps = 0
-        ·                                   ┬
-        ·                                   ╰── here
-     40 │ t_min = 1e-3
-        ╰────
-      help: give at least 1 step
+     × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
+       ╭─[tiny.toml:39:35]
+    38 │ dynamics = "reverse-sde"
+    39 │ solver.euler.grid.uniform.steps = 0
+       ·                                   ┬
+       ·                                   ╰── here
+    40 │ t_min = 1e-3
+       ╰────
+     help: give at least 1 step
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
-      × likelihood.dequantisation: this dequantisation does not fit the data
-        ╭─[tiny.toml:50:18]
-     49 │ trace.exact = {}
-     50 │ dequantisation = "uniform"
-        ·                  ────┬────
-        ·                      ╰── here
-        ╰────
-      help: the data are vectors: "none"
+     × likelihood.dequantisation: this dequantisation does not fit the data
+       ╭─[tiny.toml:50:18]
+    49 │ trace.exact = {}
+    50 │ dequantisation = "uniform"
+       ·                  ────┬────
+       ·                      ╰── here
+       ╰────
+     help: the data are vectors: "none"
     "#);
 }
 
 #[test]
 fn experiments_that_do_not_fit_their_data() {
     assert_snapshot!(refused(&changed("count = 5", "count = 21"), &[]), @r#"
-      × likelihood.count: 21 examples are asked for, but the split has 20
-        ╭─[tiny.toml:45:9]
-     44 │ split = "test"
-     45 │ count = 21
-        ·         ─┬
-        ·          ╰── here
-     46 │ batch = 3
-        ╰────
-      help: give at most 20
+     × likelihood.count: 21 examples are asked for, but the split has 20
+       ╭─[tiny.toml:45:9]
+    44 │ split = "test"
+    45 │ count = 21
+       ·         ─┬
+       ·          ╰── here
+    46 │ batch = 3
+       ╰────
+     help: give at most 20
     "#);
     let section = |text: &'static str, from: &str, to: &str| &text[text.find(from).unwrap()..text.find(to).unwrap()];
     let mlp = section(VECTORS, "[network", "[precondition");
@@ -478,18 +478,18 @@ fn experiments_that_do_not_fit_their_data() {
 
 #[test]
 fn overrides_are_checked_like_the_file() {
-    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
-      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-      │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
-      │ `log_every`
-        ╭─[tiny.toml + --set:34:1]
-     33 │ checkpoint_every = 10
-     34 │ stepz = 10
-        · ──┬──
-        ·   ╰── here
-     35 │ 
-        ╰────
-      help: did you mean `steps`?
+    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @r"
+     × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
+     │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
+     │ `log_every`
+       ╭─[tiny.toml + --set:34:1]
+    33 │ checkpoint_every = 10
+    34 │ stepz = 10
+       · ──┬──
+       ·   ╰── here
+    35 │ 
+       ╰────
+     help: did you mean `steps`?
     ");
     assert_snapshot!(refused(VECTORS, &["train.steps=ten"]), @r#"
       × invalid type: string "ten", expected a whole number of at least 0
