@@ -194,9 +194,10 @@ impl Likelihoods {
     pub fn headline(&self) -> String {
         let (mean, error) = mean_and_error(&self.nats());
         let bits = self.bits_per_nat();
+        let bar = |error: f64| if error.is_nan() { "(one example: no error bar)".into() } else { format!("± {error:.4}") };
         match &self.truth {
-            Some(truth) => format!("{mean:.4} ± {error:.4} nats (the data's own law: {:.4})", truth.mean()),
-            None => format!("{:.4} ± {:.4} bits/dim", mean * bits, error * bits),
+            Some(truth) => format!("{mean:.4} {} nats (the data's own law: {:.4})", bar(error), truth.mean()),
+            None => format!("{:.4} {} bits/dim", mean * bits, bar(error * bits)),
         }
     }
 
