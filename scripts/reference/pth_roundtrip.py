@@ -189,6 +189,7 @@ warmup = 2
 clip = 1.0
 betas = [0.9, 0.999]
 eps = 1e-8
+weight_decay = 0.0
 ema = 0.999
 weighting = "variance"
 reduction = "half-sum"
