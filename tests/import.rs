@@ -214,6 +214,24 @@ fn an_imported_run_samples_and_trains_as_the_run_before() {
 }
 
 #[test]
+fn settings_that_differ_from_the_checkpoints_are_remarked_and_no_others() {
+    let home = Home::new();
+    let remarks = |out: &str, settings: &[&str]| {
+        let mut command = assert_cmd::Command::cargo_bin("score-sde").unwrap();
+        command.args(["--quiet", "import"]).arg(fixture("ncsnpp.pth"));
+        command.arg("--experiment").arg(home.at("ve.toml")).arg("--out").arg(home.at(out));
+        command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+        String::from_utf8(command.assert().success().get_output().stderr.clone()).unwrap()
+    };
+    assert_eq!(remarks("same", &[]), "");
+    assert_snapshot!(remarks("other", &["train.ema=0.5", "train.betas=[0.5, 0.999]", "train.weight_decay=0.1"]), @r"
+    warning: the checkpoint has ema.decay 0.999; training would go on with 0.5
+    warning: the checkpoint has optimizer.betas[0] 0.9; training would go on with 0.5
+    warning: the checkpoint has optimizer.weight_decay 0; training would go on with 0.1
+    ");
+}
+
+#[test]
 fn an_export_has_the_averages_under_the_references_names() {
     let home = Home::new();
     drop(trained(&home, "run"));

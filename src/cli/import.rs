@@ -83,7 +83,7 @@ fn remark(spec: &Train, step: u64, found: &Found) {
         ("optimizer.betas[0]", spec.betas[0]),
         ("optimizer.betas[1]", spec.betas[1]),
         ("optimizer.eps", spec.eps),
-        ("optimizer.weight_decay", 0.0),
+        ("optimizer.weight_decay", spec.weight_decay),
         ("optimizer.amsgrad", 0.0),
     ];
     for (name, value) in here {
