@@ -20,6 +20,7 @@ pub struct Spec {
     pub attention: Vec<usize>,
     pub dropout: f64,
     pub resample_with_convolution: bool,
+    pub conditional: bool,
 }
 
 impl Spec {
@@ -46,7 +47,7 @@ impl Spec {
             progressive_input: ProgressiveInput::None,
             combine: Combine::Sum,
             embedding: EmbeddingSpec::Positional,
-            conditional: true,
+            conditional: self.conditional,
             skip_rescale: false,
             init_scale: 0.0,
         }

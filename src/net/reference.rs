@@ -35,7 +35,7 @@ impl Reference {
             Model::Ddpm(common) => (common, NetworkSpec::Ddpm(common.ddpm(&data)), false),
             Model::Ncsnpp(own) => (&own.common, NetworkSpec::Ncsnpp(own.ncsnpp(&data)?), own.fourier()?),
         };
-        common.check(&model)?;
+        common.check()?;
         let shape = [data.num_channels, data.image_size, data.image_size];
         network.check(&shape).map_err(|fault| fault.within("config"))?;
         Ok(Reference { network, shape, log_label: fourier, scale_by_sigma: common.scale_by_sigma, centered: data.centered })
@@ -108,13 +108,10 @@ fn word<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Resu
 
 impl Common {
     /// What the reference has and the networks here have not.
-    fn check(&self, model: &Model) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), Fault> {
         match &self.nonlinearity {
             Some(other) if !other.eq_ignore_ascii_case("swish") => {
                 Err(Fault::new("config.model.nonlinearity", format!("the nonlinearity is {other}"), "networks here have `swish`"))
-            }
-            _ if !self.conditional && matches!(model, Model::Ddpm(_)) => {
-                Err(Fault::new("config.model.conditional", "this ddpm network does not see its label", "only ncsnpp can be unconditional"))
             }
             _ => Ok(()),
         }
@@ -134,6 +131,7 @@ impl Common {
             attention: self.attention(data),
             dropout: self.dropout,
             resample_with_convolution: self.resamp_with_conv,
+            conditional: self.conditional,
         }
     }
 }

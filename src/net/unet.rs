@@ -286,7 +286,7 @@ mod tests {
     use tch::{Device, Kind, no_grad};
 
     /// A small network whose parameters are all random, and images with labels for it.
-    fn small() -> (UNet, Tensor, Tensor) {
+    fn small(conditional: bool) -> (UNet, Tensor, Tensor) {
         tch::set_num_threads(1);
         let spec = ddpm::Spec {
             channels: 32,
@@ -295,6 +295,7 @@ mod tests {
             attention: vec![4],
             dropout: 0.3,
             resample_with_convolution: true,
+            conditional,
         };
         let builder = Builder::new(1, Kind::Double, Device::Cpu);
         let network = spec.network([2, 8, 8], &builder);
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn dropout_is_for_training_and_follows_its_seed() {
-        let (network, x, noise) = small();
+        let (network, x, noise) = small(true);
         let train = |seed| {
             seed_torch(seed, Purpose::Dropout, 0);
             network.forward(&x, &noise, true)
@@ -321,8 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_conditional_network_sees_its_label() {
+        for conditional in [true, false] {
+            let (network, x, noise) = small(conditional);
+            let moved = network.forward(&x, &(&noise * 0.5), false);
+            assert_eq!(network.forward(&x, &noise, false) != moved, conditional);
+        }
+    }
+
+    #[test]
     fn an_image_does_not_see_its_batch_mates() {
-        let (network, x, noise) = small();
+        let (network, x, noise) = small(true);
         let batch = network.forward(&x, &noise, false);
         let alone = network.forward(&x.narrow(0, 1, 1), &noise.narrow(0, 1, 1), false);
         assert!((batch.narrow(0, 1, 1) - alone).abs().max().double_value(&[]) < 1e-12);
@@ -330,7 +340,7 @@ mod tests {
 
     #[test]
     fn second_derivatives_equal_central_differences_of_the_first() {
-        let (network, x, noise) = small();
+        let (network, x, noise) = small(true);
         let gradient = |x: &Tensor, graph| {
             let loss = network.forward(x, &noise, false).square().sum(Kind::Double);
             Tensor::run_backward(&[loss], &[x], true, graph).remove(0)
