@@ -175,18 +175,23 @@ pub struct Source {
     pub flip: bool,
 }
 
-/// Trains `model` from its newest checkpoint, or from scratch, to `spec.steps` steps; the last step is a checkpoint.
+/// Trains `model` from the checkpoint `newest`, or from scratch, to `spec.steps` steps; the last step is a checkpoint.
 ///
 /// A function of (seed, experiment, thread count): interrupted anywhere and resumed, it ends with the same bits.
 /// Errors: a loss or gradient that is not finite; the files; an interruption, after saving.
-pub fn train(spec: &Train, seed: u64, sde: &dyn Sde, model: &Model, source: Source, around: Surroundings) -> Result<()> {
+pub fn train(
+    spec: &Train,
+    seed: u64,
+    sde: &dyn Sde,
+    model: &Model,
+    newest: Option<Checkpoint>,
+    source: Source,
+    around: Surroundings,
+) -> Result<()> {
     let Surroundings { run, log, terminal, stop } = around;
     let mut state = State::new(spec, model);
-    if let Some(checkpoint) = checkpoint::latest(run)? {
+    if let Some(checkpoint) = newest {
         state.load(&checkpoint)?;
-    }
-    if state.step >= spec.steps {
-        return Ok(());
     }
     let score = model.score(sde, true);
     let chain = model.chain(sde);

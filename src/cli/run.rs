@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::progress::Terminal;
 use crate::run::Run;
-use crate::run::checkpoint;
+use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::log::Log;
 use crate::train::{Source, Surroundings, train};
 
@@ -37,7 +37,7 @@ pub fn run(
 
     let left = Left::of(&run, experiment)?;
     if left.train || left.sample || left.likelihood {
-        work(&run, &loaded, &session, &left, terminal)?;
+        work(&run, &loaded, &session, left, terminal)?;
     } else {
         terminal.say("every phase is done already");
     }
@@ -52,8 +52,8 @@ pub fn run(
 
 /// What a run still has to do.
 struct Left {
-    /// Training steps of earlier sessions.
-    done: u64,
+    /// Where earlier sessions of training stopped.
+    newest: Option<Checkpoint>,
     train: bool,
     sample: bool,
     likelihood: bool,
@@ -61,31 +61,38 @@ struct Left {
 
 impl Left {
     fn of(run: &Run, experiment: &Experiment) -> Result<Left> {
-        let done = match experiment.train.is_some() {
-            true => checkpoint::latest(run)?.map_or(0, |c| c.step),
-            false => 0,
+        let newest = match experiment.train.is_some() {
+            true => checkpoint::latest(run)?,
+            false => None,
         };
+        let done = steps(&newest);
         Ok(Left {
-            done,
             train: experiment.train.as_ref().is_some_and(|spec| done < spec.steps),
+            newest,
             sample: experiment.sample.is_some() && run.read("samples/samples.json")?.is_none(),
             likelihood: experiment.likelihood.is_some() && run.read("likelihood.json")?.is_none(),
         })
     }
 }
 
+/// The training steps a checkpoint has behind it.
+fn steps(checkpoint: &Option<Checkpoint>) -> u64 {
+    checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step)
+}
+
 /// The phases that are left, each saved as soon as it is done.
-fn work(run: &Run, loaded: &Loaded, session: &Session, left: &Left, terminal: &Terminal) -> Result<()> {
+fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Terminal) -> Result<()> {
     let experiment = &loaded.experiment;
     let scale = experiment.data.scale();
-    let mut log = Log::open(run, left.done + 1);
-    log.text("experiment", left.done, &format!("```toml\n{}```", experiment.resolved()));
+    let done = steps(&left.newest);
+    let mut log = Log::open(run, done + 1);
+    log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
 
     if let (true, Some(spec), Some(model)) = (left.train, &experiment.train, &session.model) {
         let source = Source { dataset: loaded.train.clone(), scale, flip: experiment.data.flip() };
         let stop = stop_on_signal()?;
         let around = Surroundings { run, log: &mut log, terminal, stop: stop.clone() };
-        train(spec, experiment.seed, session.sde(), model, source, around)?;
+        train(spec, experiment.seed, session.sde(), model, left.newest, source, around)?;
         // From here on there is nothing to save in between: a signal ends the process at once.
         stop.store(true, Ordering::Relaxed);
     }
