@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use tch::{Device, Tensor};
 
+use super::Common;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::experiment;
@@ -30,22 +31,14 @@ pub enum Names {
     PthNames,
 }
 
-pub fn export(
-    path: &Path,
-    names: Names,
-    out: Option<PathBuf>,
-    scales: i64,
-    overrides: &[String],
-    threads: Option<i32>,
-    terminal: &Terminal,
-) -> Result<()> {
-    if let Some(setting) = overrides.first() {
+pub fn export(path: &Path, names: Names, out: Option<PathBuf>, scales: i64, common: &Common, terminal: &Terminal) -> Result<()> {
+    if let Some(setting) = common.overrides.first() {
         let help = "an export is of the run as it is; leave --set out".into();
         return Err(Error::Usage { message: format!("--set {setting} has nothing to change here"), help });
     }
     let run = Run::existing(path)?;
     let loaded = experiment::load_run(&run, &[], &[])?;
-    let session = Session::new(&loaded, Device::Cpu, threads, terminal);
+    let session = Session::new(&loaded, Device::Cpu, common.threads, terminal);
     let step = session.load_average(&run)?;
     let (Some(step), Some(model)) = (step, &session.model) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));

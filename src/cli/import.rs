@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use tch::Device;
-
+use super::Common;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Loaded};
@@ -13,16 +12,8 @@ use crate::run::Run;
 use crate::sde::SdeSpec;
 use crate::train::{State, Train};
 
-pub fn import(
-    checkpoint: &Path,
-    experiment: &Path,
-    out: &Path,
-    overrides: &[String],
-    device: Device,
-    threads: Option<i32>,
-    terminal: &Terminal,
-) -> Result<()> {
-    let loaded = experiment::load(experiment, overrides)?;
+pub fn import(checkpoint: &Path, experiment: &Path, out: &Path, common: &Common, terminal: &Terminal) -> Result<()> {
+    let loaded = experiment::load(experiment, &common.overrides)?;
     let Some(spec) = &loaded.experiment.train else {
         return Err(Error::Usage {
             message: format!("{} describes a score that is known: there is no network to import into", experiment.display()),
@@ -30,7 +21,7 @@ pub fn import(
         });
     };
     unused(out)?;
-    let session = Session::new(&loaded, device, threads, terminal);
+    let session = Session::new(&loaded, common.device, common.threads, terminal);
     let model = session.model.as_ref().expect("an experiment that trains has a network");
     let mut file = Checkpoint::open(checkpoint)?;
     let mut state = State::new(spec, model);

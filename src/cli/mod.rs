@@ -119,18 +119,16 @@ struct Common {
 
 impl Arguments {
     pub fn execute(self) -> Result<()> {
-        let Common { overrides, device, threads, quiet } = self.common;
-        let terminal = Terminal::new(quiet);
+        let common = &self.common;
+        let terminal = &Terminal::new(common.quiet);
         match self.verb {
-            Verb::Run { experiment, out } => run::run(&experiment, out, &overrides, device, threads, &terminal),
-            Verb::Check { experiment } => check::check(&experiment, &overrides),
-            Verb::Sample { run, name } => sample::sample(&run, name, &overrides, device, threads, &terminal),
-            Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, &overrides, device, threads),
-            Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, &overrides, device, threads, &terminal),
-            Verb::Import { checkpoint, experiment, out } => {
-                import::import(&checkpoint, &experiment, &out, &overrides, device, threads, &terminal)
-            }
-            Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, &overrides, threads, &terminal),
+            Verb::Run { experiment, out } => run::run(&experiment, out, common, terminal),
+            Verb::Check { experiment } => check::check(&experiment, &common.overrides),
+            Verb::Sample { run, name } => sample::sample(&run, name, common, terminal),
+            Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, common),
+            Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, common, terminal),
+            Verb::Import { checkpoint, experiment, out } => import::import(&checkpoint, &experiment, &out, common, terminal),
+            Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, common, terminal),
         }
     }
 }

@@ -4,17 +4,18 @@ use std::path::Path;
 
 use tch::Device;
 
+use super::Common;
 use crate::error::{Error, Result};
 use crate::parity::{Case, Index, Row, run};
 
-pub fn parity(index: &Path, cases: &[String], kinds: &[String], overrides: &[String], device: Device, threads: Option<i32>) -> Result<()> {
-    if !overrides.is_empty() || device != Device::Cpu {
+pub fn parity(index: &Path, cases: &[String], kinds: &[String], common: &Common) -> Result<()> {
+    if !common.overrides.is_empty() || common.device != Device::Cpu {
         return Err(Error::Usage {
             message: "--set and --device have nothing to do here".into(),
             help: "golden cases are complete, and their numbers were made on the cpu".into(),
         });
     }
-    tch::set_num_threads(threads.unwrap_or(1));
+    tch::set_num_threads(common.threads.unwrap_or(1));
     let index = Index::open(index)?;
     let cases = index.select(cases, kinds)?;
     let width = cases.iter().map(|case: &Case| case.name().len()).max().unwrap_or(0);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tch::Device;
 
+use super::Common;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
@@ -16,20 +16,13 @@ use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::log::Log;
 use crate::train::{Source, Surroundings, train};
 
-pub fn run(
-    path: &Path,
-    out: Option<PathBuf>,
-    overrides: &[String],
-    device: Device,
-    threads: Option<i32>,
-    terminal: &Terminal,
-) -> Result<()> {
-    let loaded = experiment::load(path, overrides)?;
+pub fn run(path: &Path, out: Option<PathBuf>, common: &Common, terminal: &Terminal) -> Result<()> {
+    let loaded = experiment::load(path, &common.overrides)?;
     let experiment = &loaded.experiment;
     let folder = out.unwrap_or_else(|| default_run_folder(path));
     let run = Run::open(&folder)?;
     claim(&run, experiment)?;
-    let session = Session::new(&loaded, device, threads, terminal);
+    let session = Session::new(&loaded, common.device, common.threads, terminal);
     terminal.say(&format!("{} -> {}", path.display(), folder.display()));
     if let Some(note) = loaded.train.note() {
         terminal.say(&format!("data: {note}"));
