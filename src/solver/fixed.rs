@@ -48,7 +48,5 @@ pub(super) fn solve(
         x += combine(tableau.b, &k) * h;
         watch((n + 1) as f64 / (times.len() - 1) as f64);
     }
-    let steps = times.len() as u32 - 1;
-    let statistics = Statistics { evaluations: vec![steps * stages as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] };
-    (x.view(shape.as_slice()), statistics)
+    (x.view(shape.as_slice()), Statistics::of_steps(batch, times.len() - 1, stages))
 }

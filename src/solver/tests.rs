@@ -89,11 +89,25 @@ fn exponential_solvers_have_their_orders() {
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, WithSteps); 8] = [
+        let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
+        let single_pp = |order| move |steps| SolverSpec::DpmSolverPpSingle { order, grid: TimeGrid::LogSnr { steps } };
+        let deis = |order, variable| move |steps| SolverSpec::Deis { order, variable, grid: TimeGrid::LogSnr { steps } };
+        let cases: [(f64, WithSteps); 19] = [
             (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
+            (1.0, Box::new(single(1))),
+            (2.0, Box::new(single(2))),
+            (3.0, Box::new(single(3))),
+            (2.0, Box::new(single_pp(2))),
+            (3.0, Box::new(single_pp(3))),
+            (1.0, Box::new(deis(1, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::Time))),
+            (3.0, Box::new(deis(3, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::NoiseToSignal))),
+            (3.0, Box::new(deis(3, DeisVariable::NoiseToSignal))),
+            (4.0, Box::new(deis(4, DeisVariable::NoiseToSignal))),
             (2.0, Box::new(unipc(1, UniPcVariant::Bh2))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh1))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh2))),
@@ -235,6 +249,13 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
+            (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(30) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 2, grid: log_snr(40) }, 0.5),
+            (SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid: log_snr(100) }, 1.0),
+            (SolverSpec::DpmSolver { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::Deis { order: 3, variable: DeisVariable::Time, grid: log_snr(20) }, 0.0),
             (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
             (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
             (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
@@ -300,6 +321,12 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    let deis = |order, steps| SolverSpec::Deis { order, variable: DeisVariable::Time, grid: uniform(steps) };
+    assert_eq!(key(deis(5, 9), Task::ReverseSde), "deis.order");
+    assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");
+    assert_eq!(key(SolverSpec::DpmSolver { order: 0, grid: uniform(9) }, Task::ProbabilityFlow), "dpm-solver.order");
+    assert_eq!(key(SolverSpec::DpmSolverPpSingle { order: 3, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp-single");
+    assert_eq!(SolverSpec::DpmSolver { order: 3, grid: uniform(1) }.check(Task::ReverseSde), Ok(()));
     let unipc = SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: uniform(9) };
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
