@@ -102,7 +102,7 @@ impl Experiment {
             }
         }
         if let Some(sample) = &self.sample {
-            sample.check().map_err(|fault| fault.within("sample"))?;
+            sample.check(self.data.scale()).map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
             likelihood.check(self.data.scale()).map_err(|fault| fault.within("likelihood"))?;

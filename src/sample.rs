@@ -35,6 +35,15 @@ pub struct Sample {
     pub t_min: f64,
     /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
+    /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
+    pub thresholding: Option<Thresholding>,
+}
+
+/// `[sample.thresholding]`: [`DynamicThresholding`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholding {
+    pub quantile: f64,
 }
 
 /// Which reverse process is solved.
@@ -61,7 +70,7 @@ impl DynamicsSpec {
 }
 
 impl Sample {
-    pub fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self, scale: Scale) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -75,6 +84,16 @@ impl Sample {
         if !(eta >= 0.0 && eta.is_finite()) {
             let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
             return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
+        }
+        if let Some(Thresholding { quantile }) = self.thresholding {
+            if let Scale::Vectors { .. } = scale {
+                let help = "remove [sample.thresholding]; it is for images";
+                return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if !(quantile > 0.0 && quantile <= 1.0) {
+                let help = "give a number above 0 and at most 1, such as 0.995";
+                return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
+            }
         }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
         self.solver.check(task).map_err(|fault| fault.within("solver"))
