@@ -15,7 +15,8 @@ use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Noise, Statistics, Watch};
+use super::trajectory::{self, Watch, select};
+use super::{Noise, Statistics};
 use crate::dynamics::{Reverse, denoise};
 use crate::sde::Sde;
 
@@ -135,13 +136,21 @@ pub(super) fn solve(
             x = advance(before, start, &method.corrector(before, variant, &nodes), &denoised);
         }
         denoised.truncate(method.order);
-        let nodes: Vec<f64> = denoised.iter().map(|(lambda, _)| (lambda - step.lambda) / step.h).collect();
-        let mut next = advance(&step, &x, &method.predictor(&step, &nodes), &denoised);
+        let predict = |step: &Step| {
+            let nodes: Vec<f64> = denoised.iter().map(|(lambda, _)| (lambda - step.lambda) / step.h).collect();
+            advance(step, &x, &method.predictor(step, &nodes), &denoised)
+        };
+        let mut next = predict(&step);
         if let Some(noise) = &mut noise {
             next += noise(n) * step.noise;
         }
+        // A state between is that of a shorter step with the same polynomial.
+        let state = |rows: &[usize], times: &[f64]| {
+            let partial = || predict(&Step::new(reverse.sde, reverse.eta, pair[0], times[0]));
+            if times[0] == pair[1] { select(&next, rows) } else { select(&partial(), rows) }
+        };
+        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
         last = Some((step, std::mem::replace(&mut x, next)));
-        watch((n + 1) as f64 / (times.len() - 1) as f64);
     }
     let steps = times.len() as u32 - 1;
     (x, Statistics { evaluations: vec![steps; batch], accepted: vec![steps; batch], rejected: vec![0; batch] })
