@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Task};
+use crate::solver::{SolverSpec, Statistics, Step, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -27,7 +27,7 @@ use crate::tensor::to_vec;
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     pub count: usize,
-    /// Samples that are solved for together; sample i does not depend on it.
+    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     pub dynamics: DynamicsSpec,
     pub solver: SolverSpec,
@@ -130,7 +130,7 @@ pub fn sample(
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
         let span = (1.0, spec.t_min);
         let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
+        let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
         let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
         let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };

@@ -2,20 +2,23 @@
 //! single-step.
 
 mod adaptive;
+mod control;
 mod exponential;
 mod fixed;
 mod grid;
 mod multi_step;
 mod single_step;
 mod tableau;
+mod trajectory;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-pub use adaptive::Tolerance;
+pub use control::{Adaptive, Control};
 pub use grid::TimeGrid;
 pub use multi_step::{DeisVariable, UniPcVariant};
 pub use tableau::Tableau;
+pub use trajectory::{Step, Trajectory, Watch};
 
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::{Error, Fault, Result};
@@ -24,7 +27,7 @@ use crate::tensor::to_vec;
 use exponential::Prediction;
 use multi_step::Scheme;
 
-/// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol }`, `solver.dpm-solver-pp = { order, grid }`.
+/// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SolverSpec {
@@ -36,12 +39,12 @@ pub enum SolverSpec {
     Heun { grid: TimeGrid },
     /// The classical Runge-Kutta method, four evaluations a step.
     Rk4 { grid: TimeGrid },
-    /// Bogacki-Shampine 3(2) with its own step for each example; deterministic dynamics only, like the other adaptive ones.
-    Rk23 { rtol: f64, atol: f64 },
+    /// Bogacki-Shampine 3(2) with step control; deterministic dynamics only, like the other adaptive ones.
+    Rk23(Adaptive),
     /// Dormand-Prince 5(4).
-    Rk45 { rtol: f64, atol: f64 },
+    Rk45(Adaptive),
     /// Tsitouras 5(4).
-    Tsit5 { rtol: f64, atol: f64 },
+    Tsit5(Adaptive),
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
     /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
@@ -70,7 +73,7 @@ pub enum Task {
 /// The loop that serves a solver.
 enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
-    Adaptive(&'static Tableau, Tolerance),
+    Adaptive(&'static Tableau, Adaptive),
     MultiStep(Scheme, usize, &'a TimeGrid),
     SingleStep(Prediction, usize, &'a TimeGrid),
 }
@@ -100,8 +103,6 @@ impl Statistics {
 
 /// The standard normal draws of step n [B, ...], asked for once per step and in order.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
-/// Told the share of the way that is done, in [0, 1].
-pub type Watch<'a> = dyn FnMut(f64) + 'a;
 
 impl SolverSpec {
     /// The solver's table.
@@ -111,9 +112,9 @@ impl SolverSpec {
             SolverSpec::Midpoint { .. } => "midpoint",
             SolverSpec::Heun { .. } => "heun",
             SolverSpec::Rk4 { .. } => "rk4",
-            SolverSpec::Rk23 { .. } => "rk23",
-            SolverSpec::Rk45 { .. } => "rk45",
-            SolverSpec::Tsit5 { .. } => "tsit5",
+            SolverSpec::Rk23(_) => "rk23",
+            SolverSpec::Rk45(_) => "rk45",
+            SolverSpec::Tsit5(_) => "tsit5",
             SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolver { .. } => "dpm-solver",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
@@ -124,15 +125,14 @@ impl SolverSpec {
     }
 
     fn family(&self) -> Family<'_> {
-        let tolerance = |rtol: &f64, atol: &f64| Tolerance { relative: *rtol, absolute: *atol };
         match self {
             SolverSpec::Euler { grid } => Family::Fixed(&tableau::EULER, grid),
             SolverSpec::Midpoint { grid } => Family::Fixed(&tableau::MIDPOINT, grid),
             SolverSpec::Heun { grid } => Family::Fixed(&tableau::HEUN, grid),
             SolverSpec::Rk4 { grid } => Family::Fixed(&tableau::RK4, grid),
-            SolverSpec::Rk23 { rtol, atol } => Family::Adaptive(&tableau::RK23, tolerance(rtol, atol)),
-            SolverSpec::Rk45 { rtol, atol } => Family::Adaptive(&tableau::RK45, tolerance(rtol, atol)),
-            SolverSpec::Tsit5 { rtol, atol } => Family::Adaptive(&tableau::TSIT5, tolerance(rtol, atol)),
+            SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
+            SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
+            SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
             SolverSpec::Ddim { grid } => Family::MultiStep(Scheme::DpmSolverPp, 1, grid),
             SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
@@ -178,15 +178,20 @@ impl SolverSpec {
     ) -> Result<(Tensor, Statistics)> {
         let solution = match self.family() {
             Family::Fixed(tableau, grid) => fixed::solve(tableau, dynamics, x, &grid.times(sde, span), noise, watch),
-            Family::Adaptive(tableau, tolerance) => {
+            Family::Adaptive(tableau, adaptive) => {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
-                adaptive::solve(tableau, dynamics, x, span, tolerance, watch)?
+                adaptive::solve(tableau, dynamics, x, span, adaptive, watch)?
             }
             Family::MultiStep(..) | Family::SingleStep(..) => {
                 unreachable!("an exponential solver knows the reverse process alone; check() refuses others")
             }
         };
         finite(solution, span.1)
+    }
+
+    /// Whether a result depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        matches!(self.family(), Family::Adaptive(_, Adaptive { control: Control::BatchCoupled, .. }))
     }
 
     pub fn check(&self, task: Task) -> Result<(), Fault> {
@@ -201,7 +206,7 @@ impl SolverSpec {
                     "use dynamics = \"probability-flow\", or a solver with a grid such as euler or heun",
                 ));
             }
-            Family::Adaptive(_, tolerance) => tolerance.check(),
+            Family::Adaptive(_, adaptive) => adaptive.check(),
             Family::MultiStep(..) | Family::SingleStep(..) if task == Task::LogDensity => {
                 let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::exponential::{Prediction, Step, lambda};
-use super::{Noise, Statistics, Watch};
+use super::trajectory::{self, Watch, select};
+use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
 use crate::sde::Sde;
 
@@ -101,6 +102,7 @@ pub(super) fn solve(
 ) -> (Tensor, Statistics) {
     let _no_grad = tch::no_grad_guard();
     let (sde, prediction) = (reverse.sde, scheme.prediction());
+    let batch = x.size()[0] as usize;
     let mut x = x.shallow_clone();
     let mut seen: VecDeque<Tensor> = VecDeque::new();
     let mut last: Option<(Step, Tensor)> = None;
@@ -114,13 +116,17 @@ pub(super) fn solve(
             x = before.advance(start, &corrector(variant, before, &nodes), &seen);
         }
         seen.truncate(order);
-        let mut next = step.advance(&x, &scheme.predictor(sde, &step, &past(n, seen.len())), &seen);
+        let predict = |step: &Step| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
+        let mut next = predict(&step);
         if let Some(noise) = &mut noise {
             next += noise(n) * step.noise;
         }
+        // A state between is that of a shorter step with the same polynomial.
+        let state = |rows: &[usize], at: &[f64]| {
+            if at[0] == pair[1] { select(&next, rows) } else { select(&predict(&Step::new(prediction, reverse, pair[0], at[0])), rows) }
+        };
+        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
         last = Some((step, std::mem::replace(&mut x, next)));
-        watch((n + 1) as f64 / (times.len() - 1) as f64);
     }
-    let statistics = Statistics::of_steps(x.size()[0] as usize, times.len() - 1, 1);
-    (x, statistics)
+    (x, Statistics::of_steps(batch, times.len() - 1, 1))
 }

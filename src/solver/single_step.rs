@@ -3,7 +3,8 @@
 use tch::Tensor;
 
 use super::exponential::{Prediction, Step, lambda};
-use super::{Noise, Statistics, Watch};
+use super::trajectory::{self, Watch, select};
+use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
 
 /// Solves along `times` with `order` evaluations a step: DPM-Solver-1 to 3 (noise; Lu et al. 2022a, algorithms 1 and 2) and DPM-Solver++
@@ -22,6 +23,7 @@ pub(super) fn solve(
 ) -> (Tensor, Statistics) {
     let _no_grad = tch::no_grad_guard();
     let sde = reverse.sde;
+    let batch = x.size()[0] as usize;
     let mut x = x.shallow_clone();
     for (n, pair) in times.windows(2).enumerate() {
         let (start, end) = (lambda(sde, pair[0]), lambda(sde, pair[1]));
@@ -32,6 +34,7 @@ pub(super) fn solve(
         };
         let mut seen = vec![prediction.evaluate(reverse, &x, pair[0])];
         let mut shaken: Option<Tensor> = None;
+        let mut next = x.shallow_clone();
         for i in 1..=order {
             let step = Step::new(prediction, reverse, pair[0], stage_time(i));
             let (weights, used) = weights(&step, i, order);
@@ -46,13 +49,22 @@ pub(super) fn solve(
             if i < order {
                 seen.push(prediction.evaluate(reverse, &state, stage_time(i)));
             } else {
-                x = state;
+                next = state;
             }
         }
-        watch((n + 1) as f64 / (times.len() - 1) as f64);
+        // A state between is that of a shorter step with the polynomial through all stages.
+        let state = |rows: &[usize], at: &[f64]| {
+            if at[0] == pair[1] {
+                return select(&next, rows);
+            }
+            let step = Step::new(prediction, reverse, pair[0], at[0]);
+            let nodes: Vec<f64> = (0..order).map(|i| (end - start) / step.h * i as f64 / order as f64).collect();
+            select(&step.advance(&x, &step.polynomial_weights(&nodes, |theta| theta), &seen), rows)
+        };
+        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
+        x = next;
     }
-    let statistics = Statistics::of_steps(x.size()[0] as usize, times.len() - 1, order);
-    (x, statistics)
+    (x, Statistics::of_steps(batch, times.len() - 1, order))
 }
 
 /// The weights that lead to stage i, and the stages they belong to. Order 2 ends with the exponential midpoint rule, order 3 with the line
