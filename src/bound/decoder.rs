@@ -140,6 +140,7 @@ mod tests {
                     let offset = beyond - alpha.ln();
                     let (mean, error) = mean_and_error(&decoder(law).offset(&points(x0), &normal(1, N, 1)));
                     assert!((mean - offset).abs() < 4.0 * error + 1e-9, "{name} {law:?}: {mean} ± {error} is not {offset}");
+                    assert!(law != DecoderLaw::Jensen || error < 1e-9, "{name}: Jensen's offset has an error of {error}");
                     let bound = at_t_min(x0, alpha, sigma, variance) + offset;
                     let truth = 0.5 * ((2.0 * PI * model_variance).ln() + (x0 - MEAN).powi(2) / model_variance);
                     assert!(bound >= truth - 1e-12, "{name} {law:?} at {x0}: {bound} is below {truth}");

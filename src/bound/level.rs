@@ -103,8 +103,27 @@ pub(super) fn dimension(x: &Tensor) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::worlds::sdes;
+    use tch::Device;
+
+    use super::super::worlds::{gaussian, normal, sdes};
     use super::*;
+    use crate::score::ExactScore;
+    use crate::tensor::to_vec;
+
+    #[test]
+    fn nothing_but_its_mean_is_left_of_the_error_at_the_centre_of_a_normal_law() {
+        tch::set_num_threads(1);
+        let mixture = gaussian(0.0, 1.0);
+        for (name, sde) in sdes() {
+            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            let levels = [1e-3, 0.2, 0.9].map(|t| Level::of(&*sde, t));
+            let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, 3, 1));
+            for (error, level) in to_vec(&errors).iter().zip(levels) {
+                let truth = level.signal_share().powi(2);
+                assert!((error - truth).abs() < 1e-9, "{name}: {error} is not {truth}");
+            }
+        }
+    }
 
     #[test]
     fn a_step_forward_and_its_reverse_are_one_joint_gaussian() {
