@@ -141,15 +141,11 @@ pub fn sample(
         statistics.evaluations.iter_mut().for_each(|n| *n += 1);
     }
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
-    phase.finish(&format!("{:.0} evaluations each", samples.mean_evaluations()));
+    phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
 
 impl Samples {
-    pub fn mean_evaluations(&self) -> f64 {
-        self.statistics.evaluations.iter().map(|&n| f64::from(n)).mean()
-    }
-
     /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
     pub fn picture(&self, scale: Scale, data: &Tensor) -> image::RgbImage {
         let x = scale.to_data(&self.x);
@@ -160,7 +156,7 @@ impl Samples {
                 picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
             _ => {
-                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.mean_evaluations());
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
                 picture::scatter(&first_two(data), &first_two(&x), &note)
             }
         }

@@ -12,6 +12,7 @@ mod tableau;
 mod trajectory;
 
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
 pub use control::{Adaptive, Control};
@@ -92,6 +93,10 @@ impl Statistics {
     fn of_steps(batch: usize, steps: usize, evaluations: usize) -> Statistics {
         let steps = steps as u32;
         Statistics { evaluations: vec![steps * evaluations as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] }
+    }
+
+    pub fn mean_evaluations(&self) -> f64 {
+        self.evaluations.iter().map(|&n| f64::from(n)).mean()
     }
 
     pub fn extend(&mut self, other: Statistics) {
