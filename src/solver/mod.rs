@@ -1,20 +1,26 @@
 //! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods.
 
 mod adaptive;
+mod discrete_chain;
 mod exponential;
 mod fixed;
 mod grid;
+mod langevin;
+mod predictor_corrector;
 mod tableau;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 pub use adaptive::Tolerance;
+pub use discrete_chain::{DiscreteChain, Spacing, Variance};
 pub use exponential::UniPcVariant;
 pub use grid::TimeGrid;
+pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
+pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
 pub use tableau::Tableau;
 
-use crate::dynamics::{Dynamics, Reverse};
+use crate::dynamics::{Dynamics, Reverse, denoise};
 use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
@@ -44,6 +50,12 @@ pub enum SolverSpec {
     DpmSolverPp { order: usize, grid: TimeGrid },
     /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
     UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
+    /// Song et al.'s predictors and Langevin correctors.
+    PredictorCorrector(PredictorCorrector),
+    /// NCSN's sampler: Langevin dynamics at one noise level after the other.
+    AnnealedLangevin(AnnealedLangevin),
+    /// DDPM's and DDIM's chain with N levels.
+    DiscreteChain(DiscreteChain),
 }
 
 /// What a solver is asked for.
@@ -62,6 +74,24 @@ enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
     Adaptive(&'static Tableau, Tolerance),
     Exponential(Method, &'a TimeGrid),
+    Sampler(&'a dyn Sampler),
+}
+
+/// What a reverse process starts from and where it ends.
+pub struct Problem<'a> {
+    /// The start points [B, ...].
+    pub x: &'a Tensor,
+    /// From 1 to t_min.
+    pub span: (f64, f64),
+    /// Whether the end is the mean of x_0 given the state at t_min instead of a state with noise.
+    pub denoise: bool,
+}
+
+/// A solver of the reverse process alone, with steps and an end of its own.
+trait Sampler {
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics);
+    /// Whether this can serve a process with the family parameter η, and a network that knows so many levels of noise.
+    fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault>;
 }
 
 /// What a solve cost, per example.
@@ -81,7 +111,7 @@ impl Statistics {
     }
 }
 
-/// The standard normal draws of step n [B, ...], asked for once per step and in order.
+/// The n-th standard normal draw [B, ...] of a solve, asked for once and in order; most solvers take one a step.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 /// Told the share of the way that is done, in [0, 1].
 pub type Watch<'a> = dyn FnMut(f64) + 'a;
@@ -100,6 +130,9 @@ impl SolverSpec {
             SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
             SolverSpec::UniPc { .. } => "uni-pc",
+            SolverSpec::PredictorCorrector(_) => "predictor-corrector",
+            SolverSpec::AnnealedLangevin(_) => "annealed-langevin",
+            SolverSpec::DiscreteChain(_) => "discrete-chain",
         }
     }
 
@@ -116,28 +149,32 @@ impl SolverSpec {
             SolverSpec::Ddim { grid } => Family::Exponential(Method { order: 1, corrector: None }, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::Exponential(Method { order: *order, corrector: None }, grid),
             SolverSpec::UniPc { order, variant, grid } => Family::Exponential(Method { order: *order, corrector: Some(*variant) }, grid),
+            SolverSpec::PredictorCorrector(sampler) => Family::Sampler(sampler),
+            SolverSpec::AnnealedLangevin(sampler) => Family::Sampler(sampler),
+            SolverSpec::DiscreteChain(sampler) => Family::Sampler(sampler),
         }
     }
 
-    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0.
+    /// Whether an example depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch())
+    }
+
+    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
-    pub fn sample(
-        &self,
-        mut reverse: Reverse,
-        x: &Tensor,
-        span: (f64, f64),
-        noise: &mut Noise,
-        watch: &mut Watch,
-    ) -> Result<(Tensor, Statistics)> {
+    pub fn sample(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
+        let Problem { x, span, denoise } = *problem;
         let sde = reverse.sde;
-        let noise = (reverse.eta > 0.0).then_some(noise);
-        match self.family() {
+        let brownian = if reverse.eta > 0.0 { Some(&mut *noise) } else { None };
+        let solution = match self.family() {
+            Family::Sampler(sampler) => return finite(sampler.sample(&reverse, problem, noise, watch), span.1),
             Family::Exponential(method, grid) => {
-                finite(exponential::solve(&method, &reverse, x, &grid.times(sde, span), noise, watch), span.1)
+                finite(exponential::solve(&method, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
             }
-            _ => self.solve(&mut reverse, sde, x, span, noise, watch),
-        }
+            _ => self.solve(&mut reverse, sde, x, span, brownian, watch)?,
+        };
+        Ok(if denoise { tweedie(&reverse, solution, span.1) } else { solution })
     }
 
     /// Solves any dynamics from `span.0` to `span.1` for x [B, ...] by a Runge-Kutta method. `noise` is `None` for an ordinary
@@ -157,9 +194,20 @@ impl SolverSpec {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
                 adaptive::solve(tableau, dynamics, x, span, tolerance, watch)?
             }
-            Family::Exponential(..) => unreachable!("an exponential solver knows the reverse process alone; check() refuses others"),
+            Family::Exponential(..) | Family::Sampler(_) => {
+                unreachable!("this one knows the reverse process alone; check() refuses others")
+            }
         };
         finite(solution, span.1)
+    }
+
+    /// Whether this can sample a reverse process: what [`check`](SolverSpec::check) can't know without the process. `network_levels` are the
+    /// levels of noise of a network in discrete time.
+    pub fn check_process(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
+        match self.family() {
+            Family::Sampler(sampler) => sampler.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(self.name())),
+            _ => Ok(()),
+        }
     }
 
     pub fn check(&self, task: Task) -> Result<(), Fault> {
@@ -175,8 +223,8 @@ impl SolverSpec {
                 ));
             }
             Family::Adaptive(_, tolerance) => tolerance.check(),
-            Family::Exponential(..) if task == Task::LogDensity => {
-                let message = format!("{name} can't carry a log-density: it solves for the denoised state");
+            Family::Exponential(..) | Family::Sampler(_) if task == Task::LogDensity => {
+                let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
             Family::Exponential(Method { order, .. }, _) if !(1..=3).contains(&order) => {
@@ -190,9 +238,16 @@ impl SolverSpec {
                 Err(Fault::new("order", message, "give more steps or a lower order"))
             }
             Family::Exponential(_, grid) => grid.check(),
+            Family::Sampler(_) => Ok(()),
         }
         .map_err(|fault| fault.within(name))
     }
+}
+
+/// The last denoise: Tweedie's formula at the time the solution ends at, one more evaluation.
+fn tweedie(reverse: &Reverse, (x, mut statistics): (Tensor, Statistics), t: f64) -> (Tensor, Statistics) {
+    statistics.evaluations.iter_mut().for_each(|n| *n += 1);
+    (denoise(reverse.sde, reverse.model, &x, t), statistics)
 }
 
 /// The solution, if all of it is finite.
