@@ -102,7 +102,8 @@ impl Experiment {
             }
         }
         if let Some(sample) = &self.sample {
-            sample.check(self.data.scale()).map_err(|fault| fault.within("sample"))?;
+            let levels = self.precondition.as_ref().and_then(Precondition::levels);
+            sample.check(self.data.scale(), self.sde.get(), levels).map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
             likelihood.check(self.data.scale()).map_err(|fault| fault.within("likelihood"))?;
@@ -144,7 +145,7 @@ impl Experiment {
     }
 }
 
-/// Keys that change no result.
+/// Keys that change no result, but for solvers that couple the samples of a batch.
 const OPERATIONAL: [&str; 5] = ["train.checkpoint_every", "train.keep", "train.log_every", "sample.batch", "likelihood.batch"];
 
 fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, found: &mut Vec<(String, String, String)>) {
