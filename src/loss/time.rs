@@ -52,6 +52,13 @@ impl TimeSpec {
     }
 }
 
+/// Of independent u_i ~ U(0, 1), one in each stratum: (i + u_i) / n. Each t of a batch then has its part of the law, and a mean over a
+/// batch, whose expectation stays, varies less.
+pub fn stratified(u: &[f64]) -> Vec<f64> {
+    let n = u.len() as f64;
+    u.iter().enumerate().map(|(i, u)| (i as f64 + u) / n).collect()
+}
+
 /// A law of t on [t_min, 1] with its inverse distribution function.
 pub struct TimeLaw<'a> {
     t_min: f64,
