@@ -1,6 +1,7 @@
 //! Training: batch -> t, z -> loss -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
 mod spec;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +10,11 @@ use std::time::Instant;
 use tch::{Tensor, no_grad};
 
 pub use spec::Train;
+use times::Times;
 
 use crate::data::{Batches, Dataset, Scale};
 use crate::error::{Error, Result};
-use crate::loss::{
-    Batch, Objective, denoising_score_matching, discrete_score_matching, implicit_score_matching, sliced_score_matching, stratified,
-};
+use crate::loss::{Batch, Objective, denoising_score_matching, discrete_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::Model;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
 use crate::progress::Terminal;
@@ -138,16 +138,7 @@ pub fn train(
     }
     let score = model.score(sde, true);
     let chain = model.chain(sde);
-    let law = spec.time.law(sde, spec.weighting, spec.t_min);
-    let time = |u: f64| match &chain {
-        None => law.time(u),
-        Some(chain) => chain.time(((u * chain.levels() as f64) as usize).min(chain.levels() - 1)),
-    };
-    let weight = |t: f64| match &chain {
-        None if spec.importance => spec.weighting.at(sde, t) * law.importance(t),
-        None => spec.weighting.at(sde, t),
-        Some(chain) => spec.weighting.of_snr((chain.alpha(t) / chain.sigma(t)).powi(2)).expect("a weighting that serves levels"),
-    };
+    let times = Times::new(spec, sde, chain.as_ref());
     let dimension = source.dataset.shape().iter().product::<usize>() as i64;
     let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
@@ -157,10 +148,7 @@ pub fn train(
     while state.step < spec.steps {
         let step = state.step;
         let x0 = batches.next().to_device(model.device);
-        let u = rng::uniform(seed, Purpose::Time, step, spec.batch);
-        let u = if spec.stratified { stratified(&u) } else { u };
-        let t: Vec<f64> = u.into_iter().map(time).collect();
-        let w: Vec<f64> = t.iter().copied().map(weight).collect();
+        let (t, w) = times.draw(&rng::uniform(seed, Purpose::Time, step, spec.batch));
         let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), model.device);
         rng::seed_torch(seed, Purpose::Dropout, step);
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
