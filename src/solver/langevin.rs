@@ -154,7 +154,7 @@ impl Sampler for AnnealedLangevin {
         times.extend(TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span));
         let mut alpha = sde.alpha(problem.span.0);
         for (i, &t) in times[1..].iter().enumerate() {
-            x = x * (sde.alpha(t) / alpha);
+            x = &x * (sde.alpha(t) / alpha);
             alpha = sde.alpha(t);
             let h = Tensor::from(0.5 * share * sde.sigma(t).powi(2)).to_kind(x.kind()).to_device(x.device());
             for k in 0..self.steps_per_level {
