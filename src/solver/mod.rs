@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod control;
+mod dop853;
 mod exponential;
 mod fixed;
 mod grid;
@@ -41,6 +42,8 @@ pub enum SolverSpec {
     Rk45(Adaptive),
     /// Tsitouras 5(4).
     Tsit5(Adaptive),
+    /// Dormand-Prince 8(5, 3).
+    Dop853(Adaptive),
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
     /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step.
@@ -98,6 +101,7 @@ impl SolverSpec {
             SolverSpec::Rk23(_) => "rk23",
             SolverSpec::Rk45(_) => "rk45",
             SolverSpec::Tsit5(_) => "tsit5",
+            SolverSpec::Dop853(_) => "dop853",
             SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
             SolverSpec::UniPc { .. } => "uni-pc",
@@ -113,6 +117,7 @@ impl SolverSpec {
             SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
             SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
             SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
+            SolverSpec::Dop853(adaptive) => Family::Adaptive(&dop853::DOP853, *adaptive),
             SolverSpec::Ddim { grid } => Family::Exponential(Method { order: 1, corrector: None }, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::Exponential(Method { order: *order, corrector: None }, grid),
             SolverSpec::UniPc { order, variant, grid } => Family::Exponential(Method { order: *order, corrector: Some(*variant) }, grid),

@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::tensor::indices;
+
 /// A step that some examples have taken.
 pub struct Step<'a> {
     /// The examples, by their rows in the batch that was handed in.
@@ -32,12 +34,6 @@ impl<'a> Step<'a> {
             state,
         }
     }
-}
-
-/// The rows of a tensor [B, ...] at some places.
-pub(super) fn select(x: &Tensor, places: &[usize]) -> Tensor {
-    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
-    x.index_select(0, &Tensor::from_slice(&places).to_device(x.device()))
 }
 
 /// The states of a batch at requested times.
@@ -72,8 +68,8 @@ impl Trajectory {
             }
             let times: Vec<f64> = places.iter().map(|&i| if step.between { t } else { step.to[i] }).collect();
             let states = (step.state)(&places, &times);
-            let rows: Vec<i64> = places.iter().map(|&i| step.rows[i] as i64).collect();
-            let rows = Tensor::from_slice(&rows).to_device(states.device());
+            let rows: Vec<usize> = places.iter().map(|&i| step.rows[i]).collect();
+            let rows = indices(&rows, states.device());
             let _ = self.states.get(j as i64).index_copy_(0, &rows, &states.to_kind(self.states.kind()));
             for (i, t) in places.iter().zip(times) {
                 self.reached[j][step.rows[*i]] = t;
