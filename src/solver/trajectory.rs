@@ -1,6 +1,6 @@
 //! What a solver tells of its steps, and the states at requested times that can be known from it.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::tensor::indices;
 
@@ -77,9 +77,8 @@ impl Trajectory {
         }
     }
 
-    /// The times as a tensor [T, B], f64, on the CPU.
+    /// [T, B], f64, on the CPU.
     pub fn reached_times(&self) -> Tensor {
-        let rows: Vec<Tensor> = self.reached.iter().map(|row| Tensor::from_slice(row)).collect();
-        if rows.is_empty() { Tensor::zeros([0, 0], (Kind::Double, tch::Device::Cpu)) } else { Tensor::stack(&rows, 0) }
+        Tensor::stack(&self.reached.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
     }
 }
