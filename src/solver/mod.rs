@@ -1,11 +1,14 @@
 //! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods.
 
 mod adaptive;
+mod adaptive_sde;
 mod control;
 mod dop853;
+mod edm;
 mod exponential;
 mod fixed;
 mod grid;
+mod sra;
 mod tableau;
 mod trajectory;
 
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 pub use control::{Adaptive, Control};
+pub use edm::Churn;
 pub use exponential::UniPcVariant;
 pub use grid::TimeGrid;
 pub use tableau::Tableau;
@@ -44,6 +48,12 @@ pub enum SolverSpec {
     Tsit5(Adaptive),
     /// Dormand-Prince 8(5, 3).
     Dop853(Adaptive),
+    /// Heun's method in σ/α, with churn; deterministic dynamics, to which the churn adds its own noise.
+    Edm(Churn),
+    /// Strong order 1.5, for stochastic dynamics only.
+    Sra { grid: TimeGrid },
+    /// Euler-Maruyama and stochastic Heun with step control for each example, for stochastic dynamics only.
+    AdaptiveSde { rtol: f64, atol: f64 },
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
     /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step.
@@ -67,6 +77,9 @@ pub enum Task {
 enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
     Adaptive(&'static Tableau, Adaptive),
+    Edm(&'a Churn),
+    Sra(&'a TimeGrid),
+    AdaptiveSde(f64, f64),
     Exponential(Method, &'a TimeGrid),
 }
 
@@ -102,6 +115,9 @@ impl SolverSpec {
             SolverSpec::Rk45(_) => "rk45",
             SolverSpec::Tsit5(_) => "tsit5",
             SolverSpec::Dop853(_) => "dop853",
+            SolverSpec::Edm(_) => "edm",
+            SolverSpec::Sra { .. } => "sra",
+            SolverSpec::AdaptiveSde { .. } => "adaptive-sde",
             SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
             SolverSpec::UniPc { .. } => "uni-pc",
@@ -118,13 +134,16 @@ impl SolverSpec {
             SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
             SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
             SolverSpec::Dop853(adaptive) => Family::Adaptive(&dop853::DOP853, *adaptive),
+            SolverSpec::Edm(churn) => Family::Edm(churn),
+            SolverSpec::Sra { grid } => Family::Sra(grid),
+            SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
             SolverSpec::Ddim { grid } => Family::Exponential(Method { order: 1, corrector: None }, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::Exponential(Method { order: *order, corrector: None }, grid),
             SolverSpec::UniPc { order, variant, grid } => Family::Exponential(Method { order: *order, corrector: Some(*variant) }, grid),
         }
     }
 
-    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0.
+    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0, or by churn.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
     pub fn sample(
@@ -136,6 +155,9 @@ impl SolverSpec {
         watch: &mut Watch,
     ) -> Result<(Tensor, Statistics)> {
         let sde = reverse.sde;
+        if let Family::Edm(churn) = self.family() {
+            return finite(edm::solve(churn, &reverse, x, span, noise, watch), span.1);
+        }
         let noise = (reverse.eta > 0.0).then_some(noise);
         match self.family() {
             Family::Exponential(method, grid) => {
@@ -162,7 +184,15 @@ impl SolverSpec {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
                 adaptive::solve(tableau, dynamics, x, span, adaptive, watch)?
             }
-            Family::Exponential(..) => unreachable!("an exponential solver knows the reverse process alone; check() refuses others"),
+            Family::Sra(grid) => {
+                let noise = noise.expect("check() refuses dynamics without noise");
+                sra::solve(dynamics, x, &grid.times(sde, span), noise, watch)
+            }
+            Family::AdaptiveSde(rtol, atol) => {
+                let noise = noise.expect("check() refuses dynamics without noise");
+                adaptive_sde::solve(dynamics, x, span, (rtol, atol), noise, watch)?
+            }
+            Family::Edm(_) | Family::Exponential(..) => unreachable!("these know the reverse process alone; check() refuses others"),
         };
         finite(solution, span.1)
     }
@@ -185,10 +215,21 @@ impl SolverSpec {
                 ));
             }
             Family::Adaptive(_, adaptive) => adaptive.check(),
-            Family::Exponential(..) if task == Task::LogDensity => {
-                let message = format!("{name} can't carry a log-density: it solves for the denoised state");
+            Family::Sra(_) | Family::AdaptiveSde(..) if task != Task::ReverseSde => {
+                let message = format!("{name} is for dynamics with noise");
+                return Err(Fault::new(name, message, "use a Runge-Kutta method without noise, such as heun or rk45"));
+            }
+            Family::Sra(grid) => grid.check(),
+            Family::AdaptiveSde(rtol, atol) => control::check_tolerances(rtol, atol, "Jolicoeur-Martineau et al. use rtol = 0.01 to 0.5"),
+            Family::Edm(_) | Family::Exponential(..) if task == Task::LogDensity => {
+                let message = format!("{name} can't carry a log-density: it knows the state of the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
+            Family::Edm(_) if task == Task::ReverseSde => {
+                let help = "use dynamics = \"probability-flow\", to which s_churn adds noise";
+                return Err(Fault::new(name, "edm brings its own noise", help));
+            }
+            Family::Edm(churn) => churn.check(),
             Family::Exponential(Method { order, .. }, _) if !(1..=3).contains(&order) => {
                 Err(Fault::new("order", format!("there is no order {order}"), "give 1, 2 or 3"))
             }

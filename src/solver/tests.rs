@@ -279,12 +279,16 @@ fn samples_follow_the_law_of_the_data() {
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let span = (1.0, 1e-3);
         let log_snr = |steps| TimeGrid::LogSnr { steps };
+        let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
         for (solver, eta) in [
             (SolverSpec::Euler { grid: uniform(400) }, 1.0),
             (SolverSpec::Euler { grid: uniform(400) }, 0.5),
             (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
             (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
             (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
+            (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
+            (SolverSpec::AdaptiveSde { rtol: 0.02, atol: 0.005 }, 1.0),
+            (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
             (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
@@ -360,4 +364,6 @@ fn unusable_settings_name_their_key() {
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
 }
 
+mod edm;
+mod stochastic;
 mod trajectory;
