@@ -436,6 +436,39 @@ fn values_that_cannot_work() {
        ╰────
      help: the data are vectors: "none"
     "#);
+    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 0.0 }"), &[]), @r"
+     × likelihood.solver.rk45.atol: the tolerance is 0
+       ╭─[tiny.toml:48:37]
+    47 │ t_min = 1e-3
+    48 │ solver.rk45 = { rtol = 1e-3, atol = 0.0 }
+       ·                                     ─┬─
+       ·                                      ╰── here
+    49 │ trace.exact = {}
+       ╰────
+     help: give a number between 0 and 1; the reference uses 1e-5
+    ");
+    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = \"i\" }"), &[]), @r#"
+     × unknown variant `i`, expected one of `per-example`, `pi`, `batch-coupled`
+       ╭─[tiny.toml:48:53]
+    47 │ t_min = 1e-3
+    48 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = "i" }
+       ·                                                     ─┬─
+       ·                                                      ╰── here
+    49 │ trace.exact = {}
+       ╰────
+     help: did you mean `pi`?
+    "#);
+    assert_snapshot!(refused(&changed("denoise = true", "denoise = true\ntrajectory = [0.5, 1e-4]"), &[]), @r"
+     × sample.trajectory: there is no state at t = 0.0001
+       ╭─[tiny.toml:42:14]
+    41 │ denoise = true
+    42 │ trajectory = [0.5, 1e-4]
+       ·              ─────┬─────
+       ·                   ╰── here
+    43 │ 
+       ╰────
+     help: give times from t_min = 0.001 to 1, such as [1.0, 0.5, 0.1]
+    ");
 }
 
 #[test]
@@ -645,6 +678,25 @@ fn overrides_reach_every_kind_of_table() {
     let word = with(&["sample.dynamics=probability-flow"]);
     assert_eq!((&word["sample"]["dynamics"], &word["sde"]), (&"probability-flow".into(), &with(&[])["sde"]));
     assert_eq!(with(&["sde={ve={sigma_min=0.01,sigma_max=5}}"])["sde"]["ve"]["sigma_max"], 5.0.into());
+}
+
+#[test]
+fn a_batch_size_counts_where_a_solver_couples_the_batch() {
+    let with = |control: &str| {
+        let solver = format!("solver.rk45 = {{ rtol = 1e-3, atol = 1e-3{control} }}");
+        parse("tiny.toml", &changed("solver.heun.grid.uniform.steps = 4", &solver), &[]).unwrap().experiment
+    };
+    let resized = |experiment: &Experiment| {
+        let mut other = experiment.clone();
+        other.likelihood.as_mut().unwrap().batch = 7;
+        other.sample.as_mut().unwrap().batch = 7;
+        experiment.differences(&other)
+    };
+    assert!(with("").resolved().contains(r#"control = "per-example""#));
+    assert_eq!(with("").differences(&with(r#", control = "per-example""#)), []);
+    assert_eq!(resized(&with("")), []);
+    assert_eq!(resized(&with(r#", control = "pi""#)), []);
+    assert_eq!(resized(&with(r#", control = "batch-coupled""#)), [("likelihood.batch".to_owned(), "3".to_owned(), "7".to_owned())]);
 }
 
 #[test]

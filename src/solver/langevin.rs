@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::trajectory::{self, Watch, select};
+use super::trajectory::{self, Watch};
 use super::{Noise, Problem, Sampler, Statistics, TimeGrid, tweedie};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
 use crate::sde::Sde;
+use crate::tensor::select;
 
 /// Steps at one time t towards p_t: x' = x + h s(x, t) + √(2h) z with a new z for each (Song et al. 2021, algorithms 4 and 5).
 ///
