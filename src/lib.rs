@@ -40,11 +40,12 @@
 //! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
-//! | [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
 //! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
 //! | [`sde`] | the mathematics of the forward processes, on f64 |
 //! | [`tensor`], [`rng`], [`error`] | helpers, randomness, the one error type |
 
+pub mod bound;
 pub mod cli;
 pub mod data;
 pub mod dynamics;

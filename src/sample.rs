@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{Problem, SolverSpec, Statistics, Task};
+use crate::solver::{SolverSpec, Statistics, Step, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -27,7 +27,7 @@ use crate::tensor::to_vec;
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     pub count: usize,
-    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples them by definition.
+    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     pub dynamics: DynamicsSpec,
     pub solver: SolverSpec,
@@ -35,6 +35,15 @@ pub struct Sample {
     pub t_min: f64,
     /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
+    /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
+    pub thresholding: Option<Thresholding>,
+}
+
+/// `[sample.thresholding]`: [`DynamicThresholding`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholding {
+    pub quantile: f64,
 }
 
 /// Which reverse process is solved.
@@ -62,7 +71,7 @@ impl DynamicsSpec {
 
 impl Sample {
     /// `network_levels` are the levels of noise of a network in discrete time.
-    pub fn check(&self, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -76,6 +85,16 @@ impl Sample {
         if !(eta >= 0.0 && eta.is_finite()) {
             let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
             return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
+        }
+        if let Some(Thresholding { quantile }) = self.thresholding {
+            if let Scale::Vectors { .. } = scale {
+                let help = "remove [sample.thresholding]; it is for images";
+                return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if !(quantile > 0.0 && quantile <= 1.0) {
+                let help = "give a number above 0 and at most 1, such as 0.995";
+                return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
+            }
         }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
         let solver = &self.solver;
@@ -91,7 +110,7 @@ pub struct Samples {
     pub seconds: f64,
 }
 
-/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples one.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -111,11 +130,12 @@ pub fn sample(
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
-        let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
+        let span = (1.0, spec.t_min);
         let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
+        let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
+        let solve = if spec.denoise { SolverSpec::sample_denoised } else { SolverSpec::sample };
+        let (x, cost) = solve(&spec.solver, reverse, &x, span, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
+use super::trajectory::{Step, select};
 use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
@@ -149,9 +150,11 @@ impl Sampler for AnnealedLangevin {
         let mut x = problem.x.shallow_clone();
         // In x, a step is of size a α², and the state shrinks by α's as the level changes.
         let share = self.epsilon / noise_level(sde, problem.span.1).powi(2);
-        let times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span);
+        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span);
+        // The first level is where the start is.
+        times.insert(0, problem.span.0);
         let mut alpha = sde.alpha(problem.span.0);
-        for (i, &t) in times.iter().enumerate() {
+        for (i, &t) in times[1..].iter().enumerate() {
             x = x * (sde.alpha(t) / alpha);
             alpha = sde.alpha(t);
             let h = Tensor::from(0.5 * share * sde.sigma(t).powi(2)).to_kind(x.kind()).to_device(x.device());
@@ -159,10 +162,9 @@ impl Sampler for AnnealedLangevin {
                 let score = no_grad(|| reverse.model.score(&x, &vec![t; batch]));
                 x = step(&x, &h, &score, &noise(i * self.steps_per_level + k));
             }
-            watch((i + 1) as f64 / times.len() as f64);
+            watch(&Step::on_grid(batch, &times, i, false, &|rows, _| select(&x, rows)));
         }
-        let steps = (self.levels * self.steps_per_level) as u32;
-        let statistics = Statistics { evaluations: vec![steps; batch], accepted: vec![steps; batch], rejected: vec![0; batch] };
+        let statistics = Statistics::of_steps(batch, self.levels * self.steps_per_level, 1);
         if problem.denoise { tweedie(reverse, (x, statistics), problem.span.1) } else { (x, statistics) }
     }
 

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::discrete_chain::{Step, Variance, check_eta};
+use super::discrete_chain::{DATA, Transition, Variance, check_eta};
 use super::langevin::{Corrector, Norms};
+use super::trajectory::{Step, select};
 use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::Fault;
@@ -80,9 +81,7 @@ impl PredictorCorrector {
             }
             see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x });
         }
-        let steps = self.steps as u32;
-        let evaluations = steps * (corrections + predictions) as u32;
-        let statistics = Statistics { evaluations: vec![evaluations; batch], accepted: vec![steps; batch], rejected: vec![0; batch] };
+        let statistics = Statistics::of_steps(batch, self.steps, corrections + predictions);
         match (problem.denoise, predictions) {
             (false, _) => (x, statistics),
             (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),
@@ -99,16 +98,15 @@ impl PredictorCorrector {
         let n = self.steps as f64;
         let at = vec![t; x.size()[0] as usize];
         match (&self.predictor, chain) {
+            (Predictor::Ancestral { variance }, Some(chain)) => {
+                let i = level(t, self.steps);
+                let below = if i == 0 { DATA } else { chain.marginal(i - 1) };
+                let step = Transition::new(chain.marginal(i), below, reverse.eta, *variance);
+                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
+            }
             (Predictor::ReverseDiffusion, _) => {
                 let (f, gain) = reverse.discretised(x, &at, self.steps);
                 (x - f, gain)
-            }
-            (Predictor::Ancestral { variance }, Some(chain)) => {
-                let i = level(t, self.steps);
-                // Data are a level without noise.
-                let below = if i == 0 { (1.0, 0.0) } else { chain.marginal(i - 1) };
-                let step = Step::new(chain.marginal(i), below, reverse.eta, *variance);
-                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
             }
             _ => (x - reverse.drift(x, &at) / n, column(x, [reverse.diffusion(t) / n.sqrt()])),
         }
@@ -122,7 +120,12 @@ impl PredictorCorrector {
 
 impl Sampler for PredictorCorrector {
     fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
-        self.solve(reverse, problem, noise, &mut |visit| watch((visit.step + 1) as f64 / self.steps as f64))
+        let batch = problem.x.size()[0] as usize;
+        let mut times = self.times(reverse.sde, problem.span);
+        times.push(if self.predictor == Predictor::None { problem.span.1 } else { 0.0 });
+        self.solve(reverse, problem, noise, &mut |visit| {
+            watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
+        })
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {
