@@ -124,6 +124,7 @@ impl Sampler for DiscreteChain {
             times.push(0.0);
             marginals.push(DATA);
         }
+        let told: Vec<f64> = times.iter().map(|t| t.min(problem.span.0)).collect();
         let batch = problem.x.size()[0] as usize;
         let mut x = problem.x.shallow_clone();
         for (n, pair) in marginals.windows(2).enumerate() {
@@ -133,7 +134,7 @@ impl Sampler for DiscreteChain {
             if eta > 0.0 && pair[1] != DATA {
                 x += noise(n) * step.noise;
             }
-            watch(&Step::on_grid(batch, &times, n, false, &|rows, _| select(&x, rows)));
+            watch(&Step::on_grid(batch, &told, n, false, &|rows, _| select(&x, rows)));
         }
         (x, Statistics::of_steps(batch, times.len() - 1, 1))
     }
@@ -150,5 +151,23 @@ impl Sampler for DiscreteChain {
             return Err(Fault::new("steps", message, format!("give a number from 2 to {available}")));
         }
         check_eta(eta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sub_sequences_are_those_of_the_paper() {
+        let visited = |steps, spacing| DiscreteChain { levels: 10, steps, spacing, variance: Variance::Beta }.visited(0, 9);
+        assert_eq!(visited(4, Spacing::Linear), [9, 6, 3, 0]);
+        assert_eq!(visited(4, Spacing::Quadratic), [9, 4, 1, 0]);
+        assert_eq!(visited(5, Spacing::Linear), [9, 6, 4, 2, 0]);
+        // ⌊9 (i / 6)²⌋ is 0, 0, 1, 2, 4, 6, 9, and no level comes twice.
+        assert_eq!(visited(7, Spacing::Quadratic), [9, 6, 4, 3, 2, 1, 0]);
+        assert_eq!(visited(10, Spacing::Quadratic), visited(10, Spacing::Linear));
+        let part = DiscreteChain { levels: 1000, steps: 3, spacing: Spacing::Linear, variance: Variance::Beta };
+        assert_eq!(part.visited(299, 999), [999, 649, 299]);
     }
 }
