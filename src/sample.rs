@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Step, Task};
+use crate::solver::{Problem, SolverSpec, Statistics, Step, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -110,7 +110,7 @@ pub struct Samples {
     pub seconds: f64,
 }
 
-/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples one.
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -130,25 +130,20 @@ pub fn sample(
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
-        let span = (1.0, spec.t_min);
+        let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
         let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
         let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let solve = if spec.denoise { SolverSpec::sample_denoised } else { SolverSpec::sample };
-        let (x, cost) = solve(&spec.solver, reverse, &x, span, &mut noise, &mut watch)?;
+        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
     }
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
-    phase.finish(&format!("{:.0} evaluations each", samples.mean_evaluations()));
+    phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
 
 impl Samples {
-    pub fn mean_evaluations(&self) -> f64 {
-        self.statistics.evaluations.iter().map(|&n| f64::from(n)).mean()
-    }
-
     /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
     pub fn picture(&self, scale: Scale, data: &Tensor) -> image::RgbImage {
         let x = scale.to_data(&self.x);
@@ -159,7 +154,7 @@ impl Samples {
                 picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
             _ => {
-                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.mean_evaluations());
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
                 picture::scatter(&first_two(data), &first_two(&x), &note)
             }
         }

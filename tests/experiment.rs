@@ -200,7 +200,8 @@ fn misspelt_keys() {
       help: did you mean `vp`?
     ");
     assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
-     × unknown variant `qwertyuiop`, expected `variance` or `likelihood`
+     × unknown variant `qwertyuiop`, expected one of `variance`, `likelihood`, `edm`, `min-snr`,
+     │ `soft-min-snr`
        ╭─[tiny.toml:30:13]
     29 │ ema = 0.9
     30 │ weighting = "qwertyuiop"

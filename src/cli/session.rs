@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
         Ok(Some(checkpoint.step))
     }
 
-    fn score(&self) -> Box<dyn ScoreModel + '_> {
+    pub fn score(&self) -> Box<dyn ScoreModel + '_> {
         match (&self.model, &self.experiment.score) {
             (Some(model), _) => Box::new(model.score(self.sde(), false)),
             (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),

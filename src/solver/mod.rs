@@ -15,6 +15,7 @@ mod tableau;
 mod trajectory;
 
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
 pub use control::{Adaptive, Control};
@@ -124,6 +125,10 @@ impl Statistics {
         Statistics { evaluations: vec![steps * evaluations as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] }
     }
 
+    pub fn mean_evaluations(&self) -> f64 {
+        self.evaluations.iter().map(|&n| f64::from(n)).mean()
+    }
+
     pub fn extend(&mut self, other: Statistics) {
         self.evaluations.extend(other.evaluations);
         self.accepted.extend(other.accepted);
@@ -178,34 +183,18 @@ impl SolverSpec {
         }
     }
 
-    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0, and by Langevin steps.
+    /// Whether an example depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        match self.family() {
+            Family::Adaptive(_, adaptive) => adaptive.control == Control::BatchCoupled,
+            _ => matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch()),
+        }
+    }
+
+    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
-    pub fn sample(
-        &self,
-        reverse: Reverse,
-        x: &Tensor,
-        span: (f64, f64),
-        noise: &mut Noise,
-        watch: &mut Watch,
-    ) -> Result<(Tensor, Statistics)> {
-        self.reverse(reverse, &Problem { x, span, denoise: false }, noise, watch)
-    }
-
-    /// As [`sample`](SolverSpec::sample), but without the noise of t = `span.1`: the mean of x_0 given the state there. This is one evaluation
-    /// of Tweedie's formula, or the last step of a solver that has one from there to the data.
-    pub fn sample_denoised(
-        &self,
-        reverse: Reverse,
-        x: &Tensor,
-        span: (f64, f64),
-        noise: &mut Noise,
-        watch: &mut Watch,
-    ) -> Result<(Tensor, Statistics)> {
-        self.reverse(reverse, &Problem { x, span, denoise: true }, noise, watch)
-    }
-
-    fn reverse(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
+    pub fn sample(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
         let Problem { x, span, denoise } = *problem;
         let sde = reverse.sde;
         let brownian = if reverse.eta > 0.0 { Some(&mut *noise) } else { None };
@@ -244,14 +233,6 @@ impl SolverSpec {
             }
         };
         finite(solution, span.1)
-    }
-
-    /// Whether a result depends on its batch mates.
-    pub fn couples_batch(&self) -> bool {
-        match self {
-            SolverSpec::PredictorCorrector(sampler) => sampler.couples_batch(),
-            _ => matches!(self.family(), Family::Adaptive(_, Adaptive { control: Control::BatchCoupled, .. })),
-        }
     }
 
     /// Whether this can sample a reverse process: what [`check`](SolverSpec::check) can't know without the process. `network_levels` are the

@@ -85,7 +85,10 @@ fn exponential_solvers_have_their_orders() {
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
-            solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
+            solver
+                .sample(reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+                .unwrap()
+                .0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
@@ -318,7 +321,7 @@ fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
     let reverse = Reverse { sde, model: &exact, eta };
-    let (x, _) = solver.sample(reverse, &x, (1.0, 1e-3), &mut noise, &mut |_| {}).unwrap();
+    let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
     for axis in 0..2 {
         let mut values = to_vec(&x.select(1, axis as i64));
         values.sort_by(f64::total_cmp);

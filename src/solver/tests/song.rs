@@ -92,7 +92,8 @@ fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
         let x = normal(1000, &shape) * sde.prior_std();
         let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
         let solver = pc(100, Predictor::ReverseDiffusion, langevin(0.16, Norms::PerExample));
-        let (x, _) = solver.sample_denoised(reverse, &x, (1.0, 1e-3), &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
+        let (x, _) =
+            solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
         let (mean, deviation) = (x.mean(None).double_value(&[]), x.std(true).double_value(&[]));
         assert!((mean - 0.3).abs() < 0.03, "{name}: mean {mean}");
         assert!((deviation / variance.sqrt() - 1.0).abs() < 0.04, "{name}: deviation {deviation}");
@@ -108,7 +109,9 @@ fn per_example_norms_make_a_sample_the_same_in_any_batch() {
             let solve = |first: i64, n: i64| {
                 let rows = |k| normal(k, &[6, 2]).narrow(0, first, n);
                 let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
-                solver.sample(reverse, &(rows(1000) * sde.prior_std()), (1.0, 1e-3), &mut { rows }, &mut |_| {}).unwrap().0
+                let x = rows(1000) * sde.prior_std();
+                let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
+                solver.sample(reverse, &problem, &mut { rows }, &mut |_| {}).unwrap().0
             };
             let alone = Tensor::cat(&[solve(0, 1), solve(1, 1), solve(2, 4)], 0);
             (alone - solve(0, 6)).abs().max().double_value(&[])
@@ -176,10 +179,7 @@ fn evaluations_and_draws_are_those_that_happen() {
     ];
     let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
     for (solver, eta, evaluations, last, truth) in cases {
-        for (solve, evaluations) in [
-            (SolverSpec::sample as fn(&_, _, &_, _, &mut Noise, &mut Watch) -> _, evaluations),
-            (SolverSpec::sample_denoised, evaluations + last),
-        ] {
+        for (denoise, evaluations) in [(false, evaluations), (true, evaluations + last)] {
             let mut draws = Vec::new();
             let mut noise = |k: usize| {
                 draws.push(k);
@@ -191,7 +191,8 @@ fn evaluations_and_draws_are_those_that_happen() {
                 (reached, share) = (step.to[0], step.share);
             };
             let reverse = Reverse { sde: &VP, model: &exact, eta };
-            let (_, statistics) = solve(&solver, reverse, &normal(99, &[3, 2]), (1.0, 1e-3), &mut noise, &mut watch).unwrap();
+            let problem = Problem { x: &normal(99, &[3, 2]), span: (1.0, 1e-3), denoise };
+            let (_, statistics) = solver.sample(reverse, &problem, &mut noise, &mut watch).unwrap();
             assert_eq!(statistics.evaluations, vec![evaluations; 3], "{solver:?}");
             assert_eq!(draws, truth, "{solver:?}");
             assert_eq!(share, 1.0, "{solver:?}");
@@ -205,8 +206,8 @@ fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, 
     let rows = draws + 2;
     let one_at = |i: usize| (0..rows).map(|row| f64::from(u8::from(row == i))).collect::<Vec<f64>>();
     let column = |values: Vec<f64>| Tensor::from_slice(&values).view([-1, 1]);
-    let solve = if denoise { SolverSpec::sample_denoised } else { SolverSpec::sample };
-    let (x, _) = solve(solver, reverse, &column(one_at(1)), (1.0, t_min), &mut |k| column(one_at(k + 2)), &mut |_| {}).unwrap();
+    let problem = Problem { x: &column(one_at(1)), span: (1.0, t_min), denoise };
+    let (x, _) = solver.sample(reverse, &problem, &mut |k| column(one_at(k + 2)), &mut |_| {}).unwrap();
     let x = to_vec(&x);
     let gain = x[1] - x[0];
     (x[0] + gain * start.0, gain * gain * start.1 + x[2..].iter().map(|response| (response - x[0]).powi(2)).sum::<f64>())
@@ -298,7 +299,8 @@ fn ancestral_sampling_is_the_chain_on_all_its_levels() {
         for (eta, variance) in [(1.0, Variance::Beta), (1.0, Variance::BetaTilde), (0.3, Variance::BetaTilde)] {
             let solve = |solver: SolverSpec| {
                 let reverse = Reverse { sde: &*sde, model: &model, eta };
-                solver.sample_denoised(reverse, &normal(99, &shape), (1.0, 1e-5), &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
+                let problem = Problem { x: &normal(99, &shape), span: (1.0, 1e-5), denoise: true };
+                solver.sample(reverse, &problem, &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
             };
             let (a, of_a) = solve(pc(n, ancestral(variance), Corrector::None));
             let (b, of_b) = solve(chain(n, n, Spacing::Linear, variance));
@@ -327,7 +329,8 @@ fn a_chain_asks_a_model_at_the_noise_it_knows() {
             let model = Asked(levels, RefCell::new(Vec::new()));
             let reverse = Reverse { sde: &*sde, model: &model, eta: 0.0 };
             let solver = chain(1000, 10, Spacing::Linear, Variance::Beta);
-            let _ = solver.sample_denoised(reverse, &start(), (1.0, 1e-5), &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
+            let problem = Problem { x: &start(), span: (1.0, 1e-5), denoise: true };
+            let _ = solver.sample(reverse, &problem, &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
             model.1.into_inner()
         };
         let levels: Vec<usize> = (0..10).rev().map(|i| 111 * i).collect();
