@@ -19,7 +19,7 @@ use crate::run::Run;
 use crate::sample::summary;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Task};
+use crate::solver::{SolverSpec, Statistics, Step, Task};
 use crate::tensor::{sum_per_example, to_vec};
 
 /// `[likelihood]`
@@ -29,7 +29,7 @@ pub struct Likelihood {
     pub split: Split,
     /// The first `count` examples of the split are measured.
     pub count: usize,
-    /// Examples that are solved for together; an example's value does not depend on it.
+    /// Examples that are solved for together; an example's value does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     /// Where the flow starts; the mass between 0 and t_min is ignored, as in the reference.
     pub t_min: f64,
@@ -145,7 +145,7 @@ pub fn likelihood(
         };
         let mut flow = FlowWithLogDensity { sde, model, shape: shape.clone(), probes };
         let start = flow.start(&x);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
+        let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let (end, cost) = spec.solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, &mut watch)?;
         let (x_end, change) = flow.split(&end);
         let k = change.size()[1] as usize;

@@ -75,6 +75,14 @@ fn limits(points: &[[f64; 2]]) -> [std::ops::Range<f64>; 2] {
     })
 }
 
+/// Makes "sans-serif" known to plotters.
+pub fn with_font() {
+    static FONT: Once = Once::new();
+    FONT.call_once(|| {
+        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
+    });
+}
+
 type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
 fn draw<'a>(
@@ -84,10 +92,7 @@ fn draw<'a>(
     panels: &[(String, Vec<(f64, f64)>); 2],
     note: &str,
 ) -> Result<(), DrawError<'a>> {
-    static FONT: Once = Once::new();
-    FONT.call_once(|| {
-        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
-    });
+    with_font();
     let s = SUPERSAMPLING;
     let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
     let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();

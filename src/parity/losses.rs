@@ -84,7 +84,7 @@ fn mean_loss(case: &Case, golden: &Golden, model: &mut Model, loss: &Loss, tenso
     let z = tensors.get("z")?.to_kind(model.kind());
     let spec = sde::default(case, loss.sde)?;
     let sde = spec.get();
-    model.precondition = golden.precondition(&spec, loss.weighting.is_none())?;
+    model.precondition = golden.precondition(&spec, loss.weighting.is_none().then_some(LEVELS))?;
     let score = model.score(sde, false);
     let losses = match (loss.weighting, model.chain(sde)) {
         (Some(weighting), _) => {

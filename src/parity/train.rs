@@ -72,7 +72,7 @@ pub fn report(case: &Case) -> Result<Report> {
 fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, tensors: &Tensors, report: &mut Report) -> Result<()> {
     let sde = sde::default(case, &description.sde)?;
     let mut model = golden.model(kind)?;
-    model.precondition = golden.precondition(&sde, false)?;
+    model.precondition = golden.precondition(&sde, None)?;
     let (images, noise, u) = (tensors.get("batch01")?, tensors.get("z")?, tensors.get("u")?);
     let spec = description.spec(images.size()[1] as usize);
     let score = model.score(sde.get(), true);
