@@ -37,7 +37,7 @@
 //! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
-//! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
+//! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
 //! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
@@ -51,6 +51,7 @@ pub mod data;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
+pub mod histogram;
 pub mod likelihood;
 pub mod loss;
 pub mod model;

@@ -1,31 +1,122 @@
-//! Divergence of a vector field from products of its Jacobian with probes.
+//! Divergence of a vector field from products of its Jacobian with vectors.
 
 use tch::{Kind, Tensor, no_grad, with_grad};
+
+/// The random vectors of an estimate of div f = tr J, J = ∂f/∂x. They are given once for each example and stay for a whole solve, so
+/// that the estimate is a function of (x, t).
+pub enum Probes {
+    /// None: all unit vectors, D backward passes.
+    Exact,
+    /// v [k, B, D] with E v vᵀ = I: k estimates vᵀ J v (Hutchinson 1989), one backward pass each.
+    Random(Tensor),
+    /// Hutch++ (Meyer et al. 2021, algorithm 1): with A = Jᵀ S and P the projector onto its columns, each g gives the estimate
+    /// tr(P J) + ((I - P) g)ᵀ J (I - P) g, whose mean over g is tr J whatever S is. Only Jᵀ is at hand, and tr J = tr Jᵀ.
+    ///
+    /// P = A (Aᵀ A)⁻¹ Aᵀ is made anew at every (x, t): it depends on A's columns and not on the basis that stands for them, so it is as
+    /// smooth as J wherever A has full rank.
+    Sketched {
+        /// S [m, B, D], m backward passes and m more.
+        sketch: Tensor,
+        /// g [k, B, D], one backward pass each.
+        probes: Tensor,
+    },
+}
+
+impl Probes {
+    /// Estimates for each example.
+    pub fn estimates(&self) -> i64 {
+        match self {
+            Probes::Exact => 1,
+            Probes::Random(probes) | Probes::Sketched { probes, .. } => probes.size()[0],
+        }
+    }
+
+    /// Only these rows of the batch go on.
+    pub fn keep(&mut self, rows: &Tensor) {
+        let reduce = |v: &mut Tensor| *v = v.index_select(1, rows);
+        match self {
+            Probes::Exact => {}
+            Probes::Random(probes) => reduce(probes),
+            Probes::Sketched { sketch, probes } => {
+                reduce(sketch);
+                reduce(probes);
+            }
+        }
+    }
+
+    /// y = f(x) [B, ...] and the estimates of div f [B, k], from one forward pass; both without a graph. x [B, ...].
+    pub fn value_and_divergence(&self, f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> (Tensor, Tensor) {
+        match self {
+            Probes::Exact => {
+                let d = x.numel() as i64 / x.size()[0];
+                let (y, terms) = value_and_divergence(f, x, &Tensor::eye(d, (x.kind(), x.device())).unsqueeze(1));
+                (y, terms.sum_dim_intlist(1i64, true, None::<Kind>))
+            }
+            Probes::Random(probes) => value_and_divergence(f, x, probes),
+            Probes::Sketched { sketch, probes } => {
+                let point = Linearised::at(f, x);
+                let a = point.pull_all(sketch, true).permute([1, 2, 0]);
+                let (q, _) = Tensor::linalg_qr(&a, "reduced");
+                let captured = point.quadratic_forms(&q.permute([2, 0, 1]), true).sum_dim_intlist(1i64, true, None::<Kind>);
+                let g = probes.permute([1, 2, 0]);
+                let rest = &g - q.matmul(&q.transpose(1, 2).matmul(&g));
+                let remainder = point.quadratic_forms(&rest.permute([2, 0, 1]), false);
+                (point.y.detach(), captured + remainder)
+            }
+        }
+    }
+}
 
 /// y = f(x) and the terms v_jᵀ (∂f/∂x) v_j, from one forward and k backward passes.
 ///
 /// `x` [B, ...]; `probes` [k, B or 1, D] with D the numbers in one example; returns y [B, ...] and the terms [B, k], both without a graph.
 /// E v vᵀ = I makes each term an unbiased estimate of div f (Hutchinson 1989); unit vectors, summed, give it exactly.
 pub fn value_and_divergence(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor, probes: &Tensor) -> (Tensor, Tensor) {
-    let x = x.detach().set_requires_grad(true);
-    let y = with_grad(|| f(&x));
-    let flat = with_grad(|| y.flatten(1, -1));
-    let k = probes.size()[0];
-    let terms: Vec<Tensor> = (0..k)
-        .map(|j| {
-            let v = probes.select(0, j);
-            let projection = with_grad(|| (&flat * &v).sum(None::<Kind>));
-            let product = Tensor::run_backward(&[projection], &[&x], j + 1 < k, false).remove(0);
-            no_grad(|| {
-                if product.defined() {
-                    (product.flatten(1, -1) * v).sum_dim_intlist(1i64, false, None::<Kind>)
-                } else {
-                    x.new_zeros([x.size()[0]], (x.kind(), x.device()))
-                }
-            })
-        })
-        .collect();
-    (y.detach(), Tensor::stack(&terms, 1))
+    let point = Linearised::at(f, x);
+    let terms = point.quadratic_forms(probes, false);
+    (point.y.detach(), terms)
+}
+
+/// y = f(x) with its graph, for products vᵀ (∂f/∂x).
+struct Linearised {
+    x: Tensor,
+    y: Tensor,
+    /// y [B, D]
+    flat: Tensor,
+}
+
+impl Linearised {
+    fn at(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> Linearised {
+        let x = x.detach().set_requires_grad(true);
+        let y = with_grad(|| f(&x));
+        let flat = with_grad(|| y.flatten(1, -1));
+        Linearised { x, y, flat }
+    }
+
+    /// v [B or 1, D] -> Jᵀ v [B, D]; `again`: more products will follow.
+    fn pull(&self, v: &Tensor, again: bool) -> Tensor {
+        let projection = with_grad(|| (&self.flat * v).sum(None::<Kind>));
+        let product = Tensor::run_backward(&[projection], &[&self.x], again, false).remove(0);
+        // Undefined where y does not depend on x at all.
+        if product.defined() { product.flatten(1, -1) } else { self.x.zeros_like().flatten(1, -1) }
+    }
+
+    /// Jᵀ v_j for v [k, B or 1, D] -> [k, B, D].
+    fn pull_all(&self, v: &Tensor, again: bool) -> Tensor {
+        let k = v.size()[0];
+        Tensor::stack(&(0..k).map(|j| self.pull(&v.select(0, j), again || j + 1 < k)).collect::<Vec<_>>(), 0)
+    }
+
+    /// v_jᵀ J v_j for v [k, B or 1, D] -> [B, k].
+    fn quadratic_forms(&self, v: &Tensor, again: bool) -> Tensor {
+        let k = v.size()[0];
+        let term = |j| {
+            let v = v.select(0, j);
+            let product = self.pull(&v, again || j + 1 < k);
+            no_grad(|| (product * v).sum_dim_intlist(1i64, false, None::<Kind>))
+        };
+        Tensor::stack(&(0..k).map(term).collect::<Vec<_>>(), 1)
+    }
 }
 
 #[cfg(test)]

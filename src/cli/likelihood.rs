@@ -21,8 +21,8 @@ pub fn likelihood(path: &Path, name: Option<String>, common: &Common, terminal: 
         Some(name) => plain_name(name)?,
         None => free_name("likelihood", |name| run.path().join(format!("{name}.json")).exists()),
     };
-    let values = session.likelihood(spec)?;
-    values.save(&run, &name, &values.report(spec, loaded.experiment.data.scale(), step))?;
+    let values = session.likelihood(spec, &run, &name, step)?;
+    values.save(&run, &name, &values.report(step))?;
     println!("{}\n{}", values.headline(), run.path().join(format!("{name}.json")).display());
     Ok(())
 }

@@ -97,10 +97,12 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
         log.image("samples", step.unwrap_or(0), &picture);
     }
     if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
-        let values = session.likelihood(spec)?;
-        let report = values.report(spec, scale, step);
+        let values = session.likelihood(spec, run, "likelihood", step)?;
+        let report = values.report(step);
         values.save(run, "likelihood", &report)?;
         log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
+        log.histogram("likelihood/nats_of_examples", step.unwrap_or(0), &values.histogram());
+        log.image("likelihood", step.unwrap_or(0), &values.picture());
     }
     Ok(())
 }

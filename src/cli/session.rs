@@ -7,7 +7,7 @@ use tch::Device;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
-use crate::likelihood::{self, Examples, Likelihood, Likelihoods};
+use crate::likelihood::{self, Likelihood, Likelihoods, Store, Subject};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Run;
@@ -65,10 +65,14 @@ impl<'a> Session<'a> {
         sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
     }
 
-    pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
-        let set = self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
-        let examples = Examples { dataset: &**set, scale: self.experiment.data.scale() };
-        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), examples, self.device, self.terminal)
+    /// Measures the likelihood; its solves are kept in `<name>.jsonl` of the run. `step` is that of the weights.
+    pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str, step: Option<u64>) -> Result<Likelihoods> {
+        let dataset = &**self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
+        let Experiment { seed, data, .. } = self.experiment;
+        let model = &*self.score();
+        let subject = Subject { sde: self.sde(), model, dataset, scale: data.scale(), seed: *seed, device: self.device };
+        let mut store = Store::open(run, name, spec, *seed, step)?;
+        likelihood::likelihood(spec, &subject, &mut store, self.terminal)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data.

@@ -4,6 +4,7 @@ mod adaptive;
 mod exponential;
 mod fixed;
 mod grid;
+mod refined;
 mod tableau;
 
 use serde::{Deserialize, Serialize};

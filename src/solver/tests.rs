@@ -1,10 +1,11 @@
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
-use crate::dynamics::{FlowWithLogDensity, Probes, Reverse};
+use crate::dynamics::{FlowWithLogDensity, Reverse};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
 use crate::tensor::to_vec;
+use crate::trace::Probes;
 use tch::{Device, Kind};
 
 /// x' = -x.

@@ -57,6 +57,7 @@ count = 5
 batch = 3
 t_min = 1e-3
 solver.heun.grid.uniform.steps = 4
+solver_check = 0
 trace.exact = {}
 dequantisation = "none"
 "#;
@@ -124,8 +125,9 @@ count = 1
 batch = 1
 t_min = 1e-3
 solver.heun.grid.uniform.steps = 2
+solver_check = 0
 trace.hutchinson = { law = "rademacher", probes = 1 }
-dequantisation = "uniform"
+dequantisation.uniform.draws = 1
 "#;
 
 /// An IDX file of n square images: stripes that differ from image to image.

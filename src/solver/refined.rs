@@ -1,0 +1,32 @@
+//! The same solver, closer to the solution: what tells how far it is from it.
+
+use super::{SolverSpec, TimeGrid};
+
+impl SolverSpec {
+    /// A tenth of the tolerance, or twice the steps.
+    pub fn refined(&self) -> SolverSpec {
+        let mut finer = self.clone();
+        match &mut finer {
+            SolverSpec::Rk23 { rtol, atol } | SolverSpec::Rk45 { rtol, atol } | SolverSpec::Tsit5 { rtol, atol } => {
+                *rtol *= 0.1;
+                *atol *= 0.1;
+            }
+            SolverSpec::Euler { grid }
+            | SolverSpec::Midpoint { grid }
+            | SolverSpec::Heun { grid }
+            | SolverSpec::Rk4 { grid }
+            | SolverSpec::Ddim { grid }
+            | SolverSpec::DpmSolverPp { grid, .. }
+            | SolverSpec::UniPc { grid, .. } => grid.refine(),
+        }
+        finer
+    }
+}
+
+impl TimeGrid {
+    fn refine(&mut self) {
+        match self {
+            TimeGrid::Uniform { steps } | TimeGrid::Karras { steps, .. } | TimeGrid::LogSnr { steps } => *steps *= 2,
+        }
+    }
+}
