@@ -48,6 +48,7 @@
 pub mod bound;
 pub mod cli;
 pub mod data;
+pub mod dequantisation;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;

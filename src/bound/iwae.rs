@@ -51,7 +51,6 @@ mod tests {
     use super::super::{Decoder, DecoderLaw, Level, Variance};
     use super::*;
     use crate::score::ExactScore;
-    use crate::sde::Sde;
 
     const N: usize = 1000;
     const MEAN: f64 = 0.2;
