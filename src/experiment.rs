@@ -211,7 +211,7 @@ impl Text {
             quoted.split_first().and_then(|(wrong, choices)| nearest(wrong, choices)).map(|near| format!("did you mean `{near}`?"))
         } else if message.contains("exactly one choice, but has more") {
             Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
-        } else if message.contains("exactly one choice, but has none") {
+        } else if message.contains("exactly one choice, but has none") || message.contains("keys of its own") {
             Some("give one; the files in experiments/ show the choices".into())
         } else if message.contains("missing field") {
             Some("every number that changes a result is given in the file; the files in experiments/ show all keys".into())
@@ -243,6 +243,7 @@ fn plainly(message: &str) -> String {
     let words = [
         ("wanted exactly 1 element, more than 1 element", "this table takes exactly one choice, but has more"),
         ("wanted exactly 1 element, found 0 elements", "this table takes exactly one choice, but has none"),
+        ("invalid type: unit variant, expected struct variant", "this choice is a table with keys of its own"),
         ("expected u64", "expected a whole number of at least 0"),
         ("expected usize", "expected a whole number of at least 0"),
         ("expected f64", "expected a number"),

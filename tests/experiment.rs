@@ -145,6 +145,7 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     count = 5
     batch = 3
     t_min = 0.001
+    solver_check = 0
     dequantisation = "none"
 
     [likelihood.solver.heun.grid.uniform]
@@ -422,14 +423,67 @@ fn values_that_cannot_work() {
      help: give at least 1 step
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
-     × likelihood.dequantisation: this dequantisation does not fit the data
-       ╭─[tiny.toml:50:18]
-    49 │ trace.exact = {}
-    50 │ dequantisation = "uniform"
+     × this choice is a table with keys of its own
+       ╭─[tiny.toml:51:18]
+    50 │ trace.exact = {}
+    51 │ dequantisation = "uniform"
        ·                  ────┬────
        ·                      ╰── here
        ╰────
+     help: give one; the files in experiments/ show the choices
+    "#);
+    assert_snapshot!(refused(&changed("\"none\"", "{uniform={draws=1}}"), &[]), @r#"
+     × likelihood.dequantisation: this dequantisation does not fit the data
+       ╭─[tiny.toml:51:18]
+    50 │ trace.exact = {}
+    51 │ dequantisation = {uniform={draws=1}}
+       ·                  ─────────┬─────────
+       ·                           ╰── here
+       ╰────
      help: the data are vectors: "none"
+    "#);
+    assert_snapshot!(refused(&changed("solver_check = 0", "solver_check = 6"), &[]), @"
+     × likelihood.solver_check: 6 examples are to be checked, but 5 are measured
+       ╭─[tiny.toml:49:16]
+    48 │ solver.heun.grid.uniform.steps = 4
+    49 │ solver_check = 6
+       ·                ┬
+       ·                ╰── here
+    50 │ trace.exact = {}
+       ╰────
+     help: give at most 5
+    ");
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'sphere' }"), &[]), @r#"
+     × give either `probes`, or `target_standard_error` (bits/dim) and `max_probes`
+       ╭─[tiny.toml:50:1]
+    49 │ solver_check = 0
+    50 │ trace.hutchinson = { law = 'sphere' }
+       · ──┬──
+       ·   ╰── here
+    51 │ dequantisation = "none"
+       ╰────
+    "#);
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutch-pp = { law = 'sphere', probes = 4 }"), &[]), @r#"
+     × likelihood.trace.hutch-pp.probes: probes is 4
+       ╭─[tiny.toml:50:45]
+    49 │ solver_check = 0
+    50 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
+       ·                                             ┬
+       ·                                             ╰── here
+    51 │ dequantisation = "none"
+       ╰────
+     help: give a multiple of 3: one third each for the sketch, its exact trace and the rest
+    "#);
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }"), &[]), @r#"
+     × likelihood.trace.hutchinson.max_probes: max_probes is 1
+       ╭─[tiny.toml:50:83]
+    49 │ solver_check = 0
+    50 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
+       ·                                                                                   ┬
+       ·                                                                                   ╰── here
+    51 │ dequantisation = "none"
+       ╰────
+     help: give 2 to 65536; the first 2 tell the spread
     "#);
 }
 

@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
         sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
     }
 
-    /// Measures the likelihood; its solves are kept in `<name>.jsonl` of the run. `step` is that of the weights.
+    /// Measures the likelihood; its solves are kept in `<name>.solves.jsonl` of the run. `step` is that of the weights.
     pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str, step: Option<u64>) -> Result<Likelihoods> {
         let dataset = &**self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
         let Experiment { seed, data, .. } = self.experiment;

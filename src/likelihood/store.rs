@@ -12,7 +12,7 @@ use super::{Job, Likelihood, Solved};
 use crate::error::{Error, Result};
 use crate::run::Run;
 
-/// A file `<name>.jsonl` of a run: first a line that says what is measured, then the batches in their order.
+/// A file `<name>.solves.jsonl` of a run: first a line that says what is measured, then the batches in their order.
 ///
 /// A line is written whole before the next batch begins; one that a kill or a power cut tore is dropped. Numbers come back to the bit.
 pub struct Store {
@@ -32,7 +32,7 @@ impl Store {
     ///
     /// Errors: the file was begun with other settings (the message names the key), or is none of these.
     pub fn open(run: &Run, name: &str, spec: &Likelihood, seed: u64, weights: Option<u64>) -> Result<Store> {
-        let name = format!("{name}.jsonl");
+        let name = format!("{name}.solves.jsonl");
         let path = run.path().join(&name);
         let help = "remove the file to begin anew, or give the results another name";
         let header = header(spec, seed, weights);
