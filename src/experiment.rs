@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
 use crate::data::{Data, Dataset, Split};
+use crate::dequantisation::DequantisationSpec;
 use crate::error::{Error, Fault, Result};
-use crate::likelihood::Likelihood;
+use crate::likelihood::{Dequantisation, Likelihood};
 use crate::loss::Weighting;
 use crate::net::NetworkSpec;
 use crate::run::Run;
@@ -30,6 +31,7 @@ pub struct Experiment {
     pub precondition: Option<Precondition>,
     pub train: Option<Train>,
     pub sample: Option<Sample>,
+    pub dequantisation: Option<DequantisationSpec>,
     pub likelihood: Option<Likelihood>,
 }
 
@@ -105,7 +107,18 @@ impl Experiment {
             sample.check().map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
-            likelihood.check(self.data.scale()).map_err(|fault| fault.within("likelihood"))?;
+            let chain = match &self.precondition {
+                Some(Precondition::Discrete { levels }) => Some(*levels),
+                _ => None,
+            };
+            likelihood.check(self.data.scale(), self.sde.get(), chain).map_err(|fault| fault.within("likelihood"))?;
+            if matches!(likelihood.dequantisation, Dequantisation::Variational { .. }) && self.dequantisation.is_none() {
+                let help = "give [dequantisation.variational] with its keys, or use uniform = { draws = 1 }";
+                return Err(Fault::new("likelihood.dequantisation", "nothing trains the law of this dequantisation", help));
+            }
+        }
+        if let Some(dequantisation) = &self.dequantisation {
+            dequantisation.check(self.data.scale()).map_err(|fault| fault.within("dequantisation"))?;
         }
         Ok(())
     }

@@ -56,6 +56,7 @@ split = "test"
 count = 5
 batch = 3
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 4
 solver_check = 0
 trace.exact = {}
@@ -124,6 +125,7 @@ split = "test"
 count = 1
 batch = 1
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 2
 solver_check = 0
 trace.hutchinson = { law = "rademacher", probes = 1 }
