@@ -23,6 +23,7 @@ pub fn likelihood(path: &Path, name: Option<String>, common: &Common, terminal: 
     };
     let values = session.likelihood(spec, &run, &name, step)?;
     values.save(&run, &name, &values.report(step))?;
-    println!("{}\n{}", values.headline(), run.path().join(format!("{name}.json")).display());
+    let lines: Vec<String> = std::iter::once(values.headline()).chain(values.bound_headline()).collect();
+    println!("{}\n{}", lines.join("\n"), run.path().join(format!("{name}.json")).display());
     Ok(())
 }

@@ -105,6 +105,7 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
     if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
         let values = session.likelihood(spec, run, "likelihood", step)?;
         let report = values.report(step);
+        values.bound_headline().iter().for_each(|line| terminal.say(line));
         values.save(run, "likelihood", &report)?;
         log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
         log.histogram("likelihood/nats_of_examples", step.unwrap_or(0), &values.histogram());

@@ -92,7 +92,6 @@ impl<'a> Session<'a> {
         if let Some(bound) = &spec.bound {
             let mut store = Store::open(run, &format!("{name}.bound"), spec, *seed, step)?;
             values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, self.terminal)?);
-            self.terminal.say(&values.headline());
         }
         Ok(values)
     }
