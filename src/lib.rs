@@ -35,22 +35,25 @@
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
 //! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
 //! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
-//! | [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
 //! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
 //! | [`sde`] | the mathematics of the forward processes, on f64 |
 //! | [`tensor`], [`rng`], [`error`] | helpers, randomness, the one error type |
 
+pub mod bound;
 pub mod cli;
 pub mod data;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
 pub mod histogram;
+pub mod lab;
 pub mod likelihood;
 pub mod loss;
 pub mod model;

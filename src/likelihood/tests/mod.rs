@@ -17,6 +17,9 @@ pub(super) fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
     ]
 }
 
+/// Where all solves begin; the truth is the closed form there.
+pub(super) const T_MIN: f64 = 1e-3;
+
 /// Examples of any shape that are given.
 pub(super) struct Given {
     pub shape: Vec<usize>,
@@ -64,7 +67,7 @@ pub(super) fn points(mixture: &GaussianMixture, n: usize, seed: u64) -> Given {
 }
 
 pub(super) fn spec(count: usize, solver: SolverSpec, trace: Trace) -> Likelihood {
-    Likelihood { split: Split::Test, count, batch: 500, t_min: 1e-5, solver, solver_check: 0, trace, dequantisation: Dequantisation::None }
+    Likelihood { split: Split::Test, count, batch: 500, t_min: T_MIN, solver, solver_check: 0, trace, dequantisation: Dequantisation::None }
 }
 
 pub(super) fn hutchinson(probes: usize) -> Trace {
