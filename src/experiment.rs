@@ -104,7 +104,7 @@ impl Experiment {
             }
         }
         if let Some(sample) = &self.sample {
-            sample.check().map_err(|fault| fault.within("sample"))?;
+            sample.check(self.data.scale()).map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
             let chain = match &self.precondition {
@@ -142,8 +142,18 @@ impl Experiment {
         let value = |experiment: &Experiment| toml::Value::try_from(experiment).expect("an experiment is a TOML document");
         let mut found = Vec::new();
         differences("", Some(&value(self)), Some(&value(other)), &mut found);
-        found.retain(|(key, _, _)| !OPERATIONAL.contains(&key.as_str()));
+        found.retain(|(key, _, _)| !self.is_operational(key));
         found
+    }
+
+    /// Whether a key changes no result here. A batch size does where a solver couples the examples of a batch.
+    fn is_operational(&self, key: &str) -> bool {
+        let coupled = match key {
+            "sample.batch" => self.sample.as_ref().is_some_and(|sample| sample.solver.couples_batch()),
+            "likelihood.batch" => self.likelihood.as_ref().is_some_and(|likelihood| likelihood.solver.couples_batch()),
+            _ => false,
+        };
+        OPERATIONAL.contains(&key) && !coupled
     }
 }
 

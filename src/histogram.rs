@@ -3,7 +3,7 @@
 use image::{RgbImage, imageops};
 use plotters::prelude::*;
 
-use crate::picture::{DrawError, SUPERSAMPLING, register_fonts};
+use crate::picture::{DrawError, SUPERSAMPLING, with_font};
 
 /// Equal bins over the finite ones of some numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub fn picture(bins: &Bins, title: &str, note: &str) -> RgbImage {
 }
 
 fn draw<'a>(buffer: &'a mut [u8], size: (u32, u32), bins: &Bins, title: &str, note: &str) -> Result<(), DrawError<'a>> {
-    register_fonts();
+    with_font();
     let s = SUPERSAMPLING;
     let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
     let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();

@@ -35,6 +35,7 @@
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
 //! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
 //! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
@@ -53,6 +54,7 @@ pub mod dynamics;
 pub mod error;
 pub mod experiment;
 pub mod histogram;
+pub mod lab;
 pub mod likelihood;
 pub mod loss;
 pub mod model;

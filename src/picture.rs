@@ -75,15 +75,15 @@ fn limits(points: &[[f64; 2]]) -> [std::ops::Range<f64>; 2] {
     })
 }
 
-pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
-
-/// Makes DejaVu the font of the next drawing.
-pub(crate) fn register_fonts() {
+/// Makes "sans-serif" known to plotters.
+pub fn with_font() {
     static FONT: Once = Once::new();
     FONT.call_once(|| {
         register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
     });
 }
+
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
 fn draw<'a>(
     buffer: &'a mut [u8],
@@ -92,7 +92,7 @@ fn draw<'a>(
     panels: &[(String, Vec<(f64, f64)>); 2],
     note: &str,
 ) -> Result<(), DrawError<'a>> {
-    register_fonts();
+    with_font();
     let s = SUPERSAMPLING;
     let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
     let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();

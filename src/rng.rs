@@ -185,4 +185,17 @@ mod tests {
             assert!((moment - truth).abs() < 5.0 * sd / 200_000f64.sqrt(), "moment {power} is {moment}, not {truth}");
         }
     }
+
+    #[test]
+    fn rows_of_the_sphere_have_its_radius_and_identity_as_second_moment() {
+        let (n, d) = (20_000, 5i64);
+        let z = rows(Law::Sphere, 3, Purpose::Probe, 0..n, 0, &[d], Device::Cpu).to_kind(tch::Kind::Double);
+        let norms = z.square().sum_dim_intlist(1i64, false, None::<tch::Kind>);
+        assert!((norms - d as f64).abs().max().double_value(&[]) < 1e-5);
+        let moment = z.transpose(0, 1).matmul(&z) / n as f64 - Tensor::eye(d, (tch::Kind::Double, Device::Cpu));
+        assert!(moment.abs().max().double_value(&[]) < 5.0 / (n as f64).sqrt());
+        let some = rows_at(Law::Sphere, 3, Purpose::Probe, &[(7, 2), (0, 0)], &[d], Device::Cpu);
+        assert_eq!(values(&some.get(1)), values(&rows(Law::Sphere, 3, Purpose::Probe, 0..1, 0, &[d], Device::Cpu)));
+        assert_eq!(values(&some.get(0)), values(&rows(Law::Sphere, 3, Purpose::Probe, 7..8, 2, &[d], Device::Cpu)));
+    }
 }

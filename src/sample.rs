@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Task};
+use crate::solver::{SolverSpec, Statistics, Step, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -27,7 +27,7 @@ use crate::tensor::to_vec;
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     pub count: usize,
-    /// Samples that are solved for together; sample i does not depend on it.
+    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     pub dynamics: DynamicsSpec,
     pub solver: SolverSpec,
@@ -35,6 +35,15 @@ pub struct Sample {
     pub t_min: f64,
     /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
+    /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
+    pub thresholding: Option<Thresholding>,
+}
+
+/// `[sample.thresholding]`: [`DynamicThresholding`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholding {
+    pub quantile: f64,
 }
 
 /// Which reverse process is solved.
@@ -61,7 +70,7 @@ impl DynamicsSpec {
 }
 
 impl Sample {
-    pub fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self, scale: Scale) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -75,6 +84,16 @@ impl Sample {
         if !(eta >= 0.0 && eta.is_finite()) {
             let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
             return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
+        }
+        if let Some(Thresholding { quantile }) = self.thresholding {
+            if let Scale::Vectors { .. } = scale {
+                let help = "remove [sample.thresholding]; it is for images";
+                return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if !(quantile > 0.0 && quantile <= 1.0) {
+                let help = "give a number above 0 and at most 1, such as 0.995";
+                return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
+            }
         }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
         self.solver.check(task).map_err(|fault| fault.within("solver"))
@@ -111,7 +130,7 @@ pub fn sample(
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
         let span = (1.0, spec.t_min);
         let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
-        let mut watch = |share: f64| phase.set(first as u64 + (share * n as f64) as u64, "");
+        let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
         let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
         let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
@@ -122,15 +141,11 @@ pub fn sample(
         statistics.evaluations.iter_mut().for_each(|n| *n += 1);
     }
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
-    phase.finish(&format!("{:.0} evaluations each", samples.mean_evaluations()));
+    phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
 
 impl Samples {
-    pub fn mean_evaluations(&self) -> f64 {
-        self.statistics.evaluations.iter().map(|&n| f64::from(n)).mean()
-    }
-
     /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
     pub fn picture(&self, scale: Scale, data: &Tensor) -> image::RgbImage {
         let x = scale.to_data(&self.x);
@@ -141,7 +156,7 @@ impl Samples {
                 picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
             _ => {
-                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.mean_evaluations());
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
                 picture::scatter(&first_two(data), &first_two(&x), &note)
             }
         }

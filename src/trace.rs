@@ -154,13 +154,79 @@ mod tests {
         tch::set_num_threads(1);
         let (x, truth) = points(1);
         let x = x.repeat([20_000, 1]);
-        for law in [Law::Rademacher, Law::Gaussian] {
+        for law in [Law::Rademacher, Law::Gaussian, Law::Sphere] {
             let probes = rows(law, 2, Purpose::Probe, 0..20_000, 0, &[3], Device::Cpu).to_kind(Kind::Double).unsqueeze(0);
             let estimates = to_vec(&value_and_divergence(field, &x, &probes).1);
             let mean = estimates.iter().sum::<f64>() / 20_000.0;
             let variance = estimates.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / 20_000.0;
             assert!(variance > 1.0, "{law:?} must have variance here");
             assert!((mean - truth[0]).abs() < 4.0 * (variance / 20_000.0).sqrt(), "{law:?}: {mean} is not {}", truth[0]);
+        }
+    }
+
+    /// f(x) = A x + sin(x)/2 in 24 dimensions with A = U diag(2^-i) Uᵀ: a Jacobian whose large directions are few and rotated.
+    fn decaying(x: &Tensor) -> Tensor {
+        let d = 24;
+        let (u, _) =
+            Tensor::linalg_qr(&rows(Law::Gaussian, 5, Purpose::Init, 0..d, 0, &[d as i64], Device::Cpu).to_kind(Kind::Double), "reduced");
+        let values = Tensor::from_slice(&(0..d as i32).map(|i| 8.0 * 0.5f64.powi(i)).collect::<Vec<_>>());
+        x.matmul(&(&u * values).matmul(&u.transpose(0, 1))) + x.sin() * 0.5
+    }
+
+    #[test]
+    fn hutch_pp_is_unbiased_and_beats_as_many_products_without_a_sketch() {
+        tch::set_num_threads(1);
+        let (n, d) = (4000, 24);
+        let x = rows(Law::Gaussian, 1, Purpose::Prior, 0..1, 0, &[d], Device::Cpu).to_kind(Kind::Double).repeat([n, 1]);
+        let truth = 16.0 * (1.0 - 0.5f64.powi(24)) + to_vec(&(x.get(0).cos() * 0.5).sum(Kind::Double))[0];
+        for law in [Law::Rademacher, Law::Gaussian, Law::Sphere] {
+            let vectors = |purpose, k: u64| {
+                let of = |j| rows(law, 2, purpose, 0..n as u64, j, &[d], Device::Cpu).to_kind(Kind::Double);
+                Tensor::stack(&(0..k).map(of).collect::<Vec<_>>(), 0)
+            };
+            let moments = |probes: Probes| {
+                let (_, estimates) = probes.value_and_divergence(decaying, &x);
+                let means = to_vec(&estimates.mean_dim(1i64, false, Kind::Double));
+                let mean = means.iter().sum::<f64>() / n as f64;
+                (mean, means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / n as f64)
+            };
+            let plain = moments(Probes::Random(vectors(Purpose::Probe, 12)));
+            let sketched = moments(Probes::Sketched { sketch: vectors(Purpose::Sketch, 4), probes: vectors(Purpose::Probe, 4) });
+            for (mean, variance) in [plain, sketched] {
+                assert!((mean - truth).abs() < 4.0 * (variance / n as f64).sqrt(), "{law:?}: {mean} is not {truth}");
+            }
+            println!("{law:?}: variance {:.4} plain, {:.4} sketched", plain.1, sketched.1);
+            assert!(sketched.1 < 0.4 * plain.1, "{law:?}: {} beside {}", sketched.1, plain.1);
+        }
+    }
+
+    #[test]
+    fn a_sketch_of_all_directions_leaves_nothing_to_chance() {
+        tch::set_num_threads(1);
+        let (x, truth) = points(5);
+        let vectors = |purpose, k| {
+            let of = |j| rows(Law::Gaussian, 2, purpose, 0..5, j, &[3], Device::Cpu).to_kind(Kind::Double);
+            Tensor::stack(&(0..k).map(of).collect::<Vec<_>>(), 0)
+        };
+        for m in [3, 5] {
+            let probes = Probes::Sketched { sketch: vectors(Purpose::Sketch, m), probes: vectors(Purpose::Probe, 2) };
+            let (y, terms) = probes.value_and_divergence(field, &x);
+            assert_eq!(to_vec(&y), to_vec(&field(&x)));
+            for (terms, truth) in to_vec(&terms).chunks(2).zip(&truth) {
+                assert!(terms.iter().all(|term| (term - truth).abs() < 1e-10), "{terms:?} is not {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_does_not_depend_on_x_has_no_divergence() {
+        tch::set_num_threads(1);
+        let x = points(2).0;
+        let weight = Tensor::ones([3], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        let v = || rows(Law::Gaussian, 2, Purpose::Probe, 0..2, 0, &[3], Device::Cpu).to_kind(Kind::Double).unsqueeze(0);
+        for probes in [Probes::Exact, Probes::Random(v()), Probes::Sketched { sketch: v(), probes: v() }] {
+            let (_, terms) = probes.value_and_divergence(|x| x.zeros_like() + &weight, &x);
+            assert_eq!(to_vec(&terms), [0.0, 0.0]);
         }
     }
 }

@@ -73,7 +73,7 @@ impl Elbo<'_> {
         let state = x * of(&|level| kernel(level).0) + z * of(&|level| kernel(level).1.sqrt());
         let times: Vec<f64> = levels.iter().map(|level| level.t).collect();
         let (score, estimates) = probes.value_and_divergence(|x| self.model.score(x, &times), &state);
-        let divergence = estimates.to_kind(Kind::Double).mean_dim(1i64, false, None::<Kind>);
+        let divergence = estimates.mean_dim(1i64, false, Kind::Double);
         let terms = sum_per_example(&score.to_kind(Kind::Double).square()) + divergence * 2.0;
         let variance = of(&|level| level.sigma.powi(2)).view(-1);
         let share = of(&|level| level.sigma.powi(2) * kernel(level).1 / (level.alpha.powi(2) + level.sigma.powi(2)).powi(2)).view(-1);

@@ -31,7 +31,7 @@ impl Vlb<'_> {
             // x_i - μ_p = √β̃ z + (μ_q - μ_p), and x_i - μ_q = √β̃ z
             let from_model = squares(&(&step - residual * posterior.gain)) / variance;
             let widening = (variance / posterior.beta_tilde).ln();
-            log_weight = log_weight + (from_model - (surplus(&z) + d) + d * widening) * -0.5;
+            log_weight += (from_model - (surplus(&z) + d) + d * widening) * -0.5;
             x = x * posterior.mean.0 + x0 * posterior.mean.1 + step;
         }
         log_weight + self.decoder.log_density(x0, &x)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Scale};
 use crate::dequantisation::{self, DequantisationSpec, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
@@ -14,8 +14,8 @@ use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::log::Log;
-use crate::sample::{self, Sample, Samples};
-use crate::score::{ExactScore, Precondition, ScoreModel, ScoreSpec};
+use crate::sample::{self, Sample, Samples, Thresholding};
+use crate::score::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
 use crate::sde::Sde;
 
 pub struct Session<'a> {
@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
         Ok(Some(checkpoint.step))
     }
 
-    fn score(&self) -> Box<dyn ScoreModel + '_> {
+    pub fn score(&self) -> Box<dyn ScoreModel + '_> {
         match (&self.model, &self.experiment.score) {
             (Some(model), _) => Box::new(model.score(self.sde(), false)),
             (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
@@ -63,12 +63,21 @@ impl<'a> Session<'a> {
     }
 
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        let seed = self.experiment.seed;
-        sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
+        let Experiment { seed, data, .. } = self.experiment;
+        let (sde, score, shape) = (self.sde(), self.score(), self.train.shape());
+        let bounded;
+        let model: &dyn ScoreModel = match (spec.thresholding, data.scale()) {
+            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => {
+                bounded = DynamicThresholding { sde, model: &*score, range, quantile };
+                &bounded
+            }
+            _ => &*score,
+        };
+        sample::sample(spec, *seed, sde, model, shape, self.device, self.terminal)
     }
 
-    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.jsonl` of the run, the bounds in
-    /// `<name>.bound.jsonl`. `step` is that of the weights.
+    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
+    /// bounds in `<name>.bound.solves.jsonl`. `step` is that of the weights.
     pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str, step: Option<u64>) -> Result<Likelihoods> {
         let dataset = &**self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
         let Experiment { seed, data, .. } = self.experiment;

@@ -29,7 +29,7 @@ use crate::error::{Fault, Result};
 use crate::progress::Terminal;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Task};
+use crate::solver::{SolverSpec, Step, Task};
 use budget::Next;
 
 /// `[likelihood]`
@@ -39,7 +39,7 @@ pub struct Likelihood {
     pub split: Split,
     /// The first `count` examples of the split are measured, all of them.
     pub count: usize,
-    /// Solves that are done together; a solve's result does not depend on it.
+    /// Solves that are done together; a solve's result does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     /// Where the flow starts.
     pub t_min: f64,
@@ -185,7 +185,7 @@ fn all(
             Some(solved) => solved,
             None => {
                 let batch = &left[..spec.batch.min(left.len())];
-                let mut watch = |share: f64| watch((done + share * batch.len() as f64) / jobs.len() as f64);
+                let mut watch = |step: &Step| watch((done + step.share * batch.len() as f64) / jobs.len() as f64);
                 let solved = exact::solve(spec, solver, subject, batch, &mut watch)?;
                 store.keep(&solved)?;
                 solved

@@ -21,13 +21,8 @@ pub fn denoising_score_matching(
 ) -> Tensor {
     let alpha = column_of(x0, t, |t| sde.alpha(t));
     let error = squared_error(model, reduction, x0, t, z, &alpha, &column_of(x0, t, |t| sde.sigma(t)));
-    match weighting {
-        Weighting::Variance => error,
-        Weighting::Likelihood => {
-            let weight = column_of(&error, t, |t| (sde.diffusion(t) / sde.sigma(t)).powi(2));
-            error * weight
-        }
-    }
+    let weight = column_of(&error, t, |t| weighting.at(sde, t));
+    error * weight
 }
 
 /// The same in discrete time, λ = σ²: σ_i² ‖s(x_i, t) + z / σ_i‖² with x_i = α_i x_0 + σ_i z, i the level of each example's t.

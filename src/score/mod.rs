@@ -3,6 +3,7 @@
 mod exact;
 mod gaussian_mixture;
 mod precondition;
+mod thresholding;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -10,6 +11,7 @@ use tch::Tensor;
 pub use exact::ExactScore;
 pub use gaussian_mixture::GaussianMixture;
 pub use precondition::{Label, NetworkScore, Output, Precondition};
+pub use thresholding::DynamicThresholding;
 
 use crate::error::Fault;
 

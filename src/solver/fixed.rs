@@ -1,10 +1,14 @@
 //! The loop over a fixed time grid, for every Runge-Kutta method, with or without noise.
 
+use std::cell::Cell;
+
 use tch::{Tensor, no_grad};
 
 use super::tableau::Tableau;
-use super::{Noise, Statistics, Watch};
+use super::trajectory::{Step, Watch, select};
+use super::{Noise, Statistics};
 use crate::dynamics::Dynamics;
+use crate::tensor::column;
 
 /// Σ_j weights_j k_j for stages k [s, B, D], as one product that reads each stage once -> [B, D].
 pub(super) fn combine(weights: &[f64], k: &Tensor) -> Tensor {
@@ -14,7 +18,18 @@ pub(super) fn combine(weights: &[f64], k: &Tensor) -> Tensor {
     row.matmul(&used.reshape([n, -1])).view(&used.size()[1..])
 }
 
-/// Solves along `times`.
+/// The states between x and x_new of a step, at shares θ of it: x + h Σ_i b_i(θ) k_i, for some rows of x [B, D] and of the slopes k
+/// [s + 1, B, D], of which the last are those at the new points. Lengths h as a column, one for each of these rows.
+pub(super) fn between(tableau: &Tableau, x: &Tensor, k: &Tensor, rows: &[usize], h: &Tensor, shares: &[f64]) -> Tensor {
+    let weights: Vec<Vec<f64>> = shares.iter().map(|&theta| tableau.interpolate(theta)).collect();
+    let mut state = select(x, rows);
+    for i in 0..k.size()[0] {
+        state += select(&k.select(0, i), rows) * h * column(x, weights.iter().map(|w| w[i as usize]));
+    }
+    state
+}
+
+/// Solves along `times`. A state between two of them that `watch` asks for costs one evaluation, for the slope at the new point.
 ///
 /// The diffusion of every process here depends on t alone. On one step the Brownian path is replaced by the straight line through its
 /// increment ΔW = √|h| z, which adds g(t) ΔW / h to the slope: Euler becomes Euler-Maruyama, and Heun the stochastic Heun method
@@ -29,9 +44,11 @@ pub(super) fn solve(
 ) -> (Tensor, Statistics) {
     let (shape, stages) = (x.size(), tableau.b.len());
     let batch = shape[0] as usize;
-    // A copy: the steps are added in place, and the caller keeps its start points.
-    let mut x = x.flatten(1, -1).copy();
+    let mut x = x.flatten(1, -1);
     let k = no_grad(|| x.unsqueeze(0).repeat([stages as i64, 1, 1]));
+    let slope_at = |x: &Tensor, t: f64| dynamics.drift(&x.view(shape.as_slice()), &vec![t; batch]).flatten(1, -1);
+    let between_steps = noise.is_none();
+    let asked = Cell::new(0);
     for (n, pair) in times.windows(2).enumerate() {
         let (t, h) = (pair[0], pair[1] - pair[0]);
         let path_slope = noise.as_mut().map(|noise| noise(n).flatten(1, -1) * (h.abs().sqrt() / h));
@@ -39,16 +56,28 @@ pub(super) fn solve(
             let stage = if i == 0 { x.shallow_clone() } else { &x + combine(tableau.a[i], &k) * h };
             // The last stage of a step may end one rounding past the grid point.
             let at = if tableau.c[i] == 1.0 { pair[1] } else { t + tableau.c[i] * h };
-            let mut slope = dynamics.drift(&stage.view(shape.as_slice()), &vec![at; batch]).flatten(1, -1);
+            let mut slope = slope_at(&stage, at);
             if let Some(path_slope) = &path_slope {
                 slope += path_slope * dynamics.diffusion(at);
             }
             k.select(0, i as i64).copy_(&slope);
         }
-        x += combine(tableau.b, &k) * h;
-        watch((n + 1) as f64 / (times.len() - 1) as f64);
+        let x_new = &x + combine(tableau.b, &k) * h;
+        let state = |rows: &[usize], times: &[f64]| {
+            let states = if times.iter().all(|&t| t == pair[1]) {
+                select(&x_new, rows)
+            } else {
+                asked.set(asked.get() + 1);
+                let k = Tensor::cat(&[&k, &slope_at(&x_new, pair[1]).unsqueeze(0)], 0);
+                let shares: Vec<f64> = times.iter().map(|at| (at - t) / h).collect();
+                between(tableau, &x, &k, rows, &column(&x, vec![h; rows.len()]), &shares)
+            };
+            states.view([&[-1], &shape[1..]].concat().as_slice())
+        };
+        watch(&Step::on_grid(batch, times, n, between_steps, &state));
+        x = x_new;
     }
-    let steps = times.len() as u32 - 1;
-    let statistics = Statistics { evaluations: vec![steps * stages as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] };
+    let mut statistics = Statistics::of_steps(batch, times.len() - 1, stages);
+    statistics.evaluations.iter_mut().for_each(|n| *n += asked.get());
     (x.view(shape.as_slice()), statistics)
 }

@@ -1,27 +1,35 @@
-//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods.
+//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential methods, multi-step and
+//! single-step.
 
 mod adaptive;
+mod control;
 mod exponential;
 mod fixed;
 mod grid;
+mod multi_step;
 mod refined;
+mod single_step;
 mod tableau;
+mod trajectory;
 
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
-pub use adaptive::Tolerance;
-pub use exponential::UniPcVariant;
+pub use control::{Adaptive, Control};
 pub use grid::TimeGrid;
+pub use multi_step::{DeisVariable, UniPcVariant};
 pub use tableau::Tableau;
+pub use trajectory::{Step, Trajectory, Watch};
 
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
-use exponential::Method;
+use exponential::Prediction;
+use multi_step::Scheme;
 
-/// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol }`, `solver.dpm-solver-pp = { order, grid }`.
+/// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SolverSpec {
@@ -33,16 +41,22 @@ pub enum SolverSpec {
     Heun { grid: TimeGrid },
     /// The classical Runge-Kutta method, four evaluations a step.
     Rk4 { grid: TimeGrid },
-    /// Bogacki-Shampine 3(2) with its own step for each example; deterministic dynamics only, like the other adaptive ones.
-    Rk23 { rtol: f64, atol: f64 },
+    /// Bogacki-Shampine 3(2) with step control; deterministic dynamics only, like the other adaptive ones.
+    Rk23(Adaptive),
     /// Dormand-Prince 5(4).
-    Rk45 { rtol: f64, atol: f64 },
+    Rk45(Adaptive),
     /// Tsitouras 5(4).
-    Tsit5 { rtol: f64, atol: f64 },
+    Tsit5(Adaptive),
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
+    /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
+    DpmSolver { order: usize, grid: TimeGrid },
     /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step.
     DpmSolverPp { order: usize, grid: TimeGrid },
+    /// DPM-Solver++ single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
+    DpmSolverPpSingle { order: usize, grid: TimeGrid },
+    /// DEIS through 1 to 4 noise predictions; its SDE form when the dynamics are stochastic. One evaluation a step.
+    Deis { order: usize, variable: DeisVariable, grid: TimeGrid },
     /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
     UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
 }
@@ -61,8 +75,9 @@ pub enum Task {
 /// The loop that serves a solver.
 enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
-    Adaptive(&'static Tableau, Tolerance),
-    Exponential(Method, &'a TimeGrid),
+    Adaptive(&'static Tableau, Adaptive),
+    MultiStep(Scheme, usize, &'a TimeGrid),
+    SingleStep(Prediction, usize, &'a TimeGrid),
 }
 
 /// What a solve cost, per example.
@@ -75,6 +90,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Of a fixed grid, with the same number of evaluations in every step.
+    fn of_steps(batch: usize, steps: usize, evaluations: usize) -> Statistics {
+        let steps = steps as u32;
+        Statistics { evaluations: vec![steps * evaluations as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] }
+    }
+
+    pub fn mean_evaluations(&self) -> f64 {
+        self.evaluations.iter().map(|&n| f64::from(n)).mean()
+    }
+
     pub fn extend(&mut self, other: Statistics) {
         self.evaluations.extend(other.evaluations);
         self.accepted.extend(other.accepted);
@@ -84,8 +109,6 @@ impl Statistics {
 
 /// The standard normal draws of step n [B, ...], asked for once per step and in order.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
-/// Told the share of the way that is done, in [0, 1].
-pub type Watch<'a> = dyn FnMut(f64) + 'a;
 
 impl SolverSpec {
     /// The solver's table.
@@ -95,28 +118,33 @@ impl SolverSpec {
             SolverSpec::Midpoint { .. } => "midpoint",
             SolverSpec::Heun { .. } => "heun",
             SolverSpec::Rk4 { .. } => "rk4",
-            SolverSpec::Rk23 { .. } => "rk23",
-            SolverSpec::Rk45 { .. } => "rk45",
-            SolverSpec::Tsit5 { .. } => "tsit5",
+            SolverSpec::Rk23(_) => "rk23",
+            SolverSpec::Rk45(_) => "rk45",
+            SolverSpec::Tsit5(_) => "tsit5",
             SolverSpec::Ddim { .. } => "ddim",
+            SolverSpec::DpmSolver { .. } => "dpm-solver",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
+            SolverSpec::DpmSolverPpSingle { .. } => "dpm-solver-pp-single",
+            SolverSpec::Deis { .. } => "deis",
             SolverSpec::UniPc { .. } => "uni-pc",
         }
     }
 
     fn family(&self) -> Family<'_> {
-        let tolerance = |rtol: &f64, atol: &f64| Tolerance { relative: *rtol, absolute: *atol };
         match self {
             SolverSpec::Euler { grid } => Family::Fixed(&tableau::EULER, grid),
             SolverSpec::Midpoint { grid } => Family::Fixed(&tableau::MIDPOINT, grid),
             SolverSpec::Heun { grid } => Family::Fixed(&tableau::HEUN, grid),
             SolverSpec::Rk4 { grid } => Family::Fixed(&tableau::RK4, grid),
-            SolverSpec::Rk23 { rtol, atol } => Family::Adaptive(&tableau::RK23, tolerance(rtol, atol)),
-            SolverSpec::Rk45 { rtol, atol } => Family::Adaptive(&tableau::RK45, tolerance(rtol, atol)),
-            SolverSpec::Tsit5 { rtol, atol } => Family::Adaptive(&tableau::TSIT5, tolerance(rtol, atol)),
-            SolverSpec::Ddim { grid } => Family::Exponential(Method { order: 1, corrector: None }, grid),
-            SolverSpec::DpmSolverPp { order, grid } => Family::Exponential(Method { order: *order, corrector: None }, grid),
-            SolverSpec::UniPc { order, variant, grid } => Family::Exponential(Method { order: *order, corrector: Some(*variant) }, grid),
+            SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
+            SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
+            SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
+            SolverSpec::Ddim { grid } => Family::MultiStep(Scheme::DpmSolverPp, 1, grid),
+            SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
+            SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
+            SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),
+            SolverSpec::Deis { order, variable, grid } => Family::MultiStep(Scheme::Deis(*variable), *order, grid),
+            SolverSpec::UniPc { order, variant, grid } => Family::MultiStep(Scheme::UniPc(*variant), *order, grid),
         }
     }
 
@@ -133,12 +161,14 @@ impl SolverSpec {
     ) -> Result<(Tensor, Statistics)> {
         let sde = reverse.sde;
         let noise = (reverse.eta > 0.0).then_some(noise);
-        match self.family() {
-            Family::Exponential(method, grid) => {
-                finite(exponential::solve(&method, &reverse, x, &grid.times(sde, span), noise, watch), span.1)
+        let solution = match self.family() {
+            Family::MultiStep(scheme, order, grid) => multi_step::solve(scheme, order, &reverse, x, &grid.times(sde, span), noise, watch),
+            Family::SingleStep(prediction, order, grid) => {
+                single_step::solve(prediction, order, &reverse, x, &grid.times(sde, span), noise, watch)
             }
-            _ => self.solve(&mut reverse, sde, x, span, noise, watch),
-        }
+            _ => return self.solve(&mut reverse, sde, x, span, noise, watch),
+        };
+        finite(solution, span.1)
     }
 
     /// Solves any dynamics from `span.0` to `span.1` for x [B, ...] by a Runge-Kutta method. `noise` is `None` for an ordinary
@@ -154,13 +184,20 @@ impl SolverSpec {
     ) -> Result<(Tensor, Statistics)> {
         let solution = match self.family() {
             Family::Fixed(tableau, grid) => fixed::solve(tableau, dynamics, x, &grid.times(sde, span), noise, watch),
-            Family::Adaptive(tableau, tolerance) => {
+            Family::Adaptive(tableau, adaptive) => {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
-                adaptive::solve(tableau, dynamics, x, span, tolerance, watch)?
+                adaptive::solve(tableau, dynamics, x, span, adaptive, watch)?
             }
-            Family::Exponential(..) => unreachable!("an exponential solver knows the reverse process alone; check() refuses others"),
+            Family::MultiStep(..) | Family::SingleStep(..) => {
+                unreachable!("an exponential solver knows the reverse process alone; check() refuses others")
+            }
         };
         finite(solution, span.1)
+    }
+
+    /// Whether a result depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        matches!(self.family(), Family::Adaptive(_, Adaptive { control: Control::BatchCoupled, .. }))
     }
 
     pub fn check(&self, task: Task) -> Result<(), Fault> {
@@ -175,25 +212,33 @@ impl SolverSpec {
                     "use dynamics = \"probability-flow\", or a solver with a grid such as euler or heun",
                 ));
             }
-            Family::Adaptive(_, tolerance) => tolerance.check(),
-            Family::Exponential(..) if task == Task::LogDensity => {
-                let message = format!("{name} can't carry a log-density: it solves for the denoised state");
+            Family::Adaptive(_, adaptive) => adaptive.check(),
+            Family::MultiStep(..) | Family::SingleStep(..) if task == Task::LogDensity => {
+                let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
-            Family::Exponential(Method { order, .. }, _) if !(1..=3).contains(&order) => {
-                Err(Fault::new("order", format!("there is no order {order}"), "give 1, 2 or 3"))
-            }
-            Family::Exponential(Method { corrector: Some(_), .. }, _) if task == Task::ReverseSde => {
+            Family::MultiStep(Scheme::UniPc(_), ..) if task == Task::ReverseSde => {
                 return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
             }
-            Family::Exponential(Method { order, .. }, grid) if grid.steps() < order => {
-                let message = format!("order {order} needs as many steps, and there are {}", grid.steps());
-                Err(Fault::new("order", message, "give more steps or a lower order"))
-            }
-            Family::Exponential(_, grid) => grid.check(),
+            Family::MultiStep(Scheme::Deis(_), order, grid) => check_order(order, 4, grid, grid.steps()),
+            Family::MultiStep(_, order, grid) => check_order(order, 3, grid, grid.steps()),
+            Family::SingleStep(_, order, grid) => check_order(order, 3, grid, usize::MAX),
         }
         .map_err(|fault| fault.within(name))
     }
+}
+
+/// An exponential method of order 1 to `highest` on a grid; a multi-step one needs as many steps as its order.
+fn check_order(order: usize, highest: usize, grid: &TimeGrid, steps: usize) -> Result<(), Fault> {
+    if !(1..=highest).contains(&order) {
+        return Err(Fault::new("order", format!("there is no order {order}"), format!("give a whole number from 1 to {highest}")));
+    }
+    grid.check()?;
+    if steps < order {
+        let message = format!("order {order} needs as many steps, and there are {steps}");
+        return Err(Fault::new("order", message, "give more steps or a lower order"));
+    }
+    Ok(())
 }
 
 /// The solution, if all of it is finite.

@@ -7,16 +7,19 @@ impl SolverSpec {
     pub fn refined(&self) -> SolverSpec {
         let mut finer = self.clone();
         match &mut finer {
-            SolverSpec::Rk23 { rtol, atol } | SolverSpec::Rk45 { rtol, atol } | SolverSpec::Tsit5 { rtol, atol } => {
-                *rtol *= 0.1;
-                *atol *= 0.1;
+            SolverSpec::Rk23(adaptive) | SolverSpec::Rk45(adaptive) | SolverSpec::Tsit5(adaptive) => {
+                adaptive.rtol *= 0.1;
+                adaptive.atol *= 0.1;
             }
             SolverSpec::Euler { grid }
             | SolverSpec::Midpoint { grid }
             | SolverSpec::Heun { grid }
             | SolverSpec::Rk4 { grid }
             | SolverSpec::Ddim { grid }
+            | SolverSpec::DpmSolver { grid, .. }
             | SolverSpec::DpmSolverPp { grid, .. }
+            | SolverSpec::DpmSolverPpSingle { grid, .. }
+            | SolverSpec::Deis { grid, .. }
             | SolverSpec::UniPc { grid, .. } => grid.refine(),
         }
         finer

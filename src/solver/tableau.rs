@@ -11,16 +11,32 @@ pub struct Tableau {
     pub error: &'static [f64],
     /// The order of the error estimate, q in step ~ error^(-1/(q + 1)); the order of the method without one.
     pub order: u32,
+    /// The pair's own interpolant, if it has one: row i holds the coefficients of θ, θ², … in b_i(θ), with one more row for k at the new
+    /// point.
+    pub dense: &'static [&'static [f64]],
+}
+
+impl Tableau {
+    /// b_i(θ) of x(t + θ h) = x + h Σ_i b_i(θ) k_i, last for k at the new point: the pair's own, or cubic Hermite's.
+    pub fn interpolate(&self, theta: f64) -> Vec<f64> {
+        if !self.dense.is_empty() {
+            return self.dense.iter().map(|row| row.iter().rev().fold(0.0, |sum, coefficient| (sum + coefficient) * theta)).collect();
+        }
+        let mut weights: Vec<f64> = self.b.iter().map(|b| b * theta * theta * (3.0 - 2.0 * theta)).collect();
+        weights[0] += theta * (1.0 - theta).powi(2);
+        weights.push(theta * theta * (theta - 1.0));
+        weights
+    }
 }
 
 /// Euler 1768.
-pub const EULER: Tableau = Tableau { a: &[&[]], b: &[1.0], c: &[0.0], error: &[], order: 1 };
+pub const EULER: Tableau = Tableau { a: &[&[]], b: &[1.0], c: &[0.0], error: &[], order: 1, dense: &[] };
 
 /// The explicit midpoint rule, order 2 (Runge 1895).
-pub const MIDPOINT: Tableau = Tableau { a: &[&[], &[0.5]], b: &[0.0, 1.0], c: &[0.0, 0.5], error: &[], order: 2 };
+pub const MIDPOINT: Tableau = Tableau { a: &[&[], &[0.5]], b: &[0.0, 1.0], c: &[0.0, 0.5], error: &[], order: 2, dense: &[] };
 
 /// Heun 1900, order 2 (the explicit trapezoidal rule; the deterministic sampler of Karras et al. 2022).
-pub const HEUN: Tableau = Tableau { a: &[&[], &[1.0]], b: &[0.5, 0.5], c: &[0.0, 1.0], error: &[], order: 2 };
+pub const HEUN: Tableau = Tableau { a: &[&[], &[1.0]], b: &[0.5, 0.5], c: &[0.0, 1.0], error: &[], order: 2, dense: &[] };
 
 /// Kutta 1901, order 4.
 pub const RK4: Tableau = Tableau {
@@ -29,6 +45,7 @@ pub const RK4: Tableau = Tableau {
     c: &[0.0, 0.5, 0.5, 1.0],
     error: &[],
     order: 4,
+    dense: &[],
 };
 
 /// Bogacki & Shampine 1989, order 3 with an embedded method of order 2.
@@ -38,6 +55,7 @@ pub const RK23: Tableau = Tableau {
     c: &[0.0, 1.0 / 2.0, 3.0 / 4.0],
     error: &[-5.0 / 72.0, 1.0 / 12.0, 1.0 / 9.0, -1.0 / 8.0],
     order: 2,
+    dense: &[],
 };
 
 /// Dormand & Prince 1980, order 5 with an embedded method of order 4.
@@ -54,6 +72,7 @@ pub const RK45: Tableau = Tableau {
     c: &[0.0, 0.2, 0.3, 0.8, 8.0 / 9.0, 1.0],
     error: &[71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0],
     order: 4,
+    dense: &[],
 };
 
 /// Tsitouras 2011, order 5 with an embedded method of order 4.
@@ -78,4 +97,5 @@ pub const TSIT5: Tableau = Tableau {
         0.015151515151515152,
     ],
     order: 4,
+    dense: &[],
 };

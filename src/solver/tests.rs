@@ -4,7 +4,7 @@ use crate::dynamics::{FlowWithLogDensity, Reverse};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
-use crate::tensor::to_vec;
+use crate::tensor::{column, to_vec};
 use crate::trace::Probes;
 use tch::{Device, Kind};
 
@@ -86,15 +86,29 @@ fn exponential_solvers_have_their_orders() {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
             solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
         };
-        let truth = solve(SolverSpec::Rk45 { rtol: 1e-10, atol: 1e-10 });
+        let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, WithSteps); 8] = [
+        let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
+        let single_pp = |order| move |steps| SolverSpec::DpmSolverPpSingle { order, grid: TimeGrid::LogSnr { steps } };
+        let deis = |order, variable| move |steps| SolverSpec::Deis { order, variable, grid: TimeGrid::LogSnr { steps } };
+        let cases: [(f64, WithSteps); 19] = [
             (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
+            (1.0, Box::new(single(1))),
+            (2.0, Box::new(single(2))),
+            (3.0, Box::new(single(3))),
+            (2.0, Box::new(single_pp(2))),
+            (3.0, Box::new(single_pp(3))),
+            (1.0, Box::new(deis(1, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::Time))),
+            (3.0, Box::new(deis(3, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::NoiseToSignal))),
+            (3.0, Box::new(deis(3, DeisVariable::NoiseToSignal))),
+            (4.0, Box::new(deis(4, DeisVariable::NoiseToSignal))),
             (2.0, Box::new(unipc(1, UniPcVariant::Bh2))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh1))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh2))),
@@ -150,7 +164,7 @@ fn the_stationary_law_of_ornstein_uhlenbeck_is_kept() {
 fn adaptive_steps_meet_the_tolerance_and_land_on_the_end() {
     tch::set_num_threads(1);
     for (rtol, bound) in [(1e-4, 1e-4), (1e-8, 1e-8)] {
-        let solver = SolverSpec::Rk45 { rtol, atol: rtol };
+        let solver = SolverSpec::Rk45(Adaptive::new(rtol, rtol));
         let (x, statistics) = solver.solve(&mut Decay, &VP, &start(), (0.0, 3.0), None, &mut |_| {}).unwrap();
         assert!((x.double_value(&[0, 0]) - (-3f64).exp()).abs() < bound);
         for i in 0..2 {
@@ -160,12 +174,49 @@ fn adaptive_steps_meet_the_tolerance_and_land_on_the_end() {
 }
 
 #[test]
+fn a_coupled_batch_takes_the_steps_of_scipy() {
+    // Printed by scripts/reference/adaptive_steps.py.
+    struct Wave;
+    impl Dynamics for Wave {
+        fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
+            -x.square() * column(x, t.iter().map(|t| (3.0 * t).cos()))
+        }
+    }
+    tch::set_num_threads(1);
+    let coupled = Adaptive { control: Control::BatchCoupled, ..Adaptive::new(1e-5, 1e-5) };
+    for (solver, evaluations, times, x) in [
+        (
+            SolverSpec::Rk23(coupled),
+            299,
+            [0.0031711726545484574, 0.03443237043232256, 0.06684029661230212],
+            [0.8792261919368911, 1.5687035649853793, -0.20564952814074894],
+        ),
+        (
+            SolverSpec::Rk45(coupled),
+            176,
+            [0.03167611658302951, 0.1858953069900121, 0.37651401152758085],
+            [0.8792197866801741, 1.5691020410580845, -0.2056501583302825],
+        ),
+    ] {
+        let mut accepted = Vec::new();
+        let start = Tensor::from_slice(&[1.0, 2.0, -0.2]).view([3, 1]);
+        let (end, statistics) =
+            solver.solve(&mut Wave, &VP, &start, (0.0, 3.0), None, &mut |step| accepted.extend(step.to.first())).unwrap();
+        assert_eq!(statistics.evaluations, [evaluations; 3]);
+        assert_eq!(statistics.accepted, [accepted.len() as u32; 3]);
+        let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < 1e-12);
+        assert!(close(&accepted, &times), "{solver:?}: {accepted:?}");
+        assert!(close(&to_vec(&end), &x), "{solver:?}: {end:?}");
+    }
+}
+
+#[test]
 fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
     tch::set_num_threads(1);
     for (name, sde) in sdes() {
         let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
-        let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
+        let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
         let solve = |x: &Tensor| {
             solver.solve(&mut Reverse { sde: &*sde, model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), None, &mut |_| {}).unwrap()
         };
@@ -187,7 +238,7 @@ fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
             x * f64::NAN
         }
     }
-    let solver = SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 };
+    let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
     let error =
         solver.solve(&mut Reverse { sde: &VP, model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), None, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on"), "{error}");
@@ -205,7 +256,7 @@ fn log_density_of_a_mixture_is_the_closed_form() {
         let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
         let mut flow = FlowWithLogDensity { sde: &*sde, model: &exact, shape: vec![2], probes: Probes::Exact };
         let state = flow.start(&x);
-        let solver = SolverSpec::Rk45 { rtol: 1e-6, atol: 1e-6 };
+        let solver = SolverSpec::Rk45(Adaptive::new(1e-6, 1e-6));
         let (end, _) = solver.solve(&mut flow, &*sde, &state, (t_min, 1.0), None, &mut |_| {}).unwrap();
         let (x_end, change) = flow.split(&end);
         // Against the exact law at both ends, so that nothing but the solve is measured.
@@ -236,12 +287,19 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
+            (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(30) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 2, grid: log_snr(40) }, 0.5),
+            (SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid: log_snr(100) }, 1.0),
+            (SolverSpec::DpmSolver { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::Deis { order: 3, variable: DeisVariable::Time, grid: log_snr(20) }, 0.0),
             (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
             (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
             (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
-            (SolverSpec::Rk23 { rtol: 1e-3, atol: 1e-3 }, 0.0),
-            (SolverSpec::Rk45 { rtol: 1e-4, atol: 1e-4 }, 0.0),
-            (SolverSpec::Tsit5 { rtol: 1e-4, atol: 1e-4 }, 0.0),
+            (SolverSpec::Rk23(Adaptive::new(1e-3, 1e-3)), 0.0),
+            (SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4)), 0.0),
+            (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
             (SolverSpec::Ddim { grid: log_snr(150) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
@@ -273,7 +331,7 @@ fn samples_follow_the_law_of_the_data() {
 #[test]
 fn start_points_are_left_as_they_were() {
     let x = start();
-    for solver in [SolverSpec::Euler { grid: uniform(3) }, SolverSpec::Rk45 { rtol: 1e-3, atol: 1e-3 }] {
+    for solver in [SolverSpec::Euler { grid: uniform(3) }, SolverSpec::Rk45(Adaptive::new(1e-3, 1e-3))] {
         let _ = solver.solve(&mut Decay, &VP, &x, (0.0, 1.0), None, &mut |_| {}).unwrap();
         assert_eq!(to_vec(&x), [1.0, 2.0]);
     }
@@ -293,14 +351,20 @@ fn grids_are_monotone_and_keep_their_ends() {
 #[test]
 fn unusable_settings_name_their_key() {
     let key = |spec: SolverSpec, task| spec.check(task).unwrap_err().key;
-    assert_eq!(key(SolverSpec::Rk45 { rtol: 1e-5, atol: 1e-5 }, Task::ReverseSde), "rk45");
-    assert_eq!(key(SolverSpec::Rk45 { rtol: 0.0, atol: 1e-5 }, Task::LogDensity), "rk45.rtol");
-    assert_eq!(key(SolverSpec::Tsit5 { rtol: 1e-5, atol: f64::NAN }, Task::LogDensity), "tsit5.atol");
+    assert_eq!(key(SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5)), Task::ReverseSde), "rk45");
+    assert_eq!(key(SolverSpec::Rk45(Adaptive::new(0.0, 1e-5)), Task::LogDensity), "rk45.rtol");
+    assert_eq!(key(SolverSpec::Tsit5(Adaptive::new(1e-5, f64::NAN)), Task::LogDensity), "tsit5.atol");
     assert_eq!(key(SolverSpec::Euler { grid: uniform(0) }, Task::ReverseSde), "euler.grid.uniform.steps");
     assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, Task::ReverseSde), "heun.grid.karras.rho");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    let deis = |order, steps| SolverSpec::Deis { order, variable: DeisVariable::Time, grid: uniform(steps) };
+    assert_eq!(key(deis(5, 9), Task::ReverseSde), "deis.order");
+    assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");
+    assert_eq!(key(SolverSpec::DpmSolver { order: 0, grid: uniform(9) }, Task::ProbabilityFlow), "dpm-solver.order");
+    assert_eq!(key(SolverSpec::DpmSolverPpSingle { order: 3, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp-single");
+    assert_eq!(SolverSpec::DpmSolver { order: 3, grid: uniform(1) }.check(Task::ReverseSde), Ok(()));
     let unipc = SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: uniform(9) };
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));

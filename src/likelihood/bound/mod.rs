@@ -5,7 +5,6 @@ mod batch;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use statrs::statistics::Statistics as _;
 use tch::no_grad;
 
 use super::points::BelowTMin;

@@ -1,6 +1,7 @@
 //! Bounds of whole data sets in worlds that are known.
 
 use statrs::function::erf::erfc;
+use statrs::statistics::Statistics as _;
 use tch::{Device, Tensor};
 
 use super::super::{Dequantisation, Trace, likelihood};
