@@ -11,7 +11,7 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Scale;
-use crate::dynamics::{Reverse, denoise};
+use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
 use crate::picture;
 use crate::progress::Terminal;
@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Step, Task};
+use crate::solver::{Problem, SolverSpec, Statistics, Step, Task};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -33,7 +33,7 @@ pub struct Sample {
     pub solver: SolverSpec,
     /// Where the solver stops.
     pub t_min: f64,
-    /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
+    /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
     pub thresholding: Option<Thresholding>,
@@ -70,7 +70,8 @@ impl DynamicsSpec {
 }
 
 impl Sample {
-    pub fn check(&self, scale: Scale) -> Result<(), Fault> {
+    /// `network_levels` are the levels of noise of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -96,7 +97,8 @@ impl Sample {
             }
         }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
-        self.solver.check(task).map_err(|fault| fault.within("solver"))
+        let solver = &self.solver;
+        solver.check(task).and_then(|()| solver.check_process(sde, eta, self.t_min, network_levels)).map_err(|fault| fault.within("solver"))
     }
 }
 
@@ -108,7 +110,7 @@ pub struct Samples {
     pub seconds: f64,
 }
 
-/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch.
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -128,17 +130,13 @@ pub fn sample(
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
-        let span = (1.0, spec.t_min);
-        let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
+        let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
+        let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
         let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
-        let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
+        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
-    }
-    if spec.denoise {
-        statistics.evaluations.iter_mut().for_each(|n| *n += 1);
     }
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));

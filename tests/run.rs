@@ -88,6 +88,8 @@ fn a_run_leaves_what_it_promises() {
     let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
     assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
     assert!(curve(&home, "runs/tiny", "train/loss")[0].1.is_finite());
+    let spread = curve(&home, "runs/tiny", "train/loss_relative_std")[0].1;
+    assert!((0.01..10.0).contains(&spread), "{spread}");
 
     let x = samples(&home, "runs/tiny/samples/samples.npz");
     assert!(x.dim() == (4, 2) && x.iter().all(|x| x.is_finite()));
@@ -274,6 +276,15 @@ fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
 fn a_network_for_images_with_dropout_resumes_to_the_same_bits() {
     let home = Home::with_images(training_alone(IMAGES));
     interrupted_and_resumed(&home, &SLOW_IMAGES, kill);
+}
+
+#[test]
+fn sliced_training_at_times_of_a_law_resumes_to_the_same_bits() {
+    let home = Home::with(training_alone(VECTORS));
+    let objective = "train.objective={sliced={projections=1,law='gaussian',variance_reduced=false}}";
+    let choices = [objective, "train.weighting=likelihood", "train.time=likelihood", "train.stratified=true"];
+    let settings: Vec<&str> = choices.into_iter().flat_map(|setting| ["--set", setting]).chain(SLOW_VECTORS).collect();
+    interrupted_and_resumed(&home, &settings, kill);
 }
 
 #[test]

@@ -3,10 +3,13 @@
 
 mod adaptive;
 mod control;
+mod discrete_chain;
 mod exponential;
 mod fixed;
 mod grid;
+mod langevin;
 mod multi_step;
+mod predictor_corrector;
 mod refined;
 mod single_step;
 mod tableau;
@@ -17,12 +20,15 @@ use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
 pub use control::{Adaptive, Control};
+pub use discrete_chain::{DiscreteChain, Spacing, Variance};
 pub use grid::TimeGrid;
+pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
 pub use multi_step::{DeisVariable, UniPcVariant};
+pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
 pub use tableau::Tableau;
 pub use trajectory::{Step, Trajectory, Watch};
 
-use crate::dynamics::{Dynamics, Reverse};
+use crate::dynamics::{Dynamics, Reverse, denoise};
 use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
@@ -59,6 +65,12 @@ pub enum SolverSpec {
     Deis { order: usize, variable: DeisVariable, grid: TimeGrid },
     /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
     UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
+    /// Song et al.'s predictors and Langevin correctors.
+    PredictorCorrector(PredictorCorrector),
+    /// NCSN's sampler: Langevin dynamics at one noise level after the other.
+    AnnealedLangevin(AnnealedLangevin),
+    /// DDPM's and DDIM's chain with N levels.
+    DiscreteChain(DiscreteChain),
 }
 
 /// What a solver is asked for.
@@ -78,6 +90,24 @@ enum Family<'a> {
     Adaptive(&'static Tableau, Adaptive),
     MultiStep(Scheme, usize, &'a TimeGrid),
     SingleStep(Prediction, usize, &'a TimeGrid),
+    Sampler(&'a dyn Sampler),
+}
+
+/// What a reverse process starts from and where it ends.
+pub struct Problem<'a> {
+    /// The start points [B, ...].
+    pub x: &'a Tensor,
+    /// From 1 to t_min.
+    pub span: (f64, f64),
+    /// Whether the end is the mean of x_0 given the state at t_min instead of a state with noise.
+    pub denoise: bool,
+}
+
+/// A solver of the reverse process alone, with steps and an end of its own.
+trait Sampler {
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics);
+    /// Whether this can serve a process with the family parameter η, and a network that knows so many levels of noise.
+    fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault>;
 }
 
 /// What a solve cost, per example.
@@ -107,7 +137,7 @@ impl Statistics {
     }
 }
 
-/// The standard normal draws of step n [B, ...], asked for once per step and in order.
+/// The n-th standard normal draw [B, ...] of a solve, asked for once and in order; most solvers take one a step.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {
@@ -127,6 +157,9 @@ impl SolverSpec {
             SolverSpec::DpmSolverPpSingle { .. } => "dpm-solver-pp-single",
             SolverSpec::Deis { .. } => "deis",
             SolverSpec::UniPc { .. } => "uni-pc",
+            SolverSpec::PredictorCorrector(_) => "predictor-corrector",
+            SolverSpec::AnnealedLangevin(_) => "annealed-langevin",
+            SolverSpec::DiscreteChain(_) => "discrete-chain",
         }
     }
 
@@ -145,30 +178,38 @@ impl SolverSpec {
             SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),
             SolverSpec::Deis { order, variable, grid } => Family::MultiStep(Scheme::Deis(*variable), *order, grid),
             SolverSpec::UniPc { order, variant, grid } => Family::MultiStep(Scheme::UniPc(*variant), *order, grid),
+            SolverSpec::PredictorCorrector(sampler) => Family::Sampler(sampler),
+            SolverSpec::AnnealedLangevin(sampler) => Family::Sampler(sampler),
+            SolverSpec::DiscreteChain(sampler) => Family::Sampler(sampler),
         }
     }
 
-    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0.
+    /// Whether an example depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        match self.family() {
+            Family::Adaptive(_, adaptive) => adaptive.control == Control::BatchCoupled,
+            _ => matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch()),
+        }
+    }
+
+    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
-    pub fn sample(
-        &self,
-        mut reverse: Reverse,
-        x: &Tensor,
-        span: (f64, f64),
-        noise: &mut Noise,
-        watch: &mut Watch,
-    ) -> Result<(Tensor, Statistics)> {
+    pub fn sample(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
+        let Problem { x, span, denoise } = *problem;
         let sde = reverse.sde;
-        let noise = (reverse.eta > 0.0).then_some(noise);
+        let brownian = if reverse.eta > 0.0 { Some(&mut *noise) } else { None };
         let solution = match self.family() {
-            Family::MultiStep(scheme, order, grid) => multi_step::solve(scheme, order, &reverse, x, &grid.times(sde, span), noise, watch),
-            Family::SingleStep(prediction, order, grid) => {
-                single_step::solve(prediction, order, &reverse, x, &grid.times(sde, span), noise, watch)
+            Family::Sampler(sampler) => return finite(sampler.sample(&reverse, problem, noise, watch), span.1),
+            Family::MultiStep(scheme, order, grid) => {
+                finite(multi_step::solve(scheme, order, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
             }
-            _ => return self.solve(&mut reverse, sde, x, span, noise, watch),
+            Family::SingleStep(prediction, order, grid) => {
+                finite(single_step::solve(prediction, order, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
+            }
+            _ => self.solve(&mut reverse, sde, x, span, brownian, watch)?,
         };
-        finite(solution, span.1)
+        Ok(if denoise { tweedie(&reverse, solution, span.1) } else { solution })
     }
 
     /// Solves any dynamics from `span.0` to `span.1` for x [B, ...] by a Runge-Kutta method. `noise` is `None` for an ordinary
@@ -188,16 +229,20 @@ impl SolverSpec {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
                 adaptive::solve(tableau, dynamics, x, span, adaptive, watch)?
             }
-            Family::MultiStep(..) | Family::SingleStep(..) => {
-                unreachable!("an exponential solver knows the reverse process alone; check() refuses others")
+            Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) => {
+                unreachable!("this one knows the reverse process alone; check() refuses others")
             }
         };
         finite(solution, span.1)
     }
 
-    /// Whether a result depends on its batch mates.
-    pub fn couples_batch(&self) -> bool {
-        matches!(self.family(), Family::Adaptive(_, Adaptive { control: Control::BatchCoupled, .. }))
+    /// Whether this can sample a reverse process: what [`check`](SolverSpec::check) can't know without the process. `network_levels` are the
+    /// levels of noise of a network in discrete time.
+    pub fn check_process(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
+        match self.family() {
+            Family::Sampler(sampler) => sampler.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(self.name())),
+            _ => Ok(()),
+        }
     }
 
     pub fn check(&self, task: Task) -> Result<(), Fault> {
@@ -213,7 +258,7 @@ impl SolverSpec {
                 ));
             }
             Family::Adaptive(_, adaptive) => adaptive.check(),
-            Family::MultiStep(..) | Family::SingleStep(..) if task == Task::LogDensity => {
+            Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) if task == Task::LogDensity => {
                 let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
@@ -223,6 +268,7 @@ impl SolverSpec {
             Family::MultiStep(Scheme::Deis(_), order, grid) => check_order(order, 4, grid, grid.steps()),
             Family::MultiStep(_, order, grid) => check_order(order, 3, grid, grid.steps()),
             Family::SingleStep(_, order, grid) => check_order(order, 3, grid, usize::MAX),
+            Family::Sampler(_) => Ok(()),
         }
         .map_err(|fault| fault.within(name))
     }
@@ -239,6 +285,12 @@ fn check_order(order: usize, highest: usize, grid: &TimeGrid, steps: usize) -> R
         return Err(Fault::new("order", message, "give more steps or a lower order"));
     }
     Ok(())
+}
+
+/// The last denoise: Tweedie's formula at the time the solution ends at, one more evaluation.
+fn tweedie(reverse: &Reverse, (x, mut statistics): (Tensor, Statistics), t: f64) -> (Tensor, Statistics) {
+    statistics.evaluations.iter_mut().for_each(|n| *n += 1);
+    (denoise(reverse.sde, reverse.model, &x, t), statistics)
 }
 
 /// The solution, if all of it is finite.

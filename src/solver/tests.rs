@@ -84,7 +84,10 @@ fn exponential_solvers_have_their_orders() {
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
-            solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
+            solver
+                .sample(reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+                .unwrap()
+                .0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
@@ -309,7 +312,7 @@ fn samples_follow_the_law_of_the_data() {
             let mut noise =
                 |step: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..n, step as u64, &[2], Device::Cpu).to_kind(Kind::Double);
             let reverse = Reverse { sde: &*sde, model: &exact, eta };
-            let (x, _) = solver.sample(reverse, &x, span, &mut noise, &mut |_| {}).unwrap();
+            let (x, _) = solver.sample(reverse, &Problem { x: &x, span, denoise: false }, &mut noise, &mut |_| {}).unwrap();
             // Kolmogorov-Smirnov of each marginal against the mixture's exact distribution function; 1.95 / √n is the 0.1 % point.
             for axis in 0..2 {
                 let mut values = to_vec(&x.select(1, axis as i64));

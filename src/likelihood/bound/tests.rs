@@ -4,27 +4,14 @@ use statrs::function::erf::erfc;
 use statrs::statistics::Statistics as _;
 use tch::{Device, Tensor};
 
-use super::super::{Dequantisation, Trace, likelihood};
 use super::*;
-use crate::data::{Dataset, Scale, Split};
-use crate::rng::{self, Purpose};
+use crate::data::{Dataset, Scale};
+use crate::likelihood::tests::{self, Given, points, sdes};
+use crate::likelihood::{Trace, likelihood};
 use crate::run::Run;
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
-use crate::sde::{SubVp, Ve, Vp};
+use crate::sde::{Ve, Vp};
 use crate::solver::SolverSpec;
-
-struct Points(Vec<Vec<f32>>);
-impl Dataset for Points {
-    fn shape(&self) -> &[usize] {
-        &[2]
-    }
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-    fn read(&self, i: usize, out: &mut [f32]) {
-        out.copy_from_slice(&self.0[i]);
-    }
-}
 
 fn mixture() -> GaussianMixture {
     GaussianMixture {
@@ -34,19 +21,9 @@ fn mixture() -> GaussianMixture {
     }
 }
 
-fn spec(count: usize, below_t_min: BelowTMin, dequantisation: Dequantisation) -> Likelihood {
-    Likelihood {
-        split: Split::Test,
-        count,
-        batch: 1000,
-        t_min: 1e-3,
-        below_t_min,
-        solver: SolverSpec::Rk45 { rtol: 1e-4, atol: 1e-4 },
-        solver_check: 0,
-        trace: Trace::Exact {},
-        dequantisation,
-        bound: None,
-    }
+fn spec(count: usize, below_t_min: BelowTMin) -> Likelihood {
+    let solver = SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps: 40 } };
+    Likelihood { below_t_min, ..tests::spec(count, solver, Trace::Exact {}) }
 }
 
 fn subject<'a>(sde: &'a dyn Sde, model: &'a dyn ScoreModel, dataset: &'a dyn Dataset, scale: Scale) -> Subject<'a> {
@@ -65,19 +42,12 @@ const IWAE: BoundSpec = BoundSpec::Iwae { levels: Levels::Grid(TimeGrid::LogSnr 
 fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
     tch::set_num_threads(1);
     let (mixture, n) = (mixture(), 250);
-    let factored = mixture.factored();
-    let mut rng = rng::generator(2, Purpose::Data, 0);
-    let data = Points((0..n).map(|_| factored.sample(&mut rng).iter().map(|&x| x as f32).collect()).collect());
-    let sdes: [Box<dyn Sde>; 3] = [
-        Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }),
-        Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 }),
-        Box::new(Ve { sigma_min: 0.01, sigma_max: 20.0 }),
-    ];
-    for sde in sdes {
+    let data = points(&mixture, n, 2);
+    for (name, sde) in sdes() {
         let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
         let subject = subject(&*sde, &exact, &data, Scale::Vectors { scale: 1.0 });
         for below in [BelowTMin::Tweedie, BelowTMin::Jensen] {
-            let spec = spec(n, below, Dequantisation::None);
+            let spec = spec(n, below);
             let exact = likelihood(&spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap().nats();
             let difference = |high: &[f64], low: &[f64]| {
                 let d: Vec<f64> = high.iter().zip(low).map(|(high, low)| high - low).collect();
@@ -85,15 +55,15 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
             };
             let (elbo, vlb, iwae) = (measure(&ELBO, &spec, &subject), measure(&VLB, &spec, &subject), measure(&IWAE, &spec, &subject));
             let (gap, error) = difference(&elbo.nats, &exact);
-            assert!(gap.abs() < 4.0 * error + 0.01 && error < 0.1, "{below:?}: ELBO - exact = {gap} ± {error}");
+            assert!(gap.abs() < 4.0 * error + 0.01 && error < 0.1, "{name} {below:?}: ELBO - exact = {gap} ± {error}");
             let (gap, error) = difference(&vlb.nats, &exact);
-            assert!(gap > 4.0 * error, "{below:?}: VLB - exact = {gap} ± {error}");
+            assert!(gap > 4.0 * error, "{name} {below:?}: VLB - exact = {gap} ± {error}");
             let (gap, error) = difference(&iwae.nats, &exact);
-            assert!(gap > -4.0 * error, "{below:?}: IWAE - exact = {gap} ± {error}");
+            assert!(gap > -4.0 * error, "{name} {below:?}: IWAE - exact = {gap} ± {error}");
             let (gap, error) = difference(&iwae.one_path, &iwae.nats);
-            assert!(gap > 4.0 * error, "{below:?}: one path - eight = {gap} ± {error}");
+            assert!(gap > 4.0 * error, "{name} {below:?}: one path - eight = {gap} ± {error}");
             let (gap, error) = difference(&vlb.nats, &iwae.one_path);
-            assert!(gap.abs() < 4.0 * error, "{below:?}: VLB - one path = {gap} ± {error}");
+            assert!(gap.abs() < 4.0 * error, "{name} {below:?}: VLB - one path = {gap} ± {error}");
             let terms: f64 = vlb.terms.iter().map(|term| term[0]).sum();
             assert!(vlb.terms.len() == 32 && (terms - (&vlb.nats).mean()).abs() < 1e-9, "the terms add up to the bound");
         }
@@ -107,9 +77,9 @@ fn reported_errors_are_the_spread_of_repeats() {
     let sde = Vp { beta_min: 0.1, beta_max: 20.0 };
     let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
     // one point, whose repeats differ in their random numbers alone
-    let data = Points(vec![vec![0.3, -0.2]; n]);
+    let data = Given { shape: vec![2], values: vec![vec![0.3, -0.2]; n] };
     let subject = subject(&sde, &exact, &data, Scale::Vectors { scale: 1.0 });
-    let spec = spec(n, BelowTMin::Tweedie, Dequantisation::None);
+    let spec = spec(n, BelowTMin::Tweedie);
     for bound in [ELBO, BoundSpec::Elbo { form: Form::Sliced, draws: 8 }, VLB, IWAE] {
         let measured = measure(&bound, &spec, &subject);
         let reported = measured.errors.iter().map(|error| error.unwrap().powi(2)).mean().sqrt();
@@ -131,12 +101,12 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
     let (mixture, n) = (mixture(), 5);
     let sde = Vp { beta_min: 0.1, beta_max: 20.0 };
     let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
-    let data = Points((0..n).map(|i| vec![0.3, i as f32]).collect());
+    let data = Given { shape: vec![2], values: (0..n).map(|i| vec![0.3, i as f32]).collect() };
     let scale = Scale::Vectors { scale: 2.0 };
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
     for (i, bound) in [ELBO, VLB, IWAE].iter().enumerate() {
-        let spec = spec(n, BelowTMin::Tweedie, Dequantisation::None);
+        let spec = spec(n, BelowTMin::Tweedie);
         let together = measure(bound, &spec, &subject(&sde, &exact, &data, scale));
         let in_batches = Likelihood { batch: 2, ..spec.clone() };
         let store = || Store::open(&run, &format!("bound-{i}"), &spec, 4, None).unwrap();
@@ -144,20 +114,6 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
         let again = bounds(bound, &in_batches, &subject(&sde, &Nothing, &data, scale), &mut store(), &Terminal::new(true)).unwrap();
         assert!(together.nats.iter().zip(&first.nats).all(|(a, b)| (a - b).abs() < 1e-9), "{:?} {:?}", together.nats, first.nats);
         assert_eq!((&first.nats, &first.errors, &first.terms), (&again.nats, &again.errors, &again.terms));
-    }
-}
-
-/// Pixels i = 0, …, 255 of one component each.
-struct Pixels;
-impl Dataset for Pixels {
-    fn shape(&self) -> &[usize] {
-        &[1]
-    }
-    fn len(&self) -> usize {
-        256
-    }
-    fn read(&self, i: usize, out: &mut [f32]) {
-        out[0] = i as f32;
     }
 }
 
@@ -173,8 +129,9 @@ fn the_probability_of_a_pixel_is_bounded_and_nearly_met_without_dequantisation()
         GaussianMixture { weights: vec![1.0], means: vec![vec![mean / 255.0]], covariances: vec![vec![vec![(std / 255.0).powi(2)]]] };
     let sde = Ve { sigma_min: 0.4 / 255.0, sigma_max: 5.0 };
     let exact = ExactScore::new(&sde, &world, Device::Cpu);
-    let subject = subject(&sde, &exact, &Pixels, scale);
-    let spec = spec(256, BelowTMin::Discrete, Dequantisation::None);
+    let pixels = Given { shape: vec![1], values: (0..256).map(|i| vec![i as f32]).collect() };
+    let subject = subject(&sde, &exact, &pixels, scale);
+    let spec = spec(256, BelowTMin::Discrete);
     let entropy: f64 = (0..256).map(|i| mass(i as f64)).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
     let over_the_data = |values: &mut dyn Iterator<Item = f64>| values.enumerate().map(|(i, value)| mass(i as f64) * value).sum::<f64>();
     let flow = likelihood(&spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap().nats();
