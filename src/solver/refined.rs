@@ -21,6 +21,9 @@ impl SolverSpec {
             | SolverSpec::DpmSolverPpSingle { grid, .. }
             | SolverSpec::Deis { grid, .. }
             | SolverSpec::UniPc { grid, .. } => grid.refine(),
+            SolverSpec::PredictorCorrector(_) | SolverSpec::AnnealedLangevin(_) | SolverSpec::DiscreteChain(_) => {
+                unreachable!("a sampler carries no log-density; check() refuses it")
+            }
         }
         finer
     }
