@@ -38,7 +38,7 @@
 //! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
-//! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
+//! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
 //! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
@@ -49,9 +49,11 @@
 pub mod bound;
 pub mod cli;
 pub mod data;
+pub mod dequantisation;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
+pub mod histogram;
 pub mod lab;
 pub mod likelihood;
 pub mod loss;

@@ -44,7 +44,7 @@ const TOP: u32 = 40;
 const BOTTOM: u32 = 36;
 const FOOT: u32 = 32;
 /// Drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
-const SUPERSAMPLING: u32 = 2;
+pub(crate) const SUPERSAMPLING: u32 = 2;
 
 /// Points of the plane: data left, samples right, on the same equal axes, whose limits are the data's. `note` goes below, with the
 /// number of samples that lie outside or are not finite, which are not drawn.
@@ -114,7 +114,7 @@ pub fn with_font() {
     });
 }
 
-type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
 fn draw<'a>(
     buffer: &'a mut [u8],

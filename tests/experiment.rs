@@ -149,6 +149,8 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     count = 5
     batch = 3
     t_min = 0.001
+    below_t_min = "ignored"
+    solver_check = 0
     dequantisation = "none"
 
     [likelihood.solver.heun.grid.uniform]
@@ -180,9 +182,9 @@ fn misspelt_keys() {
        ╰────
      help: did you mean `warmup`?
     ");
-    assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @"
+    assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `train`, `sample`, `likelihood`
+     │ `precondition`, `train`, `sample`, `dequantisation`, `likelihood`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]
@@ -427,48 +429,210 @@ fn values_that_cannot_work() {
      help: give at least 1 step
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
-     × likelihood.dequantisation: this dequantisation does not fit the data
-       ╭─[tiny.toml:54:18]
-    53 │ trace.exact = {}
-    54 │ dequantisation = "uniform"
+     × this choice is a table with keys of its own
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = "uniform"
        ·                  ────┬────
        ·                      ╰── here
        ╰────
+     help: give one; the files in experiments/ show the choices
+    "#);
+    assert_snapshot!(refused(&changed("\"none\"", "{uniform={draws=1}}"), &[]), @r#"
+     × likelihood.dequantisation: this dequantisation does not fit the data
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = {uniform={draws=1}}
+       ·                  ─────────┬─────────
+       ·                           ╰── here
+       ╰────
      help: the data are vectors: "none"
     "#);
-    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 0.0 }"), &[]), @r"
+    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 0.0 }"), &[]), @r#"
      × likelihood.solver.rk45.atol: the tolerance is 0
-       ╭─[tiny.toml:48:37]
-    47 │ t_min = 1e-3
-    48 │ solver.rk45 = { rtol = 1e-3, atol = 0.0 }
+       ╭─[tiny.toml:53:37]
+    52 │ below_t_min = "ignored"
+    53 │ solver.rk45 = { rtol = 1e-3, atol = 0.0 }
        ·                                     ─┬─
        ·                                      ╰── here
-    49 │ trace.exact = {}
+    54 │ solver_check = 0
        ╰────
      help: give a number between 0 and 1; the reference uses 1e-5
-    ");
+    "#);
     assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = \"i\" }"), &[]), @r#"
      × unknown variant `i`, expected one of `per-example`, `pi`, `batch-coupled`
-       ╭─[tiny.toml:48:53]
-    47 │ t_min = 1e-3
-    48 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = "i" }
+       ╭─[tiny.toml:53:53]
+    52 │ below_t_min = "ignored"
+    53 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = "i" }
        ·                                                     ─┬─
        ·                                                      ╰── here
-    49 │ trace.exact = {}
+    54 │ solver_check = 0
        ╰────
      help: did you mean `pi`?
     "#);
     assert_snapshot!(refused(&changed("denoise = true", "denoise = true\ntrajectory = [0.5, 1e-4]"), &[]), @r"
      × sample.trajectory: there is no state at t = 0.0001
-       ╭─[tiny.toml:42:14]
-    41 │ denoise = true
-    42 │ trajectory = [0.5, 1e-4]
+       ╭─[tiny.toml:46:14]
+    45 │ denoise = true
+    46 │ trajectory = [0.5, 1e-4]
        ·              ─────┬─────
        ·                   ╰── here
-    43 │ 
+    47 │ 
        ╰────
      help: give times from t_min = 0.001 to 1, such as [1.0, 0.5, 0.1]
     ");
+    assert_snapshot!(refused(&changed("solver_check = 0", "solver_check = 6"), &[]), @r"
+     × likelihood.solver_check: 6 examples are to be checked, but 5 are measured
+       ╭─[tiny.toml:54:16]
+    53 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver_check = 6
+       ·                ┬
+       ·                ╰── here
+    55 │ trace.exact = {}
+       ╰────
+     help: give at most 5
+    ");
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'sphere' }"), &[]), @r#"
+     × give either `probes`, or `target_standard_error` (bits/dim) and `max_probes`
+       ╭─[tiny.toml:55:1]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'sphere' }
+       · ──┬──
+       ·   ╰── here
+    56 │ dequantisation = "none"
+       ╰────
+    "#);
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutch-pp = { law = 'sphere', probes = 4 }"), &[]), @r#"
+     × likelihood.trace.hutch-pp.probes: probes is 4
+       ╭─[tiny.toml:55:45]
+    54 │ solver_check = 0
+    55 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
+       ·                                             ┬
+       ·                                             ╰── here
+    56 │ dequantisation = "none"
+       ╰────
+     help: give a multiple of 3: one third each for the sketch, its exact trace and the rest
+    "#);
+    assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }"), &[]), @r#"
+     × likelihood.trace.hutchinson.max_probes: max_probes is 1
+       ╭─[tiny.toml:55:83]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
+       ·                                                                                   ┬
+       ·                                                                                   ╰── here
+    56 │ dequantisation = "none"
+       ╰────
+     help: give 2 to 65536; the first 2 tell the spread
+    "#);
+    assert_snapshot!(refused(&changed("below_t_min = \"ignored\"", "below_t_min = 'discrete'"), &[]), @r#"
+     × likelihood.below_t_min: the data are vectors, which lie in no bins
+       ╭─[tiny.toml:52:15]
+    51 │ t_min = 1e-3
+    52 │ below_t_min = 'discrete'
+       ·               ─────┬────
+       ·                    ╰── here
+    53 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: use "ignored", "jensen" or "tweedie"
+    "#);
+    let bound =
+        |below: &str, bound: &str| refused(&changed("below_t_min = \"ignored\"", &format!("below_t_min = '{below}'\nbound.{bound}")), &[]);
+    assert_snapshot!(bound("ignored", "vlb = { levels.chain = 100, variance = 'beta', draws = 1 }"), @r#"
+     × likelihood.bound.vlb: vlb starts at t = 0, and likelihood.below_t_min is "ignored"
+       ╭─[tiny.toml:53:13]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.vlb = { levels.chain = 100, variance = 'beta', draws = 1 }
+       ·             ──────────────────────────┬─────────────────────────
+       ·                                       ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give below_t_min = "tweedie" (or "jensen", "discrete"), or elbo.form = "implicit"
+    "#);
+    assert_snapshot!(bound("tweedie", "vlb = { levels.chain = 20, variance = 'beta', draws = 1 }"), @r"
+     × likelihood.bound.vlb.levels.chain: with 20 levels and beta_max = 20 the last step keeps
+     │ nothing of the image
+       ╭─[tiny.toml:53:30]
+    52 │ below_t_min = 'tweedie'
+    53 │ bound.vlb = { levels.chain = 20, variance = 'beta', draws = 1 }
+       ·                              ─┬
+       ·                               ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give more than beta_max = 20 levels; the reference uses 1000
+    ");
+    assert_snapshot!(bound("jensen", "iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }"), @r"
+     × likelihood.bound.iwae.levels.grid.log-snr.steps: a grid of 0 steps goes nowhere
+       ╭─[tiny.toml:53:44]
+    52 │ below_t_min = 'jensen'
+    53 │ bound.iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }
+       ·                                            ┬
+       ·                                            ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give at least 1 step
+    ");
+    assert_snapshot!(bound("ignored", "elbo = { form = 'implicit', draws = 3 }"), @r"
+     × likelihood.bound.elbo.draws: draws is 3
+       ╭─[tiny.toml:53:43]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.elbo = { form = 'implicit', draws = 3 }
+       ·                                           ┬
+       ·                                           ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give an even number: two in each part of the log-SNR tell the error
+    ");
+    assert_snapshot!(refused(&format!("{VECTORS}\n[dequantisation.variational]\nsteps = 1\nbatch = 1\nlr = 1e-3\nclip = 1.0\nt_min = 1e-3\nlayers = 1\nchannels = 1"), &[]), @r"
+     × dequantisation.variational: the data are vectors, which need no dequantisation
+       ╭─[tiny.toml:58:17]
+    57 │ 
+    58 │ [dequantisation.variational]
+       ·                 ─────┬─────
+       ·                      ╰── here
+    59 │ steps = 1
+       ╰────
+     help: remove [dequantisation.variational]
+    ");
+}
+
+#[test]
+fn dequantisations_that_do_not_fit() {
+    let images = |from: &str, to: &str| {
+        assert_eq!(IMAGES.matches(from).count(), 1, "{from}");
+        refused(&IMAGES.replace(from, to), &[])
+    };
+    assert_snapshot!(images("uniform.draws = 1", "variational.draws = 1"), @r#"
+     × likelihood.dequantisation: nothing trains the law of this dequantisation
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.variational.draws = 1
+       · ───────┬──────
+       ·        ╰── here
+       ╰────
+     help: give [dequantisation.variational] with its keys, or use uniform = { draws = 1 }
+    "#);
+    assert_snapshot!(images("below_t_min = \"ignored\"", "below_t_min = \"discrete\""), @r#"
+     × likelihood.dequantisation: below_t_min = "discrete" gives the probability of pixels without
+     │ any noise
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.uniform.draws = 1
+       · ───────┬──────
+       ·        ╰── here
+       ╰────
+     help: use dequantisation = "none", or below_t_min = "tweedie"
+    "#);
+    assert_snapshot!(images("dequantisation.uniform.draws = 1", "dequantisation = \"none\""), @r#"
+     × likelihood.dequantisation: the data are pixels, which are no points of a density
+       ╭─[tiny.toml:70:18]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation = "none"
+       ·                  ───┬──
+       ·                     ╰── here
+       ╰────
+     help: use uniform = { draws = 1 }, or variational = { draws = 1 }; below_t_min = "discrete"
+           needs no noise
+    "#);
 }
 
 #[test]

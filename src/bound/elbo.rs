@@ -3,11 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::level::{Level, denoising_error, dimension, prior_cross_entropy, surplus};
-use crate::dynamics::Probes;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column, sum_per_example};
-use crate::trace::value_and_divergence;
+use crate::trace::Probes;
 
 /// Bounds E[-ln p_{t_min}(x)], the law of the reverse SDE at t_min:
 ///
@@ -73,19 +72,9 @@ impl Elbo<'_> {
         let of = |f: &dyn Fn(&Level) -> f64| column(x, levels.iter().map(f));
         let state = x * of(&|level| kernel(level).0) + z * of(&|level| kernel(level).1.sqrt());
         let times: Vec<f64> = levels.iter().map(|level| level.t).collect();
-        let score = |x: &Tensor| self.model.score(x, &times);
-        let (score, divergence) = match probes {
-            Probes::Exact => {
-                let units = Tensor::eye(dimension(x) as i64, (x.kind(), x.device())).unsqueeze(1);
-                let (score, terms) = value_and_divergence(score, &state, &units);
-                (score, terms.sum_dim_intlist(1i64, false, None::<Kind>))
-            }
-            Probes::Random(v) => {
-                let (score, terms) = value_and_divergence(score, &state, v);
-                (score, terms.mean_dim(1i64, false, None::<Kind>))
-            }
-        };
-        let terms = sum_per_example(&score.to_kind(Kind::Double).square()) + divergence.to_kind(Kind::Double) * 2.0;
+        let (score, estimates) = probes.value_and_divergence(|x| self.model.score(x, &times), &state);
+        let divergence = estimates.mean_dim(1i64, false, Kind::Double);
+        let terms = sum_per_example(&score.to_kind(Kind::Double).square()) + divergence * 2.0;
         let variance = of(&|level| level.sigma.powi(2)).view(-1);
         let share = of(&|level| level.sigma.powi(2) * kernel(level).1 / (level.alpha.powi(2) + level.sigma.powi(2)).powi(2)).view(-1);
         let last = Level::of(self.sde, 1.0);

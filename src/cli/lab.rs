@@ -77,8 +77,8 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
             Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64])
         }
         None => {
-            let indices: Vec<usize> = (0..train.len().min(DATA)).collect();
-            dequantised(&**train, experiment.data.scale(), &indices, experiment.seed)
+            let places: Vec<(usize, usize)> = (0..train.len().min(DATA)).map(|i| (i, 0)).collect();
+            dequantised(&**train, experiment.data.scale(), &places, experiment.seed)
         }
     };
     let t_min = options.t_min.or(experiment.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);

@@ -13,6 +13,7 @@ mod grid;
 mod langevin;
 mod multi_step;
 mod predictor_corrector;
+mod refined;
 mod single_step;
 mod sra;
 mod tableau;

@@ -1,11 +1,12 @@
 use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
-use crate::dynamics::{FlowWithLogDensity, Probes, Reverse};
+use crate::dynamics::{FlowWithLogDensity, Reverse};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
 use crate::tensor::{column, to_vec};
+use crate::trace::Probes;
 use tch::{Device, Kind};
 
 /// x' = -x.

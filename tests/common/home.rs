@@ -60,7 +60,9 @@ split = "test"
 count = 5
 batch = 3
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 4
+solver_check = 0
 trace.exact = {}
 dequantisation = "none"
 "#;
@@ -131,9 +133,11 @@ split = "test"
 count = 1
 batch = 1
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 2
+solver_check = 0
 trace.hutchinson = { law = "rademacher", probes = 1 }
-dequantisation = "uniform"
+dequantisation.uniform.draws = 1
 "#;
 
 /// An IDX file of n square images: stripes that differ from image to image.
