@@ -185,9 +185,9 @@ fn misspelt_keys() {
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
      │ `precondition`, `train`, `sample`, `dequantisation`, `likelihood`
-       ╭─[tiny.toml:35:2]
-    34 │ 
-    35 │ [sampel]
+       ╭─[tiny.toml:39:2]
+    38 │ 
+    39 │ [sampel]
        ·  ───┬──
        ·     ╰── here
     40 │ count = 4
@@ -430,9 +430,9 @@ fn values_that_cannot_work() {
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
      × this choice is a table with keys of its own
-       ╭─[tiny.toml:52:18]
-    51 │ trace.exact = {}
-    52 │ dequantisation = "uniform"
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = "uniform"
        ·                  ────┬────
        ·                      ╰── here
        ╰────
@@ -440,9 +440,9 @@ fn values_that_cannot_work() {
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "{uniform={draws=1}}"), &[]), @r#"
      × likelihood.dequantisation: this dequantisation does not fit the data
-       ╭─[tiny.toml:52:18]
-    51 │ trace.exact = {}
-    52 │ dequantisation = {uniform={draws=1}}
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = {uniform={draws=1}}
        ·                  ─────────┬─────────
        ·                           ╰── here
        ╰────
@@ -450,55 +450,55 @@ fn values_that_cannot_work() {
     "#);
     assert_snapshot!(refused(&changed("solver_check = 0", "solver_check = 6"), &[]), @"
      × likelihood.solver_check: 6 examples are to be checked, but 5 are measured
-       ╭─[tiny.toml:50:16]
-    49 │ solver.heun.grid.uniform.steps = 4
-    50 │ solver_check = 6
+       ╭─[tiny.toml:54:16]
+    53 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver_check = 6
        ·                ┬
        ·                ╰── here
-    51 │ trace.exact = {}
+    55 │ trace.exact = {}
        ╰────
      help: give at most 5
     ");
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'sphere' }"), &[]), @r#"
      × give either `probes`, or `target_standard_error` (bits/dim) and `max_probes`
-       ╭─[tiny.toml:51:1]
-    50 │ solver_check = 0
-    51 │ trace.hutchinson = { law = 'sphere' }
+       ╭─[tiny.toml:55:1]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'sphere' }
        · ──┬──
        ·   ╰── here
-    52 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
     "#);
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutch-pp = { law = 'sphere', probes = 4 }"), &[]), @r#"
      × likelihood.trace.hutch-pp.probes: probes is 4
-       ╭─[tiny.toml:51:45]
-    50 │ solver_check = 0
-    51 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
+       ╭─[tiny.toml:55:45]
+    54 │ solver_check = 0
+    55 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
        ·                                             ┬
        ·                                             ╰── here
-    52 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
      help: give a multiple of 3: one third each for the sketch, its exact trace and the rest
     "#);
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }"), &[]), @r#"
      × likelihood.trace.hutchinson.max_probes: max_probes is 1
-       ╭─[tiny.toml:51:83]
-    50 │ solver_check = 0
-    51 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
+       ╭─[tiny.toml:55:83]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
        ·                                                                                   ┬
        ·                                                                                   ╰── here
-    52 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
      help: give 2 to 65536; the first 2 tell the spread
     "#);
     assert_snapshot!(refused(&changed("below_t_min = \"ignored\"", "below_t_min = 'discrete'"), &[]), @r#"
      × likelihood.below_t_min: the data are vectors, which lie in no bins
-       ╭─[tiny.toml:48:15]
-    47 │ t_min = 1e-3
-    48 │ below_t_min = 'discrete'
+       ╭─[tiny.toml:52:15]
+    51 │ t_min = 1e-3
+    52 │ below_t_min = 'discrete'
        ·               ─────┬────
        ·                    ╰── here
-    49 │ solver.heun.grid.uniform.steps = 4
+    53 │ solver.heun.grid.uniform.steps = 4
        ╰────
      help: use "ignored", "jensen" or "tweedie"
     "#);
@@ -506,57 +506,57 @@ fn values_that_cannot_work() {
         |below: &str, bound: &str| refused(&changed("below_t_min = \"ignored\"", &format!("below_t_min = '{below}'\nbound.{bound}")), &[]);
     assert_snapshot!(bound("ignored", "vlb = { levels.chain = 100, variance = 'beta', draws = 1 }"), @r#"
      × likelihood.bound.vlb: vlb starts at t = 0, and likelihood.below_t_min is "ignored"
-       ╭─[tiny.toml:49:13]
-    48 │ below_t_min = 'ignored'
-    49 │ bound.vlb = { levels.chain = 100, variance = 'beta', draws = 1 }
+       ╭─[tiny.toml:53:13]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.vlb = { levels.chain = 100, variance = 'beta', draws = 1 }
        ·             ──────────────────────────┬─────────────────────────
        ·                                       ╰── here
-    50 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver.heun.grid.uniform.steps = 4
        ╰────
      help: give below_t_min = "tweedie" (or "jensen", "discrete"), or elbo.form = "implicit"
     "#);
     assert_snapshot!(bound("tweedie", "vlb = { levels.chain = 20, variance = 'beta', draws = 1 }"), @"
      × likelihood.bound.vlb.levels.chain: with 20 levels and beta_max = 20 the last step keeps
      │ nothing of the image
-       ╭─[tiny.toml:49:30]
-    48 │ below_t_min = 'tweedie'
-    49 │ bound.vlb = { levels.chain = 20, variance = 'beta', draws = 1 }
+       ╭─[tiny.toml:53:30]
+    52 │ below_t_min = 'tweedie'
+    53 │ bound.vlb = { levels.chain = 20, variance = 'beta', draws = 1 }
        ·                              ─┬
        ·                               ╰── here
-    50 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver.heun.grid.uniform.steps = 4
        ╰────
      help: give more than beta_max = 20 levels; the reference uses 1000
     ");
     assert_snapshot!(bound("jensen", "iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }"), @"
      × likelihood.bound.iwae.levels.grid.log-snr.steps: a grid of 0 steps goes nowhere
-       ╭─[tiny.toml:49:23]
-    48 │ below_t_min = 'jensen'
-    49 │ bound.iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }
-       ·                       ──┬─
-       ·                         ╰── here
-    50 │ solver.heun.grid.uniform.steps = 4
+       ╭─[tiny.toml:53:44]
+    52 │ below_t_min = 'jensen'
+    53 │ bound.iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }
+       ·                                            ┬
+       ·                                            ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
        ╰────
      help: give at least 1 step
     ");
     assert_snapshot!(bound("ignored", "elbo = { form = 'implicit', draws = 3 }"), @"
      × likelihood.bound.elbo.draws: draws is 3
-       ╭─[tiny.toml:49:43]
-    48 │ below_t_min = 'ignored'
-    49 │ bound.elbo = { form = 'implicit', draws = 3 }
+       ╭─[tiny.toml:53:43]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.elbo = { form = 'implicit', draws = 3 }
        ·                                           ┬
        ·                                           ╰── here
-    50 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver.heun.grid.uniform.steps = 4
        ╰────
      help: give an even number: two in each part of the log-SNR tell the error
     ");
     assert_snapshot!(refused(&format!("{VECTORS}\n[dequantisation.variational]\nsteps = 1\nbatch = 1\nlr = 1e-3\nclip = 1.0\nt_min = 1e-3\nlayers = 1\nchannels = 1"), &[]), @"
      × dequantisation.variational: the data are vectors, which need no dequantisation
-       ╭─[tiny.toml:54:17]
-    53 │ 
-    54 │ [dequantisation.variational]
+       ╭─[tiny.toml:58:17]
+    57 │ 
+    58 │ [dequantisation.variational]
        ·                 ─────┬─────
        ·                      ╰── here
-    55 │ steps = 1
+    59 │ steps = 1
        ╰────
      help: remove [dequantisation.variational]
     ");
@@ -570,9 +570,9 @@ fn dequantisations_that_do_not_fit() {
     };
     assert_snapshot!(images("uniform.draws = 1", "variational.draws = 1"), @r#"
      × likelihood.dequantisation: nothing trains the law of this dequantisation
-       ╭─[tiny.toml:66:1]
-    65 │ trace.hutchinson = { law = "rademacher", probes = 1 }
-    66 │ dequantisation.variational.draws = 1
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.variational.draws = 1
        · ───────┬──────
        ·        ╰── here
        ╰────
@@ -581,9 +581,9 @@ fn dequantisations_that_do_not_fit() {
     assert_snapshot!(images("below_t_min = \"ignored\"", "below_t_min = \"discrete\""), @r#"
      × likelihood.dequantisation: below_t_min = "discrete" gives the probability of pixels without
      │ any noise
-       ╭─[tiny.toml:66:1]
-    65 │ trace.hutchinson = { law = "rademacher", probes = 1 }
-    66 │ dequantisation.uniform.draws = 1
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.uniform.draws = 1
        · ───────┬──────
        ·        ╰── here
        ╰────
@@ -591,9 +591,9 @@ fn dequantisations_that_do_not_fit() {
     "#);
     assert_snapshot!(images("dequantisation.uniform.draws = 1", "dequantisation = \"none\""), @r#"
      × likelihood.dequantisation: the data are pixels, which are no points of a density
-       ╭─[tiny.toml:66:18]
-    65 │ trace.hutchinson = { law = "rademacher", probes = 1 }
-    66 │ dequantisation = "none"
+       ╭─[tiny.toml:70:18]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation = "none"
        ·                  ───┬──
        ·                     ╰── here
        ╰────
