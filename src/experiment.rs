@@ -157,7 +157,7 @@ impl Experiment {
     }
 }
 
-/// Keys that change no result, but for solvers that couple the samples of a batch.
+/// Keys that change no result.
 const OPERATIONAL: [&str; 5] = ["train.checkpoint_every", "train.keep", "train.log_every", "sample.batch", "likelihood.batch"];
 
 fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, found: &mut Vec<(String, String, String)>) {

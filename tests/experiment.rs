@@ -812,6 +812,25 @@ fn overrides_reach_every_kind_of_table() {
 }
 
 #[test]
+fn a_batch_size_counts_where_a_solver_couples_the_batch() {
+    let with = |control: &str| {
+        let solver = format!("solver.rk45 = {{ rtol = 1e-3, atol = 1e-3{control} }}");
+        parse("tiny.toml", &changed("solver.heun.grid.uniform.steps = 4", &solver), &[]).unwrap().experiment
+    };
+    let resized = |experiment: &Experiment| {
+        let mut other = experiment.clone();
+        other.likelihood.as_mut().unwrap().batch = 7;
+        other.sample.as_mut().unwrap().batch = 7;
+        experiment.differences(&other)
+    };
+    assert!(with("").resolved().contains(r#"control = "per-example""#));
+    assert_eq!(with("").differences(&with(r#", control = "per-example""#)), []);
+    assert_eq!(resized(&with("")), []);
+    assert_eq!(resized(&with(r#", control = "pi""#)), []);
+    assert_eq!(resized(&with(r#", control = "batch-coupled""#)), [("likelihood.batch".to_owned(), "3".to_owned(), "7".to_owned())]);
+}
+
+#[test]
 fn a_missing_experiment_file() {
     let Err(error) = load(Path::new("nowhere.toml"), &[]) else { panic!("there is no such file") };
     assert_snapshot!(report(error), @"

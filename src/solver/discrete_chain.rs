@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::trajectory::{self, Watch, select};
-use super::{Noise, Problem, Sampler, Statistics};
+use super::trajectory::Step;
+use super::{Noise, Problem, Sampler, Statistics, Watch};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
 use crate::score::ScoreModel;
 use crate::sde::{Chain, Sde, level};
+use crate::tensor::select;
 
 /// The chain of [`Sde::chain`] on some of its levels, from the last one down to the one at or just before t_min; one evaluation at each.
 ///
@@ -46,17 +47,20 @@ pub enum Variance {
     BetaTilde,
 }
 
+/// (α, σ) of the data, a level without noise.
+pub(super) const DATA: (f64, f64) = (1.0, 0.0);
+
 /// x_s = state · x_t + score · s(x_t, t) + noise · z: from (α_t, σ_t) to (α_s, σ_s) (Song et al. 2021a, eq. 12, where η² β̃ is σ²).
 ///
 /// With x̂ = (x + σ_t² s) / α_t and c² = σ_s² - η² β̃ this is x_s = α_s x̂ - c σ_t s + η √variance z.
-pub(super) struct Step {
+pub(super) struct Transition {
     pub state: f64,
     pub score: f64,
     pub noise: f64,
 }
 
-impl Step {
-    pub fn new((alpha_t, sigma_t): (f64, f64), (alpha_s, sigma_s): (f64, f64), eta: f64, variance: Variance) -> Step {
+impl Transition {
+    pub fn new((alpha_t, sigma_t): (f64, f64), (alpha_s, sigma_s): (f64, f64), eta: f64, variance: Variance) -> Transition {
         let beta = sigma_t.powi(2) - (alpha_t / alpha_s * sigma_s).powi(2);
         let beta_tilde = beta * (sigma_s / sigma_t).powi(2);
         let c = (sigma_s.powi(2) - eta * eta * beta_tilde).sqrt();
@@ -64,7 +68,7 @@ impl Step {
             Variance::Beta => beta,
             Variance::BetaTilde => beta_tilde,
         };
-        Step { state: alpha_s / alpha_t, score: alpha_s / alpha_t * sigma_t.powi(2) - c * sigma_t, noise: eta * variance.sqrt() }
+        Transition { state: alpha_s / alpha_t, score: alpha_s / alpha_t * sigma_t.powi(2) - c * sigma_t, noise: eta * variance.sqrt() }
     }
 
     /// The next state without its noise.
@@ -114,25 +118,24 @@ impl Sampler for DiscreteChain {
         let Reverse { sde, model, eta } = *reverse;
         let chain = sde.chain(self.levels).expect("a checked number of levels");
         let (highest, lowest) = (level(problem.span.0, self.levels), level(problem.span.1, self.levels));
-        // Data are a level without noise.
-        let mut marginals: Vec<(f64, (f64, f64))> =
-            self.visited(lowest, highest).into_iter().map(|i| (self.time(sde, model, &chain, i), chain.marginal(i))).collect();
+        let levels = self.visited(lowest, highest);
+        let mut times: Vec<f64> = levels.iter().map(|&i| self.time(sde, model, &chain, i)).collect();
+        let mut marginals: Vec<(f64, f64)> = levels.iter().map(|&i| chain.marginal(i)).collect();
         if problem.denoise {
-            marginals.push((0.0, (1.0, 0.0)));
+            times.push(0.0);
+            marginals.push(DATA);
         }
+        let told: Vec<f64> = times.iter().map(|t| t.min(problem.span.0)).collect();
         let batch = problem.x.size()[0] as usize;
-        let times: Vec<f64> = marginals.iter().map(|(t, _)| *t).collect();
         let mut x = problem.x.shallow_clone();
         for (n, pair) in marginals.windows(2).enumerate() {
-            let [(t, from), (_, to)] = *pair else { unreachable!("windows of two") };
-            let step = Step::new(from, to, eta, self.variance);
-            let score = no_grad(|| model.score(&x, &vec![t; batch]));
+            let step = Transition::new(pair[0], pair[1], eta, self.variance);
+            let score = no_grad(|| model.score(&x, &vec![times[n]; batch]));
             x = step.mean(&x, &score);
-            if eta > 0.0 && n + 1 < self.steps {
+            if eta > 0.0 && pair[1] != DATA {
                 x += noise(n) * step.noise;
             }
-            let state = |rows: &[usize], _: &[f64]| select(&x, rows);
-            watch(&trajectory::Step::on_grid(batch, &times, n, false, &state));
+            watch(&Step::on_grid(batch, &told, n, false, &|rows, _| select(&x, rows)));
         }
         (x, Statistics::of_steps(batch, times.len() - 1, 1))
     }
@@ -149,5 +152,23 @@ impl Sampler for DiscreteChain {
             return Err(Fault::new("steps", message, format!("give a number from 2 to {available}")));
         }
         check_eta(eta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sub_sequences_are_those_of_the_paper() {
+        let visited = |steps, spacing| DiscreteChain { levels: 10, steps, spacing, variance: Variance::Beta }.visited(0, 9);
+        assert_eq!(visited(4, Spacing::Linear), [9, 6, 3, 0]);
+        assert_eq!(visited(4, Spacing::Quadratic), [9, 4, 1, 0]);
+        assert_eq!(visited(5, Spacing::Linear), [9, 6, 4, 2, 0]);
+        // ⌊9 (i / 6)²⌋ is 0, 0, 1, 2, 4, 6, 9, and no level comes twice.
+        assert_eq!(visited(7, Spacing::Quadratic), [9, 6, 4, 3, 2, 1, 0]);
+        assert_eq!(visited(10, Spacing::Quadratic), visited(10, Spacing::Linear));
+        let part = DiscreteChain { levels: 1000, steps: 3, spacing: Spacing::Linear, variance: Variance::Beta };
+        assert_eq!(part.visited(299, 999), [999, 649, 299]);
     }
 }

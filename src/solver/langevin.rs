@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::trajectory::{self, Watch, select};
-use super::{Noise, Problem, Sampler, Statistics, TimeGrid, tweedie};
+use super::trajectory::Step;
+use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
 use crate::sde::Sde;
+use crate::tensor::select;
 
 /// Steps at one time t towards p_t: x' = x + h s(x, t) + √(2h) z with a new z for each (Song et al. 2021, algorithms 4 and 5).
 ///
@@ -150,8 +151,9 @@ impl Sampler for AnnealedLangevin {
         let mut x = problem.x.shallow_clone();
         // In x, a step is of size a α², and the state shrinks by α's as the level changes.
         let share = self.epsilon / noise_level(sde, problem.span.1).powi(2);
-        let mut times = vec![problem.span.0];
-        times.extend(TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span));
+        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span);
+        // The first level is where the start is.
+        times.insert(0, problem.span.0);
         let mut alpha = sde.alpha(problem.span.0);
         for (i, &t) in times[1..].iter().enumerate() {
             x = &x * (sde.alpha(t) / alpha);
@@ -161,8 +163,7 @@ impl Sampler for AnnealedLangevin {
                 let score = no_grad(|| reverse.model.score(&x, &vec![t; batch]));
                 x = step(&x, &h, &score, &noise(i * self.steps_per_level + k));
             }
-            let state = |rows: &[usize], _: &[f64]| select(&x, rows);
-            watch(&trajectory::Step::on_grid(batch, &times, i, false, &state));
+            watch(&Step::on_grid(batch, &times, i, false, &|rows, _| select(&x, rows)));
         }
         let statistics = Statistics::of_steps(batch, self.levels * self.steps_per_level, 1);
         if problem.denoise { tweedie(reverse, (x, statistics), problem.span.1) } else { (x, statistics) }

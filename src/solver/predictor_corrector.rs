@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::discrete_chain::{Step, Variance, check_eta};
+use super::discrete_chain::{DATA, Transition, Variance, check_eta};
 use super::langevin::{Corrector, Norms};
-use super::trajectory::{self, Watch, select};
-use super::{Noise, Problem, Sampler, Statistics, TimeGrid, tweedie};
+use super::trajectory::Step;
+use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::Fault;
 use crate::sde::{Chain, Sde, level};
-use crate::tensor::column;
+use crate::tensor::{column, select};
 
 /// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
 ///
@@ -98,16 +98,15 @@ impl PredictorCorrector {
         let n = self.steps as f64;
         let at = vec![t; x.size()[0] as usize];
         match (&self.predictor, chain) {
+            (Predictor::Ancestral { variance }, Some(chain)) => {
+                let i = level(t, self.steps);
+                let below = if i == 0 { DATA } else { chain.marginal(i - 1) };
+                let step = Transition::new(chain.marginal(i), below, reverse.eta, *variance);
+                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
+            }
             (Predictor::ReverseDiffusion, _) => {
                 let (f, gain) = reverse.discretised(x, &at, self.steps);
                 (x - f, gain)
-            }
-            (Predictor::Ancestral { variance }, Some(chain)) => {
-                let i = level(t, self.steps);
-                // Data are a level without noise.
-                let below = if i == 0 { (1.0, 0.0) } else { chain.marginal(i - 1) };
-                let step = Step::new(chain.marginal(i), below, reverse.eta, *variance);
-                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
             }
             _ => (x - reverse.drift(x, &at) / n, column(x, [reverse.diffusion(t) / n.sqrt()])),
         }
@@ -123,10 +122,9 @@ impl Sampler for PredictorCorrector {
     fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
         let batch = problem.x.size()[0] as usize;
         let mut times = self.times(reverse.sde, problem.span);
-        times.push(problem.span.1);
+        times.push(if self.predictor == Predictor::None { problem.span.1 } else { 0.0 });
         self.solve(reverse, problem, noise, &mut |visit| {
-            let state = |rows: &[usize], _: &[f64]| select(visit.predicted, rows);
-            watch(&trajectory::Step::on_grid(batch, &times, visit.step, false, &state));
+            watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
         })
     }
 
