@@ -14,7 +14,9 @@
 //!                      optim                   flat gradient -> clip -> Adam -> EMA
 //!                      run::checkpoint         temporary name, fsync, rename
 //! sample::sample       dynamics, solver        x_T ~ prior -> reverse SDE or probability flow -> last denoise -> pixels
+//! dequantisation::…    bound, net::coupling    u | pixels, trained with the score fixed where it is asked for
 //! likelihood::…        trace, dynamics, solver (x, 0) -> flow with its change of log-density -> prior -> nats, bits/dim ± error
+//!                      bound                   the same examples bounded: continuous time, a chain term by term, k paths
 //! ```
 //!
 //! # Conventions
@@ -34,7 +36,7 @@
 //! | --- | --- |
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
-//! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`train`], [`sample`], [`dequantisation`], [`likelihood`] | the phases: one loop each |
 //! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |

@@ -74,7 +74,7 @@ impl Variational {
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return Err(Fault::new("lr", format!("lr is {}", self.lr), "give a number above 0, such as 1e-3"));
         }
-        if !(self.clip > 0.0) {
+        if self.clip.is_nan() || self.clip <= 0.0 {
             return Err(Fault::new("clip", format!("clip is {}", self.clip), "give a number above 0, or inf for no clipping"));
         }
         if !(self.t_min > 0.0 && self.t_min < 1.0) {

@@ -39,7 +39,7 @@ impl CouplingFlow {
             let conv = |name: &str, inputs, outputs, scale| Conv2d::new(&builder.part(name), inputs, outputs, 3, scale);
             let kept = match l {
                 0 => colours.zeros_like(),
-                _ if l % 2 == 0 => colours.copy(),
+                _ if l.is_multiple_of(2) => colours.copy(),
                 _ => 1.0 - &colours,
             };
             Coupling {
