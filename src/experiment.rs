@@ -10,7 +10,6 @@ use toml_edit::{Document, DocumentMut, Item, Table};
 use crate::data::{Data, Dataset, Split};
 use crate::error::{Error, Fault, Result};
 use crate::likelihood::Likelihood;
-use crate::loss::Weighting;
 use crate::net::NetworkSpec;
 use crate::run::Run;
 use crate::sample::Sample;
@@ -95,10 +94,9 @@ impl Experiment {
             precondition.check(self.sde.get()).map_err(|fault| fault.within("precondition"))?;
         }
         if let Some(train) = &self.train {
-            train.check().map_err(|fault| fault.within("train"))?;
-            if train.weighting == Weighting::Likelihood && matches!(self.precondition, Some(Precondition::Discrete { .. })) {
-                let help = "use \"variance\", or continuous time: [precondition.reference]";
-                return Err(Fault::new("train.weighting", "levels of noise have no likelihood weighting, which weighs times by g²", help));
+            train.check(self.sde.get()).map_err(|fault| fault.within("train"))?;
+            if matches!(self.precondition, Some(Precondition::Discrete { .. })) {
+                train.check_discrete().map_err(|fault| fault.within("train"))?;
             }
         }
         if let Some(sample) = &self.sample {
@@ -118,6 +116,10 @@ impl Experiment {
         }
         if let Some(network) = &self.network {
             network.check(train.shape()).map_err(|fault| fault.within("network"))?;
+        }
+        if let Some(Train { objective, .. }) = &self.train {
+            let dimension = train.shape().iter().product();
+            objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
         }
         if let (Some(likelihood), Some(set)) = (&self.likelihood, measured) {
             likelihood.check_against(set, train.shape()).map_err(|fault| fault.within("likelihood"))?;

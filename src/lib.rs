@@ -9,7 +9,7 @@
 //! experiments/x.toml   experiment::load        parsed and checked, with its data, before any work
 //!                      run::Run                runs/x/: resolved experiment, lock, checkpoints, curves
 //! train::train         data::Batches           x0 [B, ...], assembled ahead of the step
-//!                      rng                     t [B] ~ U(t_min, 1), z ~ N(0, I)
+//!                      rng, loss::TimeLaw      t [B] ~ U(t_min, 1) or another law, z ~ N(0, I)
 //!                      loss                    λ(t) ‖s(α x0 + σ z, t) + z/σ‖², with score::NetworkScore around a net::Network
 //!                      optim                   flat gradient -> clip -> Adam -> EMA
 //!                      run::checkpoint         temporary name, fsync, rename

@@ -34,6 +34,8 @@ pub enum Purpose {
     Dequantise = 10,
     /// Probes of the trace estimator; index: example, one draw a probe.
     Probe = 11,
+    /// Directions of sliced score matching; index: position in the run, one draw a projection.
+    Projection = 14,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::trajectory::{Step, select};
+use super::trajectory::Step;
 use super::{Noise, Problem, Sampler, Statistics, Watch};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
 use crate::score::ScoreModel;
 use crate::sde::{Chain, Sde, level};
+use crate::tensor::select;
 
 /// The chain of [`Sde::chain`] on some of its levels, from the last one down to the one at or just before t_min; one evaluation at each.
 ///

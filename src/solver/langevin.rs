@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::trajectory::{Step, select};
+use super::trajectory::Step;
 use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
 use crate::sde::Sde;
+use crate::tensor::select;
 
 /// Steps at one time t towards p_t: x' = x + h s(x, t) + √(2h) z with a new z for each (Song et al. 2021, algorithms 4 and 5).
 ///
@@ -155,7 +156,7 @@ impl Sampler for AnnealedLangevin {
         times.insert(0, problem.span.0);
         let mut alpha = sde.alpha(problem.span.0);
         for (i, &t) in times[1..].iter().enumerate() {
-            x = x * (sde.alpha(t) / alpha);
+            x = &x * (sde.alpha(t) / alpha);
             alpha = sde.alpha(t);
             let h = Tensor::from(0.5 * share * sde.sigma(t).powi(2)).to_kind(x.kind()).to_device(x.device());
             for k in 0..self.steps_per_level {

@@ -2,8 +2,11 @@
 //! single-step.
 
 mod adaptive;
+mod adaptive_sde;
 mod control;
 mod discrete_chain;
+mod dop853;
+mod edm;
 mod exponential;
 mod fixed;
 mod grid;
@@ -11,6 +14,7 @@ mod langevin;
 mod multi_step;
 mod predictor_corrector;
 mod single_step;
+mod sra;
 mod tableau;
 mod trajectory;
 
@@ -20,6 +24,7 @@ use tch::Tensor;
 
 pub use control::{Adaptive, Control};
 pub use discrete_chain::{DiscreteChain, Spacing, Variance};
+pub use edm::Churn;
 pub use grid::TimeGrid;
 pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
 pub use multi_step::{DeisVariable, UniPcVariant};
@@ -52,6 +57,14 @@ pub enum SolverSpec {
     Rk45(Adaptive),
     /// Tsitouras 5(4).
     Tsit5(Adaptive),
+    /// Dormand-Prince 8(5, 3).
+    Dop853(Adaptive),
+    /// Heun's method in σ/α, with churn; deterministic dynamics, to which the churn adds its own noise.
+    Edm(Churn),
+    /// Strong order 1.5, for stochastic dynamics only.
+    Sra { grid: TimeGrid },
+    /// Euler-Maruyama and stochastic Heun with step control for each example, for stochastic dynamics only.
+    AdaptiveSde { rtol: f64, atol: f64 },
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
     /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
@@ -87,6 +100,9 @@ pub enum Task {
 enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
     Adaptive(&'static Tableau, Adaptive),
+    Sra(&'a TimeGrid),
+    AdaptiveSde(f64, f64),
+    Edm(&'a Churn),
     MultiStep(Scheme, usize, &'a TimeGrid),
     SingleStep(Prediction, usize, &'a TimeGrid),
     Sampler(&'a dyn Sampler),
@@ -150,6 +166,10 @@ impl SolverSpec {
             SolverSpec::Rk23(_) => "rk23",
             SolverSpec::Rk45(_) => "rk45",
             SolverSpec::Tsit5(_) => "tsit5",
+            SolverSpec::Dop853(_) => "dop853",
+            SolverSpec::Edm(_) => "edm",
+            SolverSpec::Sra { .. } => "sra",
+            SolverSpec::AdaptiveSde { .. } => "adaptive-sde",
             SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolver { .. } => "dpm-solver",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
@@ -171,6 +191,10 @@ impl SolverSpec {
             SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
             SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
             SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
+            SolverSpec::Dop853(adaptive) => Family::Adaptive(&dop853::DOP853, *adaptive),
+            SolverSpec::Edm(churn) => Family::Edm(churn),
+            SolverSpec::Sra { grid } => Family::Sra(grid),
+            SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
             SolverSpec::Ddim { grid } => Family::MultiStep(Scheme::DpmSolverPp, 1, grid),
             SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
@@ -191,7 +215,7 @@ impl SolverSpec {
         }
     }
 
-    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps.
+    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps and churn.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
     pub fn sample(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
@@ -200,6 +224,7 @@ impl SolverSpec {
         let brownian = if reverse.eta > 0.0 { Some(&mut *noise) } else { None };
         let solution = match self.family() {
             Family::Sampler(sampler) => return finite(sampler.sample(&reverse, problem, noise, watch), span.1),
+            Family::Edm(churn) => finite(edm::solve(churn, &reverse, x, span, noise, watch), span.1)?,
             Family::MultiStep(scheme, order, grid) => {
                 finite(multi_step::solve(scheme, order, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
             }
@@ -228,7 +253,15 @@ impl SolverSpec {
                 assert!(noise.is_none(), "no error estimate here knows noise; check() refuses it");
                 adaptive::solve(tableau, dynamics, x, span, adaptive, watch)?
             }
-            Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) => {
+            Family::Sra(grid) => {
+                let noise = noise.expect("check() refuses dynamics without noise");
+                sra::solve(dynamics, x, &grid.times(sde, span), noise, watch)
+            }
+            Family::AdaptiveSde(rtol, atol) => {
+                let noise = noise.expect("check() refuses dynamics without noise");
+                adaptive_sde::solve(dynamics, x, span, (rtol, atol), noise, watch)?
+            }
+            Family::Edm(_) | Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) => {
                 unreachable!("this one knows the reverse process alone; check() refuses others")
             }
         };
@@ -257,10 +290,21 @@ impl SolverSpec {
                 ));
             }
             Family::Adaptive(_, adaptive) => adaptive.check(),
-            Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) if task == Task::LogDensity => {
+            Family::Sra(_) | Family::AdaptiveSde(..) if task != Task::ReverseSde => {
+                let message = format!("{name} is for dynamics with noise");
+                return Err(Fault::new(name, message, "use a Runge-Kutta method without noise, such as heun or rk45"));
+            }
+            Family::Sra(grid) => grid.check(),
+            Family::AdaptiveSde(rtol, atol) => control::check_tolerances(rtol, atol, "Jolicoeur-Martineau et al. use rtol = 0.01 to 0.5"),
+            Family::Edm(_) | Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) if task == Task::LogDensity => {
                 let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
+            Family::Edm(_) if task == Task::ReverseSde => {
+                let help = "use dynamics = \"probability-flow\", to which s_churn adds noise";
+                return Err(Fault::new(name, "edm brings its own noise", help));
+            }
+            Family::Edm(churn) => churn.check(),
             Family::MultiStep(Scheme::UniPc(_), ..) if task == Task::ReverseSde => {
                 return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
             }

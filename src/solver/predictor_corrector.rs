@@ -5,12 +5,12 @@ use tch::Tensor;
 
 use super::discrete_chain::{DATA, Transition, Variance, check_eta};
 use super::langevin::{Corrector, Norms};
-use super::trajectory::{Step, select};
+use super::trajectory::Step;
 use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::Fault;
 use crate::sde::{Chain, Sde, level};
-use crate::tensor::column;
+use crate::tensor::{column, select};
 
 /// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
 ///

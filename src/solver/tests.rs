@@ -1,3 +1,4 @@
+use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
 use crate::dynamics::{FlowWithLogDensity, Probes, Reverse};
@@ -58,9 +59,16 @@ fn uniform(steps: usize) -> TimeGrid {
 fn deterministic_solvers_have_their_orders() {
     tch::set_num_threads(1);
     let truth = (-1f64).exp();
-    for (order, tableau, steps) in
-        [(1.0, &EULER, 40), (2.0, &MIDPOINT, 40), (2.0, &HEUN, 40), (4.0, &RK4, 20), (3.0, &RK23, 20), (5.0, &RK45, 12), (5.0, &TSIT5, 30)]
-    {
+    for (order, tableau, steps) in [
+        (1.0, &EULER, 40),
+        (2.0, &MIDPOINT, 40),
+        (2.0, &HEUN, 40),
+        (4.0, &RK4, 20),
+        (3.0, &RK23, 20),
+        (5.0, &RK45, 12),
+        (5.0, &TSIT5, 30),
+        (8.0, &DOP853, 2),
+    ] {
         let error = |steps| {
             let times = uniform(steps).times(&VP, (0.0, 1.0));
             let (x, _) = fixed::solve(tableau, &Decay, &start(), &times, None, &mut |_| {});
@@ -201,6 +209,12 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
             [0.03167611658302951, 0.1858953069900121, 0.37651401152758085],
             [0.8792197866801741, 1.5691020410580845, -0.2056501583302825],
         ),
+        (
+            SolverSpec::Dop853(coupled),
+            182,
+            [0.11559989987845064, 0.5576258927791264, 1.1325544581534297],
+            [0.8792190519765111, 1.568986400606302, -0.2056501518419168],
+        ),
     ] {
         let mut accepted = Vec::new();
         let start = Tensor::from_slice(&[1.0, 2.0, -0.2]).view([3, 1]);
@@ -208,7 +222,9 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
             solver.solve(&mut Wave, &VP, &start, (0.0, 3.0), None, &mut |step| accepted.extend(step.to.first())).unwrap();
         assert_eq!(statistics.evaluations, [evaluations; 3]);
         assert_eq!(statistics.accepted, [accepted.len() as u32; 3]);
-        let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < 1e-12);
+        // The error of order 8 is a difference of nearly equal numbers, whose rounding moves the steps.
+        let rounding = if matches!(solver, SolverSpec::Dop853(_)) { 1e-8 } else { 1e-12 };
+        let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < rounding);
         assert!(close(&accepted, &times), "{solver:?}: {accepted:?}");
         assert!(close(&to_vec(&end), &x), "{solver:?}: {end:?}");
     }
@@ -277,12 +293,16 @@ fn samples_follow_the_law_of_the_data() {
     tch::set_num_threads(1);
     for (name, sde) in sdes() {
         let log_snr = |steps| TimeGrid::LogSnr { steps };
+        let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
         for (solver, eta) in [
             (SolverSpec::Euler { grid: uniform(400) }, 1.0),
             (SolverSpec::Euler { grid: uniform(400) }, 0.5),
             (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
             (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
             (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
+            (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
+            (SolverSpec::AdaptiveSde { rtol: 0.02, atol: 0.005 }, 1.0),
+            (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
             (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
@@ -299,6 +319,8 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Rk23(Adaptive::new(1e-3, 1e-3)), 0.0),
             (SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4)), 0.0),
             (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
+            (SolverSpec::Tsit5(Adaptive { control: Control::Pi, ..Adaptive::new(1e-4, 1e-4) }), 0.0),
+            (SolverSpec::Dop853(Adaptive::new(1e-4, 1e-4)), 0.0),
             (SolverSpec::Ddim { grid: log_snr(150) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
@@ -378,3 +400,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
 }
+
+mod edm;
+mod stochastic;
+mod trajectory;

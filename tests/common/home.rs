@@ -38,8 +38,12 @@ betas = [0.9, 0.999]
 eps = 1e-8
 weight_decay = 0.0
 ema = 0.9
+objective = "denoising"
 weighting = "variance"
 reduction = "mean"
+time = "uniform"
+importance = true
+stratified = false
 t_min = 1e-4
 checkpoint_every = 10
 
@@ -105,8 +109,12 @@ betas = [0.9, 0.999]
 eps = 1e-8
 weight_decay = 0.0
 ema = 0.9
+objective = "denoising"
 weighting = "variance"
 reduction = "half-sum"
+time = "uniform"
+importance = true
+stratified = false
 t_min = 1e-4
 checkpoint_every = 10
 
