@@ -861,6 +861,45 @@ fn a_batch_size_counts_where_a_solver_couples_the_batch() {
     assert_eq!(resized(&with("")), []);
     assert_eq!(resized(&with(r#", control = "pi""#)), []);
     assert_eq!(resized(&with(r#", control = "batch-coupled""#)), [("likelihood.batch".to_owned(), "3".to_owned(), "7".to_owned())]);
+
+    let corrected = |norms: &str| {
+        let corrector = format!("{{ langevin = {{ steps = 1, snr = 0.16, norms = \"{norms}\", alpha = \"one\" }} }}");
+        let solver = format!("solver.predictor-corrector = {{ steps = 4, predictor = \"euler-maruyama\", corrector = {corrector} }}");
+        parse("tiny.toml", &changed("solver.euler.grid.uniform.steps = 4", &solver), &[]).unwrap().experiment
+    };
+    assert_eq!(resized(&corrected("per-example")), []);
+    assert_eq!(resized(&corrected("batch"))[0].0, "sample.batch");
+}
+
+#[test]
+fn samplers_that_a_process_cannot_have() {
+    let solver = |solver: &str| changed("solver.euler.grid.uniform.steps = 4", &format!("solver.{solver}"));
+    let ancestral = r#"predictor-corrector = { steps = 4, predictor = { ancestral = { variance = "beta" } }, corrector = "none" }"#;
+    assert_snapshot!(refused(&solver(ancestral), &[]), @r#"
+     × sample.solver.predictor-corrector.predictor: ancestral sampling goes down a chain with as many
+     │ levels as steps: with 4 levels and beta_max = 20 the last step keeps nothing of the image
+       ╭─[tiny.toml:43:55]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver.predictor-corrector = { steps = 4, predictor = { ancestral = { variance = "beta" } }, corrector = "none" }
+       ·                                                       ──────────────────┬──────────────────
+       ·                                                                         ╰── here
+    44 │ t_min = 1e-3
+       ╰────
+     help: give more than beta_max = 20 levels; the reference uses 1000; or another predictor
+    "#);
+    let chain = r#"discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }"#;
+    assert_snapshot!(refused(&solver(chain), &["precondition={discrete={levels=1000}}"]), @r#"
+     × sample.solver.discrete-chain.levels: the chain has 100 levels, but the network knows 1000
+       ╭─[tiny.toml + --set:42:36]
+    41 │ dynamics = "reverse-sde"
+    42 │ solver.discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }
+       ·                                    ─┬─
+       ·                                     ╰── here
+    43 │ t_min = 1e-3
+       ╰────
+     help: give 1000, as in [precondition.discrete]
+    "#);
+    assert!(parse("tiny.toml", &solver(chain), &[]).is_ok());
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn check(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn the_committed_selection_passes_and_has_every_kind() {
     let kinds = check(&committed());
-    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "pc", "sde", "train"]);
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "ode", "pc", "sde", "train"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod compare;
 mod golden;
 mod losses;
 mod model;
+mod ode;
 mod pc;
 mod sde;
 mod train;
@@ -42,6 +43,7 @@ pub fn run(case: &Case) -> Row {
         "losses" => Some(losses::report(case)),
         "train" => Some(train::report(case)),
         "pc" => Some(pc::report(case)),
+        "ode" => Some(ode::report(case)),
         _ => None,
     };
     let outcome = match report {

@@ -66,11 +66,10 @@ pub enum SolverSpec {
     Sra { grid: TimeGrid },
     /// Euler-Maruyama and stochastic Heun with step control for each example, for stochastic dynamics only.
     AdaptiveSde { rtol: f64, atol: f64 },
-    /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
-    Ddim { grid: TimeGrid },
     /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
     DpmSolver { order: usize, grid: TimeGrid },
-    /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step.
+    /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step. Order 1 is DDIM in
+    /// continuous time, and DDPM's ancestral chain with variance β̃ for the reverse SDE.
     DpmSolverPp { order: usize, grid: TimeGrid },
     /// DPM-Solver++ single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
     DpmSolverPpSingle { order: usize, grid: TimeGrid },
@@ -171,7 +170,6 @@ impl SolverSpec {
             SolverSpec::Edm(_) => "edm",
             SolverSpec::Sra { .. } => "sra",
             SolverSpec::AdaptiveSde { .. } => "adaptive-sde",
-            SolverSpec::Ddim { .. } => "ddim",
             SolverSpec::DpmSolver { .. } => "dpm-solver",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
             SolverSpec::DpmSolverPpSingle { .. } => "dpm-solver-pp-single",
@@ -196,7 +194,6 @@ impl SolverSpec {
             SolverSpec::Edm(churn) => Family::Edm(churn),
             SolverSpec::Sra { grid } => Family::Sra(grid),
             SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
-            SolverSpec::Ddim { grid } => Family::MultiStep(Scheme::DpmSolverPp, 1, grid),
             SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
             SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
             SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),

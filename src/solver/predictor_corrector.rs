@@ -137,7 +137,10 @@ impl Sampler for PredictorCorrector {
         }
         self.corrector.check().map_err(|fault| fault.within("corrector"))?;
         if let Predictor::Ancestral { .. } = self.predictor {
-            let missing = |fault: Fault| Fault { key: "predictor".into(), help: format!("{}; or another predictor", fault.help), ..fault };
+            let missing = |fault: Fault| {
+                let message = format!("ancestral sampling goes down a chain with as many levels as steps: {}", fault.message);
+                Fault::new("predictor", message, format!("{}; or another predictor", fault.help))
+            };
             sde.chain(self.steps).map_err(missing)?;
             check_eta(eta).map_err(|fault| fault.within("predictor.ancestral"))?;
         }

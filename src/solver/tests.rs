@@ -106,8 +106,7 @@ fn exponential_solvers_have_their_orders() {
         let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
         let single_pp = |order| move |steps| SolverSpec::DpmSolverPpSingle { order, grid: TimeGrid::LogSnr { steps } };
         let deis = |order, variable| move |steps| SolverSpec::Deis { order, variable, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, WithSteps); 19] = [
-            (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
+        let cases: [(f64, WithSteps); 18] = [
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
@@ -304,7 +303,7 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
             (SolverSpec::AdaptiveSde { rtol: 0.02, atol: 0.005 }, 1.0),
             (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
-            (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
+            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
             (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
@@ -322,7 +321,7 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
             (SolverSpec::Tsit5(Adaptive { control: Control::Pi, ..Adaptive::new(1e-4, 1e-4) }), 0.0),
             (SolverSpec::Dop853(Adaptive::new(1e-4, 1e-4)), 0.0),
-            (SolverSpec::Ddim { grid: log_snr(150) }, 0.0),
+            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
             (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
@@ -390,7 +389,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, Task::ReverseSde), "heun.grid.karras.rho");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
-    assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    assert_eq!(key(SolverSpec::DpmSolverPp { order: 1, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp");
     let deis = |order, steps| SolverSpec::Deis { order, variable: DeisVariable::Time, grid: uniform(steps) };
     assert_eq!(key(deis(5, 9), Task::ReverseSde), "deis.order");
     assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");

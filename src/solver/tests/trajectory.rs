@@ -37,7 +37,7 @@ fn states_between_steps_have_the_order_of_their_interpolant() {
         (1.0, Box::new(move |n| SolverSpec::Euler { grid: grid(n) })),
         (2.0, Box::new(move |n| SolverSpec::Heun { grid: grid(n) })),
         (4.0, Box::new(move |n| SolverSpec::Rk4 { grid: grid(n) })),
-        (1.0, Box::new(move |n| SolverSpec::Ddim { grid: grid(n) })),
+        (1.0, Box::new(move |n| SolverSpec::DpmSolverPp { order: 1, grid: grid(n) })),
         (3.0, Box::new(move |n| SolverSpec::DpmSolverPp { order: 3, grid: grid(n) })),
         (3.0, Box::new(move |n| SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: grid(n) })),
     ];
