@@ -14,7 +14,7 @@ use crate::lab::{self, Grid, Sweep, World};
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
 use crate::run::{Run, replace};
-use crate::score::ScoreSpec;
+use crate::score::{Precondition, ScoreSpec};
 
 /// Points of the data that samples are compared with, at most.
 const DATA: usize = 5000;
@@ -32,6 +32,9 @@ pub struct Lab {
     /// Time grids.
     #[arg(long, value_delimiter = ',', default_value = "log-snr", value_enum)]
     grids: Vec<Grid>,
+    /// s_churn of edm.
+    #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "0,10,40")]
+    churn: Vec<f64>,
     /// Relative and absolute tolerances of the adaptive solvers.
     #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "1e-1,1e-2,1e-3,1e-4,1e-5")]
     tolerances: Vec<f64>,
@@ -47,8 +50,9 @@ pub struct Lab {
 }
 
 pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
-    let Lab { target, .. } = &options;
-    let candidates = lab::candidates(&options.solvers)?;
+    let Lab { target, solvers, nfe: budgets, grids, churn: churns, tolerances, t_min, count, out } = options;
+    let target = &target;
+    let candidates = lab::candidates(&solvers)?;
     let (run, loaded) = match target.is_dir() {
         true => {
             let run = Run::existing(target)?;
@@ -81,18 +85,19 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
             dequantised(&**train, experiment.data.scale(), &places, experiment.seed)
         }
     };
-    let t_min = options.t_min.or(experiment.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
+    let t_min = t_min.or(experiment.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
     if !(t_min > 0.0 && t_min < 1.0) {
         return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
     }
     let score = session.score();
     let shape = train.shape().iter().map(|&n| n as i64).collect();
     let world = World { sde: session.sde(), model: &*score, shape, t_min, law, data, device: common.device };
-    let sweep = Sweep { candidates, budgets: options.nfe.clone(), grids: options.grids.clone(), tolerances: options.tolerances.clone() };
-    let count = options.count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
-    let points = lab::measure(&world, sweep.settings(), count as usize, experiment.seed, terminal)?;
+    let levels = experiment.precondition.as_ref().and_then(Precondition::levels);
+    let settings = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances }.settings(world.sde, t_min, levels);
+    let count = count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
+    let points = lab::measure(&world, settings, count as usize, experiment.seed, terminal)?;
 
-    let out = options.out.clone().unwrap_or_else(|| match &run {
+    let out = out.unwrap_or_else(|| match &run {
         Some(run) => run.path().join("lab"),
         None => Path::new("lab").join(target.file_stem().unwrap_or_default()),
     });
@@ -101,7 +106,7 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     write("lab.md", lab::markdown(&points).as_bytes())?;
     write("lab.png", &lab::png(&points))?;
     write("lab.svg", lab::svg(&points).as_bytes())?;
-    print!("{}", lab::recommendations(&points, &options.nfe));
+    print!("{}", lab::recommendations(&points, &budgets));
     println!("{}", out.join("lab.png").display());
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::sample::DynamicsSpec;
-use crate::solver::{Adaptive, DeisVariable, SolverSpec, TimeGrid, UniPcVariant};
+use crate::solver::{
+    Adaptive, AnnealedLangevin, Churn, Corrector, DeisVariable, DiscreteChain, Norms, Predictor, PredictorCorrector, SolverSpec, Spacing,
+    StepFactor, TimeGrid, UniPcVariant, Variance,
+};
 
 /// A solver but for its steps.
 pub struct Candidate {
@@ -15,6 +18,10 @@ pub struct Candidate {
 pub enum Steps {
     /// A grid, with so many evaluations a step.
     Grid(usize, fn(TimeGrid) -> SolverSpec),
+    /// A grid and s_churn, two evaluations a step.
+    Churn(fn(TimeGrid, f64) -> SolverSpec),
+    /// A number of steps, with so many evaluations each.
+    Number(usize, fn(usize) -> SolverSpec),
     /// A tolerance.
     Tolerance(fn(f64) -> SolverSpec),
 }
@@ -31,8 +38,19 @@ const fn adaptive(name: &'static str, make: fn(f64) -> SolverSpec) -> Candidate 
     Candidate { name, dynamics: DynamicsSpec::ProbabilityFlow, steps: Steps::Tolerance(make) }
 }
 
+const fn song(name: &'static str, evaluations: usize, make: fn(usize) -> SolverSpec) -> Candidate {
+    Candidate { name, dynamics: DynamicsSpec::ReverseSde, steps: Steps::Number(evaluations, make) }
+}
+
+/// The reference's predictors, and its corrector at the signal-to-noise ratio of its CIFAR-10 networks.
+fn predictor_corrector(steps: usize, predictor: Predictor, corrected: bool) -> SolverSpec {
+    let langevin = Corrector::Langevin { steps: 1, snr: 0.16, norms: Norms::Batch, alpha: StepFactor::Chain };
+    let corrector = if corrected { langevin } else { Corrector::None };
+    SolverSpec::PredictorCorrector(PredictorCorrector { steps, predictor, corrector })
+}
+
 /// Numbers at the end of a name are orders; `-sde` marks the reverse SDE, the others solve the probability flow.
-pub static CANDIDATES: [Candidate; 32] = [
+pub static CANDIDATES: &[Candidate] = &[
     ode("euler", 1, |grid| SolverSpec::Euler { grid }),
     ode("midpoint", 2, |grid| SolverSpec::Midpoint { grid }),
     ode("heun", 2, |grid| SolverSpec::Heun { grid }),
@@ -40,6 +58,12 @@ pub static CANDIDATES: [Candidate; 32] = [
     adaptive("rk23", |tolerance| SolverSpec::Rk23(Adaptive::new(tolerance, tolerance))),
     adaptive("rk45", |tolerance| SolverSpec::Rk45(Adaptive::new(tolerance, tolerance))),
     adaptive("tsit5", |tolerance| SolverSpec::Tsit5(Adaptive::new(tolerance, tolerance))),
+    adaptive("dop853", |tolerance| SolverSpec::Dop853(Adaptive::new(tolerance, tolerance))),
+    Candidate {
+        name: "edm",
+        dynamics: DynamicsSpec::ProbabilityFlow,
+        steps: Steps::Churn(|grid, s_churn| SolverSpec::Edm(Churn { s_churn, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid })),
+    },
     ode("ddim", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
     ode("dpm-solver-2", 2, |grid| SolverSpec::DpmSolver { order: 2, grid }),
     ode("dpm-solver-3", 3, |grid| SolverSpec::DpmSolver { order: 3, grid }),
@@ -59,12 +83,35 @@ pub static CANDIDATES: [Candidate; 32] = [
     sde("euler-sde", 1, |grid| SolverSpec::Euler { grid }),
     sde("midpoint-sde", 2, |grid| SolverSpec::Midpoint { grid }),
     sde("heun-sde", 2, |grid| SolverSpec::Heun { grid }),
-    sde("ancestral-sde", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
+    sde("sra-sde", 2, |grid| SolverSpec::Sra { grid }),
+    Candidate {
+        name: "adaptive-sde",
+        dynamics: DynamicsSpec::ReverseSde,
+        steps: Steps::Tolerance(|tolerance| SolverSpec::AdaptiveSde { rtol: tolerance, atol: tolerance }),
+    },
+    sde("dpm-solver-pp-1-sde", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
     sde("dpm-solver-2-sde", 2, |grid| SolverSpec::DpmSolver { order: 2, grid }),
     sde("dpm-solver-pp-2-sde", 1, |grid| SolverSpec::DpmSolverPp { order: 2, grid }),
     sde("dpm-solver-pp-3-sde", 1, |grid| SolverSpec::DpmSolverPp { order: 3, grid }),
     sde("dpm-solver-pp-single-2-sde", 2, |grid| SolverSpec::DpmSolverPpSingle { order: 2, grid }),
     sde("deis-rho-2-sde", 1, |grid| SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid }),
+    song("reverse-diffusion-sde", 1, |steps| predictor_corrector(steps, Predictor::ReverseDiffusion, false)),
+    song("ancestral-sde", 1, |steps| predictor_corrector(steps, Predictor::Ancestral { variance: Variance::BetaTilde }, false)),
+    song("euler-langevin-sde", 2, |steps| predictor_corrector(steps, Predictor::EulerMaruyama, true)),
+    song("reverse-diffusion-langevin-sde", 2, |steps| predictor_corrector(steps, Predictor::ReverseDiffusion, true)),
+    song("ddpm-sde", 1, |steps| {
+        SolverSpec::DiscreteChain(DiscreteChain { levels: 1000, steps, spacing: Spacing::Linear, variance: Variance::Beta })
+    }),
+    Candidate {
+        name: "ddim-chain",
+        dynamics: DynamicsSpec::ProbabilityFlow,
+        steps: Steps::Number(1, |steps| {
+            SolverSpec::DiscreteChain(DiscreteChain { levels: 1000, steps, spacing: Spacing::Quadratic, variance: Variance::BetaTilde })
+        }),
+    },
+    song("annealed-langevin-sde", 1, |steps| {
+        SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: steps.div_ceil(5), steps_per_level: 5, epsilon: 2e-5 })
+    }),
 ];
 
 /// The candidates of these names; `all` stands for all of them. Error: a name that is none.

@@ -57,6 +57,8 @@ pub struct Sweep {
     /// Evaluations that a solver on a grid may take.
     pub budgets: Vec<usize>,
     pub grids: Vec<Grid>,
+    /// s_churn of those that churn.
+    pub churns: Vec<f64>,
     /// Relative and absolute tolerance of the adaptive ones.
     pub tolerances: Vec<f64>,
 }
@@ -72,24 +74,32 @@ pub struct Setting {
 }
 
 impl Sweep {
-    /// Every combination that can work: an order of 3 in two steps can't.
-    pub fn settings(&self) -> Vec<Setting> {
+    /// Every combination that can work for a process and a network that knows so many levels of noise: an order of 3 in two steps can't.
+    pub fn settings(&self, sde: &dyn Sde, t_min: f64, network_levels: Option<usize>) -> Vec<Setting> {
         let mut settings = Vec::new();
-        for candidate in &self.candidates {
-            let task = if candidate.dynamics.eta() > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
+        for Candidate { name, dynamics, steps } in &self.candidates {
+            let eta = dynamics.eta();
+            let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
             let mut add = |steps: String, spec: SolverSpec| {
-                if spec.check(task).is_ok() {
-                    settings.push(Setting { solver: candidate.name, dynamics: candidate.dynamics, steps, spec });
+                if spec.check(task).and_then(|()| spec.check_process(sde, eta, t_min, network_levels)).is_ok() {
+                    settings.push(Setting { solver: name, dynamics: *dynamics, steps, spec });
                 }
             };
-            match candidate.steps {
+            let on_grids = |evaluations: usize, add: &mut dyn FnMut(Grid, TimeGrid)| {
+                for (budget, grid) in self.budgets.iter().flat_map(|budget| self.grids.iter().map(move |grid| (budget, grid))) {
+                    add(*grid, grid.with(budget / evaluations));
+                }
+            };
+            match *steps {
+                Steps::Grid(evaluations, make) => on_grids(evaluations, &mut |grid, times| add(grid.name().to_owned(), make(times))),
+                Steps::Churn(make) => self.churns.iter().for_each(|&churn| {
+                    on_grids(2, &mut |grid, times| add(format!("{}, s_churn {churn}", grid.name()), make(times, churn)));
+                }),
+                Steps::Number(evaluations, make) => {
+                    self.budgets.iter().for_each(|budget| add("of its own".into(), make(budget / evaluations)));
+                }
                 Steps::Tolerance(make) => {
                     self.tolerances.iter().for_each(|&tolerance| add(format!("tolerance {tolerance:e}"), make(tolerance)))
-                }
-                Steps::Grid(evaluations, make) => {
-                    for (budget, grid) in self.budgets.iter().flat_map(|budget| self.grids.iter().map(move |grid| (budget, grid))) {
-                        add(grid.name().to_owned(), make(grid.with(budget / evaluations)));
-                    }
                 }
             }
         }
@@ -155,8 +165,9 @@ pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, t
         match solve(&setting.spec, setting.dynamics.eta()) {
             Err(error) => terminal.say(&format!("left out: {} ({}): {error}", setting.solver, setting.steps)),
             Ok((x, statistics)) => {
+                let noiseless = setting.dynamics.eta() == 0.0 && !matches!(&setting.spec, SolverSpec::Edm(churn) if churn.s_churn > 0.0);
                 let seconds = begun.elapsed().as_secs_f64();
-                let error = (setting.dynamics.eta() == 0.0).then(|| rms(&x, &truth));
+                let error = noiseless.then(|| rms(&x, &truth));
                 let cdf = |mixture: &GaussianMixture| {
                     kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
                 };
