@@ -1,4 +1,5 @@
-//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods.
+//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods; EDM's
+//! Heun with churn; a method of high strong order and an adaptive one for dynamics with noise.
 
 mod adaptive;
 mod adaptive_sde;
@@ -100,7 +101,8 @@ impl Statistics {
     }
 }
 
-/// The standard normal draws of step n [B, ...], asked for once per step and in order.
+/// Standard normal draw n [B, ...] for the whole batch that was handed in. Asked for in ascending order; a step takes as many as its
+/// method needs.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {

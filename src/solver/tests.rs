@@ -364,6 +364,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
 }
 
+mod control;
 mod edm;
 mod stochastic;
 mod trajectory;
