@@ -118,8 +118,7 @@ pub(super) fn solve(
     let direction = (end - start).signum();
     let mut paths = Paths::new(&x, direction * start);
     let mut statistics = Statistics { evaluations: vec![0; batch], accepted: vec![0; batch], rejected: vec![0; batch] };
-    let first = FIRST_STEP.min((end - start).abs());
-    let mut travellers: Vec<Traveller> = (0..batch).map(|row| Traveller::new(row, start, first)).collect();
+    let mut travellers: Vec<Traveller> = (0..batch).map(|row| Traveller::new(row, start, FIRST_STEP)).collect();
 
     for attempt in 0.. {
         let active: Vec<usize> = travellers.iter().map(|e| e.row).collect();
@@ -139,26 +138,27 @@ pub(super) fn solve(
         let scale = (euler.abs().maximum(&euler_before.abs()) * rtol).clamp_min(atol);
         let errors = rms(&(&euler - &heun), &scale);
 
-        let mut places = Vec::new();
+        let mut accepted = Vec::with_capacity(active.len());
         for (i, (example, error)) in travellers.iter_mut().zip(errors).enumerate() {
-            statistics.evaluations[example.row] += 2;
             let accept = example.settle(error <= 1.0, coarse(THETA * error.powf(-R)), to[i]);
-            let count = if accept { &mut statistics.accepted } else { &mut statistics.rejected };
-            count[example.row] += 1;
+            statistics.evaluations[example.row] += 2;
             if accept {
+                statistics.accepted[example.row] += 1;
                 paths.advance(i, path_times[i]);
-                places.push(i);
+            } else {
+                statistics.rejected[example.row] += 1;
             }
+            accepted.push(accept);
         }
-        let accepted: Vec<bool> = (0..travellers.len()).map(|i| places.binary_search(&i).is_ok()).collect();
+        let places: Vec<usize> = (0..accepted.len()).filter(|&i| accepted[i]).collect();
         let mask = Tensor::from_slice(&accepted).to_device(x.device()).unsqueeze(1);
         (x, euler_before) = (heun.where_self(&mask, &x), euler.where_self(&mask, &euler_before));
-        let gone: f64 = travellers.iter().map(|e| (e.t - start) / (end - start)).sum();
+        let way: f64 = travellers.iter().map(|e| (e.t - start) / (end - start)).sum();
         watch(&Step {
             rows: places.iter().map(|&i| active[i]).collect(),
             from: places.iter().map(|&i| from[i]).collect(),
             to: places.iter().map(|&i| to[i]).collect(),
-            share: (gone + (batch - travellers.len()) as f64) / batch as f64,
+            share: (way + (batch - travellers.len()) as f64) / batch as f64,
             between: false,
             state: &|which, _| examples(&select(&x, &which.iter().map(|&i| places[i]).collect::<Vec<_>>())),
         });
