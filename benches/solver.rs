@@ -11,6 +11,9 @@ use score_sde::sde::{Sde, SubVp, Ve, Vp};
 use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
 use tch::{Device, Kind, Tensor};
 
+/// An adaptive solver by its control.
+type Adaptively = fn(Adaptive) -> SolverSpec;
+
 const BATCH: u64 = 256;
 const SPAN: (f64, f64) = (1.0, 1e-3);
 
@@ -50,7 +53,7 @@ fn print_costs(tolerance: f64) {
     println!("| --- | --- | --- | --- | --- | --- |");
     for (name, sde) in sdes() {
         let truth = solve(&*sde, &SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10)), 0.0).0;
-        let solvers: [(&str, fn(Adaptive) -> SolverSpec); 4] =
+        let solvers: [(&str, Adaptively); 4] =
             [("rk23", SolverSpec::Rk23), ("rk45", SolverSpec::Rk45), ("tsit5", SolverSpec::Tsit5), ("dop853", SolverSpec::Dop853)];
         for (solver, spec) in solvers {
             for (label, control) in [("per-example", Control::PerExample), ("pi", Control::Pi), ("batch-coupled", Control::BatchCoupled)] {

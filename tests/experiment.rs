@@ -448,6 +448,19 @@ fn values_that_cannot_work() {
        ╰────
      help: the data are vectors: "none"
     "#);
+    let churn = "solver.edm = { s_churn = 5.0, s_min = 2.0, s_max = 1.0, s_noise = 1.0, grid.uniform.steps = 4 }";
+    let churned = changed("solver.euler.grid.uniform.steps = 4", churn).replace("reverse-sde", "probability-flow");
+    assert_snapshot!(refused(&churned, &[]), @r#"
+     × sample.solver.edm.s_max: s_max is 1, below s_min = 2: no step would be churned
+       ╭─[tiny.toml:43:52]
+    42 │ dynamics = "probability-flow"
+    43 │ solver.edm = { s_churn = 5.0, s_min = 2.0, s_max = 1.0, s_noise = 1.0, grid.uniform.steps = 4 }
+       ·                                                    ─┬─
+       ·                                                     ╰── here
+    44 │ t_min = 1e-3
+       ╰────
+     help: give a number above s_min; EDM uses 50, and inf has no limit
+    "#);
     assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 0.0 }"), &[]), @r#"
      × likelihood.solver.rk45.atol: the tolerance is 0
        ╭─[tiny.toml:53:37]

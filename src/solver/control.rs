@@ -102,7 +102,8 @@ impl Traveller {
         Traveller { row, t, step, just_rejected: false, error_before: MIN_ERROR }
     }
 
-    /// The end of the next attempt on the way to `end`, which the last step hits exactly. Error: the step has shrunk to nothing.
+    /// The end of the next attempt on the way to `end`, which the last step hits exactly, without a rounding error of a step after it.
+    /// Error: the step has shrunk to nothing.
     pub fn aim(&self, end: f64) -> Result<f64, Error> {
         let smallest = 10.0 * f64::EPSILON * self.t.abs().max(f64::MIN_POSITIVE);
         if self.step.is_nan() || self.step <= smallest {
@@ -111,8 +112,8 @@ impl Traveller {
                 help: "the score is not finite or not smooth there; train longer, raise t_min, or use a fixed grid".into(),
             });
         }
-        let t_new = self.t + (end - self.t).signum() * self.step;
-        Ok(if (t_new - end) * (end - self.t) >= 0.0 { end } else { t_new })
+        let left = (end - self.t).abs();
+        Ok(if self.step >= left * (1.0 - 1e-12) { end } else { self.t + (end - self.t).signum() * self.step })
     }
 
     /// Takes the answer to an attempt that would end at `t_new`; whether it is accepted.

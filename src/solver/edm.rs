@@ -32,8 +32,8 @@ impl Churn {
         let wrong = |key, value: f64, help| Err(Fault::new(key, format!("{key} is {value}"), help));
         match () {
             _ if !(s_churn >= 0.0 && s_churn.is_finite()) => wrong("s_churn", s_churn, "give a number of at least 0; EDM uses 0 to 80"),
-            _ if !(s_min >= 0.0) => wrong("s_min", s_min, "give a number of at least 0, a level of σ/α; EDM uses 0.05"),
-            _ if !(s_max >= s_min) => {
+            _ if s_min.is_nan() || s_min < 0.0 => wrong("s_min", s_min, "give a number of at least 0, a level of σ/α; EDM uses 0.05"),
+            _ if s_max.is_nan() || s_max < s_min => {
                 let message = format!("s_max is {s_max}, below s_min = {s_min}: no step would be churned");
                 Err(Fault::new("s_max", message, "give a number above s_min; EDM uses 50, and inf has no limit"))
             }

@@ -1,5 +1,5 @@
 //! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential methods, multi-step and
-//! single-step.
+//! single-step; EDM's Heun with churn; methods for dynamics with noise; the samplers of Song et al. and the chains before them.
 
 mod adaptive;
 mod adaptive_sde;
@@ -152,7 +152,8 @@ impl Statistics {
     }
 }
 
-/// The n-th standard normal draw [B, ...] of a solve, asked for once and in order; most solvers take one a step.
+/// Standard normal draw n [B, ...] for the whole batch that was handed in. Asked for in ascending order; a step takes as many as its
+/// method needs.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {

@@ -132,7 +132,7 @@ fn adaptive_paths_are_brownian_and_stay_where_they_were_looked_at() {
     tch::set_num_threads(1);
     let n = 20_000;
     let normal = |k| rng::rows(Law::Gaussian, 2, Purpose::Brownian, 0..n, k, &[1], Device::Cpu).to_kind(Kind::Double);
-    let mut paths = Paths::new(&normal(0));
+    let mut paths = Paths::new(&normal(0), 0.0);
     let all = |t: f64| vec![t; n as usize];
     let far = paths.increments(&all(1.0), &normal(1));
     let near = paths.increments(&all(0.3), &normal(2));
@@ -175,7 +175,7 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
         let (together, statistics) = solve(0, 16);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
         assert!(statistics.rejected.iter().sum::<u32>() > 0, "{name}: the test needs rejected steps");
-        for i in [0, 7, 15] {
+        for i in [0, 3, 7, 11, 15] {
             let (alone, own) = solve(i, 1);
             let distance = (alone - together.narrow(0, i as i64, 1)).abs().max().double_value(&[]);
             assert!(distance < 1e-10, "{name}: {distance}");
@@ -183,4 +183,21 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
             assert_eq!(own.evaluations[0], 2 * (own.accepted[0] + own.rejected[0]));
         }
     }
+}
+
+#[test]
+fn an_adaptive_sde_that_can_not_go_on_is_an_error_wherever_it_stops() {
+    /// Finite above t = 0.3.
+    struct Broken;
+    impl ScoreModel for Broken {
+        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+            -x * column(x, t.iter().map(|&t| if t > 0.3 { 1.0 } else { f64::NAN }))
+        }
+    }
+    tch::set_num_threads(1);
+    let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..2, n as u64, &[1], Device::Cpu);
+    let reverse = Reverse { sde: &VP, model: &Broken, eta: 1.0 };
+    let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
+    let error = solver.sample(reverse, &start(), (1.0, 1e-3), &mut noise, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("can't go on") && error.to_string().contains("t = 0.3"), "{error}");
 }
