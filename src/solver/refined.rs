@@ -7,11 +7,16 @@ impl SolverSpec {
     pub fn refined(&self) -> SolverSpec {
         let mut finer = self.clone();
         match &mut finer {
-            SolverSpec::Rk23(adaptive) | SolverSpec::Rk45(adaptive) | SolverSpec::Tsit5(adaptive) => {
+            SolverSpec::Rk23(adaptive) | SolverSpec::Rk45(adaptive) | SolverSpec::Tsit5(adaptive) | SolverSpec::Dop853(adaptive) => {
                 adaptive.rtol *= 0.1;
                 adaptive.atol *= 0.1;
             }
+            SolverSpec::AdaptiveSde { rtol, atol } => {
+                *rtol *= 0.1;
+                *atol *= 0.1;
+            }
             SolverSpec::Euler { grid }
+            | SolverSpec::Sra { grid }
             | SolverSpec::Midpoint { grid }
             | SolverSpec::Heun { grid }
             | SolverSpec::Rk4 { grid }
@@ -21,7 +26,7 @@ impl SolverSpec {
             | SolverSpec::DpmSolverPpSingle { grid, .. }
             | SolverSpec::Deis { grid, .. }
             | SolverSpec::UniPc { grid, .. } => grid.refine(),
-            SolverSpec::PredictorCorrector(_) | SolverSpec::AnnealedLangevin(_) | SolverSpec::DiscreteChain(_) => {
+            SolverSpec::Edm(_) | SolverSpec::PredictorCorrector(_) | SolverSpec::AnnealedLangevin(_) | SolverSpec::DiscreteChain(_) => {
                 unreachable!("a sampler carries no log-density; check() refuses it")
             }
         }
