@@ -8,7 +8,7 @@ use score_sde::dynamics::Reverse;
 use score_sde::rng::{self, Law, Purpose};
 use score_sde::score::{ExactScore, GaussianMixture};
 use score_sde::sde::{Sde, SubVp, Ve, Vp};
-use score_sde::solver::{Adaptive, Churn, Control, SolverSpec, Statistics, TimeGrid};
+use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
 use tch::{Device, Kind, Tensor};
 
 /// An adaptive solver by its control.
@@ -38,7 +38,9 @@ fn solve(sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> (Tensor, Statistics) {
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 1, purpose, 0..BATCH, draw, &[2], Device::Cpu).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |n: usize| normal(Purpose::Brownian, n as u64);
-    solver.sample(Reverse { sde, model: &model, eta }, &x, SPAN, &mut noise, &mut |_| {}).expect("the exact score is finite")
+    solver
+        .sample(Reverse { sde, model: &model, eta }, &Problem { x: &x, span: SPAN, denoise: false }, &mut noise, &mut |_| {})
+        .expect("the exact score is finite")
 }
 
 fn mean(counts: &[u32]) -> f64 {

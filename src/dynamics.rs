@@ -7,7 +7,7 @@ use tch::{Kind, Tensor, no_grad};
 use crate::score::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column_of, sum_per_example};
-use crate::trace::value_and_divergence;
+use crate::trace::Probes;
 
 /// dx = drift(x, t) dt + diffusion(t) dw, with each example at its own time.
 pub trait Dynamics {
@@ -59,21 +59,13 @@ impl Reverse<'_> {
 /// The probability flow together with the change of log-density along it (Chen et al. 2018; Song et al. 2021, appendix D.2):
 /// d ln p_t(x_t) / dt = -div(f x - ½ g² s) = -f D + ½ g² div s.
 ///
-/// The state is [B, D + k]: x flattened, then one estimate of ln p_t(x_t) - ln p_start(x_start) for each of the k probes.
+/// The state is [B, D + k]: x flattened, then one estimate of ln p_t(x_t) - ln p_start(x_start) for each of the k that [`Probes`] give.
 pub struct FlowWithLogDensity<'a> {
     pub sde: &'a dyn Sde,
     pub model: &'a dyn ScoreModel,
     /// The shape of one example, without the batch.
     pub shape: Vec<i64>,
     pub probes: Probes,
-}
-
-/// The vectors v of div s ≈ vᵀ (∂s/∂x) v, fixed for a whole solve.
-pub enum Probes {
-    /// All unit vectors, summed: the exact trace.
-    Exact,
-    /// [k, B, D], averaged by whoever reads the k estimates (Hutchinson).
-    Random(Tensor),
 }
 
 impl FlowWithLogDensity<'_> {
@@ -83,11 +75,7 @@ impl FlowWithLogDensity<'_> {
 
     /// The start state for x [B, ...].
     pub fn start(&self, x: &Tensor) -> Tensor {
-        let estimates = match &self.probes {
-            Probes::Exact => 1,
-            Probes::Random(v) => v.size()[0],
-        };
-        Tensor::cat(&[x.flatten(1, -1), Tensor::zeros([x.size()[0], estimates], (x.kind(), x.device()))], 1)
+        Tensor::cat(&[x.flatten(1, -1), Tensor::zeros([x.size()[0], self.probes.estimates()], (x.kind(), x.device()))], 1)
     }
 
     /// x [B, D] and the k estimates of the change of log-density [B, k] of a state.
@@ -104,15 +92,7 @@ impl Dynamics for FlowWithLogDensity<'_> {
         shape.extend(&self.shape);
         let x = flat.reshape(shape.as_slice());
         let score = |x: &Tensor| self.model.score(x, t);
-        let (score, divergence) = match &self.probes {
-            Probes::Exact => {
-                let d = self.dimension();
-                let units = Tensor::eye(d, (x.kind(), x.device())).unsqueeze(1);
-                let (score, terms) = value_and_divergence(score, &x, &units);
-                (score, terms.sum_dim_intlist(1i64, true, None::<Kind>))
-            }
-            Probes::Random(v) => value_and_divergence(score, &x, v),
-        };
+        let (score, divergence) = self.probes.value_and_divergence(score, &x);
         let velocity = reverse_drift(self.sde, &x, t, 0.5, &score).flatten(1, -1);
         let d = self.dimension() as f64;
         let change =
@@ -121,9 +101,7 @@ impl Dynamics for FlowWithLogDensity<'_> {
     }
 
     fn keep(&mut self, rows: &Tensor) {
-        if let Probes::Random(v) = &mut self.probes {
-            *v = v.index_select(1, rows);
-        }
+        self.probes.keep(rows);
     }
 }
 

@@ -9,7 +9,7 @@
 //! experiments/x.toml   experiment::load        parsed and checked, with its data, before any work
 //!                      run::Run                runs/x/: resolved experiment, lock, checkpoints, curves
 //! train::train         data::Batches           x0 [B, ...], assembled ahead of the step
-//!                      rng                     t [B] ~ U(t_min, 1), z ~ N(0, I)
+//!                      rng, loss::TimeLaw      t [B] ~ U(t_min, 1) or another law, z ~ N(0, I)
 //!                      loss                    λ(t) ‖s(α x0 + σ z, t) + z/σ‖², with score::NetworkScore around a net::Network
 //!                      optim                   flat gradient -> clip -> Adam -> EMA
 //!                      run::checkpoint         temporary name, fsync, rename
@@ -35,21 +35,26 @@
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
 //! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
-//! | [`run`], [`progress`], [`picture`] | the run folder; what a person sees |
+//! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
 //! | [`data`] | data sets, scales, batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
-//! | [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
 //! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
 //! | [`sde`] | the mathematics of the forward processes, on f64 |
 //! | [`tensor`], [`rng`], [`error`] | helpers, randomness, the one error type |
 
+pub mod bound;
 pub mod cli;
 pub mod data;
+pub mod dequantisation;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
+pub mod histogram;
+pub mod lab;
 pub mod likelihood;
 pub mod loss;
 pub mod model;

@@ -44,7 +44,7 @@ const TOP: u32 = 40;
 const BOTTOM: u32 = 36;
 const FOOT: u32 = 32;
 /// Drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
-const SUPERSAMPLING: u32 = 2;
+pub(crate) const SUPERSAMPLING: u32 = 2;
 
 /// Points of the plane: data left, samples right, on the same equal axes, whose limits are the data's. `note` goes below, with the
 /// number of samples that lie outside or are not finite, which are not drawn.
@@ -106,7 +106,15 @@ fn limits(points: &[[f64; 2]]) -> [std::ops::Range<f64>; 2] {
     })
 }
 
-type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
+/// Makes "sans-serif" known to plotters.
+pub fn with_font() {
+    static FONT: Once = Once::new();
+    FONT.call_once(|| {
+        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
+    });
+}
+
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
 fn draw<'a>(
     buffer: &'a mut [u8],
@@ -115,10 +123,7 @@ fn draw<'a>(
     rows_and_columns: (usize, usize),
     note: &str,
 ) -> Result<(), DrawError<'a>> {
-    static FONT: Once = Once::new();
-    FONT.call_once(|| {
-        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
-    });
+    with_font();
     let s = SUPERSAMPLING;
     let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
     let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();

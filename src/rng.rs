@@ -34,6 +34,16 @@ pub enum Purpose {
     Dequantise = 10,
     /// Probes of the trace estimator; index: example, one draw a probe.
     Probe = 11,
+    /// Sketches of the trace estimator; index: example, one draw a sketch vector.
+    Sketch = 12,
+    /// Directions of sliced score matching; index: position in the run, one draw a projection.
+    Projection = 14,
+    /// Noise that takes an example to t_min; index: example, one draw a draw of its dequantisation.
+    Encoder = 20,
+    /// The seed of all that a bound draws.
+    Bound = 21,
+    /// The seed of all that training a dequantiser draws.
+    Dequantiser = 22,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).
@@ -63,21 +73,29 @@ pub fn seed_torch(seed: u64, purpose: Purpose, index: u64) {
     tch::manual_seed((derive(seed, purpose, index) >> 1) as i64);
 }
 
-/// A law of single f32 numbers.
+/// A law of rows of f32 numbers z with E z zᵀ = I.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Law {
-    /// N(0, 1)
+    /// N(0, 1) for each number
     Gaussian,
-    /// ±1 with equal probability
+    /// ±1 with equal probability for each number
     Rademacher,
+    /// uniform on the sphere of radius √D around 0, for rows of D numbers
+    Sphere,
 }
 
 impl Law {
-    fn draw(self, rng: &mut ChaCha8Rng) -> f32 {
+    fn fill(self, rng: &mut ChaCha8Rng, row: &mut [f32]) {
         match self {
-            Law::Gaussian => rng.sample(StandardNormal),
-            Law::Rademacher => [-1.0, 1.0][(rng.next_u32() & 1) as usize],
+            Law::Gaussian => row.fill_with(|| rng.sample(StandardNormal)),
+            Law::Rademacher => row.fill_with(|| [-1.0, 1.0][(rng.next_u32() & 1) as usize]),
+            Law::Sphere => {
+                Law::Gaussian.fill(rng, row);
+                let squares: f64 = row.iter().map(|&z| f64::from(z).powi(2)).sum();
+                let factor = (row.len() as f64 / squares).sqrt();
+                row.iter_mut().for_each(|z| *z = (f64::from(*z) * factor) as f32);
+            }
         }
     }
 }
@@ -92,7 +110,7 @@ pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: De
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(k, chunk)| {
         let mut rng = base.clone();
         rng.set_word_pos((k as u128) << 32);
-        chunk.fill_with(|| Law::Gaussian.draw(&mut rng));
+        Law::Gaussian.fill(&mut rng, chunk);
     });
     Tensor::from_slice(&values).view(shape).to_device(device)
 }
@@ -100,17 +118,22 @@ pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: De
 /// One stream per example: row i of the result [rows, shape...] is a function of (seed, purpose, rows.start + i, draw) alone, whatever
 /// the batch around it. `draw` counts the draws made for the same example.
 pub fn rows(law: Law, seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], device: Device) -> Tensor {
+    let places: Vec<(u64, u64)> = rows.map(|example| (example, draw)).collect();
+    rows_at(law, seed, purpose, &places, shape, device)
+}
+
+/// [`rows`] for any (example, draw): [places, shape...].
+pub fn rows_at(law: Law, seed: u64, purpose: Purpose, places: &[(u64, u64)], shape: &[i64], device: Device) -> Tensor {
     let base = generator(seed, purpose, 0);
     let size = shape.iter().product::<i64>() as usize;
-    let n = (rows.end - rows.start) as usize;
-    let mut values = vec![0f32; n * size];
-    values.par_chunks_mut(size.max(1)).enumerate().with_min_len(64).for_each(|(i, row)| {
+    let mut values = vec![0f32; places.len() * size];
+    values.par_chunks_mut(size.max(1)).zip(places).with_min_len(64).for_each(|(row, &(example, draw))| {
         let mut rng = base.clone();
-        rng.set_stream(rows.start + i as u64);
+        rng.set_stream(example);
         rng.set_word_pos(u128::from(draw) << 32);
-        row.fill_with(|| law.draw(&mut rng));
+        law.fill(&mut rng, row);
     });
-    let mut full = vec![n as i64];
+    let mut full = vec![places.len() as i64];
     full.extend_from_slice(shape);
     Tensor::from_slice(&values).view(full.as_slice()).to_device(device)
 }
@@ -163,5 +186,18 @@ mod tests {
             let moment = z.pow_tensor_scalar(power).mean(None).double_value(&[]);
             assert!((moment - truth).abs() < 5.0 * sd / 200_000f64.sqrt(), "moment {power} is {moment}, not {truth}");
         }
+    }
+
+    #[test]
+    fn rows_of_the_sphere_have_its_radius_and_identity_as_second_moment() {
+        let (n, d) = (20_000, 5i64);
+        let z = rows(Law::Sphere, 3, Purpose::Probe, 0..n, 0, &[d], Device::Cpu).to_kind(tch::Kind::Double);
+        let norms = z.square().sum_dim_intlist(1i64, false, None::<tch::Kind>);
+        assert!((norms - d as f64).abs().max().double_value(&[]) < 1e-5);
+        let moment = z.transpose(0, 1).matmul(&z) / n as f64 - Tensor::eye(d, (tch::Kind::Double, Device::Cpu));
+        assert!(moment.abs().max().double_value(&[]) < 5.0 / (n as f64).sqrt());
+        let some = rows_at(Law::Sphere, 3, Purpose::Probe, &[(7, 2), (0, 0)], &[d], Device::Cpu);
+        assert_eq!(values(&some.get(1)), values(&rows(Law::Sphere, 3, Purpose::Probe, 0..1, 0, &[d], Device::Cpu)));
+        assert_eq!(values(&some.get(0)), values(&rows(Law::Sphere, 3, Purpose::Probe, 7..8, 2, &[d], Device::Cpu)));
     }
 }

@@ -11,7 +11,7 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Scale;
-use crate::dynamics::{Reverse, denoise};
+use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
 use crate::picture;
 use crate::progress::Terminal;
@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Step, Task, Trajectory};
+use crate::solver::{Problem, SolverSpec, Statistics, Step, Task, Trajectory};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -33,11 +33,20 @@ pub struct Sample {
     pub solver: SolverSpec,
     /// Where the solver stops.
     pub t_min: f64,
-    /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
+    /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
     /// Times at which the samples on their way are kept, too; asking changes no sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trajectory: Vec<f64>,
+    /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
+    pub thresholding: Option<Thresholding>,
+}
+
+/// `[sample.thresholding]`: [`DynamicThresholding`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholding {
+    pub quantile: f64,
 }
 
 /// Which reverse process is solved.
@@ -64,7 +73,8 @@ impl DynamicsSpec {
 }
 
 impl Sample {
-    pub fn check(&self) -> Result<(), Fault> {
+    /// `network_levels` are the levels of noise of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -83,8 +93,19 @@ impl Sample {
             let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
             return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
         }
+        if let Some(Thresholding { quantile }) = self.thresholding {
+            if let Scale::Vectors { .. } = scale {
+                let help = "remove [sample.thresholding]; it is for images";
+                return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if !(quantile > 0.0 && quantile <= 1.0) {
+                let help = "give a number above 0 and at most 1, such as 0.995";
+                return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
+            }
+        }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
-        self.solver.check(task).map_err(|fault| fault.within("solver"))
+        let solver = &self.solver;
+        solver.check(task).and_then(|()| solver.check_process(sde, eta, self.t_min, network_levels)).map_err(|fault| fault.within("solver"))
     }
 }
 
@@ -105,7 +126,7 @@ pub struct OnTheWay {
     pub times: Tensor,
 }
 
-/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch.
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -126,37 +147,29 @@ pub fn sample(
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
-        let span = (1.0, spec.t_min);
-        let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
-        let mut way = Trajectory::new(&spec.trajectory, &x, span.0);
+        let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
+        let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+        let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
         let mut watch = |step: &Step| {
             way.record(step);
             phase.set(first as u64 + (step.share * n as f64) as u64, "");
         };
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
-        let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
+        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
         ways.push(way);
-    }
-    if spec.denoise {
-        statistics.evaluations.iter_mut().for_each(|n| *n += 1);
     }
     let trajectory = (!spec.trajectory.is_empty()).then(|| OnTheWay {
         states: Tensor::cat(&ways.iter().map(|way| way.states.to_kind(Kind::Float).to_device(Device::Cpu)).collect::<Vec<_>>(), 1),
         times: Tensor::cat(&ways.iter().map(Trajectory::reached_times).collect::<Vec<_>>(), 1),
     });
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64(), trajectory };
-    phase.finish(&format!("{:.0} evaluations each", samples.mean_evaluations()));
+    phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
 
 impl Samples {
-    pub fn mean_evaluations(&self) -> f64 {
-        self.statistics.evaluations.iter().map(|&n| f64::from(n)).mean()
-    }
-
     /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
     pub fn picture(&self, scale: Scale, data: &Tensor) -> image::RgbImage {
         let x = scale.to_data(&self.x);
@@ -167,7 +180,7 @@ impl Samples {
                 picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
             _ => {
-                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.mean_evaluations());
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
                 picture::scatter(&first_two(data), &first_two(&x), &note)
             }
         }

@@ -1,31 +1,122 @@
-//! Divergence of a vector field from products of its Jacobian with probes.
+//! Divergence of a vector field from products of its Jacobian with vectors.
 
 use tch::{Kind, Tensor, no_grad, with_grad};
+
+/// The random vectors of an estimate of div f = tr J, J = ∂f/∂x. They are given once for each example and stay for a whole solve, so
+/// that the estimate is a function of (x, t).
+pub enum Probes {
+    /// None: all unit vectors, D backward passes.
+    Exact,
+    /// v [k, B, D] with E v vᵀ = I: k estimates vᵀ J v (Hutchinson 1989), one backward pass each.
+    Random(Tensor),
+    /// Hutch++ (Meyer et al. 2021, algorithm 1): with A = Jᵀ S and P the projector onto its columns, each g gives the estimate
+    /// tr(P J) + ((I - P) g)ᵀ J (I - P) g, whose mean over g is tr J whatever S is. Only Jᵀ is at hand, and tr J = tr Jᵀ.
+    ///
+    /// P = A (Aᵀ A)⁻¹ Aᵀ is made anew at every (x, t): it depends on A's columns and not on the basis that stands for them, so it is as
+    /// smooth as J wherever A has full rank.
+    Sketched {
+        /// S [m, B, D], m backward passes and m more.
+        sketch: Tensor,
+        /// g [k, B, D], one backward pass each.
+        probes: Tensor,
+    },
+}
+
+impl Probes {
+    /// Estimates for each example.
+    pub fn estimates(&self) -> i64 {
+        match self {
+            Probes::Exact => 1,
+            Probes::Random(probes) | Probes::Sketched { probes, .. } => probes.size()[0],
+        }
+    }
+
+    /// Only these rows of the batch go on.
+    pub fn keep(&mut self, rows: &Tensor) {
+        let reduce = |v: &mut Tensor| *v = v.index_select(1, rows);
+        match self {
+            Probes::Exact => {}
+            Probes::Random(probes) => reduce(probes),
+            Probes::Sketched { sketch, probes } => {
+                reduce(sketch);
+                reduce(probes);
+            }
+        }
+    }
+
+    /// y = f(x) [B, ...] and the estimates of div f [B, k], from one forward pass; both without a graph. x [B, ...].
+    pub fn value_and_divergence(&self, f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> (Tensor, Tensor) {
+        match self {
+            Probes::Exact => {
+                let d = x.numel() as i64 / x.size()[0];
+                let (y, terms) = value_and_divergence(f, x, &Tensor::eye(d, (x.kind(), x.device())).unsqueeze(1));
+                (y, terms.sum_dim_intlist(1i64, true, None::<Kind>))
+            }
+            Probes::Random(probes) => value_and_divergence(f, x, probes),
+            Probes::Sketched { sketch, probes } => {
+                let point = Linearised::at(f, x);
+                let a = point.pull_all(sketch, true).permute([1, 2, 0]);
+                let (q, _) = Tensor::linalg_qr(&a, "reduced");
+                let captured = point.quadratic_forms(&q.permute([2, 0, 1]), true).sum_dim_intlist(1i64, true, None::<Kind>);
+                let g = probes.permute([1, 2, 0]);
+                let rest = &g - q.matmul(&q.transpose(1, 2).matmul(&g));
+                let remainder = point.quadratic_forms(&rest.permute([2, 0, 1]), false);
+                (point.y.detach(), captured + remainder)
+            }
+        }
+    }
+}
 
 /// y = f(x) and the terms v_jᵀ (∂f/∂x) v_j, from one forward and k backward passes.
 ///
 /// `x` [B, ...]; `probes` [k, B or 1, D] with D the numbers in one example; returns y [B, ...] and the terms [B, k], both without a graph.
 /// E v vᵀ = I makes each term an unbiased estimate of div f (Hutchinson 1989); unit vectors, summed, give it exactly.
 pub fn value_and_divergence(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor, probes: &Tensor) -> (Tensor, Tensor) {
-    let x = x.detach().set_requires_grad(true);
-    let y = with_grad(|| f(&x));
-    let flat = with_grad(|| y.flatten(1, -1));
-    let k = probes.size()[0];
-    let terms: Vec<Tensor> = (0..k)
-        .map(|j| {
-            let v = probes.select(0, j);
-            let projection = with_grad(|| (&flat * &v).sum(None::<Kind>));
-            let product = Tensor::run_backward(&[projection], &[&x], j + 1 < k, false).remove(0);
-            no_grad(|| {
-                if product.defined() {
-                    (product.flatten(1, -1) * v).sum_dim_intlist(1i64, false, None::<Kind>)
-                } else {
-                    x.new_zeros([x.size()[0]], (x.kind(), x.device()))
-                }
-            })
-        })
-        .collect();
-    (y.detach(), Tensor::stack(&terms, 1))
+    let point = Linearised::at(f, x);
+    let terms = point.quadratic_forms(probes, false);
+    (point.y.detach(), terms)
+}
+
+/// y = f(x) with its graph, for products vᵀ (∂f/∂x).
+struct Linearised {
+    x: Tensor,
+    y: Tensor,
+    /// y [B, D]
+    flat: Tensor,
+}
+
+impl Linearised {
+    fn at(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> Linearised {
+        let x = x.detach().set_requires_grad(true);
+        let y = with_grad(|| f(&x));
+        let flat = with_grad(|| y.flatten(1, -1));
+        Linearised { x, y, flat }
+    }
+
+    /// v [B or 1, D] -> Jᵀ v [B, D]; `again`: more products will follow.
+    fn pull(&self, v: &Tensor, again: bool) -> Tensor {
+        let projection = with_grad(|| (&self.flat * v).sum(None::<Kind>));
+        let product = Tensor::run_backward(&[projection], &[&self.x], again, false).remove(0);
+        // Undefined where y does not depend on x at all.
+        if product.defined() { product.flatten(1, -1) } else { self.x.zeros_like().flatten(1, -1) }
+    }
+
+    /// Jᵀ v_j for v [k, B or 1, D] -> [k, B, D].
+    fn pull_all(&self, v: &Tensor, again: bool) -> Tensor {
+        let k = v.size()[0];
+        Tensor::stack(&(0..k).map(|j| self.pull(&v.select(0, j), again || j + 1 < k)).collect::<Vec<_>>(), 0)
+    }
+
+    /// v_jᵀ J v_j for v [k, B or 1, D] -> [B, k].
+    fn quadratic_forms(&self, v: &Tensor, again: bool) -> Tensor {
+        let k = v.size()[0];
+        let term = |j| {
+            let v = v.select(0, j);
+            let product = self.pull(&v, again || j + 1 < k);
+            no_grad(|| (product * v).sum_dim_intlist(1i64, false, None::<Kind>))
+        };
+        Tensor::stack(&(0..k).map(term).collect::<Vec<_>>(), 1)
+    }
 }
 
 #[cfg(test)]
@@ -63,13 +154,79 @@ mod tests {
         tch::set_num_threads(1);
         let (x, truth) = points(1);
         let x = x.repeat([20_000, 1]);
-        for law in [Law::Rademacher, Law::Gaussian] {
+        for law in [Law::Rademacher, Law::Gaussian, Law::Sphere] {
             let probes = rows(law, 2, Purpose::Probe, 0..20_000, 0, &[3], Device::Cpu).to_kind(Kind::Double).unsqueeze(0);
             let estimates = to_vec(&value_and_divergence(field, &x, &probes).1);
             let mean = estimates.iter().sum::<f64>() / 20_000.0;
             let variance = estimates.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / 20_000.0;
             assert!(variance > 1.0, "{law:?} must have variance here");
             assert!((mean - truth[0]).abs() < 4.0 * (variance / 20_000.0).sqrt(), "{law:?}: {mean} is not {}", truth[0]);
+        }
+    }
+
+    /// f(x) = A x + sin(x)/2 in 24 dimensions with A = U diag(2^-i) Uᵀ: a Jacobian whose large directions are few and rotated.
+    fn decaying(x: &Tensor) -> Tensor {
+        let d = 24;
+        let (u, _) =
+            Tensor::linalg_qr(&rows(Law::Gaussian, 5, Purpose::Init, 0..d, 0, &[d as i64], Device::Cpu).to_kind(Kind::Double), "reduced");
+        let values = Tensor::from_slice(&(0..d as i32).map(|i| 8.0 * 0.5f64.powi(i)).collect::<Vec<_>>());
+        x.matmul(&(&u * values).matmul(&u.transpose(0, 1))) + x.sin() * 0.5
+    }
+
+    #[test]
+    fn hutch_pp_is_unbiased_and_beats_as_many_products_without_a_sketch() {
+        tch::set_num_threads(1);
+        let (n, d) = (4000, 24);
+        let x = rows(Law::Gaussian, 1, Purpose::Prior, 0..1, 0, &[d], Device::Cpu).to_kind(Kind::Double).repeat([n, 1]);
+        let truth = 16.0 * (1.0 - 0.5f64.powi(24)) + to_vec(&(x.get(0).cos() * 0.5).sum(Kind::Double))[0];
+        for law in [Law::Rademacher, Law::Gaussian, Law::Sphere] {
+            let vectors = |purpose, k: u64| {
+                let of = |j| rows(law, 2, purpose, 0..n as u64, j, &[d], Device::Cpu).to_kind(Kind::Double);
+                Tensor::stack(&(0..k).map(of).collect::<Vec<_>>(), 0)
+            };
+            let moments = |probes: Probes| {
+                let (_, estimates) = probes.value_and_divergence(decaying, &x);
+                let means = to_vec(&estimates.mean_dim(1i64, false, Kind::Double));
+                let mean = means.iter().sum::<f64>() / n as f64;
+                (mean, means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / n as f64)
+            };
+            let plain = moments(Probes::Random(vectors(Purpose::Probe, 12)));
+            let sketched = moments(Probes::Sketched { sketch: vectors(Purpose::Sketch, 4), probes: vectors(Purpose::Probe, 4) });
+            for (mean, variance) in [plain, sketched] {
+                assert!((mean - truth).abs() < 4.0 * (variance / n as f64).sqrt(), "{law:?}: {mean} is not {truth}");
+            }
+            println!("{law:?}: variance {:.4} plain, {:.4} sketched", plain.1, sketched.1);
+            assert!(sketched.1 < 0.4 * plain.1, "{law:?}: {} beside {}", sketched.1, plain.1);
+        }
+    }
+
+    #[test]
+    fn a_sketch_of_all_directions_leaves_nothing_to_chance() {
+        tch::set_num_threads(1);
+        let (x, truth) = points(5);
+        let vectors = |purpose, k| {
+            let of = |j| rows(Law::Gaussian, 2, purpose, 0..5, j, &[3], Device::Cpu).to_kind(Kind::Double);
+            Tensor::stack(&(0..k).map(of).collect::<Vec<_>>(), 0)
+        };
+        for m in [3, 5] {
+            let probes = Probes::Sketched { sketch: vectors(Purpose::Sketch, m), probes: vectors(Purpose::Probe, 2) };
+            let (y, terms) = probes.value_and_divergence(field, &x);
+            assert_eq!(to_vec(&y), to_vec(&field(&x)));
+            for (terms, truth) in to_vec(&terms).chunks(2).zip(&truth) {
+                assert!(terms.iter().all(|term| (term - truth).abs() < 1e-10), "{terms:?} is not {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_does_not_depend_on_x_has_no_divergence() {
+        tch::set_num_threads(1);
+        let x = points(2).0;
+        let weight = Tensor::ones([3], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+        let v = || rows(Law::Gaussian, 2, Purpose::Probe, 0..2, 0, &[3], Device::Cpu).to_kind(Kind::Double).unsqueeze(0);
+        for probes in [Probes::Exact, Probes::Random(v()), Probes::Sketched { sketch: v(), probes: v() }] {
+            let (_, terms) = probes.value_and_divergence(|x| x.zeros_like() + &weight, &x);
+            assert_eq!(to_vec(&terms), [0.0, 0.0]);
         }
     }
 }

@@ -68,13 +68,28 @@ fn a_run_leaves_what_it_promises() {
     let names = home.names("runs/tiny");
     let (events, rest): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.starts_with("events.out.tfevents."));
     assert_eq!(events.len(), 1);
-    assert_eq!(rest, [".lock", "checkpoints", "experiment.toml", "likelihood.json", "likelihood.npz", "metrics.jsonl", "samples"]);
+    assert_eq!(
+        rest,
+        [
+            ".lock",
+            "checkpoints",
+            "experiment.toml",
+            "likelihood.json",
+            "likelihood.npz",
+            "likelihood.png",
+            "likelihood.solves.jsonl",
+            "metrics.jsonl",
+            "samples"
+        ]
+    );
     assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
     assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.npz", "samples.png"]);
 
     let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
     assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
     assert!(curve(&home, "runs/tiny", "train/loss")[0].1.is_finite());
+    let spread = curve(&home, "runs/tiny", "train/loss_relative_std")[0].1;
+    assert!((0.01..10.0).contains(&spread), "{spread}");
 
     let x = samples(&home, "runs/tiny/samples/samples.npz");
     assert!(x.dim() == (4, 2) && x.iter().all(|x| x.is_finite()));
@@ -118,13 +133,13 @@ fn a_finished_run_is_left_as_it_is_and_a_missing_phase_is_made_up_for() {
     likelihood: runs/tiny/likelihood.json
     ");
 
-    let lost = ["runs/tiny/likelihood.json", "runs/tiny/likelihood.npz"];
+    let lost = ["json", "npz", "png", "solves.jsonl"].map(|ending| format!("runs/tiny/likelihood.{ending}"));
     lost.iter().for_each(|name| fs::remove_file(home.path(name)).unwrap());
     let (_, stderr) = home.succeed(&RUN);
     assert!(!stderr.contains("train") && !stderr.contains("sample 4/4") && stderr.contains("likelihood 5/5"), "{stderr}");
     let after = home.contents("runs/tiny");
     for (path, old) in &before {
-        if path.ends_with("likelihood.npz") {
+        if ["likelihood.npz", "likelihood.png", "likelihood.solves.jsonl"].iter().any(|name| path.ends_with(name)) {
             assert!(after[path].0 == old.0, "the same likelihoods, to the bit");
         } else if !path.ends_with("likelihood.json") && !path.ends_with("metrics.jsonl") {
             assert!(after[path] == *old, "{} was touched", path.display());
@@ -202,7 +217,7 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
     assert_eq!(home.json("runs/tiny/likelihood-2.json")["count"], 3);
 
     let after = home.contents("runs/tiny");
-    assert_eq!(after.len(), before.len() + 3 * 3 + 2);
+    assert_eq!(after.len(), before.len() + 3 * 3 + 4);
     assert!(before.iter().all(|(path, old)| after[path] == *old), "the old ones are left alone");
 
     assert_snapshot!(home.fail(&["sample", "runs/tiny", "--set", "train.steps=30"]), @"--set train.steps=30 would change what was trained help: here only these may change: seed, sample; for anything else, begin a run with score-sde run");
@@ -280,6 +295,15 @@ fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
 fn a_network_for_images_with_dropout_resumes_to_the_same_bits() {
     let home = Home::with_images(training_alone(IMAGES));
     interrupted_and_resumed(&home, &SLOW_IMAGES, kill);
+}
+
+#[test]
+fn sliced_training_at_times_of_a_law_resumes_to_the_same_bits() {
+    let home = Home::with(training_alone(VECTORS));
+    let objective = "train.objective={sliced={projections=1,law='gaussian',variance_reduced=false}}";
+    let choices = [objective, "train.weighting=likelihood", "train.time=likelihood", "train.stratified=true"];
+    let settings: Vec<&str> = choices.into_iter().flat_map(|setting| ["--set", setting]).chain(SLOW_VECTORS).collect();
+    interrupted_and_resumed(&home, &settings, kill);
 }
 
 #[test]

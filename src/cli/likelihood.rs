@@ -21,8 +21,9 @@ pub fn likelihood(path: &Path, name: Option<String>, common: &Common, terminal: 
         Some(name) => plain_name(name)?,
         None => free_name("likelihood", |name| run.path().join(format!("{name}.json")).exists()),
     };
-    let values = session.likelihood(spec)?;
-    values.save(&run, &name, &values.report(spec, loaded.experiment.data.scale(), step))?;
-    println!("{}\n{}", values.headline(), run.path().join(format!("{name}.json")).display());
+    let values = session.likelihood(spec, &run, &name, step)?;
+    values.save(&run, &name, &values.report(step))?;
+    let lines: Vec<String> = std::iter::once(values.headline()).chain(values.bound_headline()).collect();
+    println!("{}\n{}", lines.join("\n"), run.path().join(format!("{name}.json")).display());
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod check;
 mod export;
 mod import;
+mod lab;
 mod likelihood;
 mod parity;
 mod run;
@@ -58,6 +59,8 @@ enum Verb {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
+    Lab(lab::Lab),
     /// Compare the numbers computed here with golden ones of the reference implementation; fails if any is further off than it may be.
     Parity {
         /// An index.json of golden cases; tests/golden/README.md describes the format.
@@ -125,6 +128,7 @@ impl Arguments {
             Verb::Run { experiment, out } => run::run(&experiment, out, common, terminal),
             Verb::Check { experiment } => check::check(&experiment, &common.overrides),
             Verb::Sample { run, name } => sample::sample(&run, name, common, terminal),
+            Verb::Lab(options) => lab::lab(options, common, terminal),
             Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, common),
             Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, common, terminal),
             Verb::Import { checkpoint, experiment, out } => import::import(&checkpoint, &experiment, &out, common, terminal),

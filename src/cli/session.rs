@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Scale};
+use crate::dequantisation::{self, DequantisationSpec, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
-use crate::likelihood::{self, Examples, Likelihood, Likelihoods};
+use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
-use crate::sample::{self, Sample, Samples};
-use crate::score::{ExactScore, ScoreModel, ScoreSpec};
+use crate::run::log::Log;
+use crate::sample::{self, Sample, Samples, Thresholding};
+use crate::score::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
 use crate::sde::Sde;
 
 pub struct Session<'a> {
@@ -52,7 +54,7 @@ impl<'a> Session<'a> {
         Ok(Some(checkpoint.step))
     }
 
-    fn score(&self) -> Box<dyn ScoreModel + '_> {
+    pub fn score(&self) -> Box<dyn ScoreModel + '_> {
         match (&self.model, &self.experiment.score) {
             (Some(model), _) => Box::new(model.score(self.sde(), false)),
             (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
@@ -61,14 +63,74 @@ impl<'a> Session<'a> {
     }
 
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        let seed = self.experiment.seed;
-        sample::sample(spec, seed, self.sde(), &*self.score(), self.train.shape(), self.device, self.terminal)
+        let Experiment { seed, data, .. } = self.experiment;
+        let (sde, score, shape) = (self.sde(), self.score(), self.train.shape());
+        let bounded;
+        let model: &dyn ScoreModel = match (spec.thresholding, data.scale()) {
+            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => {
+                bounded = DynamicThresholding { sde, model: &*score, range, quantile };
+                &bounded
+            }
+            _ => &*score,
+        };
+        sample::sample(spec, *seed, sde, model, shape, self.device, self.terminal)
     }
 
-    pub fn likelihood(&self, spec: &Likelihood) -> Result<Likelihoods> {
-        let set = self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
-        let examples = Examples { dataset: &**set, scale: self.experiment.data.scale() };
-        likelihood::likelihood(spec, self.experiment.seed, self.sde(), &*self.score(), examples, self.device, self.terminal)
+    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
+    /// bounds in `<name>.bound.solves.jsonl`. `step` is that of the weights.
+    pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str, step: Option<u64>) -> Result<Likelihoods> {
+        let dataset = &**self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
+        let Experiment { seed, data, .. } = self.experiment;
+        let model = &*self.score();
+        let dequantiser = match spec.dequantisation {
+            Dequantisation::Variational { .. } => self.dequantiser(run)?,
+            _ => None,
+        };
+        let subject = Subject {
+            sde: self.sde(),
+            model,
+            dataset,
+            scale: data.scale(),
+            dequantiser: dequantiser.as_ref(),
+            discrete: matches!(self.experiment.precondition, Some(Precondition::Discrete { .. })),
+            seed: *seed,
+            device: self.device,
+        };
+        let mut store = Store::open(run, name, spec, *seed, step)?;
+        let mut values = likelihood::likelihood(spec, &subject, &mut store, self.terminal)?;
+        if let Some(bound) = &spec.bound {
+            let mut store = Store::open(run, &format!("{name}.bound"), spec, *seed, step)?;
+            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, self.terminal)?);
+        }
+        Ok(values)
+    }
+
+    /// The dequantiser that the run has trained.
+    fn dequantiser(&self, run: &Run) -> Result<Option<Dequantiser>> {
+        let Some(dequantiser) = self.new_dequantiser() else { return Ok(None) };
+        match dequantiser.load(run)? {
+            true => Ok(Some(dequantiser)),
+            false => Err(Error::run(run.path(), "holds no dequantiser yet", "train it first: score-sde run with this experiment")),
+        }
+    }
+
+    fn new_dequantiser(&self) -> Option<Dequantiser> {
+        let DequantisationSpec::Variational(spec) = self.experiment.dequantisation.as_ref()?;
+        Some(Dequantiser::new(spec, self.train.shape(), self.experiment.seed, self.device))
+    }
+
+    /// Trains the dequantiser of the experiment, with the weights of `step` fixed, and saves it.
+    pub fn dequantise(&self, run: &Run, step: u64, log: &mut Log) -> Result<()> {
+        let (Some(DequantisationSpec::Variational(spec)), Some(dequantiser)) = (&self.experiment.dequantisation, self.new_dequantiser())
+        else {
+            return Ok(());
+        };
+        let data = &self.experiment.data;
+        let model = &*self.score();
+        let subject =
+            dequantisation::Subject { sde: self.sde(), model, dataset: self.train.clone(), scale: data.scale(), flip: data.flip() };
+        dequantisation::train(spec, self.experiment.seed, &dequantiser, subject, step, log, self.terminal)?;
+        dequantiser.save(run)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data.

@@ -122,18 +122,23 @@ impl Order {
 
 /// Raw values of consecutive examples, in data units: [n, ...], f32.
 pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
-    let indices: Vec<usize> = range.collect();
-    gather(dataset.shape(), &indices, |&i, out| dataset.read(i, out))
+    chosen(dataset, &range.collect::<Vec<usize>>())
 }
 
-/// The examples `indices` in model space as their likelihood is measured: [n, ...], f64. Pixels get noise u ~ U[0, 1), whether or not
-/// training does; it is a function of (seed, example).
-pub fn dequantised(dataset: &dyn Dataset, scale: Scale, indices: &[usize], seed: u64) -> Tensor {
+/// Raw values of the examples `indices`, in data units: [n, ...], f32.
+pub fn chosen(dataset: &dyn Dataset, indices: &[usize]) -> Tensor {
+    gather(dataset.shape(), indices, |&i, out| dataset.read(i, out))
+}
+
+/// Points of model space that stand for (example, draw) where a likelihood is measured: [n, ...], f64. Pixels get noise u ~ U[0, 1),
+/// whether or not training does; it is a function of (seed, example, draw).
+pub fn dequantised(dataset: &dyn Dataset, scale: Scale, places: &[(usize, usize)], seed: u64) -> Tensor {
     let size = dataset.shape().iter().product();
-    gather(dataset.shape(), indices, |&i, out: &mut [f64]| {
+    gather(dataset.shape(), places, |&(i, draw), out: &mut [f64]| {
         let mut values = vec![0f32; size];
         dataset.read(i, &mut values);
         let mut rng = rng::generator(seed, Purpose::Dequantise, i as u64);
+        rng.set_word_pos((draw as u128) << 32);
         out.iter_mut().zip(values).for_each(|(out, value)| *out = scale.to_model(f64::from(value), Some(rng.random())));
     })
 }
@@ -245,14 +250,15 @@ mod tests {
     fn likelihood_noise_belongs_to_the_example() {
         let set = rising(9);
         let scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: false };
-        let all = dequantised(set.as_ref(), scale, &[0, 1, 2, 3, 4, 5, 6, 7, 8], 6);
-        let some = dequantised(set.as_ref(), scale, &[7, 2], 6);
+        let all = dequantised(set.as_ref(), scale, &[0, 1, 2, 3, 4, 5, 6, 7, 8].map(|i| (i, 0)), 6);
+        let some = dequantised(set.as_ref(), scale, &[(7, 0), (2, 0), (7, 1)], 6);
         assert_eq!(all.kind(), Kind::Double);
         assert_eq!(some.get(0), all.get(7));
         assert_eq!(some.get(1), all.get(2));
         assert_ne!(all.get(0), all.get(1));
+        assert_ne!(some.get(2), some.get(0), "another draw is other noise");
         assert_eq!(((all + 1.0) * 128.0).floor().to_kind(Kind::Float), examples(set.as_ref(), 0..9));
-        let vectors = dequantised(counting(5).as_ref(), Scale::Vectors { scale: 4.0 }, &[3], 6);
+        let vectors = dequantised(counting(5).as_ref(), Scale::Vectors { scale: 4.0 }, &[(3, 0)], 6);
         assert_eq!(values(&vectors), [0.75]);
     }
 

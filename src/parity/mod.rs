@@ -7,6 +7,7 @@ mod compare;
 mod golden;
 mod losses;
 mod model;
+mod pc;
 mod sde;
 mod train;
 
@@ -40,6 +41,7 @@ pub fn run(case: &Case) -> Row {
         "sde" => Some(sde::report(case)),
         "losses" => Some(losses::report(case)),
         "train" => Some(train::report(case)),
+        "pc" => Some(pc::report(case)),
         _ => None,
     };
     let outcome = match report {

@@ -25,6 +25,7 @@ use tensorboard_rs::summary;
 
 use super::Run;
 use crate::error::{Error, Result};
+use crate::histogram::Bins;
 use crate::picture;
 use crate::progress::warn;
 
@@ -102,6 +103,17 @@ impl Log {
         value.set_tag(tag.to_owned());
         value.set_image(image);
         self.summary(step, vec![value]);
+    }
+
+    /// How some numbers are spread; TensorBoard only.
+    pub fn histogram(&mut self, tag: &str, step: u64, bins: &Bins) {
+        let Bins { low, values, counts, .. } = bins;
+        let (sum, squares) = values.iter().fold((0.0, 0.0), |(sum, squares), value| (sum + value, squares + value * value));
+        let limits: Vec<f64> = (1..=counts.len()).map(|i| bins.limit(i)).collect();
+        let counts: Vec<f64> = counts.iter().map(|&count| count as f64).collect();
+        let high = bins.limit(counts.len());
+        let summary = summary::histogram_raw(tag, *low, high, values.len() as f64, sum, squares, &limits, &counts).take_value();
+        self.summary(step, summary.into_iter().collect());
     }
 
     fn summary(&mut self, step: u64, values: Vec<Summary_Value>) {

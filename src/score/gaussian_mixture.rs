@@ -4,6 +4,7 @@ use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::error::Fault;
 
@@ -57,6 +58,16 @@ impl GaussianMixture {
             }
         }
         Ok(())
+    }
+
+    /// P(x_axis <= value) for x = α x_0 + σ z with x_0 of this law.
+    pub fn marginal_cdf(&self, axis: usize, value: f64, alpha: f64, sigma: f64) -> f64 {
+        let components = self.normalised_weights().into_iter().zip(self.means.iter().zip(&self.covariances));
+        let share = |(weight, (mean, covariance)): (f64, (&Vec<f64>, &Vec<Vec<f64>>))| {
+            let std = (alpha * alpha * covariance[axis][axis] + sigma * sigma).sqrt();
+            weight * Normal::standard().cdf((value - alpha * mean[axis]) / std)
+        };
+        components.map(share).sum()
     }
 
     /// w_k with Σ w = 1.

@@ -3,6 +3,7 @@
 mod exact;
 mod gaussian_mixture;
 mod precondition;
+mod thresholding;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -10,12 +11,17 @@ use tch::Tensor;
 pub use exact::ExactScore;
 pub use gaussian_mixture::GaussianMixture;
 pub use precondition::{Label, NetworkScore, Output, Precondition};
+pub use thresholding::DynamicThresholding;
 
 use crate::error::Fault;
 
 /// A score model: x [B, ...] and one time per example in [0, 1] -> [B, ...], in x's kind.
 pub trait ScoreModel {
     fn score(&self, x: &Tensor, t: &[f64]) -> Tensor;
+    /// How many levels of noise stand for the times, if the model lives in discrete time.
+    fn levels(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// `[score.*]`: a score that is known and not trained.

@@ -1,181 +1,140 @@
-//! Exponential multi-step solvers: the linear part of the reverse process is solved exactly, the denoiser is a polynomial in λ.
+//! What the exponential solvers share: the linear part of the reverse process is solved exactly, and a polynomial stands for the rest.
 //!
-//! With λ = ln(α/σ) and D(x, t) = `E[x_0 | x]`, a step from s to t, h = λ_t - λ_s, of the reverse-time family η is
+//! With λ = ln(α/σ), a step from s to t with h = λ_t - λ_s of the reverse-time family η is, in the denoised state D(x, t) = `E[x_0 | x]`,
 //!
 //! ```text
 //! x_t = (σ_t/σ_s) e^(-η² h) x_s + α_t ∫_0^1 e · exp(-e (1 - θ)) D(λ_s + θ h) dθ + σ_t √(1 - e^(-2 η² h)) z,   e = (1 + η²) h,
 //! ```
 //!
-//! for every process with affine drift, VE's included: nothing but (α, σ) enters. Lu et al. 2022 (DPM-Solver++, arXiv 2211.01095, eq. 8 and
-//! appendix B); Zhao et al. 2023 (UniPC, arXiv 2302.04867).
+//! (Lu et al. 2022b, DPM-Solver++, arXiv 2211.01095, eq. 8 and appendix B), and in the noise ε(x, t) = -σ s(x, t)
+//!
+//! ```text
+//! x_t = (α_t/α_s) x_s + (1 + η²) σ_t ∫_0^1 e · exp(-e (1 - θ)) ε(λ_s + θ h) dθ + η σ_t √(e^(2h) - 1) z,   e = -h
+//! ```
+//!
+//! (Lu et al. 2022a, DPM-Solver, arXiv 2206.00927, eq. 3.4). Both hold for every process with affine drift, VE's included: nothing but
+//! (α, σ) enters.
 
-use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
 
-use nalgebra::{DMatrix, DVector};
-use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use gauss_quad::GaussLegendre;
+use tch::{Tensor, no_grad};
 
-use super::trajectory::{self, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::{Reverse, denoise};
 use crate::sde::Sde;
-use crate::tensor::select;
+use crate::tensor::column_of;
 
-/// UniPC's B(h), which matters only where its order is lowest: `Bh1` is h, `Bh2` is e^h - 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UniPcVariant {
-    Bh1,
-    Bh2,
+/// What a polynomial stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prediction {
+    /// D
+    Data,
+    /// ε
+    Noise,
 }
 
-/// A multi-step method: how many denoised states it remembers, and whether it corrects.
-pub(super) struct Method {
-    pub order: usize,
-    /// `Some` for UniPC, which corrects a state with the denoised one it has just computed there.
-    pub corrector: Option<UniPcVariant>,
+impl Prediction {
+    pub fn evaluate(self, reverse: &Reverse, x: &Tensor, t: f64) -> Tensor {
+        let Reverse { sde, model, .. } = reverse;
+        match self {
+            Prediction::Data => denoise(*sde, *model, x, t),
+            Prediction::Noise => no_grad(|| model.score(x, &vec![t; x.size()[0] as usize]) * column_of(x, &[t], |t| -sde.sigma(t))),
+        }
+    }
 }
 
-/// A step from s to t as numbers.
-struct Step {
-    lambda: f64,
-    h: f64,
-    /// (σ_t/σ_s) e^(-η² h), the factor on x_s.
-    decay: f64,
-    alpha: f64,
-    /// (1 + η²) h.
-    e: f64,
-    /// σ_t √(1 - e^(-2 η² h)).
-    noise: f64,
+/// λ = ln(α/σ) at t.
+pub(super) fn lambda(sde: &dyn Sde, t: f64) -> f64 {
+    0.5 * sde.log_snr(t)
+}
+
+/// A step from s to t as numbers: x_t = decay · x_s + gain · ∫_0^1 e · exp(-e (1 - θ)) P(λ_s + θ h) dθ + noise · z.
+pub(super) struct Step {
+    /// λ_s
+    pub lambda: f64,
+    pub h: f64,
+    pub e: f64,
+    pub decay: f64,
+    pub gain: f64,
+    pub noise: f64,
 }
 
 impl Step {
-    fn new(sde: &dyn Sde, eta: f64, s: f64, t: f64) -> Step {
-        let lambda = 0.5 * sde.log_snr(s);
-        let h = 0.5 * sde.log_snr(t) - lambda;
+    pub fn new(prediction: Prediction, reverse: &Reverse, s: f64, t: f64) -> Step {
+        let Reverse { sde, eta, .. } = reverse;
         let eta2 = eta * eta;
-        Step {
-            lambda,
-            h,
-            decay: sde.sigma(t) / sde.sigma(s) * (-eta2 * h).exp(),
-            alpha: sde.alpha(t),
-            e: (1.0 + eta2) * h,
-            noise: sde.sigma(t) * (-(-2.0 * eta2 * h).exp_m1()).sqrt(),
-        }
-    }
-}
-
-/// The weights w_j with Σ_j w_j p(θ_j) = ∫_0^1 e · exp(-e (1 - θ)) p(θ) dθ for every polynomial p of a degree below the number of nodes.
-fn polynomial_weights(e: f64, nodes: &[f64]) -> Vec<f64> {
-    let n = nodes.len();
-    let mut moment = -(-e).exp_m1();
-    let moments = DVector::from_fn(n, |k, _| {
-        if k > 0 {
-            moment = 1.0 - k as f64 * moment / e;
-        }
-        moment
-    });
-    let powers = DMatrix::from_fn(n, n, |k, j| nodes[j].powi(k as i32));
-    powers.lu().solve(&moments).expect("the nodes differ").as_slice().to_vec()
-}
-
-impl Method {
-    /// Weights of the denoised states, newest first, at `nodes` θ = 0, -r_0, -r_1, … that predict the next state.
-    ///
-    /// One state: DDIM (η = 0; Song et al. 2021a, arXiv 2010.02502), DDPM's ancestral step with variance β̃ (η = 1; Ho et al. 2020). Two
-    /// states: DPM-Solver++ "2M", which takes the slope at half of the step.
-    fn predictor(&self, step: &Step, nodes: &[f64]) -> Vec<f64> {
-        let phi = -(-step.e).exp_m1();
-        match (nodes, self.corrector) {
-            ([_, node], corrector) => {
-                let b = if corrector == Some(UniPcVariant::Bh1) { step.e } else { phi };
-                vec![phi - 0.5 * b / node, 0.5 * b / node]
+        let start = lambda(*sde, s);
+        let h = lambda(*sde, t) - start;
+        let (e, decay, gain, noise) = match prediction {
+            Prediction::Data => (
+                (1.0 + eta2) * h,
+                sde.sigma(t) / sde.sigma(s) * (-eta2 * h).exp(),
+                sde.alpha(t),
+                sde.sigma(t) * (-(-2.0 * eta2 * h).exp_m1()).sqrt(),
+            ),
+            Prediction::Noise => {
+                (-h, sde.alpha(t) / sde.alpha(s), (1.0 + eta2) * sde.sigma(t), eta * sde.sigma(t) * (2.0 * h).exp_m1().sqrt())
             }
-            _ => polynomial_weights(step.e, nodes),
-        }
-    }
-
-    /// Weights that correct a state, for the denoised one at its own θ = 1 and then the older ones.
-    fn corrector(&self, step: &Step, variant: UniPcVariant, nodes: &[f64]) -> Vec<f64> {
-        let phi = -(-step.e).exp_m1();
-        match (nodes, variant) {
-            ([_, _], UniPcVariant::Bh1) => vec![0.5 * step.e, phi - 0.5 * step.e],
-            ([_, _], UniPcVariant::Bh2) => vec![0.5 * phi, 0.5 * phi],
-            _ => polynomial_weights(step.e, nodes),
-        }
-    }
-}
-
-/// One state after `step`, without noise: decay · x + α Σ_j w_j D_j.
-fn advance(step: &Step, x: &Tensor, weights: &[f64], denoised: &VecDeque<(f64, Tensor)>) -> Tensor {
-    let mut next = x * step.decay;
-    for (weight, (_, state)) in weights.iter().zip(denoised) {
-        next += state * (step.alpha * weight);
-    }
-    next
-}
-
-/// Solves along `times`; one evaluation a step. The first steps have the order that the states so far allow.
-pub(super) fn solve(
-    method: &Method,
-    reverse: &Reverse,
-    x: &Tensor,
-    times: &[f64],
-    mut noise: Option<&mut Noise>,
-    watch: &mut Watch,
-) -> (Tensor, Statistics) {
-    let _no_grad = tch::no_grad_guard();
-    let batch = x.size()[0] as usize;
-    let mut x = x.shallow_clone();
-    let mut denoised: VecDeque<(f64, Tensor)> = VecDeque::new();
-    let mut last: Option<(Step, Tensor)> = None;
-    for (n, pair) in times.windows(2).enumerate() {
-        let step = Step::new(reverse.sde, reverse.eta, pair[0], pair[1]);
-        denoised.push_front((step.lambda, denoise(reverse.sde, reverse.model, &x, pair[0])));
-        if let (Some(variant), Some((before, start))) = (method.corrector, &last) {
-            let nodes: Vec<f64> = denoised.iter().map(|(lambda, _)| (lambda - before.lambda) / before.h).collect();
-            x = advance(before, start, &method.corrector(before, variant, &nodes), &denoised);
-        }
-        denoised.truncate(method.order);
-        let predict = |step: &Step| {
-            let nodes: Vec<f64> = denoised.iter().map(|(lambda, _)| (lambda - step.lambda) / step.h).collect();
-            advance(step, &x, &method.predictor(step, &nodes), &denoised)
         };
-        let mut next = predict(&step);
-        if let Some(noise) = &mut noise {
-            next += noise(n) * step.noise;
-        }
-        // A state between is that of a shorter step with the same polynomial.
-        let state = |rows: &[usize], times: &[f64]| {
-            let partial = || predict(&Step::new(reverse.sde, reverse.eta, pair[0], times[0]));
-            if times[0] == pair[1] { select(&next, rows) } else { select(&partial(), rows) }
-        };
-        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
-        last = Some((step, std::mem::replace(&mut x, next)));
+        Step { lambda: start, h, e, decay, gain, noise }
     }
-    let steps = times.len() as u32 - 1;
-    (x, Statistics { evaluations: vec![steps; batch], accepted: vec![steps; batch], rejected: vec![0; batch] })
+
+    /// ∫_0^1 e · exp(-e (1 - θ)) dθ.
+    pub fn phi(&self) -> f64 {
+        -(-self.e).exp_m1()
+    }
+
+    /// The weights w_j with Σ_j w_j p(v_j) = ∫_0^1 e · exp(-e (1 - θ)) p(v(θ)) dθ for every polynomial p of a degree below the number of
+    /// nodes v_j.
+    pub fn polynomial_weights(&self, nodes: &[f64], v: impl Fn(f64) -> f64) -> Vec<f64> {
+        /// Exact for polynomials of degree 63: steps of any length that a solver can take.
+        static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(NonZeroUsize::new(32).expect("32 is not 0")));
+        if nodes.len() == 1 {
+            return vec![self.phi()];
+        }
+        let lagrange =
+            |j: usize, v: f64| -> f64 { (0..nodes.len()).filter(|&k| k != j).map(|k| (v - nodes[k]) / (nodes[j] - nodes[k])).product() };
+        let kernel = |theta: f64| self.e * (-self.e * (1.0 - theta)).exp();
+        (0..nodes.len()).map(|j| RULE.integrate(0.0, 1.0, |theta| kernel(theta) * lagrange(j, v(theta)))).collect()
+    }
+
+    /// The state after the step, without noise: decay · x + gain Σ_j w_j P_j.
+    pub fn advance<'a>(&self, x: &Tensor, weights: &[f64], predictions: impl IntoIterator<Item = &'a Tensor>) -> Tensor {
+        let mut next = x * self.decay;
+        for (weight, prediction) in weights.iter().zip(predictions) {
+            next += prediction * (self.gain * weight);
+        }
+        next
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn step(e: f64) -> Step {
+        Step { lambda: 0.0, h: e, e, decay: 1.0, gain: 1.0, noise: 0.0 }
+    }
+
     #[test]
     fn weights_integrate_polynomials_exactly() {
         // Simpson's rule with many points is the truth.
         let integral = |e: f64, p: &dyn Fn(f64) -> f64| {
-            let n = 2000;
-            let f = |i: i32| e * (-e * (1.0 - i as f64 / n as f64)).exp() * p(i as f64 / n as f64);
-            (0..n / 2).map(|i| f(2 * i) + 4.0 * f(2 * i + 1) + f(2 * i + 2)).sum::<f64>() / (3 * n) as f64
+            let n = 4000;
+            let f = |i: i32| e * (-e * (1.0 - f64::from(i) / f64::from(n))).exp() * p(f64::from(i) / f64::from(n));
+            (0..n / 2).map(|i| f(2 * i) + 4.0 * f(2 * i + 1) + f(2 * i + 2)).sum::<f64>() / f64::from(3 * n)
         };
-        for e in [0.05, 0.7, 3.0] {
-            let nodes = [0.0, -0.8, -2.1];
-            let weights = polynomial_weights(e, &nodes);
-            for k in 0..3 {
-                let p = |theta: f64| theta.powi(k);
-                let sum: f64 = weights.iter().zip(nodes).map(|(w, node)| w * p(node)).sum();
-                assert!((sum - integral(e, &p)).abs() < 1e-9, "degree {k} at e = {e}");
+        let variables: [&dyn Fn(f64) -> f64; 2] = [&|theta| theta, &|theta| (-1.3 * theta).exp()];
+        for e in [-2.0, 1e-4, 0.05, 0.7, 12.0] {
+            for v in variables {
+                let nodes = [v(0.0), v(-0.8), v(-2.1)];
+                let weights = step(e).polynomial_weights(&nodes, v);
+                for k in 0..3 {
+                    let sum: f64 = weights.iter().zip(nodes).map(|(w, node)| w * node.powi(k)).sum();
+                    let truth = integral(e, &|theta| v(theta).powi(k));
+                    assert!((sum - truth).abs() < 1e-9 * (1.0 + truth.abs()), "degree {k} at e = {e}: {sum} is not {truth}");
+                }
             }
         }
     }

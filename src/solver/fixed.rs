@@ -77,8 +77,7 @@ pub(super) fn solve(
         watch(&Step::on_grid(batch, times, n, between_steps, &state));
         x = x_new;
     }
-    let steps = times.len() as u32 - 1;
-    let evaluations = steps * stages as u32 + asked.get();
-    let statistics = Statistics { evaluations: vec![evaluations; batch], accepted: vec![steps; batch], rejected: vec![0; batch] };
+    let mut statistics = Statistics::of_steps(batch, times.len() - 1, stages);
+    statistics.evaluations.iter_mut().for_each(|n| *n += asked.get());
     (x.view(shape.as_slice()), statistics)
 }

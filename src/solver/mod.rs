@@ -1,33 +1,44 @@
-//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential multi-step methods; EDM's
-//! Heun with churn; a method of high strong order and an adaptive one for dynamics with noise.
+//! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential methods, multi-step and
+//! single-step; EDM's Heun with churn; a method of high strong order and an adaptive one for dynamics with noise.
 
 mod adaptive;
 mod adaptive_sde;
 mod control;
+mod discrete_chain;
 mod dop853;
 mod edm;
 mod exponential;
 mod fixed;
 mod grid;
+mod langevin;
+mod multi_step;
+mod predictor_corrector;
+mod refined;
+mod single_step;
 mod sra;
 mod tableau;
 mod trajectory;
 
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
 pub use control::{Adaptive, Control};
+pub use discrete_chain::{DiscreteChain, Spacing, Variance};
 pub use edm::Churn;
-pub use exponential::UniPcVariant;
 pub use grid::TimeGrid;
+pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
+pub use multi_step::{DeisVariable, UniPcVariant};
+pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
 pub use tableau::Tableau;
 pub use trajectory::{Step, Trajectory, Watch};
 
-use crate::dynamics::{Dynamics, Reverse};
+use crate::dynamics::{Dynamics, Reverse, denoise};
 use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
-use exponential::Method;
+use exponential::Prediction;
+use multi_step::Scheme;
 
 /// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,10 +68,22 @@ pub enum SolverSpec {
     AdaptiveSde { rtol: f64, atol: f64 },
     /// DDIM for the probability flow, DDPM's ancestral chain with variance β̃ for the reverse SDE; one evaluation a step.
     Ddim { grid: TimeGrid },
+    /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
+    DpmSolver { order: usize, grid: TimeGrid },
     /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step.
     DpmSolverPp { order: usize, grid: TimeGrid },
+    /// DPM-Solver++ single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
+    DpmSolverPpSingle { order: usize, grid: TimeGrid },
+    /// DEIS through 1 to 4 noise predictions; its SDE form when the dynamics are stochastic. One evaluation a step.
+    Deis { order: usize, variable: DeisVariable, grid: TimeGrid },
     /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
     UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
+    /// Song et al.'s predictors and Langevin correctors.
+    PredictorCorrector(PredictorCorrector),
+    /// NCSN's sampler: Langevin dynamics at one noise level after the other.
+    AnnealedLangevin(AnnealedLangevin),
+    /// DDPM's and DDIM's chain with N levels.
+    DiscreteChain(DiscreteChain),
 }
 
 /// What a solver is asked for.
@@ -78,10 +101,29 @@ pub enum Task {
 enum Family<'a> {
     Fixed(&'static Tableau, &'a TimeGrid),
     Adaptive(&'static Tableau, Adaptive),
-    Edm(&'a Churn),
     Sra(&'a TimeGrid),
     AdaptiveSde(f64, f64),
-    Exponential(Method, &'a TimeGrid),
+    Edm(&'a Churn),
+    MultiStep(Scheme, usize, &'a TimeGrid),
+    SingleStep(Prediction, usize, &'a TimeGrid),
+    Sampler(&'a dyn Sampler),
+}
+
+/// What a reverse process starts from and where it ends.
+pub struct Problem<'a> {
+    /// The start points [B, ...].
+    pub x: &'a Tensor,
+    /// From 1 to t_min.
+    pub span: (f64, f64),
+    /// Whether the end is the mean of x_0 given the state at t_min instead of a state with noise.
+    pub denoise: bool,
+}
+
+/// A solver of the reverse process alone, with steps and an end of its own.
+trait Sampler {
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics);
+    /// Whether this can serve a process with the family parameter η, and a network that knows so many levels of noise.
+    fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault>;
 }
 
 /// What a solve cost, per example.
@@ -94,6 +136,16 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// Of a fixed grid, with the same number of evaluations in every step.
+    fn of_steps(batch: usize, steps: usize, evaluations: usize) -> Statistics {
+        let steps = steps as u32;
+        Statistics { evaluations: vec![steps * evaluations as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] }
+    }
+
+    pub fn mean_evaluations(&self) -> f64 {
+        self.evaluations.iter().map(|&n| f64::from(n)).mean()
+    }
+
     pub fn extend(&mut self, other: Statistics) {
         self.evaluations.extend(other.evaluations);
         self.accepted.extend(other.accepted);
@@ -101,8 +153,8 @@ impl Statistics {
     }
 }
 
-/// Standard normal draw n [B, ...] for the whole batch that was handed in. Asked for in ascending order; a step takes as many as its
-/// method needs.
+/// The n-th standard normal draw [B, ...] of a solve, for the whole batch; asked for at most once and in ascending order. Most solvers take
+/// one a step.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {
@@ -121,8 +173,14 @@ impl SolverSpec {
             SolverSpec::Sra { .. } => "sra",
             SolverSpec::AdaptiveSde { .. } => "adaptive-sde",
             SolverSpec::Ddim { .. } => "ddim",
+            SolverSpec::DpmSolver { .. } => "dpm-solver",
             SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
+            SolverSpec::DpmSolverPpSingle { .. } => "dpm-solver-pp-single",
+            SolverSpec::Deis { .. } => "deis",
             SolverSpec::UniPc { .. } => "uni-pc",
+            SolverSpec::PredictorCorrector(_) => "predictor-corrector",
+            SolverSpec::AnnealedLangevin(_) => "annealed-langevin",
+            SolverSpec::DiscreteChain(_) => "discrete-chain",
         }
     }
 
@@ -139,34 +197,45 @@ impl SolverSpec {
             SolverSpec::Edm(churn) => Family::Edm(churn),
             SolverSpec::Sra { grid } => Family::Sra(grid),
             SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
-            SolverSpec::Ddim { grid } => Family::Exponential(Method { order: 1, corrector: None }, grid),
-            SolverSpec::DpmSolverPp { order, grid } => Family::Exponential(Method { order: *order, corrector: None }, grid),
-            SolverSpec::UniPc { order, variant, grid } => Family::Exponential(Method { order: *order, corrector: Some(*variant) }, grid),
+            SolverSpec::Ddim { grid } => Family::MultiStep(Scheme::DpmSolverPp, 1, grid),
+            SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
+            SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
+            SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),
+            SolverSpec::Deis { order, variable, grid } => Family::MultiStep(Scheme::Deis(*variable), *order, grid),
+            SolverSpec::UniPc { order, variant, grid } => Family::MultiStep(Scheme::UniPc(*variant), *order, grid),
+            SolverSpec::PredictorCorrector(sampler) => Family::Sampler(sampler),
+            SolverSpec::AnnealedLangevin(sampler) => Family::Sampler(sampler),
+            SolverSpec::DiscreteChain(sampler) => Family::Sampler(sampler),
         }
     }
 
-    /// Solves the reverse process from `span.0` to `span.1` for x [B, ...]; `noise` is asked for where η > 0, or by churn.
+    /// Whether an example depends on its batch mates.
+    pub fn couples_batch(&self) -> bool {
+        match self.family() {
+            Family::Adaptive(_, adaptive) => adaptive.control == Control::BatchCoupled,
+            _ => matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch()),
+        }
+    }
+
+    /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps and churn.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
-    pub fn sample(
-        &self,
-        mut reverse: Reverse,
-        x: &Tensor,
-        span: (f64, f64),
-        noise: &mut Noise,
-        watch: &mut Watch,
-    ) -> Result<(Tensor, Statistics)> {
+    pub fn sample(&self, mut reverse: Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<(Tensor, Statistics)> {
+        let Problem { x, span, denoise } = *problem;
         let sde = reverse.sde;
-        if let Family::Edm(churn) = self.family() {
-            return finite(edm::solve(churn, &reverse, x, span, noise, watch), span.1);
-        }
-        let noise = (reverse.eta > 0.0).then_some(noise);
-        match self.family() {
-            Family::Exponential(method, grid) => {
-                finite(exponential::solve(&method, &reverse, x, &grid.times(sde, span), noise, watch), span.1)
+        let brownian = if reverse.eta > 0.0 { Some(&mut *noise) } else { None };
+        let solution = match self.family() {
+            Family::Sampler(sampler) => return finite(sampler.sample(&reverse, problem, noise, watch), span.1),
+            Family::Edm(churn) => finite(edm::solve(churn, &reverse, x, span, noise, watch), span.1)?,
+            Family::MultiStep(scheme, order, grid) => {
+                finite(multi_step::solve(scheme, order, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
             }
-            _ => self.solve(&mut reverse, sde, x, span, noise, watch),
-        }
+            Family::SingleStep(prediction, order, grid) => {
+                finite(single_step::solve(prediction, order, &reverse, x, &grid.times(sde, span), brownian, watch), span.1)?
+            }
+            _ => self.solve(&mut reverse, sde, x, span, brownian, watch)?,
+        };
+        Ok(if denoise { tweedie(&reverse, solution, span.1) } else { solution })
     }
 
     /// Solves any dynamics from `span.0` to `span.1` for x [B, ...] by a Runge-Kutta method. `noise` is `None` for an ordinary
@@ -194,14 +263,20 @@ impl SolverSpec {
                 let noise = noise.expect("check() refuses dynamics without noise");
                 adaptive_sde::solve(dynamics, x, span, (rtol, atol), noise, watch)?
             }
-            Family::Edm(_) | Family::Exponential(..) => unreachable!("these know the reverse process alone; check() refuses others"),
+            Family::Edm(_) | Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) => {
+                unreachable!("this one knows the reverse process alone; check() refuses others")
+            }
         };
         finite(solution, span.1)
     }
 
-    /// Whether a result depends on its batch mates.
-    pub fn couples_batch(&self) -> bool {
-        matches!(self.family(), Family::Adaptive(_, Adaptive { control: Control::BatchCoupled, .. }))
+    /// Whether this can sample a reverse process: what [`check`](SolverSpec::check) can't know without the process. `network_levels` are the
+    /// levels of noise of a network in discrete time.
+    pub fn check_process(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
+        match self.family() {
+            Family::Sampler(sampler) => sampler.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(self.name())),
+            _ => Ok(()),
+        }
     }
 
     pub fn check(&self, task: Task) -> Result<(), Fault> {
@@ -223,8 +298,8 @@ impl SolverSpec {
             }
             Family::Sra(grid) => grid.check(),
             Family::AdaptiveSde(rtol, atol) => control::check_tolerances(rtol, atol, "Jolicoeur-Martineau et al. use rtol = 0.01 to 0.5"),
-            Family::Edm(_) | Family::Exponential(..) if task == Task::LogDensity => {
-                let message = format!("{name} can't carry a log-density: it knows the state of the reverse process alone");
+            Family::Edm(_) | Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) if task == Task::LogDensity => {
+                let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
                 return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
             }
             Family::Edm(_) if task == Task::ReverseSde => {
@@ -232,20 +307,35 @@ impl SolverSpec {
                 return Err(Fault::new(name, "edm brings its own noise", help));
             }
             Family::Edm(churn) => churn.check(),
-            Family::Exponential(Method { order, .. }, _) if !(1..=3).contains(&order) => {
-                Err(Fault::new("order", format!("there is no order {order}"), "give 1, 2 or 3"))
-            }
-            Family::Exponential(Method { corrector: Some(_), .. }, _) if task == Task::ReverseSde => {
+            Family::MultiStep(Scheme::UniPc(_), ..) if task == Task::ReverseSde => {
                 return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
             }
-            Family::Exponential(Method { order, .. }, grid) if grid.steps() < order => {
-                let message = format!("order {order} needs as many steps, and there are {}", grid.steps());
-                Err(Fault::new("order", message, "give more steps or a lower order"))
-            }
-            Family::Exponential(_, grid) => grid.check(),
+            Family::MultiStep(Scheme::Deis(_), order, grid) => check_order(order, 4, grid, grid.steps()),
+            Family::MultiStep(_, order, grid) => check_order(order, 3, grid, grid.steps()),
+            Family::SingleStep(_, order, grid) => check_order(order, 3, grid, usize::MAX),
+            Family::Sampler(_) => Ok(()),
         }
         .map_err(|fault| fault.within(name))
     }
+}
+
+/// An exponential method of order 1 to `highest` on a grid; a multi-step one needs as many steps as its order.
+fn check_order(order: usize, highest: usize, grid: &TimeGrid, steps: usize) -> Result<(), Fault> {
+    if !(1..=highest).contains(&order) {
+        return Err(Fault::new("order", format!("there is no order {order}"), format!("give a whole number from 1 to {highest}")));
+    }
+    grid.check()?;
+    if steps < order {
+        let message = format!("order {order} needs as many steps, and there are {steps}");
+        return Err(Fault::new("order", message, "give more steps or a lower order"));
+    }
+    Ok(())
+}
+
+/// The last denoise: Tweedie's formula at the time the solution ends at, one more evaluation.
+fn tweedie(reverse: &Reverse, (x, mut statistics): (Tensor, Statistics), t: f64) -> (Tensor, Statistics) {
+    statistics.evaluations.iter_mut().for_each(|n| *n += 1);
+    (denoise(reverse.sde, reverse.model, &x, t), statistics)
 }
 
 /// The solution, if all of it is finite.

@@ -1,11 +1,12 @@
 use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
-use crate::dynamics::{FlowWithLogDensity, Probes, Reverse};
+use crate::dynamics::{FlowWithLogDensity, Reverse};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
 use crate::tensor::{column, to_vec};
+use crate::trace::Probes;
 use tch::{Device, Kind};
 
 /// x' = -x.
@@ -26,6 +27,8 @@ impl Dynamics for OrnsteinUhlenbeck {
         self.0
     }
 }
+
+mod song;
 
 const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
 
@@ -91,17 +94,34 @@ fn exponential_solvers_have_their_orders() {
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
-            solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
+            solver
+                .sample(reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+                .unwrap()
+                .0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, WithSteps); 8] = [
+        let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
+        let single_pp = |order| move |steps| SolverSpec::DpmSolverPpSingle { order, grid: TimeGrid::LogSnr { steps } };
+        let deis = |order, variable| move |steps| SolverSpec::Deis { order, variable, grid: TimeGrid::LogSnr { steps } };
+        let cases: [(f64, WithSteps); 19] = [
             (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
+            (1.0, Box::new(single(1))),
+            (2.0, Box::new(single(2))),
+            (3.0, Box::new(single(3))),
+            (2.0, Box::new(single_pp(2))),
+            (3.0, Box::new(single_pp(3))),
+            (1.0, Box::new(deis(1, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::Time))),
+            (3.0, Box::new(deis(3, DeisVariable::Time))),
+            (2.0, Box::new(deis(2, DeisVariable::NoiseToSignal))),
+            (3.0, Box::new(deis(3, DeisVariable::NoiseToSignal))),
+            (4.0, Box::new(deis(4, DeisVariable::NoiseToSignal))),
             (2.0, Box::new(unipc(1, UniPcVariant::Bh2))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh1))),
             (3.0, Box::new(unipc(2, UniPcVariant::Bh2))),
@@ -272,12 +292,7 @@ fn log_density_of_a_mixture_is_the_closed_form() {
 #[test]
 fn samples_follow_the_law_of_the_data() {
     tch::set_num_threads(1);
-    let n = 4000;
-    let truth = mixture();
     for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &truth, Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
-        let span = (1.0, 1e-3);
         let log_snr = |steps| TimeGrid::LogSnr { steps };
         let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
         for (solver, eta) in [
@@ -292,6 +307,13 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
+            (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(30) }, 1.0),
+            (SolverSpec::DpmSolverPpSingle { order: 2, grid: log_snr(40) }, 0.5),
+            (SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid: log_snr(100) }, 1.0),
+            (SolverSpec::DpmSolver { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(10) }, 0.0),
+            (SolverSpec::Deis { order: 3, variable: DeisVariable::Time, grid: log_snr(20) }, 0.0),
             (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
             (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
             (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
@@ -306,25 +328,35 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
             (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
         ] {
-            let mut noise =
-                |step: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..n, step as u64, &[2], Device::Cpu).to_kind(Kind::Double);
-            let reverse = Reverse { sde: &*sde, model: &exact, eta };
-            let (x, _) = solver.sample(reverse, &x, span, &mut noise, &mut |_| {}).unwrap();
-            // Kolmogorov-Smirnov of each marginal against the mixture's exact distribution function; 1.95 / √n is the 0.1 % point.
-            for axis in 0..2 {
-                let mut values = to_vec(&x.select(1, axis as i64));
-                values.sort_by(f64::total_cmp);
-                let cdf = |v: f64| {
-                    let terms = (0..2).map(|k| {
-                        use statrs::distribution::{ContinuousCDF, Normal};
-                        0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
-                    });
-                    terms.sum::<f64>()
-                };
-                let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
-                assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
-            }
+            assert_law(name, &*sde, &solver, eta);
         }
+    }
+}
+
+/// Samples of the mixture follow its law: Kolmogorov-Smirnov of each marginal against the exact distribution function, with n = 4000 samples;
+/// 1.95 / √n is the 0.1 % point.
+fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
+    let n = 4000;
+    let truth = mixture();
+    let exact = ExactScore::new(sde, &truth, Device::Cpu);
+    // One stream for the whole batch, which is quicker.
+    let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
+    let x = normal(Purpose::Prior, 0) * sde.prior_std();
+    let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+    let reverse = Reverse { sde, model: &exact, eta };
+    let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+    for axis in 0..2 {
+        let mut values = to_vec(&x.select(1, axis as i64));
+        values.sort_by(f64::total_cmp);
+        let cdf = |v: f64| {
+            let terms = (0..2).map(|k| {
+                use statrs::distribution::{ContinuousCDF, Normal};
+                0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
+            });
+            terms.sum::<f64>()
+        };
+        let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
+        assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
     }
 }
 
@@ -359,6 +391,12 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    let deis = |order, steps| SolverSpec::Deis { order, variable: DeisVariable::Time, grid: uniform(steps) };
+    assert_eq!(key(deis(5, 9), Task::ReverseSde), "deis.order");
+    assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");
+    assert_eq!(key(SolverSpec::DpmSolver { order: 0, grid: uniform(9) }, Task::ProbabilityFlow), "dpm-solver.order");
+    assert_eq!(key(SolverSpec::DpmSolverPpSingle { order: 3, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp-single");
+    assert_eq!(SolverSpec::DpmSolver { order: 3, grid: uniform(1) }.check(Task::ReverseSde), Ok(()));
     let unipc = SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: uniform(9) };
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));

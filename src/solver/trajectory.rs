@@ -61,7 +61,8 @@ impl Trajectory {
     /// Takes what a step tells.
     pub fn record(&mut self, step: &Step) {
         for (j, &t) in self.times.iter().enumerate() {
-            let passed = |i: &usize| (t - step.from[*i]) * (step.to[*i] - t) >= 0.0 && t != step.from[*i];
+            let reached = &self.reached[j];
+            let passed = |i: &usize| (t - step.from[*i]) * (step.to[*i] - t) >= 0.0 && reached[step.rows[*i]].is_nan();
             let places: Vec<usize> = (0..step.rows.len()).filter(passed).collect();
             if places.is_empty() {
                 continue;

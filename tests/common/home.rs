@@ -38,8 +38,12 @@ betas = [0.9, 0.999]
 eps = 1e-8
 weight_decay = 0.0
 ema = 0.9
+objective = "denoising"
 weighting = "variance"
 reduction = "mean"
+time = "uniform"
+importance = true
+stratified = false
 t_min = 1e-4
 checkpoint_every = 10
 
@@ -56,7 +60,9 @@ split = "test"
 count = 5
 batch = 3
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 4
+solver_check = 0
 trace.exact = {}
 dequantisation = "none"
 "#;
@@ -105,8 +111,12 @@ betas = [0.9, 0.999]
 eps = 1e-8
 weight_decay = 0.0
 ema = 0.9
+objective = "denoising"
 weighting = "variance"
 reduction = "half-sum"
+time = "uniform"
+importance = true
+stratified = false
 t_min = 1e-4
 checkpoint_every = 10
 
@@ -123,9 +133,11 @@ split = "test"
 count = 1
 batch = 1
 t_min = 1e-3
+below_t_min = "ignored"
 solver.heun.grid.uniform.steps = 2
+solver_check = 0
 trace.hutchinson = { law = "rademacher", probes = 1 }
-dequantisation = "uniform"
+dequantisation.uniform.draws = 1
 "#;
 
 /// An IDX file of n square images: stripes that differ from image to image.

@@ -12,7 +12,14 @@ fn without_churn_it_is_heun_in_the_noise_level() {
         let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
-            solver.sample(reverse, &x, (1.0, 0.01), &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap()
+            solver
+                .sample(
+                    reverse,
+                    &Problem { x: &x, span: (1.0, 0.01), denoise: false },
+                    &mut |_| unreachable!("there is no noise"),
+                    &mut |_| {},
+                )
+                .unwrap()
         };
         let truth = solve(SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10))).0;
         let error = |steps| (solve(SolverSpec::Edm(churn(0.0, steps))).0 - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
@@ -40,7 +47,8 @@ fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
             x.zeros_like()
         };
         let reverse = Reverse { sde: &VP, model: &Inside, eta: 0.0 };
-        let _ = SolverSpec::Edm(churn).sample(reverse, &x, (1.0, 0.01), &mut noise, &mut |_| {}).unwrap();
+        let _ =
+            SolverSpec::Edm(churn).sample(reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut noise, &mut |_| {}).unwrap();
         asked
     };
     assert_eq!(asked(churn(0.0, 5)), [0usize; 0]);

@@ -163,7 +163,14 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
         let solve = |first: u64, rows: u64| {
             let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, first..first + rows, n as u64, &[2], Device::Cpu);
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
-            solver.sample(reverse, &x.narrow(0, first as i64, rows as i64), (1.0, 1e-3), &mut noise, &mut |_| {}).unwrap()
+            solver
+                .sample(
+                    reverse,
+                    &Problem { x: &x.narrow(0, first as i64, rows as i64), span: (1.0, 1e-3), denoise: false },
+                    &mut noise,
+                    &mut |_| {},
+                )
+                .unwrap()
         };
         let (together, statistics) = solve(0, 16);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
@@ -191,6 +198,6 @@ fn an_adaptive_sde_that_can_not_go_on_is_an_error_wherever_it_stops() {
     let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..2, n as u64, &[1], Device::Cpu);
     let reverse = Reverse { sde: &VP, model: &Broken, eta: 1.0 };
     let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
-    let error = solver.sample(reverse, &start(), (1.0, 1e-3), &mut noise, &mut |_| {}).unwrap_err();
+    let error = solver.sample(reverse, &Problem { x: &start(), span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on") && error.to_string().contains("t = 0.3"), "{error}");
 }

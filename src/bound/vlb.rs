@@ -1,0 +1,185 @@
+//! The bound of a chain of levels, term by term (Ho et al. 2020, eq. 5; Nichol & Dhariwal 2021), for any process with affine drift.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::decoder::Decoder;
+use super::level::{Level, denoising_error, dimension, prior_cross_entropy};
+use crate::score::ScoreModel;
+use crate::sde::Sde;
+
+/// The variance of the model's steps p(x_s | x_t) = N(μ, v I), whose mean is that of q(x_s | x_t, x_0) with Tweedie's x̂_0 for x_0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variance {
+    /// v = β, the forward step's: best for x_0 ~ N(0, I).
+    Beta,
+    /// v = β̃, the posterior's: best for an x_0 that is known.
+    BetaTilde,
+}
+
+/// A chain of N levels with the model's steps down between them, and the decoder from the lowest.
+pub struct Vlb<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+    /// `[N]`, from the lowest, the decoder's, to the highest, whose law the prior stands for.
+    pub levels: Vec<Level>,
+    pub variance: Variance,
+    pub decoder: Decoder<'a>,
+}
+
+/// The standard normal draws [B, ...] that belong to a level, asked for once per level.
+pub type LevelNoise<'a> = dyn FnMut(usize) -> Tensor + 'a;
+
+impl Vlb<'_> {
+    /// The terms L_0 … L_N `[B, N + 1]`, f64, nats, whose sum bounds -ln p(x_0); one draw of each expectation:
+    ///
+    /// ```text
+    /// L_0 = E[-ln p(x_0 | x_1)],   L_N = KL(q(x_N | x_0) ‖ π),
+    /// L_i = E KL(q(x_i | x_{i+1}, x_0) ‖ p(x_i | x_{i+1}))
+    ///     = ½ D (ln(v/β̃) + β̃/v - 1) + E‖z + σ s‖² (β / (α_ts σ))² / 2v.
+    /// ```
+    ///
+    /// `noise` is asked for levels 0, …, N - 1, here counted from 0.
+    pub fn terms(&self, x0: &Tensor, noise: &mut LevelNoise) -> Tensor {
+        let d = dimension(x0);
+        let rows = x0.size()[0] as usize;
+        let mut terms = vec![self.decoder.reconstruction(x0, &noise(0))];
+        for (i, pair) in self.levels.windows(2).enumerate() {
+            let posterior = pair[1].posterior(&pair[0]);
+            let variance = self.variance.of(&posterior);
+            let ratio = posterior.beta_tilde / variance;
+            let error = denoising_error(self.model, x0, &vec![pair[1]; rows], &noise(i + 1));
+            terms.push(error * (posterior.gain.powi(2) / (2.0 * variance)) + 0.5 * d * (ratio - 1.0 - ratio.ln()));
+        }
+        let last = self.highest();
+        terms.push(prior_cross_entropy(self.sde, x0, (last.alpha, last.sigma.powi(2))) - last.entropy(d as usize));
+        Tensor::stack(&terms, 1)
+    }
+
+    pub(super) fn highest(&self) -> &Level {
+        self.levels.last().expect("a chain has levels")
+    }
+}
+
+impl Variance {
+    /// v of the step with this posterior.
+    pub(super) fn of(self, posterior: &super::Posterior) -> f64 {
+        match self {
+            Variance::Beta => posterior.beta,
+            Variance::BetaTilde => posterior.beta_tilde,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::super::worlds::{Bent, levels, mean_and_error, mixture, normal, sdes, stratified};
+    use super::super::{DecoderLaw, Elbo};
+    use super::*;
+    use crate::rng::{self, Purpose};
+    use crate::score::ExactScore;
+    use crate::tensor::to_vec;
+
+    const N: usize = 2000;
+
+    fn chain<'a>(sde: &'a dyn Sde, model: &'a dyn ScoreModel, levels: Vec<Level>, variance: Variance) -> Vlb<'a> {
+        let decoder = Decoder { model, level: levels[0], law: DecoderLaw::Tweedie };
+        Vlb { sde, model, levels, variance, decoder }
+    }
+
+    fn data() -> Tensor {
+        let factored = mixture().factored();
+        let mut rng = rng::generator(2, Purpose::Data, 0);
+        Tensor::from_slice(&(0..N).flat_map(|_| factored.sample(&mut rng)).collect::<Vec<f64>>()).view([N as i64, 2])
+    }
+
+    #[test]
+    fn terms_are_divergences_of_the_gaussians_they_compare() {
+        tch::set_num_threads(1);
+        let mixture = mixture();
+        for (name, sde) in sdes() {
+            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            for variance in [Variance::Beta, Variance::BetaTilde] {
+                let levels = levels(&*sde, 0.01, 4);
+                let x0 = Tensor::from_slice(&[0.3, -0.2]).view([1, 2]);
+                let z = |i: usize| normal(20 + i as u64, 1, 2);
+                let vlb = chain(&*sde, &exact, levels.clone(), variance);
+                let terms = to_vec(&vlb.terms(&x0, &mut |i| z(i)));
+                assert_eq!(terms.len(), 5);
+                for i in 0..3 {
+                    let (below, above) = (&levels[i], &levels[i + 1]);
+                    let posterior = above.posterior(below);
+                    let x = above.noised(&x0, &z(i + 1));
+                    let denoised = (&x + exact.score(&x, &[above.t]) * above.sigma.powi(2)) / above.alpha;
+                    let mean = |x0: &Tensor| &x * posterior.mean.0 + x0 * posterior.mean.1;
+                    let distance = (mean(&x0) - mean(&denoised)).square().sum(Kind::Double).double_value(&[]);
+                    let (p, q) = (variance.of(&posterior), posterior.beta_tilde);
+                    let divergence = (p / q).ln() + q / p - 1.0 + distance / (2.0 * p);
+                    // the control variate, whose mean is zero
+                    let surplus = z(i + 1).square().sum(Kind::Double).double_value(&[]) - 2.0;
+                    let truth = divergence - surplus * above.signal_share().powi(2) * posterior.gain.powi(2) / (2.0 * p);
+                    assert!(
+                        (terms[i + 1] - truth).abs() < 1e-9 * (1.0 + truth.abs()),
+                        "{name} {variance:?}: L_{} is {}, not {truth}",
+                        i + 1,
+                        terms[i + 1]
+                    );
+                }
+                let (m, v, prior) = (levels[3].alpha.powi(2) * (0.09 + 0.04), levels[3].sigma.powi(2), sde.prior_std().powi(2));
+                let truth = (prior / v).ln() + v / prior - 1.0 + 0.5 * m / prior;
+                assert!((terms[4] - truth).abs() < 1e-9 * (1.0 + truth), "{name}: the prior's term is {}, not {truth}", terms[4]);
+            }
+        }
+    }
+
+    #[test]
+    fn many_levels_are_continuous_time() {
+        tch::set_num_threads(1);
+        let (mixture, x0) = (mixture(), data());
+        for (name, sde) in sdes() {
+            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            let t_min = sde.time_of_log_snr(6.0);
+            let elbo = Elbo { sde: &*sde, model: &exact, t_min };
+            let decoder = Decoder { model: &exact, level: Level::of(&*sde, t_min), law: DecoderLaw::Tweedie };
+            let z0 = normal(0, N, 2);
+            let limit = elbo.denoising(&x0, &stratified(N), &normal(99, N, 2)) + decoder.offset(&x0, &z0);
+            let (limit, limit_error) = mean_and_error(&limit);
+            for variance in [Variance::Beta, Variance::BetaTilde] {
+                let gaps: Vec<f64> = [8, 32]
+                    .into_iter()
+                    .map(|n| {
+                        let vlb = chain(&*sde, &exact, levels(&*sde, t_min, n), variance);
+                        let sum = vlb.terms(&x0, &mut |i| normal(i as u64, N, 2)).sum_dim_intlist(1i64, false, Kind::Double);
+                        let (mean, error) = mean_and_error(&sum);
+                        assert!(mean > limit - 4.0 * error.hypot(limit_error), "{name} {variance:?}: {n} levels are below the limit");
+                        mean - limit
+                    })
+                    .collect();
+                assert!(gaps[0] > 2.0 * gaps[1], "{name} {variance:?}: the gap goes from {} to {}", gaps[0], gaps[1]);
+                assert!(gaps[1] < 1.5, "{name} {variance:?}: {} of a nat is left", gaps[1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bent_score_has_a_higher_bound() {
+        tch::set_num_threads(1);
+        let (mixture, x0) = (mixture(), data());
+        for (name, sde) in sdes() {
+            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            let bound = |stretch, shift| {
+                let model = Bent { score: &exact, sde: &*sde, stretch, shift };
+                let vlb = chain(&*sde, &model, levels(&*sde, 1e-3, 10), Variance::BetaTilde);
+                vlb.terms(&x0, &mut |i| normal(i as u64, N, 2)).sum_dim_intlist(1i64, false, Kind::Double)
+            };
+            let least = bound(0.0, 0.0);
+            for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, 0.2)] {
+                let (rise, error) = mean_and_error(&(bound(stretch, shift) - &least));
+                assert!(rise > 4.0 * error, "{name}: bending by {stretch}, {shift} raises the bound by {rise} ± {error}");
+            }
+        }
+    }
+}

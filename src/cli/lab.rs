@@ -1,0 +1,107 @@
+//! `score-sde lab`: solvers compared on one score.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tch::Tensor;
+
+use super::Common;
+use super::session::Session;
+use crate::data::dequantised;
+use crate::error::{Error, Result};
+use crate::experiment::{self, Loaded};
+use crate::lab::{self, Grid, Sweep, World};
+use crate::progress::Terminal;
+use crate::rng::{self, Purpose};
+use crate::run::{Run, replace};
+use crate::score::ScoreSpec;
+
+/// Points of the data that samples are compared with, at most.
+const DATA: usize = 5000;
+
+#[derive(Args, Debug)]
+pub struct Lab {
+    /// A run folder, or an experiment file whose score is known.
+    target: PathBuf,
+    /// Solvers by name, or all.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "all")]
+    solvers: Vec<String>,
+    /// Evaluations of the score that a solver on a grid may take.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "5,10,20,50,100")]
+    nfe: Vec<usize>,
+    /// Time grids.
+    #[arg(long, value_delimiter = ',', default_value = "log-snr", value_enum)]
+    grids: Vec<Grid>,
+    /// Relative and absolute tolerances of the adaptive solvers.
+    #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "1e-1,1e-2,1e-3,1e-4,1e-5")]
+    tolerances: Vec<f64>,
+    /// Where solvers stop [default: sample.t_min of the experiment, or else 1e-3].
+    #[arg(long, value_name = "T")]
+    t_min: Option<f64>,
+    /// Samples of each setting [default: 4000 vectors, 100 images].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=1_000_000))]
+    count: Option<u64>,
+    /// Folder of lab.csv, lab.md, lab.png and lab.svg [default: lab/ in the run folder, or lab/<file's stem>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
+    let Lab { target, .. } = &options;
+    let candidates = lab::candidates(&options.solvers)?;
+    let (run, loaded) = match target.is_dir() {
+        true => {
+            let run = Run::existing(target)?;
+            let loaded = experiment::load_run(&run, &common.overrides, &["seed", "sample"])?;
+            (Some(run), loaded)
+        }
+        false => (None, experiment::load(target, &common.overrides)?),
+    };
+    let Loaded { experiment, train, .. } = &loaded;
+    if run.is_none() && experiment.score.is_none() {
+        return Err(Error::Usage {
+            message: format!("{} has no [score]: its network is not trained yet", target.display()),
+            help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian_mixture]".into(),
+        });
+    }
+    let session = Session::new(&loaded, common.device, common.threads, terminal);
+    if let Some(run) = &run {
+        session.load_average(run)?;
+    }
+    let law = experiment.score.as_ref().map(|ScoreSpec::GaussianMixture(mixture)| mixture);
+    let data = match law {
+        Some(mixture) => {
+            let factored = mixture.factored();
+            let mut rng = rng::generator(experiment.seed, Purpose::Data, 0);
+            let points: Vec<f64> = (0..DATA).flat_map(|_| factored.sample(&mut rng)).collect();
+            Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64])
+        }
+        None => {
+            let places: Vec<(usize, usize)> = (0..train.len().min(DATA)).map(|i| (i, 0)).collect();
+            dequantised(&**train, experiment.data.scale(), &places, experiment.seed)
+        }
+    };
+    let t_min = options.t_min.or(experiment.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
+    if !(t_min > 0.0 && t_min < 1.0) {
+        return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
+    }
+    let score = session.score();
+    let shape = train.shape().iter().map(|&n| n as i64).collect();
+    let world = World { sde: session.sde(), model: &*score, shape, t_min, law, data, device: common.device };
+    let sweep = Sweep { candidates, budgets: options.nfe.clone(), grids: options.grids.clone(), tolerances: options.tolerances.clone() };
+    let count = options.count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
+    let points = lab::measure(&world, sweep.settings(), count as usize, experiment.seed, terminal)?;
+
+    let out = options.out.clone().unwrap_or_else(|| match &run {
+        Some(run) => run.path().join("lab"),
+        None => Path::new("lab").join(target.file_stem().unwrap_or_default()),
+    });
+    let write = |name: &str, bytes: &[u8]| replace(&out.join(name), |file| std::io::Write::write_all(file, bytes));
+    write("lab.csv", &lab::csv(&points))?;
+    write("lab.md", lab::markdown(&points).as_bytes())?;
+    write("lab.png", &lab::png(&points))?;
+    write("lab.svg", lab::svg(&points).as_bytes())?;
+    print!("{}", lab::recommendations(&points, &options.nfe));
+    println!("{}", out.join("lab.png").display());
+    Ok(())
+}

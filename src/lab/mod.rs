@@ -1,0 +1,178 @@
+//! The lab: solvers × steps × grids on one score and one set of start points, with what each costs and how far off it is.
+
+mod candidates;
+mod distance;
+mod plot;
+mod report;
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+use tch::{Device, Kind, Tensor};
+
+pub use candidates::{CANDIDATES, Candidate, Steps, candidates};
+pub use distance::{Energy, Estimate, kolmogorov_smirnov, rms};
+pub use plot::{png, svg};
+pub use report::{csv, markdown, recommendations};
+
+use crate::dynamics::Reverse;
+use crate::error::Result;
+use crate::progress::Terminal;
+use crate::rng::{self, Law, Purpose};
+use crate::sample::DynamicsSpec;
+use crate::score::{GaussianMixture, ScoreModel};
+use crate::sde::Sde;
+use crate::solver::{Adaptive, Problem, SolverSpec, Task, TimeGrid};
+
+/// A family of time grids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Grid {
+    Uniform,
+    LogSnr,
+    /// Karras et al. 2022, with their ρ = 7.
+    Karras,
+}
+
+impl Grid {
+    fn with(self, steps: usize) -> TimeGrid {
+        match self {
+            Grid::Uniform => TimeGrid::Uniform { steps },
+            Grid::LogSnr => TimeGrid::LogSnr { steps },
+            Grid::Karras => TimeGrid::Karras { steps, rho: 7.0 },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Grid::Uniform => "uniform",
+            Grid::LogSnr => "log-snr",
+            Grid::Karras => "karras",
+        }
+    }
+}
+
+/// What is tried.
+pub struct Sweep {
+    pub candidates: Vec<&'static Candidate>,
+    /// Evaluations that a solver on a grid may take.
+    pub budgets: Vec<usize>,
+    pub grids: Vec<Grid>,
+    /// Relative and absolute tolerance of the adaptive ones.
+    pub tolerances: Vec<f64>,
+}
+
+/// One solver with all its settings.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub solver: &'static str,
+    pub dynamics: DynamicsSpec,
+    /// The grid's name, or the tolerance.
+    pub steps: String,
+    pub spec: SolverSpec,
+}
+
+impl Sweep {
+    /// Every combination that can work: an order of 3 in two steps can't.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        for candidate in &self.candidates {
+            let task = if candidate.dynamics.eta() > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
+            let mut add = |steps: String, spec: SolverSpec| {
+                if spec.check(task).is_ok() {
+                    settings.push(Setting { solver: candidate.name, dynamics: candidate.dynamics, steps, spec });
+                }
+            };
+            match candidate.steps {
+                Steps::Tolerance(make) => {
+                    self.tolerances.iter().for_each(|&tolerance| add(format!("tolerance {tolerance:e}"), make(tolerance)))
+                }
+                Steps::Grid(evaluations, make) => {
+                    for (budget, grid) in self.budgets.iter().flat_map(|budget| self.grids.iter().map(move |grid| (budget, grid))) {
+                        add(grid.name().to_owned(), make(grid.with(budget / evaluations)));
+                    }
+                }
+            }
+        }
+        settings
+    }
+}
+
+/// A score, and what its samples should be like.
+pub struct World<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+    /// The shape of one example.
+    pub shape: Vec<i64>,
+    /// Where solvers stop.
+    pub t_min: f64,
+    /// The law of the data in model space, where it is known.
+    pub law: Option<&'a GaussianMixture>,
+    /// Points of the data in model space [M, ...], f64.
+    pub data: Tensor,
+    pub device: Device,
+}
+
+/// What became of one setting.
+pub struct Point {
+    pub setting: Setting,
+    /// Mean evaluations per sample.
+    pub evaluations: f64,
+    /// For all samples together.
+    pub seconds: f64,
+    /// Root mean square distance to the accurate solve of the same start points; none with noise, whose paths differ between solvers.
+    pub error: Option<f64>,
+    /// Energy distance to the law at t_min.
+    pub energy: Estimate,
+    /// The largest Kolmogorov-Smirnov distance of a marginal, where the law is known.
+    pub marginal: Option<f64>,
+}
+
+/// The tolerance of the accurate solve, for a score in f64 and for a network in f32.
+const ACCURATE: [f64; 2] = [1e-9, 1e-6];
+
+/// Measures every setting on the same `count` start points, which are a function of `seed`, as the noise is.
+///
+/// Errors: the accurate solve fails. A setting whose solve fails is left out, with a line that says why.
+pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, terminal: &Terminal) -> Result<Vec<Point>> {
+    let _no_grad = tch::no_grad_guard();
+    let World { sde, model, t_min, device, .. } = *world;
+    let rows = 0..count as u64;
+    let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &world.shape, device).to_kind(Kind::Double);
+    let start = normal(Purpose::Prior, 0) * sde.prior_std();
+    let solve = |spec: &SolverSpec, eta: f64| {
+        let reverse = Reverse { sde, model, eta };
+        let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
+        spec.sample(reverse, &problem, &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
+    };
+    let noisy = rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu).to_kind(Kind::Double) * sde.sigma(t_min);
+    let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));
+    let tolerance = ACCURATE[usize::from(world.law.is_none())];
+    let mut phase = terminal.phase("lab", "settings", settings.len() as u64, 0);
+    let (truth, _) = solve(&SolverSpec::Rk45(Adaptive::new(tolerance, tolerance)), 0.0)?;
+    let mut points = Vec::new();
+    for (i, setting) in settings.into_iter().enumerate() {
+        let begun = Instant::now();
+        match solve(&setting.spec, setting.dynamics.eta()) {
+            Err(error) => terminal.say(&format!("left out: {} ({}): {error}", setting.solver, setting.steps)),
+            Ok((x, statistics)) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                let error = (setting.dynamics.eta() == 0.0).then(|| rms(&x, &truth));
+                let cdf = |mixture: &GaussianMixture| {
+                    kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
+                };
+                let marginal = world.law.map(cdf);
+                points.push(Point {
+                    evaluations: statistics.mean_evaluations(),
+                    seconds,
+                    error,
+                    energy: data.distance(&x),
+                    marginal,
+                    setting,
+                });
+            }
+        }
+        phase.set(i as u64 + 1, "");
+    }
+    phase.finish(&format!("{} settings", points.len()));
+    Ok(points)
+}

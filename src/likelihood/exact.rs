@@ -1,0 +1,53 @@
+//! ln p by the probability flow: one batch of solves.
+
+use serde::{Deserialize, Serialize};
+
+use super::points::{Points, at_t_min};
+use super::{Likelihood, Record, Subject};
+use crate::dynamics::{FlowWithLogDensity, squared_norm};
+use crate::error::Result;
+use crate::solver::{SolverSpec, Watch};
+use crate::tensor::to_vec;
+
+/// One solve for one point, the `draw`-th of an example; its probes have the numbers from `probe` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub example: usize,
+    pub draw: usize,
+    pub probe: usize,
+}
+
+/// A batch of solves with its results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Solved {
+    pub jobs: Vec<Job>,
+    /// Minus ln p in data units, nats, `[jobs][k]`: as many estimates as a solve gives.
+    pub nats: Vec<Vec<f64>>,
+    pub evaluations: Vec<u32>,
+    pub accepted: Vec<u32>,
+    pub rejected: Vec<u32>,
+}
+
+impl Record for Solved {
+    fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+}
+
+/// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from the flow and p_1 the prior
+/// (Chen et al. 2018; Song et al. 2021, appendix D.2).
+pub(super) fn solve(spec: &Likelihood, solver: &SolverSpec, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
+    let Subject { sde, model, dataset, seed, device, .. } = *subject;
+    let d = subject.dimension();
+    let Points { x, offsets } = at_t_min(spec, subject, jobs);
+    let shape = dataset.shape().iter().map(|&n| n as i64).collect();
+    let mut flow = FlowWithLogDensity { sde, model, shape, probes: spec.trace.probes(jobs, seed, d, device) };
+    let start = flow.start(&x);
+    let (end, cost) = solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, watch)?;
+    let (x_end, change) = flow.split(&end);
+    let k = change.size()[1] as usize;
+    let priors = squared_norm(&x_end).into_iter().map(|square| sde.prior_log_density(square, d));
+    let estimates = |((prior, changes), offset): ((f64, &[f64]), f64)| changes.iter().map(|change| offset - (prior - change)).collect();
+    let nats = priors.zip(to_vec(&change).chunks(k)).zip(offsets).map(estimates).collect();
+    Ok(Solved { jobs: jobs.to_vec(), nats, evaluations: cost.evaluations, accepted: cost.accepted, rejected: cost.rejected })
+}

@@ -1,0 +1,212 @@
+//! Likelihood: the probability flow with its change of log-density, from the data to the prior -> nats -> bits/dim with an error bar.
+
+mod bound;
+mod budget;
+mod exact;
+mod parts;
+mod points;
+mod report;
+mod store;
+mod trace;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+pub use bound::{BoundSpec, Bounded, Bounds, Form, Levels, bounds};
+pub use budget::Outcome;
+pub use exact::{Job, Solved};
+pub use parts::Parts;
+pub use points::BelowTMin;
+pub use report::Likelihoods;
+pub use store::{Record, Store};
+pub use trace::{Budget, Probing, Trace};
+
+use crate::data::{Dataset, Scale, Split};
+use crate::dequantisation::Dequantiser;
+use crate::error::{Fault, Result};
+use crate::progress::Terminal;
+use crate::score::ScoreModel;
+use crate::sde::Sde;
+use crate::solver::{SolverSpec, Step, Task};
+use budget::Next;
+
+/// `[likelihood]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Likelihood {
+    pub split: Split,
+    /// The first `count` examples of the split are measured, all of them.
+    pub count: usize,
+    /// Solves that are done together; a solve's result does not depend on it, unless the solver couples a batch.
+    pub batch: usize,
+    /// Where the flow starts.
+    pub t_min: f64,
+    /// What becomes of the mass between 0 and t_min.
+    pub below_t_min: BelowTMin,
+    pub solver: SolverSpec,
+    /// So many of the first examples are solved again more closely, with the same probes, to see what the solver's error does; 0 for none.
+    pub solver_check: usize,
+    pub trace: Trace,
+    pub dequantisation: Dequantisation,
+    /// A bound of the same examples, beside the exact number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundSpec>,
+}
+
+/// How discrete pixels become points of a density.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Dequantisation {
+    /// Vectors: the data are points already.
+    None,
+    /// Pixels: `draws` of u ~ U[0, 1) for each example; the mean over u bounds ln P(pixels) from below (Theis et al. 2016).
+    Uniform { draws: usize },
+    /// Pixels: `draws` of u for each example from the law that `[dequantisation.variational]` trains (see [`crate::dequantisation`]).
+    Variational { draws: usize },
+}
+
+impl Dequantisation {
+    /// Points for each example.
+    pub fn draws(&self) -> usize {
+        match self {
+            Dequantisation::None => 1,
+            Dequantisation::Uniform { draws } | Dequantisation::Variational { draws } => *draws,
+        }
+    }
+}
+
+/// Draws or probes of one example that have random numbers of their own.
+const MOST: usize = 1 << 16;
+
+impl Likelihood {
+    /// `chain` is the number of levels of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
+        for (key, value) in [("count", self.count), ("batch", self.batch)] {
+            if value == 0 {
+                return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [likelihood] out for no likelihood"));
+            }
+        }
+        if !(self.t_min > 0.0 && self.t_min < 1.0) {
+            return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), "give a number between 0 and 1; the reference uses 1e-5"));
+        }
+        if self.solver_check > self.count {
+            let message = format!("{} examples are to be checked, but {} are measured", self.solver_check, self.count);
+            return Err(Fault::new("solver_check", message, format!("give at most {}", self.count)));
+        }
+        self.trace.check().map_err(|fault| fault.within("trace"))?;
+        self.below_t_min.check(scale, self.dequantisation)?;
+        let draws = self.dequantisation.draws();
+        if !(1..=MOST).contains(&draws) {
+            let help = format!("give 1 to {MOST}; 2 or more tell what the noise does to the result");
+            return Err(Fault::new("dequantisation", format!("draws is {draws}"), help));
+        }
+        if let Some(bound) = &self.bound {
+            bound.check(self.below_t_min, sde, chain).map_err(|fault| fault.within("bound"))?;
+        }
+        self.solver.check(Task::LogDensity).map_err(|fault| fault.within("solver"))
+    }
+
+    /// What can only be known with the split at hand.
+    pub fn check_against(&self, set: &dyn Dataset, trained: &[usize]) -> Result<(), Fault> {
+        if set.shape() != trained {
+            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape());
+            return Err(Fault::new("split", message, "both splits must be of one shape"));
+        }
+        if self.count > set.len() {
+            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len());
+            return Err(Fault::new("count", message, format!("give at most {}", set.len())));
+        }
+        Ok(())
+    }
+}
+
+/// Whose likelihood is measured, of which data, and where.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+    pub dataset: &'a dyn Dataset,
+    pub scale: Scale,
+    /// Draws the noise of variational dequantisation.
+    pub dequantiser: Option<&'a Dequantiser>,
+    /// Whether the model knows the times of a chain only.
+    pub discrete: bool,
+    pub seed: u64,
+    pub device: Device,
+}
+
+impl Subject<'_> {
+    /// D.
+    pub fn dimension(&self) -> usize {
+        self.dataset.shape().iter().product()
+    }
+}
+
+/// Measures the first `spec.count` examples, in rounds of solves: the first round has one for each point, and where the probes have a
+/// budget, later ones add probes where they matter. The estimates of a solve are a function of (seed, example, draw, number of its first
+/// probe). What `store` holds already is not solved again.
+pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
+    let begun = Instant::now();
+    let mut result = Likelihoods::new(spec, subject);
+    let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
+    result.outcome = loop {
+        let (round, note) = match budget::next(spec, &result) {
+            Next::Round { jobs, note } => (jobs, note),
+            Next::Done(outcome) => break outcome,
+        };
+        let mut watch = |share: f64| phase.set((share * spec.count as f64) as u64, &note);
+        all(&round, spec, &spec.solver, subject, store, &mut watch, |solved| result.add(solved))?;
+    };
+    let again = budget::first_round(spec.solver_check, 1);
+    all(&again, spec, &spec.solver.refined(), subject, store, &mut |_| {}, |solved| result.compare(solved))?;
+    result.truth = truth(subject.dataset, spec.count);
+    result.seconds = begun.elapsed().as_secs_f64();
+    phase.set(spec.count as u64, "");
+    phase.finish(&result.headline());
+    Ok(result)
+}
+
+/// Solves for all `jobs`, in order and in batches, each stored before the next.
+fn all(
+    jobs: &[Job],
+    spec: &Likelihood,
+    solver: &SolverSpec,
+    subject: &Subject,
+    store: &mut Store<Solved>,
+    watch: &mut dyn FnMut(f64),
+    mut take: impl FnMut(Solved),
+) -> Result<()> {
+    let mut left = jobs;
+    while !left.is_empty() {
+        let done = (jobs.len() - left.len()) as f64;
+        let solved = match store.recall(left)? {
+            Some(solved) => solved,
+            None => {
+                let batch = &left[..spec.batch.min(left.len())];
+                let mut watch = |step: &Step| watch((done + step.share * batch.len() as f64) / jobs.len() as f64);
+                let solved = exact::solve(spec, solver, subject, batch, &mut watch)?;
+                store.keep(&solved)?;
+                solved
+            }
+        };
+        left = &left[solved.jobs.len()..];
+        take(solved);
+    }
+    Ok(())
+}
+
+/// Minus ln p of the examples in nats, where the law of the data is known.
+fn truth(dataset: &dyn Dataset, count: usize) -> Option<Vec<f64>> {
+    let mut values = vec![0f32; dataset.shape().iter().product()];
+    let mut of_example = |i| {
+        dataset.read(i, &mut values);
+        let x: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        Some(-dataset.log_density(&x)?)
+    };
+    (0..count).map(&mut of_example).collect()
+}
+
+#[cfg(test)]
+mod tests;

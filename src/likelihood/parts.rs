@@ -1,0 +1,106 @@
+//! Where the error of a mean comes from: a random-effects analysis of estimates nested as example, dequantisation draw, probe.
+
+use statrs::statistics::Statistics as _;
+
+use crate::likelihood::{BelowTMin, Dequantisation, Likelihood};
+
+/// The mean of all examples and its standard error in parts, in the unit of the estimates.
+///
+/// With y_ijp = μ + a_i + b_ij + c_ijp for n examples, m draws each and k_ij probes each, the variance of the mean is
+/// σ_a²/n + Σ_i σ_b,i²/(n² m) + Σ_ij σ_c,ij²/(n² m² k_ij). The three are estimated from nested variances (Searle, Casella & McCulloch
+/// 1992, chapter 3): the variance of the example means holds all three, the one of draw means within an example the last two, the one of
+/// probes within a draw the last. Each difference is unbiased; below 0 it is taken for 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parts {
+    pub mean: f64,
+    /// More examples would reduce it. `None` with one example. It holds whatever of the other two is `None`.
+    pub dataset: Option<f64>,
+    /// More draws, of dequantisation and of the noise at t_min, would reduce it. `None` with one draw; it holds the probes' part where that is `None`.
+    pub dequantisation: Option<f64>,
+    /// More probes would reduce it. `None` with one probe.
+    pub probe: Option<f64>,
+}
+
+impl Parts {
+    /// The parts of `estimates` `[n][m][k]`; the part of draws or probes that are not random, as `spec` says, is 0.
+    pub fn new(spec: &Likelihood, estimates: &[Vec<Vec<f64>>]) -> Parts {
+        let n = estimates.len() as f64;
+        let examples: Vec<Parts> = estimates.iter().map(|draws| Parts::of_example(spec, draws)).collect();
+        let mean = examples.iter().map(|example| example.mean).mean();
+        // Of independent examples the errors add up squared.
+        let sum = |part: fn(&Parts) -> Option<f64>| {
+            let squares: Option<f64> = examples.iter().map(|example| Some(part(example)?.powi(2))).sum();
+            squares.map(|squares| squares / (n * n))
+        };
+        let probe = sum(|example| example.probe);
+        // Not the sum of the clamped parts: that would be too large on average.
+        let within: Option<f64> = if spec.dequantisation.draws() > 1 {
+            Some(estimates.iter().map(|draws| variance_of_means(draws)).sum::<f64>() / (n * n))
+        } else {
+            None
+        };
+        let total = (estimates.len() > 1).then(|| examples.iter().map(|example| example.mean).variance() / n);
+        Parts {
+            mean,
+            dataset: total.map(|total| rest(total, within.or(probe))),
+            dequantisation: dequantisation(spec, within, probe),
+            probe: probe.map(f64::sqrt),
+        }
+    }
+
+    /// One example's mean and the parts of its error.
+    pub fn of_example(spec: &Likelihood, draws: &[Vec<f64>]) -> Parts {
+        let m = draws.len() as f64;
+        let probe = if spec.trace.is_exact() {
+            Some(0.0)
+        } else {
+            let squares: Option<f64> = draws.iter().map(|probes| (probes.len() > 1).then(|| probes.variance() / probes.len() as f64)).sum();
+            squares.map(|squares| squares / (m * m))
+        };
+        let within = (draws.len() > 1).then(|| variance_of_means(draws));
+        Parts {
+            mean: draws.iter().map(|probes| probes.mean()).mean(),
+            dataset: None,
+            dequantisation: dequantisation(spec, within, probe),
+            probe: probe.map(f64::sqrt),
+        }
+    }
+
+    /// The standard error of the mean: of the whole law that the examples come from, or not a number where one example can't tell.
+    pub fn standard_error(&self) -> f64 {
+        match self.dataset {
+            None => f64::NAN,
+            Some(dataset) => {
+                [Some(dataset), self.dequantisation, self.probe].into_iter().flatten().map(|part| part * part).sum::<f64>().sqrt()
+            }
+        }
+    }
+
+    /// The same in another unit.
+    pub fn times(&self, factor: f64) -> Parts {
+        let scaled = |part: Option<f64>| part.map(|part| part * factor);
+        Parts {
+            mean: self.mean * factor,
+            dataset: scaled(self.dataset),
+            dequantisation: scaled(self.dequantisation),
+            probe: scaled(self.probe),
+        }
+    }
+}
+
+/// Variance of the mean of a few means.
+fn variance_of_means(groups: &[Vec<f64>]) -> f64 {
+    groups.iter().map(|group| group.mean()).variance() / groups.len() as f64
+}
+
+/// √ of what a variance leaves beside a part of it.
+fn rest(variance: f64, part: Option<f64>) -> f64 {
+    (variance - part.unwrap_or(0.0)).max(0.0).sqrt()
+}
+
+fn dequantisation(spec: &Likelihood, within: Option<f64>, probe: Option<f64>) -> Option<f64> {
+    match spec.dequantisation {
+        Dequantisation::None if spec.below_t_min == BelowTMin::Ignored => Some(0.0),
+        _ => within.map(|within| rest(within, probe)),
+    }
+}

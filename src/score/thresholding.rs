@@ -1,0 +1,81 @@
+//! Dynamic thresholding of the denoised state, as a score.
+
+use tch::Tensor;
+
+use super::ScoreModel;
+use crate::sde::Sde;
+use crate::tensor::column_of;
+
+/// The score whose denoised state is the model's, brought back into the range of the data (Saharia et al. 2022, arXiv 2205.11487, sec. 2.3).
+///
+/// With u = D(x, t) on the scale on which `range` is [-1, 1], and q the `quantile` of |u| over one example's numbers, but at least 1:
+/// u' = clamp(u, -q, q) / q. The score follows by Tweedie's formula, s' = s + α (D' - D) / σ², so that every solver is served; where the
+/// denoised state is within the range, it is the model's own.
+pub struct DynamicThresholding<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn ScoreModel,
+    /// [lo, hi], the values that data can have.
+    pub range: [f64; 2],
+    /// In (0, 1]; 1 for the largest number.
+    pub quantile: f64,
+}
+
+impl ScoreModel for DynamicThresholding<'_> {
+    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        let Self { sde, range: [lo, hi], .. } = *self;
+        let (centre, half) = (0.5 * (lo + hi), 0.5 * (hi - lo));
+        let score = self.model.score(x, t);
+        let variance = |t: f64| sde.sigma(t).powi(2);
+        let denoised = (x + &score * column_of(x, t, variance)) / column_of(x, t, |t| sde.alpha(t));
+        let u = (denoised - centre) / half;
+        let mut shape = vec![1; x.dim()];
+        shape[0] = x.size()[0];
+        let q = u.abs().flatten(1, -1).quantile_scalar(self.quantile, 1, false, "linear").clamp_min(1.0).view(shape.as_slice());
+        let change = u.minimum(&q).maximum(&-&q) / q - u;
+        score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t))
+    }
+
+    fn levels(&self) -> Option<usize> {
+        self.model.levels()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamics::denoise;
+    use crate::sde::{SubVp, Ve, Vp};
+    use crate::tensor::to_vec;
+
+    /// The score whose denoised state is a given constant.
+    struct Towards<'a>(&'a dyn Sde, Tensor);
+    impl ScoreModel for Towards<'_> {
+        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+            (&self.1 * column_of(x, t, |t| self.0.alpha(t)) - x) / column_of(x, t, |t| self.0.sigma(t).powi(2))
+        }
+    }
+
+    #[test]
+    fn denoised_states_come_back_into_the_range() {
+        tch::set_num_threads(1);
+        let sdes: [Box<dyn Sde>; 3] = [
+            Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }),
+            Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 }),
+            Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 }),
+        ];
+        let x = Tensor::from_slice(&[0.3, -1.0, 2.0, 0.0, 0.1, 0.2, 0.4, 0.9]).view([2, 1, 2, 2]);
+        // On [0, 1], u is [0, 1.5, -3, 9] (q of 2/3: 3) for the first example, and within the range for the second.
+        let towards = Tensor::from_slice(&[0.5, 1.25, -1.0, 5.0, 0.0, 0.2, 0.7, 1.0]).view([2, 1, 2, 2]);
+        let truth = [0.5, 0.75, 0.0, 1.0, 0.0, 0.2, 0.7, 1.0];
+        for sde in &sdes {
+            let model = Towards(&**sde, towards.shallow_clone());
+            let bounded = DynamicThresholding { sde: &**sde, model: &model, range: [0.0, 1.0], quantile: 2.0 / 3.0 };
+            for t in [0.01, 0.4, 1.0] {
+                let got = to_vec(&denoise(&**sde, &bounded, &x, t));
+                assert!(got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9), "{got:?} is not {truth:?} at t = {t}");
+                let (free, own) = (model.score(&x, &[t, t]), bounded.score(&x, &[t, t]));
+                assert_eq!(to_vec(&free.get(1)), to_vec(&own.get(1)), "a state within the range is left alone");
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Exponential multi-step solvers: the polynomial goes through the predictions at the last few grid points. One evaluation a step.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::exponential::{Prediction, Step, lambda};
+use super::trajectory::{self, Watch};
+use super::{Noise, Statistics};
+use crate::dynamics::Reverse;
+use crate::sde::Sde;
+use crate::tensor::select;
+
+/// UniPC's B(h), which matters only where its order is lowest: `Bh1` is h, `Bh2` is e^h - 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UniPcVariant {
+    Bh1,
+    Bh2,
+}
+
+/// What DEIS's polynomial is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeisVariable {
+    /// t: tAB-DEIS.
+    Time,
+    /// ρ = σ/α: ρAB-DEIS.
+    NoiseToSignal,
+}
+
+/// A multi-step method.
+#[derive(Clone, Copy)]
+pub(super) enum Scheme {
+    /// Lu et al. 2022b. Of order 1 it is DDIM (η = 0; Song et al. 2021a, arXiv 2010.02502) and DDPM's ancestral step with variance β̃
+    /// (η = 1; Ho et al. 2020).
+    DpmSolverPp,
+    /// Zhao et al. 2023 (arXiv 2302.04867): each state is corrected with the denoised one that has just been computed there.
+    UniPc(UniPcVariant),
+    /// Zhang & Chen 2023 (arXiv 2204.13902, sec. 3.3): Adams-Bashforth in the noise.
+    Deis(DeisVariable),
+}
+
+impl Scheme {
+    fn prediction(self) -> Prediction {
+        match self {
+            Scheme::DpmSolverPp | Scheme::UniPc(_) => Prediction::Data,
+            Scheme::Deis(_) => Prediction::Noise,
+        }
+    }
+
+    /// Weights of the predictions at `times`, newest first, for the next state.
+    fn predictor(self, sde: &dyn Sde, step: &Step, times: &[f64]) -> Vec<f64> {
+        match self {
+            Scheme::Deis(variable) => {
+                let at = |lambda: f64| match variable {
+                    DeisVariable::Time => sde.time_of_log_snr(2.0 * lambda),
+                    DeisVariable::NoiseToSignal => (-lambda).exp(),
+                };
+                let nodes: Vec<f64> = times.iter().map(|&t| at(lambda(sde, t))).collect();
+                step.polynomial_weights(&nodes, |theta| at(step.lambda + theta * step.h))
+            }
+            Scheme::DpmSolverPp | Scheme::UniPc(_) => {
+                let nodes = fractions(sde, step, times);
+                match nodes[..] {
+                    // Two states: "2M" takes the slope at half of the step.
+                    [_, node] => {
+                        let b = if let Scheme::UniPc(UniPcVariant::Bh1) = self { step.e } else { step.phi() };
+                        vec![step.phi() - 0.5 * b / node, 0.5 * b / node]
+                    }
+                    _ => step.polynomial_weights(&nodes, |theta| theta),
+                }
+            }
+        }
+    }
+}
+
+/// θ of each time on a step's scale, 0 at its start and 1 at its end in λ.
+fn fractions(sde: &dyn Sde, step: &Step, times: &[f64]) -> Vec<f64> {
+    times.iter().map(|&t| (lambda(sde, t) - step.lambda) / step.h).collect()
+}
+
+/// UniPC's weights that correct a state, for the denoised one at its own θ = 1 and then the older ones.
+fn corrector(variant: UniPcVariant, step: &Step, nodes: &[f64]) -> Vec<f64> {
+    let phi = step.phi();
+    match (nodes, variant) {
+        ([_, _], UniPcVariant::Bh1) => vec![0.5 * step.e, phi - 0.5 * step.e],
+        ([_, _], UniPcVariant::Bh2) => vec![0.5 * phi, 0.5 * phi],
+        _ => step.polynomial_weights(nodes, |theta| theta),
+    }
+}
+
+/// Solves along `times`. The first steps have the order that the states so far allow.
+pub(super) fn solve(
+    scheme: Scheme,
+    order: usize,
+    reverse: &Reverse,
+    x: &Tensor,
+    times: &[f64],
+    mut noise: Option<&mut Noise>,
+    watch: &mut Watch,
+) -> (Tensor, Statistics) {
+    let _no_grad = tch::no_grad_guard();
+    let (sde, prediction) = (reverse.sde, scheme.prediction());
+    let batch = x.size()[0] as usize;
+    let mut x = x.shallow_clone();
+    let mut seen: VecDeque<Tensor> = VecDeque::new();
+    let mut last: Option<(Step, Tensor)> = None;
+    // The times of `seen`, newest first.
+    let past = |n: usize, count: usize| -> Vec<f64> { (0..count).map(|i| times[n - i]).collect() };
+    for (n, pair) in times.windows(2).enumerate() {
+        let step = Step::new(prediction, reverse, pair[0], pair[1]);
+        seen.push_front(prediction.evaluate(reverse, &x, pair[0]));
+        if let (Scheme::UniPc(variant), Some((before, start))) = (scheme, &last) {
+            let nodes = fractions(sde, before, &past(n, seen.len()));
+            x = before.advance(start, &corrector(variant, before, &nodes), &seen);
+        }
+        seen.truncate(order);
+        let predict = |step: &Step| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
+        let mut next = predict(&step);
+        if let Some(noise) = &mut noise {
+            next += noise(n) * step.noise;
+        }
+        // A state between is that of a shorter step with the same polynomial.
+        let state = |rows: &[usize], at: &[f64]| {
+            if at[0] == pair[1] { select(&next, rows) } else { select(&predict(&Step::new(prediction, reverse, pair[0], at[0])), rows) }
+        };
+        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
+        last = Some((step, std::mem::replace(&mut x, next)));
+    }
+    (x, Statistics::of_steps(batch, times.len() - 1, 1))
+}
