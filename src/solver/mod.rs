@@ -152,8 +152,8 @@ impl Statistics {
     }
 }
 
-/// Standard normal draw n [B, ...] for the whole batch that was handed in. Asked for in ascending order; a step takes as many as its
-/// method needs.
+/// The n-th standard normal draw [B, ...] of a solve, for the whole batch; asked for at most once and in ascending order. Most solvers take
+/// one a step.
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {

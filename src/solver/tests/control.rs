@@ -6,7 +6,9 @@ fn cost(control: Control) -> (u32, u32, f64) {
     let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..64, 0, &[2], Device::Cpu).to_kind(Kind::Double);
     let solve = |adaptive| {
         let reverse = Reverse { sde: &VP, model: &exact, eta: 0.0 };
-        SolverSpec::Rk45(adaptive).sample(reverse, &x, (1.0, 1e-3), &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap()
+        SolverSpec::Rk45(adaptive)
+            .sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+            .unwrap()
     };
     let truth = solve(Adaptive::new(1e-10, 1e-10)).0;
     let (x, cost) = solve(Adaptive { control, ..Adaptive::new(1e-5, 1e-5) });
@@ -50,7 +52,14 @@ fn a_state_keeps_its_kind_whatever_the_score_computes_in() {
         SolverSpec::Ddim { grid: uniform(3) },
     ] {
         let reverse = Reverse { sde: &VP, model: &Single, eta: 0.0 };
-        let (x, _) = solver.sample(reverse, &start(), (1.0, 0.1), &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap();
+        let (x, _) = solver
+            .sample(
+                reverse,
+                &Problem { x: &start(), span: (1.0, 0.1), denoise: false },
+                &mut |_| unreachable!("there is no noise"),
+                &mut |_| {},
+            )
+            .unwrap();
         assert_eq!(x.kind(), Kind::Double, "{solver:?}");
     }
 }

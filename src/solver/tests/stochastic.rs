@@ -198,6 +198,6 @@ fn an_adaptive_sde_that_can_not_go_on_is_an_error_wherever_it_stops() {
     let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..2, n as u64, &[1], Device::Cpu);
     let reverse = Reverse { sde: &VP, model: &Broken, eta: 1.0 };
     let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
-    let error = solver.sample(reverse, &start(), (1.0, 1e-3), &mut noise, &mut |_| {}).unwrap_err();
+    let error = solver.sample(reverse, &Problem { x: &start(), span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on") && error.to_string().contains("t = 0.3"), "{error}");
 }
