@@ -1,6 +1,6 @@
 //! The same solver, closer to the solution: what tells how far it is from it.
 
-use super::{SolverSpec, TimeGrid};
+use super::{Control, SolverSpec, TimeGrid};
 
 impl SolverSpec {
     /// A tenth of the tolerance, or twice the steps.
@@ -23,6 +23,13 @@ impl SolverSpec {
             | SolverSpec::UniPc { grid, .. } => grid.refine(),
         }
         finer
+    }
+}
+
+impl SolverSpec {
+    /// Whether a result depends on its batch mates.
+    pub fn couples_the_batch(&self) -> bool {
+        matches!(self, SolverSpec::Rk23(a) | SolverSpec::Rk45(a) | SolverSpec::Tsit5(a) if a.control == Control::BatchCoupled)
     }
 }
 

@@ -35,7 +35,10 @@ struct World<'a> {
 /// A hundred evaluations of n examples each with two probes, as one run of the phase. Every evaluation has examples and probes of its own:
 /// its mean misses the law's by the whole error, and that of its own examples' closed form by the probes' part alone.
 fn study(sde: &dyn Sde, world: &World, n: usize, steps: usize, seed: u64) -> [Calibration; 2] {
-    let spec = Likelihood { batch: 100_000 / world.dataset.shape()[0].max(50), ..spec(REPEATS * n, SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps } }, hutchinson(2)) };
+    let spec = Likelihood {
+        batch: 100_000 / world.dataset.shape()[0].max(50),
+        ..spec(REPEATS * n, SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps } }, hutchinson(2))
+    };
     let result = measure(&spec, sde, world.model, world.dataset, Scale::Vectors { scale: 1.0 }, seed);
     let parts: Vec<Parts> = result.estimates().chunks(n).map(|group| Parts::new(&spec, group)).collect();
     let of_the_law: Vec<f64> = parts.iter().map(|part| part.mean - world.mean).collect();
@@ -84,7 +87,7 @@ fn the_reported_error_is_the_spread_that_is_seen() {
     let (n, seed) = (40, 12);
     let mut shares = Vec::new();
     // Sub-VP begins with the least noise and has the longest way in ln SNR.
-    for ((name, sde), steps) in sdes().iter().zip([10, 14, 16]) {
+    for ((name, sde), steps) in sdes().iter().zip([10, 14, 22]) {
         for d in [2, 16, 256] {
             let calibrations = if d < 256 {
                 let mixture = rotated(2, d);
