@@ -74,7 +74,7 @@ enum Verb {
         /// Only this case. May be given many times.
         #[arg(long = "case", value_name = "NAME")]
         cases: Vec<String>,
-        /// Only cases of these kinds: model, sde, losses, train.
+        /// Only cases of these kinds: model, sde, losses, train, likelihood.
         #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
         kinds: Vec<String>,
     },
