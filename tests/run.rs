@@ -292,6 +292,53 @@ fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
 }
 
 #[test]
+fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let settings = ["count=20", "batch=3", "solver.heun.grid.uniform.steps=300", "trace={hutchinson={law='gaussian',probes=2}}"]
+        .map(|setting| format!("likelihood.{setting}"));
+    let measure = |name| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        ["likelihood", "runs/tiny", "--name", name].into_iter().chain(settings).collect::<Vec<_>>()
+    };
+    home.succeed(&measure("whole"));
+    let solved = |name: &str| fs::read_to_string(home.path(&format!("runs/tiny/{name}.solves.jsonl"))).unwrap().lines().count() - 1;
+    assert_eq!(solved("whole"), 7, "six batches of 3 and the remaining 2");
+    let mut child = home.start(&measure("broken"));
+    home.wait_for("runs/tiny/broken.solves.jsonl", &mut child);
+    while solved("broken") < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(child);
+    assert!(solved("broken") < 7 && !home.path("runs/tiny/broken.json").exists(), "the signal came too late to show anything");
+    home.succeed(&measure("broken"));
+    for ending in ["solves.jsonl", "npz", "png"] {
+        let [whole, broken] = ["whole", "broken"].map(|name| home.read(&format!("runs/tiny/{name}.{ending}")));
+        assert!(whole == broken, "{ending}");
+    }
+    assert!(
+        home.fail(&[&measure("broken")[..], &["--set", "likelihood.t_min=0.002"]].concat()).contains("likelihood.t_min is 0.001 there")
+    );
+}
+
+#[test]
+fn the_reference_s_protocol_is_put_beside_ours() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let (stdout, _) = home.succeed(&["likelihood", "runs/tiny", "--split", "train", "--compare", "reference"]);
+    assert!(stdout.contains("the reference's protocol") && stdout.contains("3 of 5 examples"), "{stdout}");
+    let report = home.json("runs/tiny/likelihood-2.json");
+    assert_eq!(report["protocol"]["settings"]["split"], "train");
+    let comparison = &report["comparison"];
+    let bits = |value: &Value| value["bits_per_dim"].as_f64().unwrap();
+    let changes: f64 = comparison["changes"].as_array().unwrap().iter().map(bits).sum();
+    assert!((bits(&comparison["reference"]) + changes - bits(&comparison["ours"])).abs() < 1e-9, "{comparison}");
+    assert_eq!((&comparison["reference"]["count"], &comparison["ours"]["count"]), (&3.into(), &5.into()));
+    let refused = home.fail(&["likelihood", "runs/tiny", "--compare", "reference", "--set", "likelihood.batch=6"]);
+    assert!(refused.contains("nothing is left of 5 examples"), "{refused}");
+}
+
+#[test]
 fn a_network_for_images_with_dropout_resumes_to_the_same_bits() {
     let home = Home::with_images(training_alone(IMAGES));
     interrupted_and_resumed(&home, &SLOW_IMAGES, kill);

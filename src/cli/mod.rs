@@ -58,6 +58,12 @@ enum Verb {
         /// Name of the files in the run folder [default: the next free likelihood-2, likelihood-3, ...].
         #[arg(long)]
         name: Option<String>,
+        /// Whose likelihood: train or test; short for --set likelihood.split=...
+        #[arg(long)]
+        split: Option<String>,
+        /// Print the number by this protocol, too, and what each difference between the two is worth.
+        #[arg(long, value_name = "PROTOCOL")]
+        compare: Option<likelihood::Protocol>,
     },
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Lab),
@@ -68,7 +74,7 @@ enum Verb {
         /// Only this case. May be given many times.
         #[arg(long = "case", value_name = "NAME")]
         cases: Vec<String>,
-        /// Only cases of these kinds: model, sde, losses, train.
+        /// Only cases of these kinds: model, sde, losses, train, likelihood.
         #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
         kinds: Vec<String>,
     },
@@ -130,7 +136,7 @@ impl Arguments {
             Verb::Sample { run, name } => sample::sample(&run, name, common, terminal),
             Verb::Lab(options) => lab::lab(options, common, terminal),
             Verb::Parity { index, cases, kinds } => parity::parity(&index, &cases, &kinds, common),
-            Verb::Likelihood { run, name } => likelihood::likelihood(&run, name, common, terminal),
+            Verb::Likelihood { run, name, split, compare } => likelihood::likelihood(&run, name, split, compare, common, terminal),
             Verb::Import { checkpoint, experiment, out } => import::import(&checkpoint, &experiment, &out, common, terminal),
             Verb::Export { run, to, out, scales } => export::export(&run, to, out, scales, common, terminal),
         }

@@ -5,6 +5,7 @@ mod budget;
 mod exact;
 mod parts;
 mod points;
+pub mod protocol;
 mod report;
 mod store;
 mod trace;
@@ -145,14 +146,15 @@ impl Subject<'_> {
 }
 
 /// Measures the first `spec.count` examples, in rounds of solves: the first round has one for each point, and where the probes have a
-/// budget, later ones add probes where they matter. The estimates of a solve are a function of (seed, example, draw, number of its first
+/// target, the second has more where they matter. The estimates of a solve are a function of (seed, example, draw, number of its first
 /// probe). What `store` holds already is not solved again.
 pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
     let begun = Instant::now();
     let mut result = Likelihoods::new(spec, subject);
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
+    let mut rounds = 0..;
     result.outcome = loop {
-        let (round, note) = match budget::next(spec, &result) {
+        let (round, note) = match budget::next(spec, rounds.next().unwrap_or_default(), &result) {
             Next::Round { jobs, note } => (jobs, note),
             Next::Done(outcome) => break outcome,
         };

@@ -104,3 +104,66 @@ fn dequantisation(spec: &Likelihood, within: Option<f64>, probe: Option<f64>) ->
         _ => within.map(|within| rest(within, probe)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{hutchinson, spec};
+    use super::super::{Dequantisation, Trace};
+    use super::*;
+    use crate::rng::{Purpose, generator};
+    use crate::solver::{SolverSpec, TimeGrid};
+    use rand::RngExt;
+    use rand_distr::StandardNormal;
+
+    fn with(trace: Trace, draws: usize) -> Likelihood {
+        let solver = SolverSpec::Heun { grid: TimeGrid::Uniform { steps: 1 } };
+        let dequantisation = if draws > 0 { Dequantisation::Uniform { draws } } else { Dequantisation::None };
+        Likelihood { dequantisation, ..spec(12, solver, trace) }
+    }
+
+    /// n examples of m draws with k probes each, with standard deviations a, b and c.
+    fn nested(seed: u64, [n, m, k]: [usize; 3], [a, b, c]: [f64; 3]) -> Vec<Vec<Vec<f64>>> {
+        let mut rng = generator(seed, Purpose::Data, 0);
+        let mut normal = |mean: f64, scale: f64| mean + scale * rng.sample::<f64, _>(StandardNormal);
+        let mut draw = |mean: f64| {
+            let mean = normal(mean, b);
+            (0..k).map(|_| normal(mean, c)).collect::<Vec<f64>>()
+        };
+        let mut rng = generator(seed, Purpose::Data, 1);
+        (0..n).map(|_| a * rng.sample::<f64, _>(StandardNormal)).map(|mean| (0..m).map(|_| draw(mean)).collect()).collect()
+    }
+
+    #[test]
+    fn each_part_is_what_it_was_made_of() {
+        let (size, scales) = ([12, 3, 4], [2.0, 1.5, 1.0]);
+        let spec = with(hutchinson(4), 3);
+        let all: Vec<Parts> = (0..2000).map(|seed| Parts::new(&spec, &nested(seed, size, scales))).collect();
+        let [n, m, k] = size.map(|n| n as f64);
+        let mean_square = |part: fn(&Parts) -> Option<f64>| all.iter().map(|parts| part(parts).unwrap().powi(2)).mean();
+        let truth = [scales[0].powi(2) / n, scales[1].powi(2) / (n * m), scales[2].powi(2) / (n * m * k)];
+        for (got, truth) in [mean_square(|p| p.dataset), mean_square(|p| p.dequantisation), mean_square(|p| p.probe)].iter().zip(truth) {
+            assert!((got / truth - 1.0).abs() < 0.05, "{got} is not {truth}");
+        }
+        let whole = all.iter().map(|parts| parts.standard_error().powi(2)).mean();
+        let spread = all.iter().map(|parts| parts.mean).variance();
+        assert!(
+            (whole / spread - 1.0).abs() < 0.15 && (whole / truth.iter().sum::<f64>() - 1.0).abs() < 0.05,
+            "{whole}, {spread}, {truth:?}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_none_and_part_of_what_is_around_it() {
+        let parts = |trace, draws, size| Parts::new(&with(trace, draws), &nested(1, size, [1.0; 3]));
+        let some = |parts: Parts| [parts.dataset, parts.dequantisation, parts.probe].map(|part| part.is_some());
+        assert_eq!(some(parts(hutchinson(1), 1, [12, 1, 1])), [true, false, false]);
+        assert_eq!(some(parts(hutchinson(1), 2, [12, 2, 1])), [true, true, false]);
+        assert_eq!(some(parts(hutchinson(2), 1, [12, 1, 2])), [true, false, true]);
+        assert_eq!(some(parts(hutchinson(2), 2, [1, 2, 2])), [false, true, true]);
+        assert!(parts(hutchinson(2), 2, [1, 2, 2]).standard_error().is_nan());
+        let exact = parts(Trace::Exact {}, 0, [12, 1, 1]);
+        assert_eq!((exact.dequantisation, exact.probe), (Some(0.0), Some(0.0)));
+        let alone = nested(1, [12, 1, 1], [1.0; 3]).concat().concat();
+        assert!((exact.standard_error() - alone.std_dev() / 12f64.sqrt()).abs() < 1e-12);
+    }
+}

@@ -29,6 +29,8 @@ pub struct Likelihoods {
     statistics: Statistics,
     /// Of each example, for all its solves: evaluations, accepted and rejected steps.
     costs: Vec<[u32; 3]>,
+    /// Nats: the first solve of each example.
+    first: Vec<f64>,
     /// Nats: a closer solve of the first examples minus theirs, with the same probes.
     refined: Vec<f64>,
     pub outcome: Outcome,
@@ -47,6 +49,7 @@ impl Likelihoods {
             estimates: vec![vec![Vec::new(); spec.dequantisation.draws()]; spec.count],
             statistics: Statistics::default(),
             costs: vec![[0; 3]; spec.count],
+            first: Vec::new(),
             refined: Vec::new(),
             outcome: Outcome::Fixed,
             bounds: None,
@@ -57,8 +60,17 @@ impl Likelihoods {
 
     pub(super) fn add(&mut self, solved: Solved) {
         let Solved { jobs, nats, evaluations, accepted, rejected } = solved;
+        let at_once = self.spec.trace.estimates_at_once();
         for (i, (job, nats)) in jobs.iter().zip(nats).enumerate() {
-            self.estimates[job.example][job.draw].extend(nats);
+            let probes = &mut self.estimates[job.example][job.draw];
+            if job.probe == 0 && job.draw == 0 {
+                self.first.push((&nats).mean());
+            }
+            // A second round takes the place of the first.
+            if job.probe == at_once {
+                probes.clear();
+            }
+            probes.extend(nats);
             let cost = &mut self.costs[job.example];
             cost.iter_mut().zip([evaluations[i], accepted[i], rejected[i]]).for_each(|(all, one)| *all += one);
         }
@@ -68,8 +80,7 @@ impl Likelihoods {
     /// Takes closer solves of points whose first solve is known.
     pub(super) fn compare(&mut self, solved: Solved) {
         for (job, nats) in solved.jobs.iter().zip(solved.nats) {
-            let first = &self.estimates[job.example][job.draw][..nats.len()];
-            self.refined.push(nats.mean() - first.mean());
+            self.refined.push(nats.mean() - self.first[job.example]);
         }
     }
 
@@ -106,7 +117,8 @@ impl Likelihoods {
         self.estimates.iter().map(|draws| Parts::of_example(&self.spec, draws)).collect()
     }
 
-    fn bits_per_nat(&self) -> f64 {
+    /// 1 / (D ln 2).
+    pub fn bits_per_nat(&self) -> f64 {
         1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
     }
 
@@ -130,6 +142,7 @@ impl Likelihoods {
         match self.outcome {
             Outcome::Fixed => {}
             Outcome::Reached => notes.push("target reached".into()),
+            Outcome::Missed => notes.push("target missed".into()),
             Outcome::Cap => notes.push("max_probes reached before the target".into()),
         }
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
@@ -168,6 +181,7 @@ impl Likelihoods {
             "probe_budget": match self.outcome {
                 Outcome::Fixed => "fixed",
                 Outcome::Reached => "target reached",
+                Outcome::Missed => "target missed",
                 Outcome::Cap => "max_probes reached before the target",
             },
             "solves": self.solves(),

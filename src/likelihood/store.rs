@@ -94,7 +94,9 @@ fn line(value: &impl Serialize) -> Vec<u8> {
 /// All that the results depend on.
 fn header(spec: &Likelihood, seed: u64, weights: Option<u64>) -> Value {
     let mut likelihood = json!(spec);
-    likelihood.as_object_mut().expect("a table").remove("batch");
+    if !spec.solver.couples_the_batch() {
+        likelihood.as_object_mut().expect("a table").remove("batch");
+    }
     json!({ "seed": seed, "weights": weights, "likelihood": likelihood })
 }
 

@@ -34,9 +34,9 @@ pub struct Probing {
 pub enum Budget {
     /// `probes`: so many for every point, in one solve.
     Fixed { probes: usize },
-    /// `target_standard_error`, `max_probes`: a few for every point, then more where they matter, until the part of the mean's standard
-    /// error that comes from probes is at most `standard_error` bits/dim (for vectors, too), or every point that matters has
-    /// `most`. Their solves have few probes each.
+    /// `target_standard_error`, `max_probes`: a few for every point, then as many as these say are needed where they matter, for the part
+    /// of the mean's standard error that comes from probes to be at most `standard_error` bits/dim (for vectors, too); no point has
+    /// more than `most`. Their solves have few probes each.
     Target { standard_error: f64, most: usize },
 }
 

@@ -13,7 +13,7 @@ pub const STORED_IN_F32: f64 = 1e-6;
 /// Allowed in f32, relative to the f64 truth.
 const F32: f64 = 1e-5;
 /// Or so many times what the reference's own f32 is off.
-const OWN: f64 = 3.0;
+pub const OWN: f64 = 3.0;
 /// An f64 rounding error as a share of the f32 rounding error at the same place: differences that cancel in f32 cancel in f64 too.
 const F64_ROUNDING: f64 = f64::EPSILON / f32::EPSILON as f64;
 
@@ -112,6 +112,12 @@ impl Report {
         let errors = Errors::new(ours, truth, per);
         let tolerances = vec![tolerance; errors.relative.len()];
         self.add(precision, quantity, errors, &tolerances);
+    }
+
+    /// Compares with `truth`, by absolute errors.
+    pub fn apart(&mut self, precision: Kind, quantity: &str, ours: &Tensor, truth: &Tensor, tolerance: f64) {
+        let absolute = Errors::new(ours, truth, Per::Entry).absolute;
+        self.checks.push(Check { quantity: quantity.to_owned(), precision, absolute, relative: absolute, tolerance });
     }
 
     /// Compares an f32 result with the reference's where no f64 truth was recorded: our f64 tells how far off that is, but it can't excuse

@@ -5,6 +5,7 @@
 
 mod compare;
 mod golden;
+mod likelihood;
 mod losses;
 mod model;
 mod ode;
@@ -40,6 +41,7 @@ pub fn run(case: &Case) -> Row {
     let report: Option<Result<Report>> = match case.kind() {
         "model" => Some(model::report(case)),
         "sde" => Some(sde::report(case)),
+        "likelihood" => Some(likelihood::report(case)),
         "losses" => Some(losses::report(case)),
         "train" => Some(train::report(case)),
         "pc" => Some(pc::report(case)),

@@ -45,7 +45,6 @@ fn study(sde: &dyn Sde, world: &World, n: usize, steps: usize, seed: u64) -> [Ca
     let of_these: Vec<f64> = parts.iter().zip(world.truth.chunks(n)).map(|(part, truth)| part.mean - truth.mean()).collect();
     let all: Vec<f64> = parts.iter().map(Parts::standard_error).collect();
     let probe: Vec<f64> = parts.iter().map(|part| part.probe.unwrap()).collect();
-    println!("  bias {:.1e} all {:.2e} probe {:.2e}", (&of_these).mean(), (&all).mean(), (&probe).mean());
     [Calibration::of(&of_the_law, &all), Calibration::of(&of_these, &probe)]
 }
 
@@ -87,7 +86,7 @@ fn the_reported_error_is_the_spread_that_is_seen() {
     let (n, seed) = (40, 12);
     let mut shares = Vec::new();
     // Sub-VP begins with the least noise and has the longest way in ln SNR.
-    for ((name, sde), steps) in sdes().iter().zip([10, 14, 16]) {
+    for ((name, sde), steps) in sdes().iter().zip([10, 14, 22]) {
         for d in [2, 16, 256] {
             let calibrations = if d < 256 {
                 let mixture = rotated(2, d);

@@ -1,6 +1,9 @@
 //! The whole phase against closed forms.
 
+mod budget;
 mod calibration;
+mod pixels;
+mod resume;
 
 use super::*;
 use crate::rng::{self, Law, Purpose};

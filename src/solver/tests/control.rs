@@ -49,7 +49,7 @@ fn a_state_keeps_its_kind_whatever_the_score_computes_in() {
     for solver in [
         SolverSpec::Rk45(Adaptive { control: Control::BatchCoupled, ..Adaptive::new(1e-5, 1e-5) }),
         SolverSpec::Heun { grid: uniform(3) },
-        SolverSpec::Ddim { grid: uniform(3) },
+        SolverSpec::DpmSolverPp { order: 1, grid: uniform(3) },
     ] {
         let reverse = Reverse { sde: &VP, model: &Single, eta: 0.0 };
         let (x, _) = solver

@@ -1,0 +1,170 @@
+//! The same examples by the reference's protocol and by this one, and what each difference between the two is worth.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use statrs::statistics::Statistics as _;
+
+use super::{BelowTMin, Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
+use crate::data::Scale;
+use crate::error::{Error, Result};
+use crate::rng::Law;
+use crate::solver::{Adaptive, Control, SolverSpec};
+
+/// A number of bits/dim with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    pub mean: f64,
+    pub standard_error: f64,
+}
+
+impl Number {
+    fn of(values: &[f64]) -> Number {
+        let error = if values.len() > 1 { values.std_dev() / (values.len() as f64).sqrt() } else { f64::NAN };
+        Number { mean: values.mean(), standard_error: error }
+    }
+
+    fn report(&self) -> Value {
+        json!({ "bits_per_dim": self.mean, "standard_error": self.standard_error })
+    }
+}
+
+/// Both numbers, and the way from the reference's to ours: what each change is worth, as a mean over the same examples with the same
+/// random numbers. The changes add up to the difference.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub reference: Number,
+    pub ours: Number,
+    /// Examples that the reference measures, and all.
+    pub counts: [usize; 2],
+    pub changes: Vec<(&'static str, Number)>,
+}
+
+/// The reference's protocol for our examples (Song et al. 2021, as published in code): RK45 at 1e-5 over the whole batch as one vector,
+/// t_min = 1e-5 with the mass below it ignored, one Rademacher probe and one uniform draw for each example, and no example of a last,
+/// smaller batch.
+///
+/// Its batches are `batch` examples here, as `eval.batch_size` there. Error: not even one batch is full.
+pub fn reference(ours: &Likelihood) -> Result<Likelihood> {
+    let kept = ours.count / ours.batch * ours.batch;
+    if kept == 0 {
+        return Err(Error::Usage {
+            message: format!("the reference drops a batch that is not full: nothing is left of {} examples", ours.count),
+            help: format!("its batches are as large as ours: --set likelihood.batch={} or less", ours.count),
+        });
+    }
+    let dequantisation = match (ours.dequantisation, ours.below_t_min) {
+        (Dequantisation::None, BelowTMin::Ignored | BelowTMin::Jensen | BelowTMin::Tweedie) => Dequantisation::None,
+        _ => Dequantisation::Uniform { draws: 1 },
+    };
+    Ok(Likelihood {
+        count: kept,
+        t_min: 1e-5,
+        below_t_min: BelowTMin::Ignored,
+        solver: SolverSpec::Rk45(Adaptive { rtol: 1e-5, atol: 1e-5, control: Control::BatchCoupled }),
+        solver_check: 0,
+        trace: Trace::Hutchinson(Probing { law: Law::Rademacher, budget: Budget::Fixed { probes: 1 } }),
+        dequantisation,
+        bound: None,
+        ..ours.clone()
+    })
+}
+
+/// The reference's number of bits to add for the range of the data: 7 - inverse_scaler(-1), which is log2 of the levels per unit of the
+/// model's space where the range is [-1, 1] or [0, 1].
+fn reference_offset(scale: Scale) -> f64 {
+    match scale {
+        Scale::Pixels { range: [lo, hi], .. } => 7.0 - (-1.0 - lo) / (hi - lo),
+        Scale::Vectors { .. } => offset(scale),
+    }
+}
+
+fn offset(scale: Scale) -> f64 {
+    -scale.log_det_per_dim() / std::f64::consts::LN_2
+}
+
+/// Goes from the reference's protocol to ours, one change at a time. `ours` has been measured by `spec`; `measure` measures by another
+/// one, under a name.
+pub fn compare(
+    spec: &Likelihood,
+    scale: Scale,
+    ours: &Likelihoods,
+    measure: &mut dyn FnMut(&str, &Likelihood) -> Result<Likelihoods>,
+) -> Result<Comparison> {
+    let mut protocol = reference(spec)?;
+    let kept = protocol.count;
+    let target = Likelihood { count: kept, solver_check: 0, bound: None, ..spec.clone() };
+    let in_bits = |nats: Vec<f64>| nats.into_iter().map(|nats| nats * ours.bits_per_nat()).collect::<Vec<f64>>();
+    let of_ours = in_bits(ours.nats());
+    let mut at = |name: &str, protocol: &Likelihood| {
+        if *protocol == target { Ok(of_ours[..kept].to_vec()) } else { measure(name, protocol).map(|other| in_bits(other.nats())) }
+    };
+    let rule = reference_offset(scale) - offset(scale);
+    let mut values = at("reference", &protocol)?;
+    let first = values.clone();
+    let mut changes = vec![("offset rule", Number { mean: -rule, standard_error: 0.0 })];
+    let steps: [(&str, &str, fn(&mut Likelihood, &Likelihood)); 4] = [
+        ("solver: tolerance and step control", "solver", |protocol, ours| protocol.solver = ours.solver.clone()),
+        ("t_min", "t_min", |protocol, ours| protocol.t_min = ours.t_min),
+        ("trace: probes", "trace", |protocol, ours| protocol.trace = ours.trace.clone()),
+        ("dequantisation, mass below t_min", "dequantisation", |protocol, ours| {
+            protocol.dequantisation = ours.dequantisation;
+            protocol.below_t_min = ours.below_t_min;
+        }),
+    ];
+    for (what, name, change) in steps {
+        let before = protocol.clone();
+        change(&mut protocol, spec);
+        let next = if protocol == before { values.clone() } else { at(name, &protocol)? };
+        changes.push((what, Number::of(&next.iter().zip(&values).map(|(next, before)| next - before).collect::<Vec<_>>())));
+        values = next;
+    }
+    let all = Number::of(&of_ours);
+    // The kept ones are among all: the two means differ by what the dropped ones differ from the kept.
+    let dropped = Number::of(&of_ours[kept..]);
+    let share = (of_ours.len() - kept) as f64 / of_ours.len() as f64;
+    let last = Number::of(&values);
+    let remainder = match share > 0.0 {
+        true => Number { mean: all.mean - last.mean, standard_error: share * dropped.standard_error.hypot(last.standard_error) },
+        false => Number { mean: 0.0, standard_error: 0.0 },
+    };
+    changes.push(("dropped remainder", remainder));
+    let reference = Number::of(&first);
+    Ok(Comparison { reference: Number { mean: reference.mean + rule, ..reference }, ours: all, counts: [kept, of_ours.len()], changes })
+}
+
+impl Comparison {
+    pub fn report(&self) -> Value {
+        let changes: Vec<Value> = self
+            .changes
+            .iter()
+            .map(|(what, number)| {
+                let mut change = number.report();
+                change["what"] = json!(what);
+                change
+            })
+            .collect();
+        let of = |number: &Number, count: usize| {
+            let mut report = number.report();
+            report["count"] = json!(count);
+            report
+        };
+        json!({ "reference": of(&self.reference, self.counts[0]), "ours": of(&self.ours, self.counts[1]), "changes": changes })
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut line = |name: &str, sign: bool, Number { mean, standard_error }: &Number, note: &str| {
+            let mean = if sign { format!("{mean:+.5}") } else { format!("{mean:.5}") };
+            let bar = if standard_error.is_nan() { "    -   ".into() } else { format!("± {standard_error:.5}") };
+            writeln!(f, "{name:36} {mean:>9} {bar}{note}")
+        };
+        let [kept, all] = self.counts;
+        line("the reference's protocol, bits/dim", false, &self.reference, &format!("  {kept} of {all} examples"))?;
+        for (what, number) in &self.changes {
+            line(&format!("  {what}"), true, number, "")?;
+        }
+        line("this protocol, bits/dim", false, &self.ours, "")
+    }
+}
