@@ -88,9 +88,10 @@ impl Fault {
         Fault { key: key.into(), message: message.into(), help: help.into() }
     }
 
-    /// The same fault seen from the table around: its key gets the table's name in front.
+    /// The same fault seen from the table around: its key gets the table's name in front. An empty key is the table as a whole.
     pub fn within(self, table: &str) -> Fault {
-        Fault { key: format!("{table}.{}", self.key), ..self }
+        let key = if self.key.is_empty() { table.to_owned() } else { format!("{table}.{}", self.key) };
+        Fault { key, ..self }
     }
 }
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
 use crate::data::{Data, Dataset, Split};
+use crate::dequantisation::DequantisationSpec;
 use crate::error::{Error, Fault, Result};
-use crate::likelihood::Likelihood;
-use crate::loss::Weighting;
+use crate::likelihood::{Dequantisation, Likelihood};
 use crate::net::NetworkSpec;
 use crate::run::Run;
 use crate::sample::Sample;
@@ -30,6 +30,7 @@ pub struct Experiment {
     pub precondition: Option<Precondition>,
     pub train: Option<Train>,
     pub sample: Option<Sample>,
+    pub dequantisation: Option<DequantisationSpec>,
     pub likelihood: Option<Likelihood>,
 }
 
@@ -95,17 +96,25 @@ impl Experiment {
             precondition.check(self.sde.get()).map_err(|fault| fault.within("precondition"))?;
         }
         if let Some(train) = &self.train {
-            train.check().map_err(|fault| fault.within("train"))?;
-            if train.weighting == Weighting::Likelihood && matches!(self.precondition, Some(Precondition::Discrete { .. })) {
-                let help = "use \"variance\", or continuous time: [precondition.reference]";
-                return Err(Fault::new("train.weighting", "levels of noise have no likelihood weighting, which weighs times by g²", help));
+            train.check(self.sde.get()).map_err(|fault| fault.within("train"))?;
+            if matches!(self.precondition, Some(Precondition::Discrete { .. })) {
+                train.check_discrete().map_err(|fault| fault.within("train"))?;
             }
         }
         if let Some(sample) = &self.sample {
-            sample.check(self.data.scale()).map_err(|fault| fault.within("sample"))?;
+            let levels = self.precondition.as_ref().and_then(Precondition::levels);
+            sample.check(self.data.scale(), self.sde.get(), levels).map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
-            likelihood.check(self.data.scale()).map_err(|fault| fault.within("likelihood"))?;
+            let levels = self.precondition.as_ref().and_then(Precondition::levels);
+            likelihood.check(self.data.scale(), self.sde.get(), levels).map_err(|fault| fault.within("likelihood"))?;
+            if matches!(likelihood.dequantisation, Dequantisation::Variational { .. }) && self.dequantisation.is_none() {
+                let help = "give [dequantisation.variational] with its keys, or use uniform = { draws = 1 }";
+                return Err(Fault::new("likelihood.dequantisation", "nothing trains the law of this dequantisation", help));
+            }
+        }
+        if let Some(dequantisation) = &self.dequantisation {
+            dequantisation.check(self.data.scale()).map_err(|fault| fault.within("dequantisation"))?;
         }
         Ok(())
     }
@@ -117,6 +126,10 @@ impl Experiment {
         }
         if let Some(network) = &self.network {
             network.check(train.shape()).map_err(|fault| fault.within("network"))?;
+        }
+        if let Some(Train { objective, .. }) = &self.train {
+            let dimension = train.shape().iter().product();
+            objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
         }
         if let (Some(likelihood), Some(set)) = (&self.likelihood, measured) {
             likelihood.check_against(set, train.shape()).map_err(|fault| fault.within("likelihood"))?;

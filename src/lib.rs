@@ -9,12 +9,14 @@
 //! experiments/x.toml   experiment::load        parsed and checked, with its data, before any work
 //!                      run::Run                runs/x/: resolved experiment, lock, checkpoints, curves
 //! train::train         data::Batches           x0 [B, ...], assembled ahead of the step
-//!                      rng                     t [B] ~ U(t_min, 1), z ~ N(0, I)
+//!                      rng, loss::TimeLaw      t [B] ~ U(t_min, 1) or another law, z ~ N(0, I)
 //!                      loss                    λ(t) ‖s(α x0 + σ z, t) + z/σ‖², with score::NetworkScore around a net::Network
 //!                      optim                   flat gradient -> clip -> Adam -> EMA
 //!                      run::checkpoint         temporary name, fsync, rename
 //! sample::sample       dynamics, solver        x_T ~ prior -> reverse SDE or probability flow -> last denoise -> pixels
+//! dequantisation::…    bound, net::coupling    u | pixels, trained with the score fixed where it is asked for
 //! likelihood::…        trace, dynamics, solver (x, 0) -> flow with its change of log-density -> prior -> nats, bits/dim ± error
+//!                      bound                   the same examples bounded: continuous time, a chain term by term, k paths
 //! ```
 //!
 //! # Conventions
@@ -34,7 +36,7 @@
 //! | --- | --- |
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
-//! | [`train`], [`sample`], [`likelihood`] | the phases: one loop each |
+//! | [`train`], [`sample`], [`dequantisation`], [`likelihood`] | the phases: one loop each |
 //! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
 //! | [`model`] | network, parameters and preconditioning together |
@@ -49,6 +51,7 @@
 pub mod bound;
 pub mod cli;
 pub mod data;
+pub mod dequantisation;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;

@@ -1,4 +1,4 @@
-//! Pictures for people: a grid of images, or two scatter plots side by side.
+//! Pictures for people: a grid of images, or scatter plots.
 
 use std::io::Cursor;
 use std::sync::Once;
@@ -14,9 +14,13 @@ const GAP_COLOUR: Rgb<u8> = Rgb([128, 128, 128]);
 /// Images [n, c, h, w] (c = 1 grey or 3 RGB) row by row in a grid as square as can be. Images of up to 64 pixels a side are enlarged by a
 /// whole factor, as far as the grid stays within 1024 pixels.
 pub fn grid(pixels: &[u8], shape: &[usize]) -> RgbImage {
+    strips(pixels, shape, (1..).find(|k| k * k >= shape[0]).unwrap_or(1))
+}
+
+/// Images as [`grid`] shows them, with so many in a row.
+pub fn strips(pixels: &[u8], shape: &[usize], columns: usize) -> RgbImage {
     let &[n, c, h, w] = shape else { panic!("images have shape [n, c, h, w], not {shape:?}") };
     assert!((c == 1 || c == 3) && pixels.len() == n * c * h * w, "{} bytes are no images {shape:?}", pixels.len());
-    let columns = (1..).find(|k| k * k >= n).unwrap_or(1);
     let rows = n.div_ceil(columns);
     let factor = if h.max(w) <= 64 { (1024 / (columns * w.max(h)).max(1)).clamp(1, 8) } else { 1 };
     let (cell_w, cell_h) = (w * factor + GAP, h * factor + GAP);
@@ -52,12 +56,39 @@ pub fn scatter(data: &[[f64; 2]], samples: &[[f64; 2]], note: &str) -> RgbImage 
         0 => note.to_owned(),
         _ => format!("{note}{}{outside} of {} samples outside", if note.is_empty() { "" } else { "; " }, samples.len()),
     };
-    let size = (2 * (LEFT + SIDE + RIGHT), TOP + SIDE + BOTTOM + FOOT);
+    let panels = [("data", data), ("samples", samples)].map(|(title, points)| Panel {
+        title: format!("{title} ({})", points.len()),
+        limits: limits.clone(),
+        points: points.iter().filter(inside).map(|p| (p[0], p[1])).collect(),
+    });
+    plots(&panels, &note)
+}
+
+/// Points of the plane, a plot with its own limits for each title, up to four in a row. What is not finite is not drawn.
+pub fn scatters(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
+    let panel = |(title, points): &(String, Vec<[f64; 2]>)| Panel {
+        title: title.clone(),
+        limits: limits(points),
+        points: points.iter().filter(|p| p.iter().all(|x| x.is_finite())).map(|p| (p[0], p[1])).collect(),
+    };
+    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), "")
+}
+
+/// One scatter plot.
+struct Panel {
+    title: String,
+    limits: [std::ops::Range<f64>; 2],
+    points: Vec<(f64, f64)>,
+}
+
+/// The panels, up to four in a row, above a note.
+fn plots(panels: &[Panel], note: &str) -> RgbImage {
+    let columns = panels.len().clamp(1, 4);
+    let rows = panels.len().div_ceil(columns);
+    let size = (columns as u32 * (LEFT + SIDE + RIGHT), rows as u32 * (TOP + SIDE + BOTTOM) + FOOT);
     let large = (size.0 * SUPERSAMPLING, size.1 * SUPERSAMPLING);
     let mut buffer = vec![0; (3 * large.0 * large.1) as usize];
-    let panels = [("data", data), ("samples", samples)]
-        .map(|(title, points)| (format!("{title} ({})", points.len()), points.iter().filter(inside).map(|p| (p[0], p[1])).collect()));
-    draw(&mut buffer, large, &limits, &panels, &note).expect("memory can be drawn on and the font is registered");
+    draw(&mut buffer, large, panels, (rows, columns), note).expect("memory can be drawn on and the font is registered");
     let large = RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size");
     imageops::thumbnail(&large, size.0, size.1)
 }
@@ -88,8 +119,8 @@ pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as Drawi
 fn draw<'a>(
     buffer: &'a mut [u8],
     size: (u32, u32),
-    limits: &[std::ops::Range<f64>; 2],
-    panels: &[(String, Vec<(f64, f64)>); 2],
+    panels: &[Panel],
+    rows_and_columns: (usize, usize),
     note: &str,
 ) -> Result<(), DrawError<'a>> {
     with_font();
@@ -98,8 +129,7 @@ fn draw<'a>(
     let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();
     area.fill(&WHITE)?;
     let (plots, foot) = area.split_vertically(size.1 - FOOT * s);
-    let (left, right) = plots.split_horizontally(size.0 / 2);
-    for (panel, (title, points)) in [left, right].iter().zip(panels) {
+    for (panel, Panel { title, limits, points }) in plots.split_evenly(rows_and_columns).iter().zip(panels) {
         panel.draw_text(title, &font(17), ((LEFT * s) as i32, (12 * s) as i32))?;
         let mut chart = ChartBuilder::on(panel)
             .margin_top(TOP * s)

@@ -36,6 +36,14 @@ pub enum Purpose {
     Probe = 11,
     /// Sketches of the trace estimator; index: example, one draw a sketch vector.
     Sketch = 12,
+    /// Directions of sliced score matching; index: position in the run, one draw a projection.
+    Projection = 14,
+    /// Noise that takes an example to t_min; index: example, one draw a draw of its dequantisation.
+    Encoder = 20,
+    /// The seed of all that a bound draws.
+    Bound = 21,
+    /// The seed of all that training a dequantiser draws.
+    Dequantiser = 22,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

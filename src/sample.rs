@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Instant;
 
-use ndarray::{Array1, Array2, Array4};
+use ndarray::{Array1, Array2, Array4, ArrayD};
 use ndarray_npy::NpzWriter;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,7 +11,7 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Scale;
-use crate::dynamics::{Reverse, denoise};
+use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
 use crate::picture;
 use crate::progress::Terminal;
@@ -19,7 +19,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::score::ScoreModel;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Statistics, Step, Task};
+use crate::solver::{Problem, SolverSpec, Statistics, Step, Task, Trajectory};
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -33,8 +33,11 @@ pub struct Sample {
     pub solver: SolverSpec,
     /// Where the solver stops.
     pub t_min: f64,
-    /// Whether the result is E[x_0 | x at t_min] instead of x at t_min.
+    /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
+    /// Times at which the samples on their way are kept, too; asking changes no sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trajectory: Vec<f64>,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
     pub thresholding: Option<Thresholding>,
 }
@@ -70,7 +73,8 @@ impl DynamicsSpec {
 }
 
 impl Sample {
-    pub fn check(&self, scale: Scale) -> Result<(), Fault> {
+    /// `network_levels` are the levels of noise of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
@@ -79,6 +83,10 @@ impl Sample {
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
             let help = "give a number between 0 and 1; the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE)";
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), help));
+        }
+        if let Some(t) = self.trajectory.iter().find(|t| !(self.t_min..=1.0).contains(*t)) {
+            let message = format!("there is no state at t = {t}");
+            return Err(Fault::new("trajectory", message, format!("give times from t_min = {} to 1, such as [1.0, 0.5, 0.1]", self.t_min)));
         }
         let eta = self.dynamics.eta();
         if !(eta >= 0.0 && eta.is_finite()) {
@@ -96,7 +104,8 @@ impl Sample {
             }
         }
         let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
-        self.solver.check(task).map_err(|fault| fault.within("solver"))
+        let solver = &self.solver;
+        solver.check(task).and_then(|()| solver.check_process(sde, eta, self.t_min, network_levels)).map_err(|fault| fault.within("solver"))
     }
 }
 
@@ -106,9 +115,18 @@ pub struct Samples {
     pub x: Tensor,
     pub statistics: Statistics,
     pub seconds: f64,
+    pub trajectory: Option<OnTheWay>,
 }
 
-/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch.
+/// The samples at requested times, before the last denoise; on the CPU.
+pub struct OnTheWay {
+    /// [T, N, ...] in model space, f32.
+    pub states: Tensor,
+    /// [T, N], f64: the times of these states. With noise, the first of the solver's times that are as far as the requested ones.
+    pub times: Tensor,
+}
+
+/// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -122,25 +140,31 @@ pub fn sample(
     let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
     let mut statistics = Statistics::default();
     let mut parts = Vec::new();
+    let mut ways = Vec::new();
     let mut phase = terminal.phase("sample", "samples", spec.count as u64, 0);
     for first in (0..spec.count).step_by(spec.batch) {
         let rows = first as u64..(first + spec.batch).min(spec.count) as u64;
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
-        let span = (1.0, spec.t_min);
-        let mut noise = |step: usize| normal(Purpose::Brownian, step as u64);
-        let mut watch = |step: &Step| phase.set(first as u64 + (step.share * n as f64) as u64, "");
+        let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
+        let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+        let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
+        let mut watch = |step: &Step| {
+            way.record(step);
+            phase.set(first as u64 + (step.share * n as f64) as u64, "");
+        };
         let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let (x, cost) = spec.solver.sample(reverse, &x, span, &mut noise, &mut watch)?;
-        let x = if spec.denoise { denoise(sde, model, &x, spec.t_min) } else { x };
+        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
+        ways.push(way);
     }
-    if spec.denoise {
-        statistics.evaluations.iter_mut().for_each(|n| *n += 1);
-    }
-    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64() };
+    let trajectory = (!spec.trajectory.is_empty()).then(|| OnTheWay {
+        states: Tensor::cat(&ways.iter().map(|way| way.states.to_kind(Kind::Float).to_device(Device::Cpu)).collect::<Vec<_>>(), 1),
+        times: Tensor::cat(&ways.iter().map(Trajectory::reached_times).collect::<Vec<_>>(), 1),
+    });
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: begun.elapsed().as_secs_f64(), trajectory };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
@@ -162,10 +186,28 @@ impl Samples {
         }
     }
 
-    /// Writes `samples/<name>.npz`, `.png` and, last, `.json`.
+    /// Samples on their way: a row for each image with a column for each time, or a scatter plot for each time.
+    fn film(&self, scale: Scale, OnTheWay { states, times }: &OnTheWay) -> image::RgbImage {
+        let x = scale.to_data(states);
+        match x.size()[..] {
+            [t, n, c, h, w] => {
+                let shown = n.min(10);
+                let pixels = x.narrow(1, 0, shown).transpose(0, 1).contiguous().view(-1);
+                let pixels: Vec<u8> = Vec::try_from(pixels).expect("pixels are bytes");
+                picture::strips(&pixels, &[(shown * t) as usize, c as usize, h as usize, w as usize], t as usize)
+            }
+            _ => {
+                let title = |j| format!("t = {:.3}", to_vec(&times.get(j)).mean());
+                picture::scatters(&(0..x.size()[0]).map(|j| (title(j), first_two(&x.get(j)))).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Writes `samples/<name>.npz`, `.png` and, last, `.json`; with a trajectory `<name>-trajectory.png`, too.
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
-    /// `accepted` and `rejected` steps.
+    /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
+    /// `trajectory_t` (f64 [T, N]).
     pub fn save(&self, run: &Run, name: &str, scale: Scale, spec: &Sample, picture: &image::RgbImage) -> Result<()> {
         let mut archive = NpzWriter::new_compressed(Cursor::new(Vec::new()));
         let x = scale.to_data(&self.x);
@@ -186,6 +228,12 @@ impl Samples {
         let cost = &self.statistics;
         for (key, counts) in [("evaluations", &cost.evaluations), ("accepted", &cost.accepted), ("rejected", &cost.rejected)] {
             archive.add_array(key, &Array1::from(counts.clone())).expect(in_memory);
+        }
+        if let Some(way) = &self.trajectory {
+            let array = |x: &Tensor| ArrayD::from_shape_vec(x.size().iter().map(|&n| n as usize).collect::<Vec<_>>(), to_vec(x));
+            archive.add_array("trajectory", &array(&way.states).expect("its own shape").mapv(|v| v as f32)).expect(in_memory);
+            archive.add_array("trajectory_t", &array(&way.times).expect("its own shape")).expect(in_memory);
+            run.write(&format!("samples/{name}-trajectory.png"), &picture::png(&self.film(scale, way)))?;
         }
         run.write(&format!("samples/{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
         run.write(&format!("samples/{name}.png"), &picture::png(picture))?;

@@ -1,6 +1,6 @@
 //! Small helpers for tensors whose first axis is the batch.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// One number per example as a tensor [B, 1, ...] that broadcasts over `x` [B, ...], in x's kind and on its device.
 pub fn column(x: &Tensor, values: impl IntoIterator<Item = f64>) -> Tensor {
@@ -13,6 +13,17 @@ pub fn column(x: &Tensor, values: impl IntoIterator<Item = f64>) -> Tensor {
 /// f(t) for each example's t as a tensor [B, 1, ...]; f is evaluated once where all times are equal.
 pub fn column_of(x: &Tensor, t: &[f64], f: impl Fn(f64) -> f64) -> Tensor {
     if t.iter().all(|&other| other == t[0]) { column(x, std::iter::once(f(t[0]))) } else { column(x, t.iter().map(|&t| f(t))) }
+}
+
+/// Places on the batch axis as a tensor that indexes it.
+pub fn indices(places: &[usize], device: Device) -> Tensor {
+    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+    Tensor::from_slice(&places).to_device(device)
+}
+
+/// The examples of x [B, ...] at some places.
+pub fn select(x: &Tensor, places: &[usize]) -> Tensor {
+    x.index_select(0, &indices(places, x.device()))
 }
 
 /// Sum over everything but the batch axis: [B, ...] -> `[B]`.

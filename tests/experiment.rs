@@ -123,8 +123,12 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     eps = 0.00000001
     weight_decay = 0.0
     ema = 0.9
+    objective = "denoising"
     weighting = "variance"
     reduction = "mean"
+    time = "uniform"
+    importance = true
+    stratified = false
     t_min = 0.0001
     checkpoint_every = 10
     keep = 2
@@ -145,6 +149,7 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     count = 5
     batch = 3
     t_min = 0.001
+    below_t_min = "ignored"
     solver_check = 0
     dequantisation = "none"
 
@@ -164,10 +169,10 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
 
 #[test]
 fn misspelt_keys() {
-    assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @r"
+    assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-     │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
-     │ `log_every`
+     │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
@@ -179,13 +184,13 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `train`, `sample`, `likelihood`
-       ╭─[tiny.toml:35:2]
-    34 │ 
-    35 │ [sampel]
+     │ `precondition`, `train`, `sample`, `dequantisation`, `likelihood`
+       ╭─[tiny.toml:39:2]
+    38 │ 
+    39 │ [sampel]
        ·  ───┬──
        ·     ╰── here
-    36 │ count = 4
+    40 │ count = 4
        ╰────
      help: did you mean `sample`?
     ");
@@ -201,13 +206,14 @@ fn misspelt_keys() {
       help: did you mean `vp`?
     ");
     assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
-     × unknown variant `qwertyuiop`, expected `variance` or `likelihood`
-       ╭─[tiny.toml:30:13]
-    29 │ ema = 0.9
-    30 │ weighting = "qwertyuiop"
+     × unknown variant `qwertyuiop`, expected one of `variance`, `likelihood`, `edm`, `min-snr`,
+     │ `soft-min-snr`
+       ╭─[tiny.toml:31:13]
+    30 │ objective = "denoising"
+    31 │ weighting = "qwertyuiop"
        ·             ──────┬─────
        ·                   ╰── here
-    31 │ reduction = "mean"
+    32 │ reduction = "mean"
        ╰────
     "#);
 }
@@ -269,14 +275,14 @@ fn wrong_types() {
      22 │ batch = 8
         ╰────
     "#);
-    assert_snapshot!(refused(&changed("count = 4\n", "count = -4\n"), &[]), @r"
+    assert_snapshot!(refused(&changed("count = 4\n", "count = -4\n"), &[]), @"
      × invalid value: integer `-4`, expected a whole number of at least 0
-       ╭─[tiny.toml:36:9]
-    35 │ [sample]
-    36 │ count = -4
+       ╭─[tiny.toml:40:9]
+    39 │ [sample]
+    40 │ count = -4
        ·         ─┬
        ·          ╰── here
-    37 │ batch = 3
+    41 │ batch = 3
        ╰────
     ");
     assert_snapshot!(refused(&changed("scale = 2.0", "scale = [2.0]"), &[]), @"
@@ -289,14 +295,14 @@ fn wrong_types() {
      11 │ 
         ╰────
     ");
-    assert_snapshot!(refused(&changed("denoise = true", "denoise = 1"), &[]), @r"
+    assert_snapshot!(refused(&changed("denoise = true", "denoise = 1"), &[]), @"
      × invalid type: integer `1`, expected true or false
-       ╭─[tiny.toml:41:11]
-    40 │ t_min = 1e-3
-    41 │ denoise = 1
+       ╭─[tiny.toml:45:11]
+    44 │ t_min = 1e-3
+    45 │ denoise = 1
        ·           ┬
        ·           ╰── here
-    42 │ 
+    46 │ 
        ╰────
     ");
     assert_snapshot!(refused(&changed("betas = [0.9, 0.999]", "betas = [0.9]"), &[]), @"
@@ -402,31 +408,31 @@ fn values_that_cannot_work() {
     ");
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3 }"), &[]), @r#"
      × sample.solver.rk45: rk45 can't solve the reverse SDE: its error estimate knows no noise
-       ╭─[tiny.toml:39:15]
-    38 │ dynamics = "reverse-sde"
-    39 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3 }
+       ╭─[tiny.toml:43:15]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3 }
        ·               ──────────────┬─────────────
        ·                             ╰── here
-    40 │ t_min = 1e-3
+    44 │ t_min = 1e-3
        ╰────
      help: use dynamics = "probability-flow", or a solver with a grid such as euler or heun
     "#);
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.euler.grid.uniform.steps = 0"), &[]), @r#"
      × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
-       ╭─[tiny.toml:39:35]
-    38 │ dynamics = "reverse-sde"
-    39 │ solver.euler.grid.uniform.steps = 0
+       ╭─[tiny.toml:43:35]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver.euler.grid.uniform.steps = 0
        ·                                   ┬
        ·                                   ╰── here
-    40 │ t_min = 1e-3
+    44 │ t_min = 1e-3
        ╰────
      help: give at least 1 step
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
      × this choice is a table with keys of its own
-       ╭─[tiny.toml:51:18]
-    50 │ trace.exact = {}
-    51 │ dequantisation = "uniform"
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = "uniform"
        ·                  ────┬────
        ·                      ╰── here
        ╰────
@@ -434,56 +440,297 @@ fn values_that_cannot_work() {
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "{uniform={draws=1}}"), &[]), @r#"
      × likelihood.dequantisation: this dequantisation does not fit the data
-       ╭─[tiny.toml:51:18]
-    50 │ trace.exact = {}
-    51 │ dequantisation = {uniform={draws=1}}
+       ╭─[tiny.toml:56:18]
+    55 │ trace.exact = {}
+    56 │ dequantisation = {uniform={draws=1}}
        ·                  ─────────┬─────────
        ·                           ╰── here
        ╰────
      help: the data are vectors: "none"
     "#);
-    assert_snapshot!(refused(&changed("solver_check = 0", "solver_check = 6"), &[]), @"
+    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 0.0 }"), &[]), @r#"
+     × likelihood.solver.rk45.atol: the tolerance is 0
+       ╭─[tiny.toml:53:37]
+    52 │ below_t_min = "ignored"
+    53 │ solver.rk45 = { rtol = 1e-3, atol = 0.0 }
+       ·                                     ─┬─
+       ·                                      ╰── here
+    54 │ solver_check = 0
+       ╰────
+     help: give a number between 0 and 1; the reference uses 1e-5
+    "#);
+    assert_snapshot!(refused(&changed("solver.heun.grid.uniform.steps = 4", "solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = \"i\" }"), &[]), @r#"
+     × unknown variant `i`, expected one of `per-example`, `pi`, `batch-coupled`
+       ╭─[tiny.toml:53:53]
+    52 │ below_t_min = "ignored"
+    53 │ solver.rk45 = { rtol = 1e-3, atol = 1e-3, control = "i" }
+       ·                                                     ─┬─
+       ·                                                      ╰── here
+    54 │ solver_check = 0
+       ╰────
+     help: did you mean `pi`?
+    "#);
+    assert_snapshot!(refused(&changed("denoise = true", "denoise = true\ntrajectory = [0.5, 1e-4]"), &[]), @r"
+     × sample.trajectory: there is no state at t = 0.0001
+       ╭─[tiny.toml:46:14]
+    45 │ denoise = true
+    46 │ trajectory = [0.5, 1e-4]
+       ·              ─────┬─────
+       ·                   ╰── here
+    47 │ 
+       ╰────
+     help: give times from t_min = 0.001 to 1, such as [1.0, 0.5, 0.1]
+    ");
+    assert_snapshot!(refused(&changed("solver_check = 0", "solver_check = 6"), &[]), @r"
      × likelihood.solver_check: 6 examples are to be checked, but 5 are measured
-       ╭─[tiny.toml:49:16]
-    48 │ solver.heun.grid.uniform.steps = 4
-    49 │ solver_check = 6
+       ╭─[tiny.toml:54:16]
+    53 │ solver.heun.grid.uniform.steps = 4
+    54 │ solver_check = 6
        ·                ┬
        ·                ╰── here
-    50 │ trace.exact = {}
+    55 │ trace.exact = {}
        ╰────
      help: give at most 5
     ");
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'sphere' }"), &[]), @r#"
      × give either `probes`, or `target_standard_error` (bits/dim) and `max_probes`
-       ╭─[tiny.toml:50:1]
-    49 │ solver_check = 0
-    50 │ trace.hutchinson = { law = 'sphere' }
+       ╭─[tiny.toml:55:1]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'sphere' }
        · ──┬──
        ·   ╰── here
-    51 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
     "#);
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutch-pp = { law = 'sphere', probes = 4 }"), &[]), @r#"
      × likelihood.trace.hutch-pp.probes: probes is 4
-       ╭─[tiny.toml:50:45]
-    49 │ solver_check = 0
-    50 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
+       ╭─[tiny.toml:55:45]
+    54 │ solver_check = 0
+    55 │ trace.hutch-pp = { law = 'sphere', probes = 4 }
        ·                                             ┬
        ·                                             ╰── here
-    51 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
      help: give a multiple of 3: one third each for the sketch, its exact trace and the rest
     "#);
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }"), &[]), @r#"
      × likelihood.trace.hutchinson.max_probes: max_probes is 1
-       ╭─[tiny.toml:50:83]
-    49 │ solver_check = 0
-    50 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
+       ╭─[tiny.toml:55:83]
+    54 │ solver_check = 0
+    55 │ trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }
        ·                                                                                   ┬
        ·                                                                                   ╰── here
-    51 │ dequantisation = "none"
+    56 │ dequantisation = "none"
        ╰────
      help: give 2 to 65536; the first 2 tell the spread
+    "#);
+    assert_snapshot!(refused(&changed("below_t_min = \"ignored\"", "below_t_min = 'discrete'"), &[]), @r#"
+     × likelihood.below_t_min: the data are vectors, which lie in no bins
+       ╭─[tiny.toml:52:15]
+    51 │ t_min = 1e-3
+    52 │ below_t_min = 'discrete'
+       ·               ─────┬────
+       ·                    ╰── here
+    53 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: use "ignored", "jensen" or "tweedie"
+    "#);
+    let bound =
+        |below: &str, bound: &str| refused(&changed("below_t_min = \"ignored\"", &format!("below_t_min = '{below}'\nbound.{bound}")), &[]);
+    assert_snapshot!(bound("ignored", "vlb = { levels.chain = 100, variance = 'beta', draws = 1 }"), @r#"
+     × likelihood.bound.vlb: vlb starts at t = 0, and likelihood.below_t_min is "ignored"
+       ╭─[tiny.toml:53:13]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.vlb = { levels.chain = 100, variance = 'beta', draws = 1 }
+       ·             ──────────────────────────┬─────────────────────────
+       ·                                       ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give below_t_min = "tweedie" (or "jensen", "discrete"), or elbo.form = "implicit"
+    "#);
+    assert_snapshot!(bound("tweedie", "vlb = { levels.chain = 20, variance = 'beta', draws = 1 }"), @r"
+     × likelihood.bound.vlb.levels.chain: with 20 levels and beta_max = 20 the last step keeps
+     │ nothing of the image
+       ╭─[tiny.toml:53:30]
+    52 │ below_t_min = 'tweedie'
+    53 │ bound.vlb = { levels.chain = 20, variance = 'beta', draws = 1 }
+       ·                              ─┬
+       ·                               ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give more than beta_max = 20 levels; the reference uses 1000
+    ");
+    assert_snapshot!(bound("jensen", "iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }"), @r"
+     × likelihood.bound.iwae.levels.grid.log-snr.steps: a grid of 0 steps goes nowhere
+       ╭─[tiny.toml:53:44]
+    52 │ below_t_min = 'jensen'
+    53 │ bound.iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }
+       ·                                            ┬
+       ·                                            ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give at least 1 step
+    ");
+    assert_snapshot!(bound("ignored", "elbo = { form = 'implicit', draws = 3 }"), @r"
+     × likelihood.bound.elbo.draws: draws is 3
+       ╭─[tiny.toml:53:43]
+    52 │ below_t_min = 'ignored'
+    53 │ bound.elbo = { form = 'implicit', draws = 3 }
+       ·                                           ┬
+       ·                                           ╰── here
+    54 │ solver.heun.grid.uniform.steps = 4
+       ╰────
+     help: give an even number: two in each part of the log-SNR tell the error
+    ");
+    assert_snapshot!(refused(&format!("{VECTORS}\n[dequantisation.variational]\nsteps = 1\nbatch = 1\nlr = 1e-3\nclip = 1.0\nt_min = 1e-3\nlayers = 1\nchannels = 1"), &[]), @r"
+     × dequantisation.variational: the data are vectors, which need no dequantisation
+       ╭─[tiny.toml:58:17]
+    57 │ 
+    58 │ [dequantisation.variational]
+       ·                 ─────┬─────
+       ·                      ╰── here
+    59 │ steps = 1
+       ╰────
+     help: remove [dequantisation.variational]
+    ");
+}
+
+#[test]
+fn dequantisations_that_do_not_fit() {
+    let images = |from: &str, to: &str| {
+        assert_eq!(IMAGES.matches(from).count(), 1, "{from}");
+        refused(&IMAGES.replace(from, to), &[])
+    };
+    assert_snapshot!(images("uniform.draws = 1", "variational.draws = 1"), @r#"
+     × likelihood.dequantisation: nothing trains the law of this dequantisation
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.variational.draws = 1
+       · ───────┬──────
+       ·        ╰── here
+       ╰────
+     help: give [dequantisation.variational] with its keys, or use uniform = { draws = 1 }
+    "#);
+    assert_snapshot!(images("below_t_min = \"ignored\"", "below_t_min = \"discrete\""), @r#"
+     × likelihood.dequantisation: below_t_min = "discrete" gives the probability of pixels without
+     │ any noise
+       ╭─[tiny.toml:70:1]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation.uniform.draws = 1
+       · ───────┬──────
+       ·        ╰── here
+       ╰────
+     help: use dequantisation = "none", or below_t_min = "tweedie"
+    "#);
+    assert_snapshot!(images("dequantisation.uniform.draws = 1", "dequantisation = \"none\""), @r#"
+     × likelihood.dequantisation: the data are pixels, which are no points of a density
+       ╭─[tiny.toml:70:18]
+    69 │ trace.hutchinson = { law = "rademacher", probes = 1 }
+    70 │ dequantisation = "none"
+       ·                  ───┬──
+       ·                     ╰── here
+       ╰────
+     help: use uniform = { draws = 1 }, or variational = { draws = 1 }; below_t_min = "discrete"
+           needs no noise
+    "#);
+}
+
+#[test]
+fn training_that_cannot_work() {
+    let with = |settings: &[&str]| refused(VECTORS, settings);
+    assert_snapshot!(with(&["train.weighting={edm={sigma_data=0}}"]), @r#"
+     × train.weighting.edm.sigma_data: sigma_data is 0
+       ╭─[tiny.toml + --set:31:30]
+    30 │ objective = "denoising"
+    31 │ weighting = {edm={sigma_data=0}}
+       ·                              ┬
+       ·                              ╰── here
+    32 │ reduction = "mean"
+       ╰────
+     help: give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]
+    "#);
+    assert_snapshot!(with(&["train.time={log-normal={mean=20,std=1.2}}"]), @r#"
+     × train.time.log-normal.mean: mean is 20, but ln(σ/α) goes from -5.75 at t_min to 5.02 at t = 1
+       ╭─[tiny.toml + --set:33:26]
+    32 │ reduction = "mean"
+    33 │ time = {log-normal={mean=20,std=1.2}}
+       ·                          ─┬
+       ·                           ╰── here
+    34 │ importance = true
+       ╰────
+     help: give a number between them; EDM uses -1.2 for data in [-1, 1]
+    "#);
+    assert_snapshot!(with(&["train.objective={implicit={curvature=-1}}"]), @r#"
+     × train.objective.implicit.curvature: curvature is -1
+       ╭─[tiny.toml + --set:30:34]
+    29 │ ema = 0.9
+    30 │ objective = {implicit={curvature=-1}}
+       ·                                  ─┬
+       ·                                   ╰── here
+    31 │ weighting = "variance"
+       ╰────
+     help: give 0 for none, or a positive number, such as 0.01
+    "#);
+    assert_snapshot!(with(&["train.objective={sliced={projections=0,law='rademacher',variance_reduced=true}}"]), @r#"
+     × train.objective.sliced.projections: projections is 0
+       ╭─[tiny.toml + --set:30:34]
+    29 │ ema = 0.9
+    30 │ objective = {sliced={projections=0,law='rademacher',variance_reduced=true}}
+       ·                                  ┬
+       ·                                  ╰── here
+    31 │ weighting = "variance"
+       ╰────
+     help: give at least 1, which is enough in large batches
+    "#);
+    let discrete = "precondition={discrete={levels=100}}";
+    assert_snapshot!(with(&[discrete, "train.weighting=likelihood"]), @r#"
+     × train.weighting: levels of noise have no likelihood weighting, which weighs times by g²
+       ╭─[tiny.toml + --set:30:13]
+    29 │ objective = "denoising"
+    30 │ weighting = "likelihood"
+       ·             ──────┬─────
+       ·                   ╰── here
+    31 │ reduction = "mean"
+       ╰────
+     help: use "variance", or continuous time: [precondition.reference]
+    "#);
+    assert_snapshot!(with(&[discrete, "train.time=weighting"]), @r#"
+     × train.time: levels of noise are drawn alike
+       ╭─[tiny.toml + --set:32:8]
+    31 │ reduction = "mean"
+    32 │ time = "weighting"
+       ·        ─────┬─────
+       ·             ╰── here
+    33 │ importance = true
+       ╰────
+     help: use "uniform", or continuous time: [precondition.reference]
+    "#);
+    assert_snapshot!(with(&[discrete, "train.objective={implicit={curvature=0}}"]), @r#"
+     × train.objective: levels of noise are trained by denoising
+       ╭─[tiny.toml + --set:29:13]
+    28 │ ema = 0.9
+    29 │ objective = {implicit={curvature=0}}
+       ·             ────────────┬───────────
+       ·                         ╰── here
+    30 │ weighting = "variance"
+       ╰────
+     help: use "denoising", or continuous time: [precondition.reference]
+    "#);
+    let home = Home::with(IMAGES);
+    ["train-images", "test-images"].iter().for_each(|name| home.write(name, idx(4, 16)));
+    let paths = ["train", "test"].map(|split| format!("data.idx.{split}={}", home.path(&format!("{split}-images")).display()));
+    let objective = "train.objective={implicit={curvature=0}}";
+    assert_snapshot!(refused(IMAGES, &[&paths[0], &paths[1], "network.ncsnpp.attention=[8]", objective]), @r#"
+     × train.objective.implicit: the exact divergence takes 256 backward passes a step, one for each
+     │ number of an example; at most 64 are allowed
+       ╭─[tiny.toml + --set:44:23]
+    43 │ ema = 0.9
+    44 │ objective = {implicit={curvature=0}}
+       ·                       ──────┬──────
+       ·                             ╰── here
+    45 │ weighting = "variance"
+       ╰────
+     help: use "denoising", or sliced, which takes one for each projection
     "#);
 }
 
@@ -491,12 +738,12 @@ fn values_that_cannot_work() {
 fn experiments_that_do_not_fit_their_data() {
     assert_snapshot!(refused(&changed("count = 5", "count = 21"), &[]), @r#"
      × likelihood.count: 21 examples are asked for, but the split has 20
-       ╭─[tiny.toml:45:9]
-    44 │ split = "test"
-    45 │ count = 21
+       ╭─[tiny.toml:49:9]
+    48 │ split = "test"
+    49 │ count = 21
        ·         ─┬
        ·          ╰── here
-    46 │ batch = 3
+    50 │ batch = 3
        ╰────
      help: give at most 20
     "#);
@@ -518,30 +765,30 @@ fn experiments_that_do_not_fit_their_data() {
     let home = Home::with_images(IMAGES);
     let paths = ["train", "test"].map(|split| format!("data.idx.{split}={}", home.path(&format!("{split}-images")).display()));
     assert_snapshot!(refused(&IMAGES.replace(unet, mlp), &paths.each_ref().map(String::as_str)), @"
-      × network.mlp: mlp is a network for vectors, but the data are of shape [1, 8, 8]
-        ╭─[tiny.toml + --set:15:10]
-     14 │ 
-     15 │ [network.mlp]
-        ·          ─┬─
-        ·           ╰── here
-     16 │ width = 16
-        ╰────
-      help: use a network for images: [network.ncsnpp] or [network.ddpm]
+     × network.mlp: mlp is a network for vectors, but the data are of shape [1, 8, 8]
+       ╭─[tiny.toml + --set:15:10]
+    14 │ 
+    15 │ [network.mlp]
+       ·          ─┬─
+       ·           ╰── here
+    16 │ width = 16
+       ╰────
+     help: use a network for images: [network.ncsnpp] or [network.ddpm]
     ");
 }
 
 #[test]
 fn overrides_are_checked_like_the_file() {
-    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @r"
+    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-     │ `eps`, `weight_decay`, `ema`, `weighting`, `reduction`, `t_min`, `checkpoint_every`, `keep`,
-     │ `log_every`
-       ╭─[tiny.toml + --set:34:1]
-    33 │ checkpoint_every = 10
-    34 │ stepz = 10
+     │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+       ╭─[tiny.toml + --set:38:1]
+    37 │ checkpoint_every = 10
+    38 │ stepz = 10
        · ──┬──
        ·   ╰── here
-    35 │ 
+    39 │ 
        ╰────
      help: did you mean `steps`?
     ");
@@ -595,6 +842,64 @@ fn overrides_reach_every_kind_of_table() {
     let word = with(&["sample.dynamics=probability-flow"]);
     assert_eq!((&word["sample"]["dynamics"], &word["sde"]), (&"probability-flow".into(), &with(&[])["sde"]));
     assert_eq!(with(&["sde={ve={sigma_min=0.01,sigma_max=5}}"])["sde"]["ve"]["sigma_max"], 5.0.into());
+}
+
+#[test]
+fn a_batch_size_counts_where_a_solver_couples_the_batch() {
+    let with = |control: &str| {
+        let solver = format!("solver.rk45 = {{ rtol = 1e-3, atol = 1e-3{control} }}");
+        parse("tiny.toml", &changed("solver.heun.grid.uniform.steps = 4", &solver), &[]).unwrap().experiment
+    };
+    let resized = |experiment: &Experiment| {
+        let mut other = experiment.clone();
+        other.likelihood.as_mut().unwrap().batch = 7;
+        other.sample.as_mut().unwrap().batch = 7;
+        experiment.differences(&other)
+    };
+    assert!(with("").resolved().contains(r#"control = "per-example""#));
+    assert_eq!(with("").differences(&with(r#", control = "per-example""#)), []);
+    assert_eq!(resized(&with("")), []);
+    assert_eq!(resized(&with(r#", control = "pi""#)), []);
+    assert_eq!(resized(&with(r#", control = "batch-coupled""#)), [("likelihood.batch".to_owned(), "3".to_owned(), "7".to_owned())]);
+
+    let corrected = |norms: &str| {
+        let corrector = format!("{{ langevin = {{ steps = 1, snr = 0.16, norms = \"{norms}\", alpha = \"one\" }} }}");
+        let solver = format!("solver.predictor-corrector = {{ steps = 4, predictor = \"euler-maruyama\", corrector = {corrector} }}");
+        parse("tiny.toml", &changed("solver.euler.grid.uniform.steps = 4", &solver), &[]).unwrap().experiment
+    };
+    assert_eq!(resized(&corrected("per-example")), []);
+    assert_eq!(resized(&corrected("batch"))[0].0, "sample.batch");
+}
+
+#[test]
+fn samplers_that_a_process_cannot_have() {
+    let solver = |solver: &str| changed("solver.euler.grid.uniform.steps = 4", &format!("solver.{solver}"));
+    let ancestral = r#"predictor-corrector = { steps = 4, predictor = { ancestral = { variance = "beta" } }, corrector = "none" }"#;
+    assert_snapshot!(refused(&solver(ancestral), &[]), @r#"
+     × sample.solver.predictor-corrector.predictor: ancestral sampling goes down a chain with as many
+     │ levels as steps: with 4 levels and beta_max = 20 the last step keeps nothing of the image
+       ╭─[tiny.toml:43:55]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver.predictor-corrector = { steps = 4, predictor = { ancestral = { variance = "beta" } }, corrector = "none" }
+       ·                                                       ──────────────────┬──────────────────
+       ·                                                                         ╰── here
+    44 │ t_min = 1e-3
+       ╰────
+     help: give more than beta_max = 20 levels; the reference uses 1000; or another predictor
+    "#);
+    let chain = r#"discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }"#;
+    assert_snapshot!(refused(&solver(chain), &["precondition={discrete={levels=1000}}"]), @r#"
+     × sample.solver.discrete-chain.levels: the chain has 100 levels, but the network knows 1000
+       ╭─[tiny.toml + --set:42:36]
+    41 │ dynamics = "reverse-sde"
+    42 │ solver.discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }
+       ·                                    ─┬─
+       ·                                     ╰── here
+    43 │ t_min = 1e-3
+       ╰────
+     help: give 1000, as in [precondition.discrete]
+    "#);
+    assert!(parse("tiny.toml", &solver(chain), &[]).is_ok());
 }
 
 #[test]

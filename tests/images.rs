@@ -47,6 +47,32 @@ fn every_phase_runs_on_idx_images_under_every_sde() {
 }
 
 #[test]
+fn a_dequantisation_is_trained_once_and_serves_the_likelihood_and_its_bound() {
+    let home = Home::with_images(IMAGES);
+    let settings = [
+        "dequantisation={variational={steps=3,batch=2,lr=1e-3,clip=1.0,t_min=1e-3,layers=2,channels=4}}",
+        "likelihood.dequantisation={variational={draws=2}}",
+        "likelihood.below_t_min=tweedie",
+        "likelihood.bound={vlb={levels={grid={log-snr={steps=5}}},variance='beta',draws=2}}",
+    ];
+    every_phase(&home, "tiny.toml", "out", &settings, [8, 8, 1]);
+    let bound = home.json("out/likelihood.json")["bound"]["bits_per_dim"]["mean"].as_f64().unwrap();
+    let mut npz = NpzReader::new(File::open(home.path("out/likelihood.npz")).unwrap()).unwrap();
+    let terms: Array1<f64> = npz.by_name("bound_terms").unwrap();
+    assert_eq!(terms.len(), 7, "L_0 … L_6 of six levels");
+    assert!((terms.sum() / (64.0 * 2f64.ln()) / bound - 1.0).abs() < 1e-9, "the terms add up to {bound} bits/dim");
+
+    let trained = home.read("out/dequantiser.safetensors");
+    let overrides: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let run = [&["run", "tiny.toml", "--out", "out"], &overrides[..]].concat();
+    assert!(home.succeed(&run).1.contains("every phase is done already"));
+    std::fs::remove_file(home.path("out/dequantiser.safetensors")).unwrap();
+    assert!(home.fail(&["likelihood", "out"]).contains("holds no dequantiser yet"));
+    home.succeed(&run);
+    assert!(home.read("out/dequantiser.safetensors") == trained, "training it again gives the same file");
+}
+
+#[test]
 fn every_phase_runs_on_cifar10_under_every_sde() {
     let home = Home::with(IMAGES);
     home.write("cifar/data_batch_1.bin", cifar10(4));

@@ -60,8 +60,12 @@ betas = [0.9, 0.999]
 eps = 1e-8
 weight_decay = 0.0
 ema = 0.999
+objective = "denoising"
 weighting = "variance"
 reduction = "half-sum"
+time = "uniform"
+importance = true
+stratified = false
 t_min = 1e-5
 checkpoint_every = 1000
 [sample]

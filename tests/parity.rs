@@ -35,7 +35,7 @@ fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
 #[test]
 fn the_committed_selection_passes_and_has_every_kind() {
     let kinds = check(&committed(), |kind| kind != "likelihood");
-    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "sde", "train"]);
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "ode", "pc", "sde", "train"]);
 }
 
 /// Two solves of two thousand evaluations: beside the others, not after them.
@@ -106,7 +106,7 @@ fn the_exit_status_tells() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     let committed = committed();
-    let (status, out, _) = parity(&committed, &["--kind", "sde,pc"]);
+    let (status, out, _) = parity(&committed, &["--kind", "sde,control"]);
     assert!(status == Some(0) && out.contains("not covered") && out.contains("3 ok, 0 failed, 1 not covered"), "{out}");
     let (status, out, _) = parity(&committed, &["--case", "sde_vp_N100", "--case", "sde_ve_default"]);
     assert!(status == Some(0) && out.contains("2 ok, 0 failed, 0 not covered"), "{out}");

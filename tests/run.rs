@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::home::{Home, IMAGES, VECTORS, said};
 use insta::assert_snapshot;
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::NpzReader;
 use safetensors::SafeTensors;
 use score_sde::run::{Run, checkpoint};
@@ -88,6 +88,8 @@ fn a_run_leaves_what_it_promises() {
     let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
     assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
     assert!(curve(&home, "runs/tiny", "train/loss")[0].1.is_finite());
+    let spread = curve(&home, "runs/tiny", "train/loss_relative_std")[0].1;
+    assert!((0.01..10.0).contains(&spread), "{spread}");
 
     let x = samples(&home, "runs/tiny/samples/samples.npz");
     assert!(x.dim() == (4, 2) && x.iter().all(|x| x.is_finite()));
@@ -175,6 +177,25 @@ fn operational_keys_change_no_result() {
     assert!(tensors("other") == tensors("runs/tiny"));
     let apart = &samples(&home, "other/samples/samples.npz") - &samples(&home, "runs/tiny/samples/samples.npz");
     assert!(apart.iter().all(|x| x.abs() < 1e-4), "{apart}");
+}
+
+#[test]
+fn samples_on_their_way_are_kept_at_requested_times() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    home.succeed(&["sample", "runs/tiny", "--name", "way", "--set", "sample.trajectory=[1.0, 0.6, 1e-3]", "--set", "sample.denoise=false"]);
+    home.succeed(&["sample", "runs/tiny", "--name", "plain", "--set", "sample.denoise=false"]);
+    let mut archive = npz(&home, "runs/tiny/samples/way.npz");
+    let states: Array3<f32> = archive.by_name("trajectory").unwrap();
+    let times: Array2<f64> = archive.by_name("trajectory_t").unwrap();
+    assert_eq!((states.dim(), times.dim()), ((3, 4, 2), (3, 4)));
+    // Four steps with noise: 0.6 is passed on the way to 0.5005.
+    assert!(times.rows().into_iter().zip([1.0, 0.5005, 1e-3]).all(|(row, t)| row.iter().all(|x| (x - t).abs() < 1e-9)), "{times}");
+    let end = samples(&home, "runs/tiny/samples/way.npz");
+    assert_eq!(end, samples(&home, "runs/tiny/samples/plain.npz"), "asking changes no sample");
+    assert_eq!(states.slice(s![2, .., ..]).mapv(|x| x * 2.0), end);
+    assert!(image::load_from_memory(&home.read("runs/tiny/samples/way-trajectory.png")).unwrap().width() > 1000);
+    assert!(!home.path("runs/tiny/samples/plain-trajectory.png").exists());
 }
 
 #[test]
@@ -321,6 +342,15 @@ fn the_reference_s_protocol_is_put_beside_ours() {
 fn a_network_for_images_with_dropout_resumes_to_the_same_bits() {
     let home = Home::with_images(training_alone(IMAGES));
     interrupted_and_resumed(&home, &SLOW_IMAGES, kill);
+}
+
+#[test]
+fn sliced_training_at_times_of_a_law_resumes_to_the_same_bits() {
+    let home = Home::with(training_alone(VECTORS));
+    let objective = "train.objective={sliced={projections=1,law='gaussian',variance_reduced=false}}";
+    let choices = [objective, "train.weighting=likelihood", "train.time=likelihood", "train.stratified=true"];
+    let settings: Vec<&str> = choices.into_iter().flat_map(|setting| ["--set", setting]).chain(SLOW_VECTORS).collect();
+    interrupted_and_resumed(&home, &settings, kill);
 }
 
 #[test]

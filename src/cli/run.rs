@@ -1,4 +1,4 @@
-//! `score-sde run`: train, sample, likelihood, each once.
+//! `score-sde run`: train, sample, train the dequantisation, likelihood, each once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Common;
 use super::session::Session;
+use crate::dequantisation::Dequantiser;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::progress::Terminal;
@@ -29,7 +30,7 @@ pub fn run(path: &Path, out: Option<PathBuf>, common: &Common, terminal: &Termin
     }
 
     let left = Left::of(&run, experiment)?;
-    if left.train || left.sample || left.likelihood {
+    if left.train || left.sample || left.dequantisation || left.likelihood {
         work(&run, &loaded, &session, left, terminal)?;
     } else {
         terminal.say("every phase is done already");
@@ -49,6 +50,7 @@ struct Left {
     newest: Option<Checkpoint>,
     train: bool,
     sample: bool,
+    dequantisation: bool,
     likelihood: bool,
 }
 
@@ -63,6 +65,7 @@ impl Left {
             train: experiment.train.as_ref().is_some_and(|spec| done < spec.steps),
             newest,
             sample: experiment.sample.is_some() && run.read("samples/samples.json")?.is_none(),
+            dequantisation: experiment.dequantisation.is_some() && !Dequantiser::exists(run)?,
             likelihood: experiment.likelihood.is_some() && run.read("likelihood.json")?.is_none(),
         })
     }
@@ -89,16 +92,20 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
         // From here on there is nothing to save in between: a signal ends the process at once.
         stop.store(true, Ordering::Relaxed);
     }
-    let step = if left.sample || left.likelihood { session.load_average(run)? } else { None };
+    let step = if left.sample || left.dequantisation || left.likelihood { session.load_average(run)? } else { None };
     if let (true, Some(spec)) = (left.sample, &experiment.sample) {
         let samples = session.sample(spec)?;
         let picture = session.picture(&samples);
         samples.save(run, "samples", scale, spec, &picture)?;
         log.image("samples", step.unwrap_or(0), &picture);
     }
+    if left.dequantisation {
+        session.dequantise(run, step.unwrap_or(0), &mut log)?;
+    }
     if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
         let values = session.likelihood(spec, run, "likelihood", step)?;
         let report = values.report(step);
+        values.bound_headline().iter().for_each(|line| terminal.say(line));
         values.save(run, "likelihood", &report)?;
         log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
         log.histogram("likelihood/nats_of_examples", step.unwrap_or(0), &values.histogram());

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use tch::Device;
 
 use crate::data::{Dataset, Scale};
+use crate::dequantisation::{self, DequantisationSpec, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
-use crate::likelihood::{self, Likelihood, Likelihoods, Store, Subject};
+use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
+use crate::run::log::Log;
 use crate::sample::{self, Sample, Samples, Thresholding};
-use crate::score::{DynamicThresholding, ExactScore, ScoreModel, ScoreSpec};
+use crate::score::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
 use crate::sde::Sde;
 
 pub struct Session<'a> {
@@ -74,14 +76,61 @@ impl<'a> Session<'a> {
         sample::sample(spec, *seed, sde, model, shape, self.device, self.terminal)
     }
 
-    /// Measures the likelihood; its solves are kept in `<name>.solves.jsonl` of the run. `step` is that of the weights.
+    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
+    /// bounds in `<name>.bound.solves.jsonl`. `step` is that of the weights.
     pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str, step: Option<u64>) -> Result<Likelihoods> {
         let dataset = &**self.measured.as_ref().expect("an experiment with [likelihood] is loaded with its split");
         let Experiment { seed, data, .. } = self.experiment;
         let model = &*self.score();
-        let subject = Subject { sde: self.sde(), model, dataset, scale: data.scale(), seed: *seed, device: self.device };
+        let dequantiser = match spec.dequantisation {
+            Dequantisation::Variational { .. } => self.dequantiser(run)?,
+            _ => None,
+        };
+        let subject = Subject {
+            sde: self.sde(),
+            model,
+            dataset,
+            scale: data.scale(),
+            dequantiser: dequantiser.as_ref(),
+            discrete: matches!(self.experiment.precondition, Some(Precondition::Discrete { .. })),
+            seed: *seed,
+            device: self.device,
+        };
         let mut store = Store::open(run, name, spec, *seed, step)?;
-        likelihood::likelihood(spec, &subject, &mut store, self.terminal)
+        let mut values = likelihood::likelihood(spec, &subject, &mut store, self.terminal)?;
+        if let Some(bound) = &spec.bound {
+            let mut store = Store::open(run, &format!("{name}.bound"), spec, *seed, step)?;
+            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, self.terminal)?);
+        }
+        Ok(values)
+    }
+
+    /// The dequantiser that the run has trained.
+    fn dequantiser(&self, run: &Run) -> Result<Option<Dequantiser>> {
+        let Some(dequantiser) = self.new_dequantiser() else { return Ok(None) };
+        match dequantiser.load(run)? {
+            true => Ok(Some(dequantiser)),
+            false => Err(Error::run(run.path(), "holds no dequantiser yet", "train it first: score-sde run with this experiment")),
+        }
+    }
+
+    fn new_dequantiser(&self) -> Option<Dequantiser> {
+        let DequantisationSpec::Variational(spec) = self.experiment.dequantisation.as_ref()?;
+        Some(Dequantiser::new(spec, self.train.shape(), self.experiment.seed, self.device))
+    }
+
+    /// Trains the dequantiser of the experiment, with the weights of `step` fixed, and saves it.
+    pub fn dequantise(&self, run: &Run, step: u64, log: &mut Log) -> Result<()> {
+        let (Some(DequantisationSpec::Variational(spec)), Some(dequantiser)) = (&self.experiment.dequantisation, self.new_dequantiser())
+        else {
+            return Ok(());
+        };
+        let data = &self.experiment.data;
+        let model = &*self.score();
+        let subject =
+            dequantisation::Subject { sde: self.sde(), model, dataset: self.train.clone(), scale: data.scale(), flip: data.flip() };
+        dequantisation::train(spec, self.experiment.seed, &dequantiser, subject, step, log, self.terminal)?;
+        dequantiser.save(run)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data.

@@ -122,8 +122,12 @@ impl Order {
 
 /// Raw values of consecutive examples, in data units: [n, ...], f32.
 pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
-    let indices: Vec<usize> = range.collect();
-    gather(dataset.shape(), &indices, |&i, out| dataset.read(i, out))
+    chosen(dataset, &range.collect::<Vec<usize>>())
+}
+
+/// Raw values of the examples `indices`, in data units: [n, ...], f32.
+pub fn chosen(dataset: &dyn Dataset, indices: &[usize]) -> Tensor {
+    gather(dataset.shape(), indices, |&i, out| dataset.read(i, out))
 }
 
 /// Points of model space that stand for (example, draw) where a likelihood is measured: [n, ...], f64. Pixels get noise u ~ U[0, 1),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use batches::{Batches, dequantised, examples};
+pub use batches::{Batches, chosen, dequantised, examples};
 pub use cifar10::Cifar10;
 pub use idx::Idx;
 pub use npy::{Layout, NpyImages, NpyVectors};

@@ -47,6 +47,17 @@ impl Scale {
         }
     }
 
+    /// The middle of a pixel's bin in model space, where it stands in training without noise.
+    pub fn centre(&self, pixel: f64) -> f64 {
+        self.to_model(pixel, self.dequantises().then_some(0.5))
+    }
+
+    /// Pixels [B, ...] with noise `u` in (0, 1) of the same shape and kind, in model space. Only for pixels.
+    pub fn dequantised(&self, pixels: &Tensor, u: &Tensor) -> Tensor {
+        let slope = self.log_det_per_dim().exp();
+        (pixels + u) * slope + self.to_model(0.0, Some(0.0))
+    }
+
     /// Back from model space [B, ...]: the nearest pixels, clipped to 0..=255 (u8), or vectors (kind of `x`).
     ///
     /// unit = (x - lo)/(hi - lo); floor(256 unit) for dequantised training, else round(255 unit).

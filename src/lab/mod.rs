@@ -22,7 +22,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::sample::DynamicsSpec;
 use crate::score::{GaussianMixture, ScoreModel};
 use crate::sde::Sde;
-use crate::solver::{Adaptive, SolverSpec, Task, TimeGrid};
+use crate::solver::{Adaptive, Problem, SolverSpec, Task, TimeGrid};
 
 /// A family of time grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -141,7 +141,8 @@ pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, t
     let start = normal(Purpose::Prior, 0) * sde.prior_std();
     let solve = |spec: &SolverSpec, eta: f64| {
         let reverse = Reverse { sde, model, eta };
-        spec.sample(reverse, &start, (1.0, t_min), &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
+        let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
+        spec.sample(reverse, &problem, &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
     };
     let noisy = rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu).to_kind(Kind::Double) * sde.sigma(t_min);
     let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Likelihood, Subject};
-use crate::data::dequantised;
+use super::points::{Points, at_t_min};
+use super::{Likelihood, Record, Subject};
 use crate::dynamics::{FlowWithLogDensity, squared_norm};
 use crate::error::Result;
 use crate::solver::{SolverSpec, Watch};
@@ -28,22 +28,26 @@ pub struct Solved {
     pub rejected: Vec<u32>,
 }
 
-/// ln p(x) = ln p_1(x_1) - Δ + D ln |dx_model/dx_data|, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from the flow and p_1 the prior
+impl Record for Solved {
+    fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+}
+
+/// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from the flow and p_1 the prior
 /// (Chen et al. 2018; Song et al. 2021, appendix D.2).
 pub(super) fn solve(spec: &Likelihood, solver: &SolverSpec, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
-    let Subject { sde, model, dataset, scale, seed, device } = *subject;
+    let Subject { sde, model, dataset, seed, device, .. } = *subject;
     let d = subject.dimension();
-    let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
-    let x = dequantised(dataset, scale, &places, seed).to_device(device);
+    let Points { x, offsets } = at_t_min(spec, subject, jobs);
     let shape = dataset.shape().iter().map(|&n| n as i64).collect();
     let mut flow = FlowWithLogDensity { sde, model, shape, probes: spec.trace.probes(jobs, seed, d, device) };
     let start = flow.start(&x);
     let (end, cost) = solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, watch)?;
     let (x_end, change) = flow.split(&end);
     let k = change.size()[1] as usize;
-    let offset = d as f64 * scale.log_det_per_dim();
     let priors = squared_norm(&x_end).into_iter().map(|square| sde.prior_log_density(square, d));
-    let estimates = |(prior, changes): (f64, &[f64])| changes.iter().map(|change| -(prior - change + offset)).collect();
-    let nats = priors.zip(to_vec(&change).chunks(k)).map(estimates).collect();
+    let estimates = |((prior, changes), offset): ((f64, &[f64]), f64)| changes.iter().map(|change| offset - (prior - change)).collect();
+    let nats = priors.zip(to_vec(&change).chunks(k)).zip(offsets).map(estimates).collect();
     Ok(Solved { jobs: jobs.to_vec(), nats, evaluations: cost.evaluations, accepted: cost.accepted, rejected: cost.rejected })
 }

@@ -1,8 +1,10 @@
 //! Likelihood: the probability flow with its change of log-density, from the data to the prior -> nats -> bits/dim with an error bar.
 
+mod bound;
 mod budget;
 mod exact;
 mod parts;
+mod points;
 pub mod protocol;
 mod report;
 mod store;
@@ -13,14 +15,17 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+pub use bound::{BoundSpec, Bounded, Bounds, Form, Levels, bounds};
 pub use budget::Outcome;
 pub use exact::{Job, Solved};
 pub use parts::Parts;
+pub use points::BelowTMin;
 pub use report::Likelihoods;
-pub use store::Store;
+pub use store::{Record, Store};
 pub use trace::{Budget, Probing, Trace};
 
 use crate::data::{Dataset, Scale, Split};
+use crate::dequantisation::Dequantiser;
 use crate::error::{Fault, Result};
 use crate::progress::Terminal;
 use crate::score::ScoreModel;
@@ -37,13 +42,18 @@ pub struct Likelihood {
     pub count: usize,
     /// Solves that are done together; a solve's result does not depend on it, unless the solver couples a batch.
     pub batch: usize,
-    /// Where the flow starts; the mass between 0 and t_min is ignored, as in the reference.
+    /// Where the flow starts.
     pub t_min: f64,
+    /// What becomes of the mass between 0 and t_min.
+    pub below_t_min: BelowTMin,
     pub solver: SolverSpec,
     /// So many of the first examples are solved again more closely, with the same probes, to see what the solver's error does; 0 for none.
     pub solver_check: usize,
     pub trace: Trace,
     pub dequantisation: Dequantisation,
+    /// A bound of the same examples, beside the exact number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundSpec>,
 }
 
 /// How discrete pixels become points of a density.
@@ -54,6 +64,8 @@ pub enum Dequantisation {
     None,
     /// Pixels: `draws` of u ~ U[0, 1) for each example; the mean over u bounds ln P(pixels) from below (Theis et al. 2016).
     Uniform { draws: usize },
+    /// Pixels: `draws` of u for each example from the law that `[dequantisation.variational]` trains (see [`crate::dequantisation`]).
+    Variational { draws: usize },
 }
 
 impl Dequantisation {
@@ -61,7 +73,7 @@ impl Dequantisation {
     pub fn draws(&self) -> usize {
         match self {
             Dequantisation::None => 1,
-            Dequantisation::Uniform { draws } => *draws,
+            Dequantisation::Uniform { draws } | Dequantisation::Variational { draws } => *draws,
         }
     }
 }
@@ -70,7 +82,8 @@ impl Dequantisation {
 const MOST: usize = 1 << 16;
 
 impl Likelihood {
-    pub fn check(&self, scale: Scale) -> Result<(), Fault> {
+    /// `chain` is the number of levels of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
         for (key, value) in [("count", self.count), ("batch", self.batch)] {
             if value == 0 {
                 return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [likelihood] out for no likelihood"));
@@ -84,18 +97,14 @@ impl Likelihood {
             return Err(Fault::new("solver_check", message, format!("give at most {}", self.count)));
         }
         self.trace.check().map_err(|fault| fault.within("trace"))?;
-        let what = match (scale, self.dequantisation) {
-            (Scale::Pixels { .. }, Dequantisation::None) => Some("the data are pixels: uniform = { draws = 1 }"),
-            (Scale::Vectors { .. }, Dequantisation::Uniform { .. }) => Some("the data are vectors: \"none\""),
-            _ => None,
-        };
-        if let Some(help) = what {
-            return Err(Fault::new("dequantisation", "this dequantisation does not fit the data", help));
-        }
+        self.below_t_min.check(scale, self.dequantisation)?;
         let draws = self.dequantisation.draws();
         if !(1..=MOST).contains(&draws) {
             let help = format!("give 1 to {MOST}; 2 or more tell what the noise does to the result");
-            return Err(Fault::new("dequantisation.uniform.draws", format!("draws is {draws}"), help));
+            return Err(Fault::new("dequantisation", format!("draws is {draws}"), help));
+        }
+        if let Some(bound) = &self.bound {
+            bound.check(self.below_t_min, sde, chain).map_err(|fault| fault.within("bound"))?;
         }
         self.solver.check(Task::LogDensity).map_err(|fault| fault.within("solver"))
     }
@@ -121,6 +130,10 @@ pub struct Subject<'a> {
     pub model: &'a dyn ScoreModel,
     pub dataset: &'a dyn Dataset,
     pub scale: Scale,
+    /// Draws the noise of variational dequantisation.
+    pub dequantiser: Option<&'a Dequantiser>,
+    /// Whether the model knows the times of a chain only.
+    pub discrete: bool,
     pub seed: u64,
     pub device: Device,
 }
@@ -135,7 +148,7 @@ impl Subject<'_> {
 /// Measures the first `spec.count` examples, in rounds of solves: the first round has one for each point, and where the probes have a
 /// target, the second has more where they matter. The estimates of a solve are a function of (seed, example, draw, number of its first
 /// probe). What `store` holds already is not solved again.
-pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store, terminal: &Terminal) -> Result<Likelihoods> {
+pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
     let begun = Instant::now();
     let mut result = Likelihoods::new(spec, subject);
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
@@ -163,7 +176,7 @@ fn all(
     spec: &Likelihood,
     solver: &SolverSpec,
     subject: &Subject,
-    store: &mut Store,
+    store: &mut Store<Solved>,
     watch: &mut dyn FnMut(f64),
     mut take: impl FnMut(Solved),
 ) -> Result<()> {

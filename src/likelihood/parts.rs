@@ -2,7 +2,7 @@
 
 use statrs::statistics::Statistics as _;
 
-use crate::likelihood::Likelihood;
+use crate::likelihood::{BelowTMin, Dequantisation, Likelihood};
 
 /// The mean of all examples and its standard error in parts, in the unit of the estimates.
 ///
@@ -15,7 +15,7 @@ pub struct Parts {
     pub mean: f64,
     /// More examples would reduce it. `None` with one example. It holds whatever of the other two is `None`.
     pub dataset: Option<f64>,
-    /// More draws would reduce it. `None` with one draw; it holds the probes' part where that is `None`.
+    /// More draws, of dequantisation and of the noise at t_min, would reduce it. `None` with one draw; it holds the probes' part where that is `None`.
     pub dequantisation: Option<f64>,
     /// More probes would reduce it. `None` with one probe.
     pub probe: Option<f64>,
@@ -100,8 +100,8 @@ fn rest(variance: f64, part: Option<f64>) -> f64 {
 
 fn dequantisation(spec: &Likelihood, within: Option<f64>, probe: Option<f64>) -> Option<f64> {
     match spec.dequantisation {
-        super::Dequantisation::None => Some(0.0),
-        super::Dequantisation::Uniform { .. } => within.map(|within| rest(within, probe)),
+        Dequantisation::None if spec.below_t_min == BelowTMin::Ignored => Some(0.0),
+        _ => within.map(|within| rest(within, probe)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 
-use super::{Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
+use super::{BelowTMin, Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
 use crate::data::Scale;
 use crate::error::{Error, Result};
 use crate::rng::Law;
@@ -41,10 +41,10 @@ pub struct Comparison {
 }
 
 /// The reference's protocol for our examples (Song et al. 2021, as published in code): RK45 at 1e-5 over the whole batch as one vector,
-/// t_min = 1e-5, one Rademacher probe and one uniform draw for each example, and no example of a last, smaller batch.
+/// t_min = 1e-5 with nothing for the mass below, one Rademacher probe and one uniform draw for each example, and no example of a last, smaller batch.
 ///
 /// Its batches are `batch` examples here, as `eval.batch_size` there. Error: not even one batch is full.
-pub fn reference(ours: &Likelihood) -> Result<Likelihood> {
+pub fn reference(ours: &Likelihood, scale: Scale) -> Result<Likelihood> {
     let kept = ours.count / ours.batch * ours.batch;
     if kept == 0 {
         return Err(Error::Usage {
@@ -52,17 +52,19 @@ pub fn reference(ours: &Likelihood) -> Result<Likelihood> {
             help: format!("its batches are as large as ours: --set likelihood.batch={} or less", ours.count),
         });
     }
-    let dequantisation = match ours.dequantisation {
-        Dequantisation::None => Dequantisation::None,
-        Dequantisation::Uniform { .. } => Dequantisation::Uniform { draws: 1 },
+    let dequantisation = match scale {
+        Scale::Pixels { .. } => Dequantisation::Uniform { draws: 1 },
+        Scale::Vectors { .. } => Dequantisation::None,
     };
     Ok(Likelihood {
         count: kept,
         t_min: 1e-5,
+        below_t_min: BelowTMin::Ignored,
         solver: SolverSpec::Rk45(Adaptive { rtol: 1e-5, atol: 1e-5, control: Control::BatchCoupled }),
         solver_check: 0,
         trace: Trace::Hutchinson(Probing { law: Law::Rademacher, budget: Budget::Fixed { probes: 1 } }),
         dequantisation,
+        bound: None,
         ..ours.clone()
     })
 }
@@ -80,6 +82,9 @@ fn offset(scale: Scale) -> f64 {
     -scale.log_det_per_dim() / std::f64::consts::LN_2
 }
 
+/// Makes one thing of a protocol ours.
+type Change = fn(&mut Likelihood, &Likelihood);
+
 /// Goes from the reference's protocol to ours, one change at a time. `ours` has been measured by `spec`; `measure` measures by another
 /// one, under a name.
 pub fn compare(
@@ -88,9 +93,9 @@ pub fn compare(
     ours: &Likelihoods,
     measure: &mut dyn FnMut(&str, &Likelihood) -> Result<Likelihoods>,
 ) -> Result<Comparison> {
-    let mut protocol = reference(spec)?;
+    let mut protocol = reference(spec, scale)?;
     let kept = protocol.count;
-    let target = Likelihood { count: kept, solver_check: 0, ..spec.clone() };
+    let target = Likelihood { count: kept, solver_check: 0, bound: None, ..spec.clone() };
     let in_bits = |nats: Vec<f64>| nats.into_iter().map(|nats| nats * ours.bits_per_nat()).collect::<Vec<f64>>();
     let of_ours = in_bits(ours.nats());
     let mut at = |name: &str, protocol: &Likelihood| {
@@ -100,11 +105,18 @@ pub fn compare(
     let mut values = at("reference", &protocol)?;
     let first = values.clone();
     let mut changes = vec![("offset rule", Number { mean: -rule, standard_error: 0.0 })];
-    let steps: [(&str, &str, fn(&mut Likelihood, &Likelihood)); 4] = [
+    let steps: [(&str, &str, Change); 5] = [
         ("solver: tolerance and step control", "solver", |protocol, ours| protocol.solver = ours.solver.clone()),
         ("t_min", "t_min", |protocol, ours| protocol.t_min = ours.t_min),
         ("trace: probes", "trace", |protocol, ours| protocol.trace = ours.trace.clone()),
-        ("dequantisation: draws", "dequantisation", |protocol, ours| protocol.dequantisation = ours.dequantisation),
+        ("mass below t_min", "below_t_min", |protocol, ours| {
+            protocol.below_t_min = ours.below_t_min;
+            // The probability of pixels themselves knows no noise.
+            if ours.below_t_min == BelowTMin::Discrete {
+                protocol.dequantisation = ours.dequantisation;
+            }
+        }),
+        ("dequantisation", "dequantisation", |protocol, ours| protocol.dequantisation = ours.dequantisation),
     ];
     for (what, name, change) in steps {
         let before = protocol.clone();

@@ -8,7 +8,7 @@ use ndarray_npy::NpzWriter;
 use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 
-use super::{Likelihood, Outcome, Parts, Solved, Subject};
+use super::{Bounds, Likelihood, Outcome, Parts, Solved, Subject};
 use crate::data::Scale;
 use crate::error::Result;
 use crate::histogram::{self, Bins};
@@ -34,6 +34,7 @@ pub struct Likelihoods {
     /// Nats: a closer solve of the first examples minus theirs, with the same probes.
     refined: Vec<f64>,
     pub outcome: Outcome,
+    pub bounds: Option<Bounds>,
     /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
     pub truth: Option<Vec<f64>>,
     pub seconds: f64,
@@ -51,6 +52,7 @@ impl Likelihoods {
             first: Vec::new(),
             refined: Vec::new(),
             outcome: Outcome::Fixed,
+            bounds: None,
             truth: None,
             seconds: 0.0,
         }
@@ -148,6 +150,16 @@ impl Likelihoods {
         format!("{:.4} {bar} {unit}{notes}{law}", parts.mean)
     }
 
+    /// One line for people about the bound, if there is one.
+    pub fn bound_headline(&self) -> Option<String> {
+        let bounds = self.bounds.as_ref()?;
+        let (factor, unit) = self.unit();
+        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error_of_mean(values) * factor);
+        let above = self.above(bounds);
+        let relation = if holds(&above) { "exact <= bound" } else { "exact > bound" };
+        Some(format!("bound {} {unit}; bound - exact {}: {relation}", number(&bounds.nats), number(&above)))
+    }
+
     /// The number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
     pub fn report(&self, step: Option<u64>) -> Value {
         let in_unit = |factor: f64| {
@@ -181,7 +193,6 @@ impl Likelihoods {
                 "settings": self.spec,
                 "weights": step.map_or(json!("exact score"), |step| json!(format!("moving average at step {step}"))),
                 "offset_bits_per_dim": -self.scale.log_det_per_dim() / std::f64::consts::LN_2,
-                "mass_below_t_min": "ignored",
                 "dimension": self.dimension,
             },
         });
@@ -189,7 +200,36 @@ impl Likelihoods {
             let difference: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
             report["truth"] = json!({ "nats": mean_and_error(truth), "excess_nats": mean_error_and_largest(&difference) });
         }
+        if let Some(bounds) = &self.bounds {
+            report["bound"] = self.bound_report(bounds);
+        }
         report
+    }
+
+    /// Nats `[n]`: the bound minus the exact number, example by example.
+    fn above(&self, bounds: &Bounds) -> Vec<f64> {
+        bounds.nats.iter().zip(self.nats()).map(|(bound, exact)| bound - exact).collect()
+    }
+
+    fn bound_report(&self, bounds: &Bounds) -> Value {
+        let above = self.above(bounds);
+        let in_unit = |factor: f64| {
+            let scaled = |values: &[f64]| values.iter().map(|value| value * factor).collect::<Vec<_>>();
+            let mut value = mean_and_error(&scaled(&bounds.nats));
+            let squares: Option<f64> = bounds.errors.iter().map(|error| error.map(|error| error * error)).sum();
+            value["standard_error_from_draws"] = json!(squares.map(|squares| factor * squares.sqrt() / bounds.nats.len() as f64));
+            value["above_exact"] = mean_error_and_largest(&scaled(&above));
+            if !bounds.one_path.is_empty() {
+                value["one_path"] = mean_and_error(&scaled(&bounds.one_path));
+            }
+            value
+        };
+        json!({
+            "nats": in_unit(1.0),
+            "bits_per_dim": in_unit(self.bits_per_nat()),
+            "exact_at_most_bound": holds(&above),
+            "seconds": bounds.seconds,
+        })
     }
 
     /// What the solver's error does to the mean: this result minus a closer one, for the examples that were solved twice.
@@ -207,7 +247,9 @@ impl Likelihoods {
     ///
     /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
     /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
-    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known.
+    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; of a
+    /// bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
+    /// (`bound_terms`, `bound_terms_error`; empty otherwise).
     pub fn save(&self, run: &Run, name: &str, report: &Value) -> Result<()> {
         let in_memory = "an archive in memory takes any array";
         let mut archive = NpzWriter::new_compressed(Cursor::new(Vec::new()));
@@ -229,6 +271,13 @@ impl Likelihoods {
         if let Some(truth) = &self.truth {
             numbers("truth", truth.clone());
         }
+        if let Some(bounds) = &self.bounds {
+            numbers("bound_nats", bounds.nats.clone());
+            numbers("bound_error", bounds.errors.iter().map(|&error| known(error)).collect());
+            for (key, i) in [("bound_terms", 0), ("bound_terms_error", 1)] {
+                numbers(key, bounds.terms.iter().map(|term| term[i]).collect());
+            }
+        }
         run.write(&format!("{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
         run.write(&format!("{name}.png"), &picture::png(&self.picture()))?;
         run.write(&format!("{name}.json"), format!("{report:#}\n").as_bytes())?;
@@ -249,8 +298,19 @@ impl Likelihoods {
 }
 
 fn mean_and_error(values: &[f64]) -> Value {
-    let error = (values.len() > 1).then(|| values.std_dev() / (values.len() as f64).sqrt());
-    json!({ "mean": values.mean(), "standard_error": error })
+    json!({ "mean": values.mean(), "standard_error": error_of_mean(values) })
+}
+
+/// Whether a mean is not below 0 by more than three of its errors. The bound is one for the law of the reverse SDE, and the exact number is
+/// that of the probability flow: for a trained network the two laws differ, so that this is no theorem then.
+fn holds(above: &[f64]) -> bool {
+    let error = error_of_mean(above);
+    above.mean() >= -3.0 * if error.is_nan() { 0.0 } else { error }
+}
+
+/// Not a number from one value.
+fn error_of_mean(values: &[f64]) -> f64 {
+    if values.len() > 1 { values.std_dev() / (values.len() as f64).sqrt() } else { f64::NAN }
 }
 
 fn mean_error_and_largest(differences: &[f64]) -> Value {

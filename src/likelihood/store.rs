@@ -6,32 +6,38 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Job, Likelihood, Solved};
+use super::{Job, Likelihood};
 use crate::error::{Error, Result};
 use crate::run::Run;
+
+/// What is kept of a batch of jobs.
+pub trait Record: Serialize + DeserializeOwned {
+    fn jobs(&self) -> &[Job];
+}
 
 /// A file `<name>.solves.jsonl` of a run: first a line that says what is measured, then the batches in their order.
 ///
 /// A line is written whole before the next batch begins; one that a kill or a power cut tore is dropped. Numbers come back to the bit.
-pub struct Store {
+pub struct Store<R> {
     /// None keeps nothing.
     file: Option<(PathBuf, File)>,
     /// What an earlier process left.
-    old: VecDeque<Solved>,
+    old: VecDeque<R>,
 }
 
-impl Store {
+impl<R: Record> Store<R> {
     /// Keeps nothing.
-    pub fn nowhere() -> Store {
+    pub fn nowhere() -> Store<R> {
         Store { file: None, old: VecDeque::new() }
     }
 
     /// Goes on with the file of an earlier process, or begins one. `weights` is the step the weights are of.
     ///
     /// Errors: the file was begun with other settings (the message names the key), or is none of these.
-    pub fn open(run: &Run, name: &str, spec: &Likelihood, seed: u64, weights: Option<u64>) -> Result<Store> {
+    pub fn open(run: &Run, name: &str, spec: &Likelihood, seed: u64, weights: Option<u64>) -> Result<Store<R>> {
         let name = format!("{name}.solves.jsonl");
         let path = run.path().join(&name);
         let help = "remove the file to begin anew, or give the results another name";
@@ -64,16 +70,16 @@ impl Store {
     }
 
     /// The first of `jobs`, if an earlier process solved them.
-    pub(super) fn recall(&mut self, jobs: &[Job]) -> Result<Option<Solved>> {
+    pub(super) fn recall(&mut self, jobs: &[Job]) -> Result<Option<R>> {
         let Some(solved) = self.old.pop_front() else { return Ok(None) };
-        if jobs.starts_with(&solved.jobs) && !solved.jobs.is_empty() {
+        if jobs.starts_with(solved.jobs()) && !solved.jobs().is_empty() {
             return Ok(Some(solved));
         }
         let path = self.file.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
         Err(Error::run(path, "does not go on as an evaluation with these settings does", "remove the file to begin anew"))
     }
 
-    pub(super) fn keep(&mut self, solved: &Solved) -> Result<()> {
+    pub(super) fn keep(&mut self, solved: &R) -> Result<()> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         file.write_all(&line(solved)).and_then(|()| file.sync_data()).map_err(|e| Error::io("write", &*path, e))
     }

@@ -1,15 +1,77 @@
 //! Training losses: pure functions of data, times and noise.
 
 mod denoising;
+mod implicit;
 mod inverse;
+mod sliced;
 mod time;
 mod weighting;
 
 pub use denoising::{denoising_score_matching, discrete_score_matching};
-pub use time::{TimeLaw, TimeSpec};
+pub use implicit::implicit_score_matching;
+pub use sliced::sliced_score_matching;
+pub use time::{TimeLaw, TimeSpec, stratified};
 pub use weighting::Weighting;
 
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::error::Fault;
+use crate::rng::Law;
+use crate::tensor::{column, sum_per_example};
+
+/// `[train] objective`: the estimator of the same mean loss E w ‖σ s - σ ∇ ln p_t‖² + const that is descended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Objective {
+    /// From the score of x_t given x_0: [`denoising_score_matching`].
+    Denoising,
+    /// From the divergence of s: [`implicit_score_matching`].
+    Implicit {
+        /// The weight of the squared curvatures; 0 for none.
+        curvature: f64,
+    },
+    /// From random projections of s and its Jacobian: [`sliced_score_matching`].
+    Sliced {
+        /// Projections of each example.
+        projections: usize,
+        law: Law,
+        /// ‖s‖² exactly, instead of by the projections: SSM-VR.
+        variance_reduced: bool,
+    },
+}
+
+impl Objective {
+    /// A fault's key is relative to `objective`.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self {
+            Objective::Implicit { curvature } if !(*curvature >= 0.0 && curvature.is_finite()) => Err(Fault::new(
+                "implicit.curvature",
+                format!("curvature is {curvature}"),
+                "give 0 for none, or a positive number, such as 0.01",
+            )),
+            Objective::Sliced { projections: 0, .. } => {
+                Err(Fault::new("sliced.projections", "projections is 0", "give at least 1, which is enough in large batches"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it can be paid for with D numbers in an example.
+    pub fn check_dimension(&self, d: usize) -> Result<(), Fault> {
+        const LARGEST: usize = 64;
+        match self {
+            Objective::Implicit { .. } if d > LARGEST => Err(Fault::new(
+                "implicit",
+                format!(
+                    "the exact divergence takes {d} backward passes a step, one for each number of an example; at most {LARGEST} are allowed"
+                ),
+                "use \"denoising\", or sliced, which takes one for each projection",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// How the squared errors of one example's D numbers become one loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,3 +82,46 @@ pub enum Reduction {
     /// Half of their sum.
     HalfSum,
 }
+
+impl Reduction {
+    /// Of the sums `[B]` over D numbers each.
+    fn of_sum(self, sum: &Tensor, d: usize) -> Tensor {
+        match self {
+            Reduction::Mean => sum / d as f64,
+            Reduction::HalfSum => sum * 0.5,
+        }
+    }
+}
+
+/// What one step sees.
+pub struct Batch<'a> {
+    /// Data in model space [B, ...].
+    pub x0: &'a Tensor,
+    /// One time per example in (0, 1].
+    pub t: &'a [f64],
+    /// Noise ~ N(0, I) [B, ...].
+    pub z: &'a Tensor,
+    /// One factor w on each example's noise error ‖σ s + z‖²: [`Weighting::at`], and [`TimeLaw::importance`] where the law of t must not
+    /// change the mean.
+    pub w: &'a [f64],
+}
+
+impl Batch<'_> {
+    /// D.
+    fn dimension(&self) -> usize {
+        self.x0.numel() / self.t.len()
+    }
+
+    /// The losses `[B]` of squared errors [B, ...].
+    fn weighted(&self, errors: &Tensor, reduction: Reduction) -> Tensor {
+        self.weighted_sums(&sum_per_example(errors), reduction)
+    }
+
+    /// The losses `[B]` of sums `[B]` over an example's numbers.
+    fn weighted_sums(&self, sums: &Tensor, reduction: Reduction) -> Tensor {
+        reduction.of_sum(sums, self.dimension()) * column(sums, self.w.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests;

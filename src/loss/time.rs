@@ -52,6 +52,13 @@ impl TimeSpec {
     }
 }
 
+/// Of independent u_i ~ U(0, 1), one in each stratum: (i + u_i) / n. Each t of a batch then has its part of the law, and a mean over a
+/// batch, whose expectation stays, varies less.
+pub fn stratified(u: &[f64]) -> Vec<f64> {
+    let n = u.len() as f64;
+    u.iter().enumerate().map(|(i, u)| (i as f64 + u) / n).collect()
+}
+
 /// A law of t on [t_min, 1] with its inverse distribution function.
 pub struct TimeLaw<'a> {
     t_min: f64,
@@ -96,7 +103,8 @@ impl<'a> TimeLaw<'a> {
         self.inverse.as_ref().map_or(1.0 - self.t_min, Inverse::normaliser)
     }
 
-    /// 1 / (p(t) (1 - t_min)), the factor with which a mean over this law is one over U(t_min, 1).
+    /// 1 / (p(t) (1 - t_min)), the factor with which a mean over this law is one over U(t_min, 1). On the likelihood weighting under its
+    /// own law it leaves the constant w = Z / (1 - t_min).
     pub fn importance(&self, t: f64) -> f64 {
         self.normaliser() / (self.weight(t) * (1.0 - self.t_min))
     }
@@ -132,6 +140,8 @@ mod tests {
                 for u in parts() {
                     let (t, truth) = (law.time(u), sde.time_of_log_snr(first + u * (last - first)));
                     assert!((t / truth - 1.0).abs() < 1e-9, "{name} {t_min}: {t} is not {truth} at u = {u}");
+                    let weight = Weighting::Likelihood.at(sde, t) * law.importance(t);
+                    assert!((weight * (1.0 - t_min) / law.normaliser() - 1.0).abs() < 1e-12, "{weight} at t = {t}");
                     assert!((law.density(t) * (first - last) / (sde.diffusion(t) / sde.sigma(t)).powi(2) - 1.0).abs() < 1e-11);
                 }
             }

@@ -20,7 +20,7 @@ pub enum Weighting {
         /// The standard deviation of the data in model space.
         sigma_data: f64,
     },
-    /// min(SNR, γ) on the denoiser's error, w = min(1, γ / SNR) (Hang et al. 2023, arXiv 2303.09556, eq. 6).
+    /// min(SNR, γ) on the denoiser's error, w = min(1, γ / SNR) (Hang et al. 2023, arXiv 2303.09556).
     MinSnr {
         /// γ.
         gamma: f64,
@@ -51,15 +51,19 @@ impl Weighting {
 
     /// A fault's key is relative to `weighting`.
     pub fn check(&self) -> Result<(), Fault> {
-        let (key, value, help) = match self {
+        let (table, key, value, help) = match self {
             Weighting::Variance | Weighting::Likelihood => return Ok(()),
-            Weighting::Edm { sigma_data } => {
-                ("edm.sigma_data", sigma_data, "give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]")
-            }
-            Weighting::MinSnr { gamma } => ("min-snr.gamma", gamma, "give a number above 0; the paper uses 5"),
-            Weighting::SoftMinSnr { gamma } => ("soft-min-snr.gamma", gamma, "give a number above 0, such as 5"),
+            Weighting::Edm { sigma_data } => (
+                "edm",
+                "sigma_data",
+                sigma_data,
+                "give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]",
+            ),
+            Weighting::MinSnr { gamma } => ("min-snr", "gamma", gamma, "give a number above 0; the paper uses 5"),
+            Weighting::SoftMinSnr { gamma } => ("soft-min-snr", "gamma", gamma, "give a number above 0, such as 5"),
         };
-        if *value > 0.0 && value.is_finite() { Ok(()) } else { Err(Fault::new(key, format!("it is {value}"), help)) }
+        let fault = || Fault::new(key, format!("{key} is {value}"), help).within(table);
+        if *value > 0.0 && value.is_finite() { Ok(()) } else { Err(fault()) }
     }
 }
 

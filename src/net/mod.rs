@@ -4,6 +4,7 @@
 
 mod attention;
 pub mod block;
+pub mod coupling;
 pub mod ddpm;
 pub mod embedding;
 mod layers;

@@ -80,10 +80,27 @@ impl Report {
 
     /// Compares with `f64.<quantity>`; where there is `f32.<quantity>`, the tolerance may come from that.
     pub fn golden(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors) -> Result<()> {
+        let allowed = if precision == Kind::Double { (F64, OWN * F64_ROUNDING) } else { (F32, OWN) };
+        self.compare(precision, quantity, ours, per, tensors, allowed)
+    }
+
+    /// As [`golden`](Report::golden) with the tolerance of f32, for what starts from numbers that were rounded to f32.
+    pub fn golden_in_f32(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors) -> Result<()> {
+        self.compare(precision, quantity, ours, per, tensors, (F32, OWN))
+    }
+
+    fn compare(
+        &mut self,
+        precision: Kind,
+        quantity: &str,
+        ours: &Tensor,
+        per: Per,
+        tensors: &Tensors,
+        (least, own_share): (f64, f64),
+    ) -> Result<()> {
         let truth = tensors.get(&format!("f64.{quantity}"))?;
         let errors = Errors::new(ours, truth, per);
         let own = tensors.find(&format!("f32.{quantity}")).map_or(vec![0.0], |own| Errors::new(own, truth, per).relative);
-        let (least, own_share) = if precision == Kind::Double { (F64, OWN * F64_ROUNDING) } else { (F32, OWN) };
         let tolerance = |own: &f64| if own.is_finite() { least.max(own_share * own) } else { least };
         let tolerances: Vec<f64> = own.iter().cycle().map(tolerance).take(errors.relative.len()).collect();
         self.add(precision, quantity, errors, &tolerances);

@@ -51,7 +51,7 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
     let sde = spec.get();
     let mut model = golden.model(kind)?;
     model.parameters.freeze();
-    model.precondition = golden.precondition(&spec, false)?;
+    model.precondition = golden.precondition(&spec, None)?;
     let score = model.score(sde, false);
     let x = tensors.get("data_scaled")?.to_kind(Kind::Double);
     let shape = x.size()[1..].to_vec();

@@ -10,7 +10,7 @@ use super::golden::{Case, Tensors};
 use super::model::{Golden, LEVELS};
 use super::sde;
 use crate::error::Result;
-use crate::loss::{Reduction, Weighting, denoising_score_matching, discrete_score_matching};
+use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching, discrete_score_matching};
 use crate::model::Model;
 use crate::tensor::to_vec;
 
@@ -84,16 +84,20 @@ fn mean_loss(case: &Case, golden: &Golden, model: &mut Model, loss: &Loss, tenso
     let z = tensors.get("z")?.to_kind(model.kind());
     let spec = sde::default(case, loss.sde)?;
     let sde = spec.get();
-    model.precondition = golden.precondition(&spec, loss.weighting.is_none())?;
+    model.precondition = golden.precondition(&spec, loss.weighting.is_none().then_some(LEVELS))?;
     let score = model.score(sde, false);
     let losses = match (loss.weighting, model.chain(sde)) {
-        (Some(weighting), _) => denoising_score_matching(sde, &score, weighting, loss.reduction, &x0, &times(tensors.get("u")?), &z),
+        (Some(weighting), _) => {
+            let t = times(tensors.get("u")?);
+            let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
+            denoising_score_matching(sde, &score, loss.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w })
+        }
         (None, None) => unreachable!("a discrete preconditioner has a chain"),
         (None, Some(chain)) => {
             // VE's labels count from the largest σ.
             let level = |label: f64| if loss.sde == "ve" { LEVELS - 1 - label as usize } else { label as usize };
             let t: Vec<f64> = to_vec(tensors.get("labels")?).into_iter().map(|label| chain.time(level(label))).collect();
-            discrete_score_matching(&chain, &score, loss.reduction, &x0, &t, &z)
+            discrete_score_matching(&chain, &score, loss.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &vec![1.0; t.len()] })
         }
     };
     Ok(losses.mean(None))

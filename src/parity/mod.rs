@@ -8,6 +8,8 @@ mod golden;
 mod likelihood;
 mod losses;
 mod model;
+mod ode;
+mod pc;
 mod sde;
 mod train;
 
@@ -42,6 +44,8 @@ pub fn run(case: &Case) -> Row {
         "likelihood" => Some(likelihood::report(case)),
         "losses" => Some(losses::report(case)),
         "train" => Some(train::report(case)),
+        "pc" => Some(pc::report(case)),
+        "ode" => Some(ode::report(case)),
         _ => None,
     };
     let outcome = match report {

@@ -75,19 +75,24 @@ impl<'a> Golden<'a> {
         if self.reference.centered { unit * 2 - 1 } else { unit }
     }
 
-    /// How the reference makes a score of this network under a SDE.
-    pub fn precondition(&self, sde: &SdeSpec, discrete: bool) -> Result<Precondition> {
+    /// The way back.
+    pub fn to_unit(&self, x: &Tensor) -> Tensor {
+        if self.reference.centered { (x + 1.0) / 2.0 } else { x.shallow_clone() }
+    }
+
+    /// How the reference makes a score of this network under a SDE; with `levels`, in discrete time.
+    pub fn precondition(&self, sde: &SdeSpec, levels: Option<usize>) -> Result<Precondition> {
         let Reference { log_label, scale_by_sigma, .. } = self.reference;
         let plain = |label, output| Ok(Precondition::Plain { label, output });
         let exploding = matches!(sde, SdeSpec::Ve(_));
-        match (exploding, discrete, log_label, scale_by_sigma) {
-            (false, false, false, false) | (true, false, true, true) => Ok(Precondition::Reference {}),
-            (false, true, false, false) | (true, true, false, true) => Ok(Precondition::Discrete { levels: LEVELS }),
-            (false, false, true, false) => plain(Label::LogTime, Output::Noise),
-            (true, false, false, false) => plain(Label::Sigma, Output::Score),
-            (true, false, true, false) => plain(Label::LogSigma, Output::Score),
+        match (exploding, levels, log_label, scale_by_sigma) {
+            (false, None, false, false) | (true, None, true, true) => Ok(Precondition::Reference {}),
+            (false, Some(levels), false, false) | (true, Some(levels), false, true) => Ok(Precondition::Discrete { levels }),
+            (false, None, true, false) => plain(Label::LogTime, Output::Noise),
+            (true, None, false, false) => plain(Label::Sigma, Output::Score),
+            (true, None, true, false) => plain(Label::LogSigma, Output::Score),
             _ => {
-                let names = json!({ "discrete": discrete, "fourier": log_label, "scale_by_sigma": scale_by_sigma });
+                let names = json!({ "discrete": levels.is_some(), "fourier": log_label, "scale_by_sigma": scale_by_sigma });
                 Err(self.case.error(format!("no score under this SDE of a network with {names}")))
             }
         }
@@ -173,7 +178,7 @@ fn scores(golden: &Golden, model: &mut Model, report: &mut Report) -> Result<()>
     for name in golden.tensors.names_after("f64.score_") {
         let (sde, discrete) = name.strip_suffix("_discrete").map_or((name, false), |sde| (sde, true));
         let spec = sde::default(&golden.case, sde)?;
-        model.precondition = golden.precondition(&spec, discrete)?;
+        model.precondition = golden.precondition(&spec, discrete.then_some(LEVELS))?;
         let sde: &dyn Sde = spec.get();
         let score = no_grad(|| model.score(sde, false).score(&x, &t));
         report.golden(model.kind(), &format!("score_{name}"), &score, Per::Entry, &golden.tensors)?;

@@ -23,7 +23,7 @@ struct Description {
 
 /// The constants in which an SDE differs from the reference's own.
 #[derive(Default, Deserialize)]
-struct Constants {
+pub struct Constants {
     #[serde(rename = "N")]
     levels: Option<usize>,
     beta_min: Option<f64>,
@@ -33,7 +33,7 @@ struct Constants {
 }
 
 impl Constants {
-    fn sde(&self, case: &Case, name: &str) -> Result<SdeSpec> {
+    pub fn sde(&self, case: &Case, name: &str) -> Result<SdeSpec> {
         let (beta_min, beta_max) = (self.beta_min.unwrap_or(0.1), self.beta_max.unwrap_or(20.0));
         let (sigma_min, sigma_max) = (self.sigma_min.unwrap_or(0.01), self.sigma_max.unwrap_or(50.0));
         let spec = match name {

@@ -9,7 +9,7 @@ use super::losses::{T_MIN, times};
 use super::model::{Golden, prefix};
 use super::sde;
 use crate::error::Result;
-use crate::loss::{Reduction, Weighting, denoising_score_matching};
+use crate::loss::{Batch, Objective, Reduction, TimeSpec, Weighting, denoising_score_matching};
 use crate::train::{State, Train};
 
 #[derive(Deserialize)]
@@ -44,8 +44,12 @@ impl Description {
             eps: self.adam_eps,
             weight_decay: self.weight_decay,
             ema: self.ema_rate,
+            objective: Objective::Denoising,
             weighting: if self.likelihood_weighting { Weighting::Likelihood } else { Weighting::Variance },
             reduction: if self.reduce_mean { Reduction::Mean } else { Reduction::HalfSum },
+            time: TimeSpec::Uniform,
+            importance: true,
+            stratified: false,
             t_min: T_MIN,
             checkpoint_every: self.steps,
             keep: 1,
@@ -68,7 +72,7 @@ pub fn report(case: &Case) -> Result<Report> {
 fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, tensors: &Tensors, report: &mut Report) -> Result<()> {
     let sde = sde::default(case, &description.sde)?;
     let mut model = golden.model(kind)?;
-    model.precondition = golden.precondition(&sde, false)?;
+    model.precondition = golden.precondition(&sde, None)?;
     let (images, noise, u) = (tensors.get("batch01")?, tensors.get("z")?, tensors.get("u")?);
     let spec = description.spec(images.size()[1] as usize);
     let score = model.score(sde.get(), true);
@@ -78,7 +82,8 @@ fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
         let x0 = golden.images(&images.get(step), kind);
         let t = times(&u.get(step));
         let z = noise.get(step).to_kind(kind);
-        let batch = denoising_score_matching(sde.get(), &score, spec.weighting, spec.reduction, &x0, &t, &z);
+        let w: Vec<f64> = t.iter().map(|&t| spec.weighting.at(sde.get(), t)).collect();
+        let batch = denoising_score_matching(sde.get(), &score, spec.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w });
         let update = state.update(&spec, &batch, &t)?;
         losses.push(update.loss);
         norms.push(update.norm);

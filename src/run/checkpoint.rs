@@ -122,9 +122,8 @@ fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
     // SAFETY: the run's lock is held and no file here is ever changed in place, only replaced.
     let map = unsafe { Mmap::map(file) }.map_err(|e| format!("can't be read: {e}"))?;
     let damaged = |e| format!("is damaged: {e}");
-    let (length, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
-    let file = SafeTensors::deserialize(&map).map_err(damaged)?;
-    let meta = metadata.metadata().clone().unwrap_or_default();
+    let (length, _) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+    let (tensors, meta) = tensors::parse(&map)?;
 
     let stated = meta.get(CRC).ok_or("has no checksum")?;
     let head = &map[..8 + length];
@@ -138,12 +137,6 @@ fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
     }
 
     let step = meta.get(STEP).and_then(|step| step.parse().ok()).ok_or("has no step")?;
-    let tensors = file.iter().map(|(name, view)| {
-        let kind = tensors::kind(view.dtype()).ok_or_else(|| format!("holds `{name}` as {}, which is not used here", view.dtype()))?;
-        let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
-        Ok((name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind)))
-    });
-    let tensors = tensors.collect::<Result<_, String>>()?;
     Ok(Checkpoint { step, path: path.to_owned(), tensors, meta })
 }
 

@@ -1,14 +1,31 @@
 //! Named tensors as a safetensors file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
+
+/// Named tensors and a few words about them.
+pub type Named = (BTreeMap<String, Tensor>, HashMap<String, String>);
+
+/// What the bytes of a file hold, on the CPU; the error is what is wrong with them.
+pub fn parse(bytes: &[u8]) -> Result<Named, String> {
+    let damaged = |e| format!("is damaged: {e}");
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let tensors = file.iter().map(|(name, view)| {
+        let kind = kind(view.dtype()).ok_or_else(|| format!("holds `{name}` as {}, which is not used here", view.dtype()))?;
+        let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+        Ok((name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind)))
+    });
+    Ok((tensors.collect::<Result<_, String>>()?, metadata.metadata().clone().unwrap_or_default()))
+}
 
 /// Writes named tensors and a few words about them to `path`, whole or not at all; of one type, in the order given.
 pub fn write(path: &Path, tensors: &[(String, &Tensor)], meta: &[(&str, String)]) -> Result<()> {
@@ -63,6 +80,6 @@ fn dtype(kind: Kind) -> Dtype {
     }
 }
 
-pub(super) fn kind(dtype: Dtype) -> Option<Kind> {
+fn kind(dtype: Dtype) -> Option<Kind> {
     [Kind::Float, Kind::Double, Kind::Int64, Kind::Uint8].into_iter().find(|kind| self::dtype(*kind) == dtype)
 }

@@ -18,6 +18,10 @@ use crate::error::Fault;
 /// A score model: x [B, ...] and one time per example in [0, 1] -> [B, ...], in x's kind.
 pub trait ScoreModel {
     fn score(&self, x: &Tensor, t: &[f64]) -> Tensor;
+    /// How many levels of noise stand for the times, if the model lives in discrete time.
+    fn levels(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// `[score.*]`: a score that is known and not trained.

@@ -73,12 +73,17 @@ impl Precondition {
         }
     }
 
-    /// The chain whose levels stand for the times, in discrete time. The preconditioner has passed its check.
-    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
+    /// How many levels stand for the times, in discrete time.
+    pub fn levels(&self) -> Option<usize> {
         match self {
-            Precondition::Discrete { levels } => Some(sde.chain(*levels).expect("a checked number of levels")),
+            Precondition::Discrete { levels } => Some(*levels),
             _ => None,
         }
+    }
+
+    /// The chain of these levels. The preconditioner has passed its check.
+    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
+        self.levels().map(|levels| sde.chain(levels).expect("a checked number of levels"))
     }
 }
 
@@ -132,6 +137,10 @@ impl ScoreModel for NetworkScore<'_> {
             Precondition::Edm { sigma_data } => self.edm(&state, t, *sigma_data),
         };
         score.to_kind(x.kind())
+    }
+
+    fn levels(&self) -> Option<usize> {
+        self.precondition.levels()
     }
 }
 

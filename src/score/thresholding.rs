@@ -34,6 +34,10 @@ impl ScoreModel for DynamicThresholding<'_> {
         let change = u.minimum(&q).maximum(&-&q) / q - u;
         score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t))
     }
+
+    fn levels(&self) -> Option<usize> {
+        self.model.levels()
+    }
 }
 
 #[cfg(test)]

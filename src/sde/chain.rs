@@ -33,6 +33,11 @@ impl Chain {
         time_of(i, self.levels())
     }
 
+    /// (α_i, σ_i).
+    pub fn marginal(&self, i: usize) -> (f64, f64) {
+        (self.alpha[i], self.sigma[i])
+    }
+
     /// α at the level of t.
     pub fn alpha(&self, t: f64) -> f64 {
         self.alpha[level(t, self.levels())]

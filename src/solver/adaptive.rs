@@ -1,15 +1,17 @@
 //! Adaptive Runge-Kutta: one loop, whether each example has its own time, step and error, or the whole batch shares them.
 
+use std::cell::OnceCell;
+
 use tch::Tensor;
 
 use super::Statistics;
 use super::control::{Adaptive, Control, Law, Traveller, rms};
 use super::fixed::{between, combine};
 use super::tableau::Tableau;
-use super::trajectory::{Step, Watch, select};
+use super::trajectory::{Step, Watch};
 use crate::dynamics::Dynamics;
 use crate::error::Result;
-use crate::tensor::column;
+use crate::tensor::{column, indices, select};
 
 /// The dynamics on states [G, n] of G groups, each of `size` examples that share their time.
 struct Grouped<'a> {
@@ -31,8 +33,84 @@ impl Grouped<'_> {
     }
 }
 
-/// Solves from `span.0` to `span.1` with an embedded pair whose last stage is the next first one. Step control as in Hairer, Nørsett &
-/// Wanner 1993, sec. II.4.
+/// One step of every group that is on its way, not yet accepted.
+struct Attempt<'a> {
+    tableau: &'a Tableau,
+    from: Vec<f64>,
+    to: Vec<f64>,
+    /// [G, n].
+    x: Tensor,
+    x_new: Tensor,
+    /// The lengths, [G, 1].
+    h: Tensor,
+    /// The stages and, last, the slope at the new point: [s + 1, G, n].
+    k: Tensor,
+    /// The same with the stages that only the interpolant needs.
+    extended: OnceCell<Tensor>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(tableau: &'a Tableau, dynamics: &Grouped, x: &Tensor, slope: &Tensor, from: Vec<f64>, to: Vec<f64>) -> Attempt<'a> {
+        let stages = tableau.b.len();
+        let h = column(x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
+        let k = Tensor::empty([&[stages as i64 + 1], x.size().as_slice()].concat(), (x.kind(), x.device()));
+        k.select(0, 0).copy_(slope);
+        for i in 1..stages {
+            let stage = x.addcmul(&h, &combine(tableau.a[i], &k));
+            k.select(0, i as i64).copy_(&dynamics.slope(&stage, &at_share(&from, &to, tableau.c[i])));
+        }
+        let x_new = x.addcmul(&h, &combine(tableau.b, &k));
+        k.select(0, stages as i64).copy_(&dynamics.slope(&x_new, &to));
+        Attempt { tableau, from, to, x: x.shallow_clone(), x_new, h, k, extended: OnceCell::new() }
+    }
+
+    /// Per group: the root mean square of the error in units of the tolerance.
+    ///
+    /// With two embedded methods it is e² / √(e² + 0.01 e_low²), which is of a higher order than both (Hairer, Nørsett & Wanner 1993, sec.
+    /// II.10).
+    fn errors(&self, adaptive: Adaptive) -> Vec<f64> {
+        let scale = adaptive.scale(&self.x.abs().maximum(&self.x_new.abs()));
+        let of = |weights: &[f64]| rms(&(combine(weights, &self.k) * &self.h), &scale);
+        let errors = of(self.tableau.error);
+        if self.tableau.error_low.is_empty() {
+            return errors;
+        }
+        let join = |(e, low): (f64, f64)| if e == 0.0 { 0.0 } else { e * e / (e * e + 0.01 * low * low).sqrt() };
+        errors.into_iter().zip(of(self.tableau.error_low)).map(join).collect()
+    }
+
+    /// The states of examples at times of this step. An example's place counts all of those on their way.
+    fn states(&self, dynamics: &Grouped, places: &[usize], times: &[f64]) -> Tensor {
+        let size = dynamics.size;
+        let examples = (self.from.len() * size) as i64;
+        if places.iter().zip(times).all(|(place, t)| *t == self.to[place / size]) {
+            return dynamics.examples(&select(&self.x_new.view([examples, -1]), places));
+        }
+        let k = self.extended.get_or_init(|| self.extra_stages(dynamics));
+        let (from, to): (Vec<f64>, Vec<f64>) = places.iter().map(|place| (self.from[place / size], self.to[place / size])).unzip();
+        let h = column(&self.x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
+        let shares: Vec<f64> = times.iter().zip(from).zip(to).map(|((t, from), to)| (t - from) / (to - from)).collect();
+        let k = k.view([k.size()[0], examples, -1]);
+        dynamics.examples(&between(self.tableau, &self.x.view([examples, -1]), &k, places, &h, &shares))
+    }
+
+    fn extra_stages(&self, dynamics: &Grouped) -> Tensor {
+        let mut k = self.k.shallow_clone();
+        for (a, &c) in self.tableau.extra.iter().zip(self.tableau.extra_c) {
+            let stage = self.x.addcmul(&self.h, &combine(a, &k));
+            k = Tensor::cat(&[&k, &dynamics.slope(&stage, &at_share(&self.from, &self.to, c)).unsqueeze(0)], 0);
+        }
+        k
+    }
+}
+
+/// The times at a share of each way; a whole one ends where the way ends, not one rounding beside it.
+fn at_share(from: &[f64], to: &[f64], share: f64) -> Vec<f64> {
+    from.iter().zip(to).map(|(from, to)| if share == 1.0 { *to } else { from + share * (to - from) }).collect()
+}
+
+/// Solves from `start` to `end` with an embedded pair whose last stage is the next first one. Step control as in Hairer, Nørsett & Wanner
+/// 1993, sec. II.4.
 ///
 /// Groups of examples travel together: of one example each, or all of them in one.
 pub(super) fn solve(
@@ -58,69 +136,44 @@ pub(super) fn solve(
     let mut travellers: Vec<Traveller> = steps.into_iter().enumerate().map(|(row, step)| Traveller::new(row, start, step)).collect();
 
     while !travellers.is_empty() {
-        let from: Vec<f64> = travellers.iter().map(|e| e.t).collect();
+        let from = travellers.iter().map(|e| e.t).collect();
         let to = travellers.iter().map(|e| e.aim(end)).collect::<Result<Vec<f64>>>()?;
-        let h = column(&x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
-        // k holds the stages and, last, the slope at the new point.
-        let k = Tensor::empty([&[stages as i64 + 1], x.size().as_slice()].concat(), (x.kind(), x.device()));
-        k.select(0, 0).copy_(&slope);
-        for i in 1..stages {
-            let t: Vec<f64> =
-                from.iter().zip(&to).map(|(t, t_new)| if tableau.c[i] == 1.0 { *t_new } else { t + tableau.c[i] * (t_new - t) }).collect();
-            let stage = x.addcmul(&h, &combine(tableau.a[i], &k));
-            k.select(0, i as i64).copy_(&dynamics.slope(&stage, &t));
-        }
-        let x_new = x.addcmul(&h, &combine(tableau.b, &k));
-        let last = dynamics.slope(&x_new, &to);
-        k.select(0, stages as i64).copy_(&last);
-        let scale = adaptive.scale(&x.abs().maximum(&x_new.abs()));
-        let errors = rms(&(combine(tableau.error, &k) * &h), &scale);
+        let attempt = Attempt::new(tableau, &dynamics, &x, &slope, from, to);
+        let judge = |((group, error), t_new): ((&mut Traveller, f64), &f64)| group.judge(law, error, *t_new);
+        let accepted: Vec<bool> = travellers.iter_mut().zip(attempt.errors(adaptive)).zip(&attempt.to).map(judge).collect();
 
-        let mut accepted = Vec::with_capacity(travellers.len());
-        for ((group, error), t_new) in travellers.iter_mut().zip(errors).zip(&to) {
-            let accept = group.judge(law, error, *t_new);
-            statistics.evaluations[group.row] += stages as u32;
-            let count = if accept { &mut statistics.accepted } else { &mut statistics.rejected };
-            count[group.row] += 1;
-            accepted.push(accept);
-        }
-        let gone: f64 = travellers.iter().map(|e| (e.t - start) / (end - start)).sum();
-        let share = (gone + (groups - travellers.len()) as f64) / groups as f64;
-        // Places count examples, `size` for each group.
+        let way: f64 = travellers.iter().map(|e| (e.t - start) / (end - start)).sum();
         let places: Vec<usize> = (0..accepted.len() * size).filter(|place| accepted[place / size]).collect();
-        let of_examples = |of_groups: &[f64]| places.iter().map(|place| of_groups[place / size]).collect();
         watch(&Step {
             rows: places.iter().map(|place| travellers[place / size].row * size + place % size).collect(),
-            from: of_examples(&from),
-            to: of_examples(&to),
-            share,
+            from: places.iter().map(|place| attempt.from[place / size]).collect(),
+            to: places.iter().map(|place| attempt.to[place / size]).collect(),
+            share: (way + (groups - travellers.len()) as f64) / groups as f64,
             between: true,
-            state: &|which, times| {
-                let places: Vec<usize> = which.iter().map(|&i| places[i]).collect();
-                let shares: Vec<f64> =
-                    places.iter().zip(times).map(|(p, t)| (t - from[p / size]) / (to[p / size] - from[p / size])).collect();
-                let lengths = column(&x, places.iter().map(|p| to[p / size] - from[p / size]));
-                let k = k.view([stages as i64 + 1, (accepted.len() * size) as i64, -1]);
-                let x = x.view([(accepted.len() * size) as i64, -1]);
-                dynamics.examples(&between(tableau, &x, &k, &places, &lengths, &shares))
-            },
+            state: &|which, times| attempt.states(&dynamics, &which.iter().map(|&i| places[i]).collect::<Vec<_>>(), times),
         });
-        if accepted.iter().all(|&a| a) {
-            (x, slope) = (x_new, last);
-        } else {
-            let mask = Tensor::from_slice(&accepted).to_device(x.device()).unsqueeze(1);
-            (x, slope) = (x_new.where_self(&mask, &x), last.where_self(&mask, &slope));
+        let cost = stages + attempt.extended.get().map_or(0, |_| tableau.extra.len());
+        for (group, accepted) in travellers.iter().zip(&accepted) {
+            statistics.evaluations[group.row] += cost as u32;
+            let count = if *accepted { &mut statistics.accepted } else { &mut statistics.rejected };
+            count[group.row] += 1;
         }
 
+        let last = attempt.k.select(0, stages as i64);
+        if !accepted.contains(&false) {
+            (x, slope) = (attempt.x_new, last);
+        } else {
+            let mask = Tensor::from_slice(&accepted).to_device(x.device()).unsqueeze(1);
+            (x, slope) = (attempt.x_new.where_self(&mask, &x), last.where_self(&mask, &slope));
+        }
         if travellers.iter().any(|e| e.t == end) {
-            let rows: Vec<i64> = travellers.iter().map(|e| e.row as i64).collect();
-            let _ = result.shallow_clone().index_copy_(0, &Tensor::from_slice(&rows).to_device(x.device()), &x);
+            let rows: Vec<usize> = travellers.iter().map(|e| e.row).collect();
+            let _ = result.shallow_clone().index_copy_(0, &indices(&rows, x.device()), &x);
             let going: Vec<usize> = (0..travellers.len()).filter(|&i| travellers[i].t != end).collect();
             travellers.retain(|e| e.t != end);
             (x, slope) = (select(&x, &going), select(&slope, &going));
             if !going.is_empty() {
-                let rows: Vec<i64> = going.iter().map(|&row| row as i64).collect();
-                dynamics.dynamics.keep(&Tensor::from_slice(&rows).to_device(x.device()));
+                dynamics.dynamics.keep(&indices(&going, x.device()));
             }
         }
     }

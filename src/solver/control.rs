@@ -38,19 +38,22 @@ impl Adaptive {
     }
 
     pub fn check(&self) -> Result<(), Fault> {
-        for (key, value) in [("rtol", self.rtol), ("atol", self.atol)] {
-            if !(value > 0.0 && value < 1.0) {
-                let message = format!("the tolerance is {value}");
-                return Err(Fault::new(key, message, "give a number between 0 and 1; the reference uses 1e-5"));
-            }
-        }
-        Ok(())
+        check_tolerances(self.rtol, self.atol, "the reference uses 1e-5")
     }
 
     /// What an error of 1 is, for numbers that are at most `largest` in a step.
     pub(super) fn scale(&self, largest: &Tensor) -> Tensor {
         largest * self.rtol + self.atol
     }
+}
+
+pub(super) fn check_tolerances(rtol: f64, atol: f64, known: &str) -> Result<(), Fault> {
+    for (key, value) in [("rtol", rtol), ("atol", atol)] {
+        if !(value > 0.0 && value < 1.0) {
+            return Err(Fault::new(key, format!("the tolerance is {value}"), format!("give a number between 0 and 1; {known}")));
+        }
+    }
+    Ok(())
 }
 
 /// Per row: √ mean (x / scale)², `[B]`.
@@ -114,16 +117,24 @@ impl Traveller {
 
     /// Takes the answer to an attempt that would end at `t_new`; whether it is accepted.
     pub fn judge(&mut self, law: Law, error: f64, t_new: f64) -> bool {
-        let step = (t_new - self.t).abs();
-        let wish = SAFETY * error.powf(-law.alpha);
         let accept = error < 1.0;
+        let wish = SAFETY * error.powf(-law.alpha);
+        let wish = if accept { wish * self.error_before.powf(law.beta) } else { wish };
         if accept {
-            let wish = wish * self.error_before.powf(law.beta);
-            self.step = step * wish.clamp(MIN_FACTOR, if self.just_rejected { 1.0 } else { MAX_FACTOR });
             self.error_before = error.max(MIN_ERROR);
+        }
+        self.settle(accept, wish, t_new)
+    }
+
+    /// Accepts or rejects the attempt that would end at `t_new`, and makes the next step `wish` times as long, within the limits. Returns
+    /// `accept`.
+    pub fn settle(&mut self, accept: bool, wish: f64, t_new: f64) -> bool {
+        let limit = if self.just_rejected || !accept { 1.0 } else { MAX_FACTOR };
+        // Not `clamp`, which keeps NaN.
+        let factor = if wish > MIN_FACTOR { wish.min(limit) } else { MIN_FACTOR };
+        self.step = (t_new - self.t).abs() * factor;
+        if accept {
             self.t = t_new;
-        } else {
-            self.step = step * if wish > MIN_FACTOR { wish } else { MIN_FACTOR };
         }
         self.just_rejected = !accept;
         accept

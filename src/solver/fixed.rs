@@ -5,10 +5,10 @@ use std::cell::Cell;
 use tch::{Tensor, no_grad};
 
 use super::tableau::Tableau;
-use super::trajectory::{Step, Watch, select};
+use super::trajectory::{Step, Watch};
 use super::{Noise, Statistics};
 use crate::dynamics::Dynamics;
-use crate::tensor::column;
+use crate::tensor::{column, select};
 
 /// Σ_j weights_j k_j for stages k [s, B, D], as one product that reads each stage once -> [B, D].
 pub(super) fn combine(weights: &[f64], k: &Tensor) -> Tensor {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::exponential::{Prediction, Step, lambda};
-use super::trajectory::{self, Watch, select};
+use super::trajectory::{self, Watch};
 use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
 use crate::sde::Sde;
+use crate::tensor::select;
 
 /// UniPC's B(h), which matters only where its order is lowest: `Bh1` is h, `Bh2` is e^h - 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

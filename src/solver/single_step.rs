@@ -3,9 +3,10 @@
 use tch::Tensor;
 
 use super::exponential::{Prediction, Step, lambda};
-use super::trajectory::{self, Watch, select};
+use super::trajectory::{self, Watch};
 use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
+use crate::tensor::select;
 
 /// Solves along `times` with `order` evaluations a step: DPM-Solver-1 to 3 (noise; Lu et al. 2022a, algorithms 1 and 2) and DPM-Solver++
 /// 1S to 3S (data; Lu et al. 2022b).

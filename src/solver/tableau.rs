@@ -9,15 +9,24 @@ pub struct Tableau {
     /// For a pair with error estimate: b minus the weights of the embedded method, with one more entry for k at the new point
     /// (first same as last); empty otherwise.
     pub error: &'static [f64],
+    /// The same for a second embedded method of a lower order, where there is one.
+    pub error_low: &'static [f64],
     /// The order of the error estimate, q in step ~ error^(-1/(q + 1)); the order of the method without one.
     pub order: u32,
     /// The pair's own interpolant, if it has one: row i holds the coefficients of θ, θ², … in b_i(θ), with one more row for k at the new
-    /// point.
+    /// point, and one for each extra stage.
     pub dense: &'static [&'static [f64]],
+    /// Stages for nothing but the interpolant: rows of a and entries of c that follow k at the new point.
+    pub extra: &'static [&'static [f64]],
+    pub extra_c: &'static [f64],
 }
 
+/// No method: what a plain one leaves empty.
+pub(super) const BARE: Tableau =
+    Tableau { a: &[], b: &[], c: &[], error: &[], error_low: &[], order: 0, dense: &[], extra: &[], extra_c: &[] };
+
 impl Tableau {
-    /// b_i(θ) of x(t + θ h) = x + h Σ_i b_i(θ) k_i, last for k at the new point: the pair's own, or cubic Hermite's.
+    /// b_i(θ) of x(t + θ h) = x + h Σ_i b_i(θ) k_i, after the stages' for k at the new point: the pair's own, or cubic Hermite's.
     pub fn interpolate(&self, theta: f64) -> Vec<f64> {
         if !self.dense.is_empty() {
             return self.dense.iter().map(|row| row.iter().rev().fold(0.0, |sum, coefficient| (sum + coefficient) * theta)).collect();
@@ -30,22 +39,21 @@ impl Tableau {
 }
 
 /// Euler 1768.
-pub const EULER: Tableau = Tableau { a: &[&[]], b: &[1.0], c: &[0.0], error: &[], order: 1, dense: &[] };
+pub const EULER: Tableau = Tableau { a: &[&[]], b: &[1.0], c: &[0.0], order: 1, ..BARE };
 
 /// The explicit midpoint rule, order 2 (Runge 1895).
-pub const MIDPOINT: Tableau = Tableau { a: &[&[], &[0.5]], b: &[0.0, 1.0], c: &[0.0, 0.5], error: &[], order: 2, dense: &[] };
+pub const MIDPOINT: Tableau = Tableau { a: &[&[], &[0.5]], b: &[0.0, 1.0], c: &[0.0, 0.5], order: 2, ..BARE };
 
 /// Heun 1900, order 2 (the explicit trapezoidal rule; the deterministic sampler of Karras et al. 2022).
-pub const HEUN: Tableau = Tableau { a: &[&[], &[1.0]], b: &[0.5, 0.5], c: &[0.0, 1.0], error: &[], order: 2, dense: &[] };
+pub const HEUN: Tableau = Tableau { a: &[&[], &[1.0]], b: &[0.5, 0.5], c: &[0.0, 1.0], order: 2, ..BARE };
 
 /// Kutta 1901, order 4.
 pub const RK4: Tableau = Tableau {
     a: &[&[], &[0.5], &[0.0, 0.5], &[0.0, 0.0, 1.0]],
     b: &[1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
     c: &[0.0, 0.5, 0.5, 1.0],
-    error: &[],
     order: 4,
-    dense: &[],
+    ..BARE
 };
 
 /// Bogacki & Shampine 1989, order 3 with an embedded method of order 2.
@@ -55,7 +63,7 @@ pub const RK23: Tableau = Tableau {
     c: &[0.0, 1.0 / 2.0, 3.0 / 4.0],
     error: &[-5.0 / 72.0, 1.0 / 12.0, 1.0 / 9.0, -1.0 / 8.0],
     order: 2,
-    dense: &[],
+    ..BARE
 };
 
 /// Dormand & Prince 1980, order 5 with an embedded method of order 4.
@@ -72,7 +80,17 @@ pub const RK45: Tableau = Tableau {
     c: &[0.0, 0.2, 0.3, 0.8, 8.0 / 9.0, 1.0],
     error: &[71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0],
     order: 4,
-    dense: &[],
+    // Shampine 1986.
+    dense: &[
+        &[1.0, -2.8535800653862835, 3.0717434641059005, -1.1270175653862835],
+        &[],
+        &[0.0, 4.023133379230305, -6.249321565289, 2.675424484351598],
+        &[0.0, -3.7324019615885042, 10.068970589843675, -5.685526961588504],
+        &[0.0, 2.5548038301849423, -6.399112377351017, 3.5219323679207912],
+        &[0.0, -1.3744241142186024, 3.272657752246729, -1.7672812570757455],
+        &[0.0, 1.3824689317781436, -3.764937863556287, 2.382468931778144],
+    ],
+    ..BARE
 };
 
 /// Tsitouras 2011, order 5 with an embedded method of order 4.
@@ -97,5 +115,14 @@ pub const TSIT5: Tableau = Tableau {
         0.015151515151515152,
     ],
     order: 4,
-    dense: &[],
+    dense: &[
+        &[1.0, -2.763706197274826, 2.9132554618219126, -1.0530884977290216],
+        &[0.0, 0.1317, -0.2234, 0.1017],
+        &[0.0, 3.9302962368947516, -5.941033872131505, 2.490627285651253],
+        &[0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902],
+        &[0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928],
+        &[0.0, -27.896526289197286, 65.09189467479366, -34.87065786149661],
+        &[0.0, 1.5, -4.0, 2.5],
+    ],
+    ..BARE
 };

@@ -1,3 +1,4 @@
+use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
 use crate::dynamics::{FlowWithLogDensity, Reverse};
@@ -26,6 +27,8 @@ impl Dynamics for OrnsteinUhlenbeck {
         self.0
     }
 }
+
+mod song;
 
 const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
 
@@ -57,9 +60,16 @@ fn uniform(steps: usize) -> TimeGrid {
 fn deterministic_solvers_have_their_orders() {
     tch::set_num_threads(1);
     let truth = (-1f64).exp();
-    for (order, tableau, steps) in
-        [(1.0, &EULER, 40), (2.0, &MIDPOINT, 40), (2.0, &HEUN, 40), (4.0, &RK4, 20), (3.0, &RK23, 20), (5.0, &RK45, 12), (5.0, &TSIT5, 30)]
-    {
+    for (order, tableau, steps) in [
+        (1.0, &EULER, 40),
+        (2.0, &MIDPOINT, 40),
+        (2.0, &HEUN, 40),
+        (4.0, &RK4, 20),
+        (3.0, &RK23, 20),
+        (5.0, &RK45, 12),
+        (5.0, &TSIT5, 30),
+        (8.0, &DOP853, 2),
+    ] {
         let error = |steps| {
             let times = uniform(steps).times(&VP, (0.0, 1.0));
             let (x, _) = fixed::solve(tableau, &Decay, &start(), &times, None, &mut |_| {});
@@ -84,7 +94,10 @@ fn exponential_solvers_have_their_orders() {
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
-            solver.sample(reverse, &x, span, &mut |_| unreachable!("there is no noise"), &mut |_| {}).unwrap().0
+            solver
+                .sample(reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+                .unwrap()
+                .0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
         let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
@@ -93,8 +106,7 @@ fn exponential_solvers_have_their_orders() {
         let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
         let single_pp = |order| move |steps| SolverSpec::DpmSolverPpSingle { order, grid: TimeGrid::LogSnr { steps } };
         let deis = |order, variable| move |steps| SolverSpec::Deis { order, variable, grid: TimeGrid::LogSnr { steps } };
-        let cases: [(f64, WithSteps); 19] = [
-            (1.0, Box::new(|steps| SolverSpec::Ddim { grid: TimeGrid::LogSnr { steps } })),
+        let cases: [(f64, WithSteps); 18] = [
             (1.0, Box::new(dpm(1))),
             (2.0, Box::new(dpm(2))),
             (3.0, Box::new(dpm(3))),
@@ -197,6 +209,12 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
             [0.03167611658302951, 0.1858953069900121, 0.37651401152758085],
             [0.8792197866801741, 1.5691020410580845, -0.2056501583302825],
         ),
+        (
+            SolverSpec::Dop853(coupled),
+            182,
+            [0.11559989987845064, 0.5576258927791264, 1.1325544581534297],
+            [0.8792190519765111, 1.568986400606302, -0.2056501518419168],
+        ),
     ] {
         let mut accepted = Vec::new();
         let start = Tensor::from_slice(&[1.0, 2.0, -0.2]).view([3, 1]);
@@ -204,7 +222,9 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
             solver.solve(&mut Wave, &VP, &start, (0.0, 3.0), None, &mut |step| accepted.extend(step.to.first())).unwrap();
         assert_eq!(statistics.evaluations, [evaluations; 3]);
         assert_eq!(statistics.accepted, [accepted.len() as u32; 3]);
-        let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < 1e-12);
+        // The error of order 8 is a difference of nearly equal numbers, whose rounding moves the steps.
+        let rounding = if matches!(solver, SolverSpec::Dop853(_)) { 1e-8 } else { 1e-12 };
+        let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < rounding);
         assert!(close(&accepted, &times), "{solver:?}: {accepted:?}");
         assert!(close(&to_vec(&end), &x), "{solver:?}: {end:?}");
     }
@@ -271,20 +291,19 @@ fn log_density_of_a_mixture_is_the_closed_form() {
 #[test]
 fn samples_follow_the_law_of_the_data() {
     tch::set_num_threads(1);
-    let n = 4000;
-    let truth = mixture();
     for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &truth, Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
-        let span = (1.0, 1e-3);
         let log_snr = |steps| TimeGrid::LogSnr { steps };
+        let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
         for (solver, eta) in [
             (SolverSpec::Euler { grid: uniform(400) }, 1.0),
             (SolverSpec::Euler { grid: uniform(400) }, 0.5),
             (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
             (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
             (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
-            (SolverSpec::Ddim { grid: log_snr(150) }, 1.0),
+            (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
+            (SolverSpec::AdaptiveSde { rtol: 0.02, atol: 0.005 }, 1.0),
+            (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
+            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
             (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
@@ -300,31 +319,43 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::Rk23(Adaptive::new(1e-3, 1e-3)), 0.0),
             (SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4)), 0.0),
             (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
-            (SolverSpec::Ddim { grid: log_snr(150) }, 0.0),
+            (SolverSpec::Tsit5(Adaptive { control: Control::Pi, ..Adaptive::new(1e-4, 1e-4) }), 0.0),
+            (SolverSpec::Dop853(Adaptive::new(1e-4, 1e-4)), 0.0),
+            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
             (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
             (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
             (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
         ] {
-            let mut noise =
-                |step: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..n, step as u64, &[2], Device::Cpu).to_kind(Kind::Double);
-            let reverse = Reverse { sde: &*sde, model: &exact, eta };
-            let (x, _) = solver.sample(reverse, &x, span, &mut noise, &mut |_| {}).unwrap();
-            // Kolmogorov-Smirnov of each marginal against the mixture's exact distribution function; 1.95 / √n is the 0.1 % point.
-            for axis in 0..2 {
-                let mut values = to_vec(&x.select(1, axis as i64));
-                values.sort_by(f64::total_cmp);
-                let cdf = |v: f64| {
-                    let terms = (0..2).map(|k| {
-                        use statrs::distribution::{ContinuousCDF, Normal};
-                        0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
-                    });
-                    terms.sum::<f64>()
-                };
-                let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
-                assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
-            }
+            assert_law(name, &*sde, &solver, eta);
         }
+    }
+}
+
+/// Samples of the mixture follow its law: Kolmogorov-Smirnov of each marginal against the exact distribution function, with n = 4000 samples;
+/// 1.95 / √n is the 0.1 % point.
+fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
+    let n = 4000;
+    let truth = mixture();
+    let exact = ExactScore::new(sde, &truth, Device::Cpu);
+    // One stream for the whole batch, which is quicker.
+    let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
+    let x = normal(Purpose::Prior, 0) * sde.prior_std();
+    let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+    let reverse = Reverse { sde, model: &exact, eta };
+    let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+    for axis in 0..2 {
+        let mut values = to_vec(&x.select(1, axis as i64));
+        values.sort_by(f64::total_cmp);
+        let cdf = |v: f64| {
+            let terms = (0..2).map(|k| {
+                use statrs::distribution::{ContinuousCDF, Normal};
+                0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
+            });
+            terms.sum::<f64>()
+        };
+        let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
+        assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
     }
 }
 
@@ -358,7 +389,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(SolverSpec::Heun { grid: TimeGrid::Karras { steps: 3, rho: 0.0 } }, Task::ReverseSde), "heun.grid.karras.rho");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 3, grid: uniform(2) }, Task::ReverseSde), "dpm-solver-pp.order");
     assert_eq!(key(SolverSpec::DpmSolverPp { order: 4, grid: uniform(9) }, Task::ReverseSde), "dpm-solver-pp.order");
-    assert_eq!(key(SolverSpec::Ddim { grid: uniform(9) }, Task::LogDensity), "ddim");
+    assert_eq!(key(SolverSpec::DpmSolverPp { order: 1, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp");
     let deis = |order, steps| SolverSpec::Deis { order, variable: DeisVariable::Time, grid: uniform(steps) };
     assert_eq!(key(deis(5, 9), Task::ReverseSde), "deis.order");
     assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");
@@ -369,3 +400,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
     assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
 }
+
+mod edm;
+mod stochastic;
+mod trajectory;

@@ -1,6 +1,8 @@
 //! What a solver tells of its steps, and the states at requested times that can be known from it.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
+
+use crate::tensor::indices;
 
 /// A step that some examples have taken.
 pub struct Step<'a> {
@@ -34,12 +36,6 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The rows of a tensor [B, ...] at some places.
-pub(super) fn select(x: &Tensor, places: &[usize]) -> Tensor {
-    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
-    x.index_select(0, &Tensor::from_slice(&places).to_device(x.device()))
-}
-
 /// The states of a batch at requested times.
 pub struct Trajectory {
     /// [T, B, ...], in the state's kind.
@@ -65,15 +61,16 @@ impl Trajectory {
     /// Takes what a step tells.
     pub fn record(&mut self, step: &Step) {
         for (j, &t) in self.times.iter().enumerate() {
-            let passed = |i: &usize| (t - step.from[*i]) * (step.to[*i] - t) >= 0.0 && t != step.from[*i];
+            let reached = &self.reached[j];
+            let passed = |i: &usize| (t - step.from[*i]) * (step.to[*i] - t) >= 0.0 && reached[step.rows[*i]].is_nan();
             let places: Vec<usize> = (0..step.rows.len()).filter(passed).collect();
             if places.is_empty() {
                 continue;
             }
             let times: Vec<f64> = places.iter().map(|&i| if step.between { t } else { step.to[i] }).collect();
             let states = (step.state)(&places, &times);
-            let rows: Vec<i64> = places.iter().map(|&i| step.rows[i] as i64).collect();
-            let rows = Tensor::from_slice(&rows).to_device(states.device());
+            let rows: Vec<usize> = places.iter().map(|&i| step.rows[i]).collect();
+            let rows = indices(&rows, states.device());
             let _ = self.states.get(j as i64).index_copy_(0, &rows, &states.to_kind(self.states.kind()));
             for (i, t) in places.iter().zip(times) {
                 self.reached[j][step.rows[*i]] = t;
@@ -81,9 +78,8 @@ impl Trajectory {
         }
     }
 
-    /// The times as a tensor [T, B], f64, on the CPU.
+    /// [T, B], f64, on the CPU.
     pub fn reached_times(&self) -> Tensor {
-        let rows: Vec<Tensor> = self.reached.iter().map(|row| Tensor::from_slice(row)).collect();
-        if rows.is_empty() { Tensor::zeros([0, 0], (Kind::Double, tch::Device::Cpu)) } else { Tensor::stack(&rows, 0) }
+        Tensor::stack(&self.reached.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
     }
 }

@@ -70,7 +70,18 @@ pub(super) fn points(mixture: &GaussianMixture, n: usize, seed: u64) -> Given {
 }
 
 pub(super) fn spec(count: usize, solver: SolverSpec, trace: Trace) -> Likelihood {
-    Likelihood { split: Split::Test, count, batch: 500, t_min: T_MIN, solver, solver_check: 0, trace, dequantisation: Dequantisation::None }
+    Likelihood {
+        split: Split::Test,
+        count,
+        batch: 500,
+        t_min: T_MIN,
+        below_t_min: BelowTMin::Ignored,
+        solver,
+        solver_check: 0,
+        trace,
+        dequantisation: Dequantisation::None,
+        bound: None,
+    }
 }
 
 pub(super) fn hutchinson(probes: usize) -> Trace {
@@ -85,6 +96,6 @@ pub(super) fn measure(
     scale: Scale,
     seed: u64,
 ) -> Likelihoods {
-    let subject = Subject { sde, model, dataset, scale, seed, device: Device::Cpu };
+    let subject = Subject { sde, model, dataset, scale, dequantiser: None, discrete: false, seed, device: Device::Cpu };
     likelihood(spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap()
 }

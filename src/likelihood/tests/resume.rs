@@ -29,8 +29,16 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let run = Run::open(home.path()).unwrap();
     let measured = |name: &str, spec: &Likelihood| {
         let model = Counting(&exact, Cell::new(0));
-        let subject =
-            Subject { sde: &sde, model: &model, dataset: &dataset, scale: Scale::Vectors { scale: 1.0 }, seed: 5, device: Device::Cpu };
+        let subject = Subject {
+            sde: &sde,
+            model: &model,
+            dataset: &dataset,
+            scale: Scale::Vectors { scale: 1.0 },
+            dequantiser: None,
+            discrete: false,
+            seed: 5,
+            device: Device::Cpu,
+        };
         let mut store = Store::open(&run, name, spec, 5, Some(7))?;
         let result = likelihood(spec, &subject, &mut store, &Terminal::new(true))?;
         result.save(&run, name, &result.report(None))?;

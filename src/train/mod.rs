@@ -1,15 +1,20 @@
 //! Training: batch -> t, z -> loss -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
+mod spec;
+mod times;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
+pub use spec::Train;
+use times::Times;
+
 use crate::data::{Batches, Dataset, Scale};
-use crate::error::{Error, Fault, Result};
-use crate::loss::{Reduction, Weighting, denoising_score_matching, discrete_score_matching};
+use crate::error::{Error, Result};
+use crate::loss::{Batch, Objective, denoising_score_matching, discrete_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::Model;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
 use crate::progress::Terminal;
@@ -18,73 +23,6 @@ use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::{Run, log::Log};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
-
-/// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Train {
-    pub steps: u64,
-    /// Examples in one step.
-    pub batch: usize,
-    pub lr: f64,
-    /// Steps until the learning rate reaches `lr`.
-    pub warmup: u64,
-    /// Largest norm of the whole gradient; `inf` for none.
-    pub clip: f64,
-    /// Adam's β₁, β₂.
-    pub betas: [f64; 2],
-    /// Adam's ε.
-    pub eps: f64,
-    /// λ of ½ λ ‖θ‖², whose gradient is added to the loss's after clipping; 0 for none.
-    pub weight_decay: f64,
-    /// Rate of the parameters' moving average.
-    pub ema: f64,
-    /// λ(t).
-    pub weighting: Weighting,
-    pub reduction: Reduction,
-    /// Times are drawn from U(t_min, 1); in discrete time levels are drawn instead, all of them.
-    pub t_min: f64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-    /// Newest checkpoints that are kept. Operational.
-    #[serde(default = "default_keep")]
-    pub keep: usize,
-    /// Steps between points of the curves. Operational.
-    #[serde(default = "default_log_every")]
-    pub log_every: u64,
-}
-
-fn default_keep() -> usize {
-    2
-}
-
-fn default_log_every() -> u64 {
-    50
-}
-
-impl Train {
-    pub fn check(&self) -> Result<(), Fault> {
-        let at_least_one = |key: &str, value: u64| {
-            if value == 0 { Err(Fault::new(key, format!("{key} is 0"), "give at least 1")) } else { Ok(()) }
-        };
-        at_least_one("steps", self.steps)?;
-        at_least_one("batch", self.batch as u64)?;
-        at_least_one("checkpoint_every", self.checkpoint_every)?;
-        at_least_one("keep", self.keep as u64)?;
-        at_least_one("log_every", self.log_every)?;
-        let within =
-            |key: &str, value: f64, ok: bool, help: &str| if ok { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) };
-        within("lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "give a number above 0; the reference uses 2e-4")?;
-        within("clip", self.clip, self.clip > 0.0, "give a number above 0, or inf for no clipping; the reference uses 1.0")?;
-        let beta = self.betas.into_iter().find(|beta| !(0.0..1.0).contains(beta));
-        within("betas", beta.unwrap_or(0.0), beta.is_none(), "give two numbers in [0, 1); the reference uses [0.9, 0.999]")?;
-        within("eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "give a number above 0; the reference uses 1e-8")?;
-        let decay = self.weight_decay;
-        within("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "give 0 or more; the reference uses 0")?;
-        within("ema", self.ema, (0.0..1.0).contains(&self.ema), "give a number in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP)")?;
-        within("t_min", self.t_min, self.t_min > 0.0 && self.t_min < 1.0, "give a number between 0 and 1; the reference uses 1e-5")
-    }
-}
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
@@ -99,6 +37,8 @@ pub struct State<'a> {
 pub struct Update {
     /// The mean loss over the batch, before the update.
     pub loss: f64,
+    /// The mean of the squared losses.
+    pub square: f64,
     /// The norm of its gradient before clipping.
     pub norm: f64,
     /// The learning rate.
@@ -120,14 +60,17 @@ impl State<'_> {
         let loss = losses.mean(None);
         let mut gradient = self.model.parameters.gradient(&loss);
         let norm = clip_by_norm(&mut gradient, spec.clip);
+        let square = losses.detach().square().mean(None);
         // The one look at the device's numbers in a step.
-        let [loss, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
+        let [loss, square, norm] = to_vec(&Tensor::stack(&[loss.detach(), square, norm], 0))[..] else {
+            unreachable!("three numbers were stacked")
+        };
         check_finite(self.step + 1, loss, norm, losses, t)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step);
         self.step += 1;
         self.adam.update(flat, &gradient, lr, self.step);
         self.ema.update(flat, self.step);
-        Ok(Update { loss, norm, lr })
+        Ok(Update { loss, square, norm, lr })
     }
 
     /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
@@ -195,6 +138,8 @@ pub fn train(
     }
     let score = model.score(sde, true);
     let chain = model.chain(sde);
+    let times = Times::new(spec, sde, chain.as_ref());
+    let dimension = source.dataset.shape().iter().product::<usize>() as i64;
     let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
     let mut window = Window::new();
@@ -203,33 +148,34 @@ pub fn train(
     while state.step < spec.steps {
         let step = state.step;
         let x0 = batches.next().to_device(model.device);
-        let u = rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter();
+        let (t, w) = times.draw(&rng::uniform(seed, Purpose::Time, step, spec.batch));
         let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), model.device);
         rng::seed_torch(seed, Purpose::Dropout, step);
-        let (t, losses) = match &chain {
-            None => {
-                let t: Vec<f64> = u.map(|u| spec.t_min + u * (1.0 - spec.t_min)).collect();
-                let losses = denoising_score_matching(sde, &score, spec.weighting, spec.reduction, &x0, &t, &z);
-                (t, losses)
-            }
-            Some(chain) => {
-                let t: Vec<f64> = u.map(|u| chain.time((u * chain.levels() as f64) as usize)).collect();
-                let losses = discrete_score_matching(chain, &score, spec.reduction, &x0, &t, &z);
-                (t, losses)
+        let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
+        let losses = match (&chain, &spec.objective) {
+            (Some(chain), _) => discrete_score_matching(chain, &score, spec.reduction, &batch),
+            (None, Objective::Denoising) => denoising_score_matching(sde, &score, spec.reduction, &batch),
+            (None, Objective::Implicit { curvature }) => implicit_score_matching(sde, &score, spec.reduction, *curvature, &batch),
+            (None, Objective::Sliced { projections, law, variance_reduced }) => {
+                let examples = step * spec.batch as u64..(step + 1) * spec.batch as u64;
+                let draw = |j| rng::rows(*law, seed, Purpose::Projection, examples.clone(), j, &[dimension], model.device);
+                let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
+                sliced_score_matching(sde, &score, spec.reduction, *variance_reduced, &projections, &batch)
             }
         };
-        let Update { loss, norm, lr } = state.update(spec, &losses, &t)?;
+        let update = state.update(spec, &losses, &t)?;
 
-        window.add(loss, norm);
+        window.add(&update);
         if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
-            let (loss, norm, rate) = window.close();
+            let Means { loss, relative_std, norm, rate } = window.close();
             note = format!("loss {loss:.4}");
             log.scalars(
                 state.step,
                 &[
                     ("train/loss", loss),
+                    ("train/loss_relative_std", relative_std),
                     ("train/gradient_norm", norm),
-                    ("train/learning_rate", lr),
+                    ("train/learning_rate", update.lr),
                     ("train/examples_per_second", rate * spec.batch as f64),
                     ("train/ema_drift", state.ema.drift(model.parameters.flat()).double_value(&[])),
                 ],
@@ -248,30 +194,43 @@ pub fn train(
     Ok(())
 }
 
-/// Means over the steps since the last point of the curves.
+/// Sums over the steps since the last point of the curves.
 struct Window {
     loss: f64,
+    square: f64,
     norm: f64,
     steps: u64,
     begun: Instant,
 }
 
+/// Means over a window.
+struct Means {
+    loss: f64,
+    /// Standard deviation of an example's loss over the mean loss: what the law of t is chosen for.
+    relative_std: f64,
+    norm: f64,
+    /// Steps per second.
+    rate: f64,
+}
+
 impl Window {
     fn new() -> Window {
-        Window { loss: 0.0, norm: 0.0, steps: 0, begun: Instant::now() }
+        Window { loss: 0.0, square: 0.0, norm: 0.0, steps: 0, begun: Instant::now() }
     }
 
-    fn add(&mut self, loss: f64, norm: f64) {
-        self.loss += loss;
-        self.norm += norm;
+    fn add(&mut self, update: &Update) {
+        self.loss += update.loss;
+        self.square += update.square;
+        self.norm += update.norm;
         self.steps += 1;
     }
 
-    /// Mean loss, mean gradient norm, steps per second; begins the next window.
-    fn close(&mut self) -> (f64, f64, f64) {
+    /// Begins the next window.
+    fn close(&mut self) -> Means {
         let n = self.steps as f64;
-        let closed = std::mem::replace(self, Window::new());
-        (closed.loss / n, closed.norm / n, n / closed.begun.elapsed().as_secs_f64())
+        let Window { loss, square, norm, begun, .. } = std::mem::replace(self, Window::new());
+        let variance = (square / n - (loss / n).powi(2)).max(0.0);
+        Means { loss: loss / n, relative_std: variance.sqrt() / (loss / n).abs(), norm: norm / n, rate: n / begun.elapsed().as_secs_f64() }
     }
 }
 
@@ -295,4 +254,22 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> 
         help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
             .into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_the_spread_of_all_its_losses() {
+        let mut window = Window::new();
+        for losses in [[1.0, 3.0], [5.0, 7.0]] {
+            let mean = |f: &dyn Fn(f64) -> f64| losses.iter().map(|loss| f(*loss)).sum::<f64>() / 2.0;
+            window.add(&Update { loss: mean(&|x| x), square: mean(&|x| x * x), norm: 2.0, lr: 0.1 });
+        }
+        let Means { loss, relative_std, norm, .. } = window.close();
+        assert_eq!((loss, norm), (4.0, 2.0));
+        assert!((relative_std - 5f64.sqrt() / 4.0).abs() < 1e-12, "{relative_std}");
+        assert_eq!((window.steps, window.square), (0, 0.0));
+    }
 }

@@ -1,0 +1,92 @@
+//! Solvers on the exact score of a mixture: what step control costs in evaluations, then the time of whole solves.
+//!
+//! The table has, for each SDE and adaptive solver at one tolerance, the mean evaluations and rejected steps of an example and the root mean
+//! square distance from a solve with a tolerance of 1e-10.
+
+use divan::Bencher;
+use score_sde::dynamics::Reverse;
+use score_sde::rng::{self, Law, Purpose};
+use score_sde::score::{ExactScore, GaussianMixture};
+use score_sde::sde::{Sde, SubVp, Ve, Vp};
+use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
+use tch::{Device, Kind, Tensor};
+
+const BATCH: u64 = 256;
+const SPAN: (f64, f64) = (1.0, 1e-3);
+
+fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
+    [
+        ("vp", Box::new(Vp { beta_min: 0.1, beta_max: 20.0 })),
+        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
+        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
+    ]
+}
+
+fn mixture() -> GaussianMixture {
+    GaussianMixture {
+        weights: vec![1.0, 1.0],
+        means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
+        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
+    }
+}
+
+fn solve(sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> (Tensor, Statistics) {
+    let model = ExactScore::new(sde, &mixture(), Device::Cpu);
+    let normal = |purpose, draw| rng::rows(Law::Gaussian, 1, purpose, 0..BATCH, draw, &[2], Device::Cpu).to_kind(Kind::Double);
+    let x = normal(Purpose::Prior, 0) * sde.prior_std();
+    let mut noise = |n: usize| normal(Purpose::Brownian, n as u64);
+    solver
+        .sample(Reverse { sde, model: &model, eta }, &Problem { x: &x, span: SPAN, denoise: false }, &mut noise, &mut |_| {})
+        .expect("the exact score is finite")
+}
+
+fn mean(counts: &[u32]) -> f64 {
+    counts.iter().map(|&n| f64::from(n)).sum::<f64>() / counts.len() as f64
+}
+
+fn print_costs(tolerance: f64) {
+    println!("rtol = atol = {tolerance:e}, {BATCH} examples\n");
+    println!("| SDE | solver | control | evaluations | rejected | distance |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for (name, sde) in sdes() {
+        let truth = solve(&*sde, &SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10)), 0.0).0;
+        let solvers: [(&str, fn(Adaptive) -> SolverSpec); 4] =
+            [("rk23", SolverSpec::Rk23), ("rk45", SolverSpec::Rk45), ("tsit5", SolverSpec::Tsit5), ("dop853", SolverSpec::Dop853)];
+        for (solver, spec) in solvers {
+            for (label, control) in [("per-example", Control::PerExample), ("pi", Control::Pi), ("batch-coupled", Control::BatchCoupled)] {
+                let (x, cost) = solve(&*sde, &spec(Adaptive { rtol: tolerance, atol: tolerance, control }), 0.0);
+                let distance = (x - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+                let (evaluations, rejected) = (mean(&cost.evaluations), mean(&cost.rejected));
+                println!("| {name} | {solver} | {label} | {evaluations:.1} | {rejected:.2} | {distance:.1e} |");
+            }
+        }
+    }
+    println!();
+}
+
+fn cases() -> Vec<(&'static str, SolverSpec, f64)> {
+    let grid = || TimeGrid::Karras { steps: 50, rho: 7.0 };
+    let churn = Churn { s_churn: 10.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: grid() };
+    vec![
+        ("rk45", SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5)), 0.0),
+        ("rk45, coupled", SolverSpec::Rk45(Adaptive { control: Control::BatchCoupled, ..Adaptive::new(1e-5, 1e-5) }), 0.0),
+        ("heun", SolverSpec::Heun { grid: grid() }, 0.0),
+        ("edm", SolverSpec::Edm(churn), 0.0),
+        ("euler", SolverSpec::Euler { grid: grid() }, 1.0),
+        ("sra", SolverSpec::Sra { grid: grid() }, 1.0),
+        ("adaptive-sde", SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 }, 1.0),
+    ]
+}
+
+#[divan::bench(args = cases().iter().map(|case| case.0).collect::<Vec<_>>())]
+fn vp(bencher: Bencher, name: &str) {
+    tch::set_num_threads(1);
+    let (_, solver, eta) = cases().into_iter().find(|case| case.0 == name).expect("a case of this list");
+    bencher.bench_local(|| solve(&Vp { beta_min: 0.1, beta_max: 20.0 }, &solver, eta));
+}
+
+fn main() {
+    tch::set_num_threads(1);
+    [1e-3, 1e-5].into_iter().for_each(print_costs);
+    divan::main();
+}

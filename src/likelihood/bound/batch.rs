@@ -1,0 +1,166 @@
+//! The bounds of a batch of examples.
+
+use statrs::statistics::Statistics as _;
+use tch::{Kind, Tensor};
+
+use super::{BoundSpec, Bounded, Form, Levels};
+use crate::bound::{Decoder, Elbo, Level, Start, Variance, Vlb, tightened};
+use crate::likelihood::points::{Points, at_zero};
+use crate::likelihood::{Job, Likelihood, Subject};
+use crate::rng::{self, Law, Purpose};
+use crate::tensor::to_vec;
+use crate::trace::Probes;
+
+/// Examples whose bounds are made together.
+pub(super) struct Batch<'a> {
+    pub spec: &'a Likelihood,
+    pub subject: &'a Subject<'a>,
+    pub jobs: &'a [Job],
+}
+
+impl Batch<'_> {
+    pub fn bounded(&self, bound: &BoundSpec) -> Bounded {
+        let (mut one_path, mut terms) = (Vec::new(), Vec::new());
+        let mean_of = |draws: &Tensor| to_vec(&draws.mean_dim(1i64, false, None::<Kind>));
+        let (nats, errors) = match bound {
+            BoundSpec::Elbo { form, draws } => {
+                let draws = self.elbo(*form, *draws);
+                (mean_of(&draws), rows(&draws).map(error_of_pairs).collect())
+            }
+            BoundSpec::Vlb { levels, variance, draws } => {
+                let drawn = self.vlb(levels, *variance, *draws);
+                let mean = drawn.mean_dim(2i64, false, None::<Kind>);
+                let sum = |terms: Tensor| to_vec(&terms.sum_dim_intlist(0i64, false, None::<Kind>));
+                terms = sum(mean.copy()).into_iter().zip(sum(mean.square())).map(|(sum, squares)| [sum, squares]).collect();
+                let sums = drawn.sum_dim_intlist(1i64, false, None::<Kind>);
+                (mean_of(&sums), rows(&sums).map(|draws| error_of_mean(&draws)).collect())
+            }
+            BoundSpec::Iwae { levels, variance, paths } => {
+                let log_weights = self.log_weights(levels, *variance, *paths);
+                one_path = mean_of(&-&log_weights);
+                (to_vec(&tightened(&log_weights)), rows(&log_weights).map(|row| jackknife(&row)).collect())
+            }
+        };
+        Bounded { jobs: self.jobs.to_vec(), nats, errors, one_path, terms }
+    }
+
+    /// The points x_0 of draw j: the bound goes through the draws of the dequantisation in turn.
+    fn points(&self) -> impl Fn(usize) -> Points {
+        let draws = self.spec.dequantisation.draws();
+        move |j| {
+            let jobs: Vec<Job> = self.jobs.iter().map(|job| Job { draw: j % draws, ..*job }).collect();
+            at_zero(self.spec, self.subject, &jobs)
+        }
+    }
+
+    /// Draw `draw` of normal noise [jobs, ...], f64; its random numbers have their own seed.
+    fn random(&self, law: Law, purpose: Purpose, draw: usize, shape: &[i64]) -> Tensor {
+        let places: Vec<(u64, u64)> = self.jobs.iter().map(|job| (job.example as u64, draw as u64)).collect();
+        rng::rows_at(law, self.seed(), purpose, &places, shape, self.subject.device).to_kind(Kind::Double)
+    }
+
+    fn seed(&self) -> u64 {
+        rng::derive(self.subject.seed, Purpose::Bound, 0)
+    }
+
+    fn decoder(&self, level: Level) -> Option<Decoder<'_>> {
+        let law = self.spec.below_t_min.law(self.subject.scale)?;
+        Some(Decoder { model: self.subject.model, level, law })
+    }
+
+    /// [jobs, draws]: pairs of draws in the same part of the log-SNR and of the same point.
+    fn elbo(&self, form: Form, draws: usize) -> Tensor {
+        let Subject { sde, model, .. } = *self.subject;
+        let elbo = Elbo { sde, model, t_min: self.spec.t_min };
+        let decoder = self.decoder(Level::of(sde, self.spec.t_min));
+        let start = if decoder.is_some() { Start::Zero } else { Start::TMin };
+        let points = self.points();
+        let shares: Vec<Vec<f64>> =
+            self.jobs.iter().map(|job| rng::uniform(self.seed(), Purpose::Time, job.example as u64, draws)).collect();
+        let draw = |k: usize| {
+            let Points { x, offsets } = points(k / 2);
+            let shape = &x.size()[1..];
+            let u: Vec<f64> = shares.iter().map(|shares| ((k / 2) as f64 + shares[k]) / (draws / 2) as f64).collect();
+            let z = self.random(Law::Gaussian, Purpose::Noise, 2 * k, shape);
+            let probes = || match form {
+                Form::Sliced => {
+                    Probes::Random(self.random(Law::Rademacher, Purpose::Probe, k, &[self.subject.dimension() as i64]).unsqueeze(0))
+                }
+                Form::Denoising | Form::Implicit => Probes::Exact,
+            };
+            let path = match form {
+                Form::Denoising => elbo.denoising(&x, &u, &z),
+                Form::Implicit | Form::Sliced => elbo.implicit(start, &x, &u, &z, &probes()),
+            };
+            let path = path + Tensor::from_slice(&offsets).to_device(x.device());
+            match &decoder {
+                Some(decoder) => path + decoder.offset(&x, &self.random(Law::Gaussian, Purpose::Noise, 2 * k + 1, shape)),
+                None => path,
+            }
+        };
+        Tensor::stack(&(0..draws).map(draw).collect::<Vec<_>>(), 1)
+    }
+
+    fn chain(&self, levels: &Levels, variance: Variance) -> Vlb<'_> {
+        let Subject { sde, model, .. } = *self.subject;
+        let levels = levels.build(self.subject, self.spec.t_min);
+        let decoder = self.decoder(levels[0]).expect("a checked bound of a chain has a decoder");
+        Vlb { sde, model, levels, variance, decoder }
+    }
+
+    /// L_0 … L_N in data units [jobs, N + 1, draws].
+    fn vlb(&self, levels: &Levels, variance: Variance, draws: usize) -> Tensor {
+        let vlb = self.chain(levels, variance);
+        let n = vlb.levels.len();
+        let points = self.points();
+        let draw = |k: usize| {
+            let Points { x, offsets } = points(k);
+            let shape = &x.size()[1..];
+            let terms = vlb.terms(&x, &mut |i| self.random(Law::Gaussian, Purpose::Noise, k * n + i, shape));
+            let _ = terms.select(1, 0).g_add_(&Tensor::from_slice(&offsets).to_device(x.device()));
+            terms
+        };
+        Tensor::stack(&(0..draws).map(draw).collect::<Vec<_>>(), 2)
+    }
+
+    /// ln w [jobs, paths] for the law of data units.
+    fn log_weights(&self, levels: &Levels, variance: Variance, paths: usize) -> Tensor {
+        let vlb = self.chain(levels, variance);
+        let n = vlb.levels.len();
+        let points = self.points();
+        let path = |k: usize| {
+            let Points { x, offsets } = points(k);
+            let shape = &x.size()[1..];
+            let log_weight = vlb.log_weight(&x, &mut |i| self.random(Law::Gaussian, Purpose::Noise, k * n + i, shape));
+            log_weight - Tensor::from_slice(&offsets).to_device(x.device())
+        };
+        Tensor::stack(&(0..paths).map(path).collect::<Vec<_>>(), 1)
+    }
+}
+
+/// The rows of a matrix.
+fn rows(matrix: &Tensor) -> impl Iterator<Item = Vec<f64>> + use<> {
+    let width = matrix.size()[1] as usize;
+    let values = to_vec(matrix);
+    (0..values.len() / width).map(move |i| values[i * width..(i + 1) * width].to_vec())
+}
+
+/// The standard error of the mean of m draws of which the 2j-th and the next are of one law: √(Σ (y - y')²) / m.
+fn error_of_pairs(draws: Vec<f64>) -> Option<f64> {
+    let squares: f64 = draws.chunks_exact(2).map(|pair| (pair[0] - pair[1]).powi(2)).sum();
+    Some(squares.sqrt() / draws.len() as f64)
+}
+
+fn error_of_mean(draws: &[f64]) -> Option<f64> {
+    (draws.len() > 1).then(|| draws.std_dev() / (draws.len() as f64).sqrt())
+}
+
+/// The standard error of ln (1/k) Σ w from ln w, by leaving out one path at a time.
+fn jackknife(log_weights: &[f64]) -> Option<f64> {
+    let k = log_weights.len();
+    let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = log_weights.iter().map(|w| (w - largest).exp()).collect();
+    let without = |i: usize| (0..k).filter(|&j| j != i).map(|j| weights[j]).sum::<f64>().ln();
+    let values: Vec<f64> = (0..k).map(without).collect();
+    (k > 1).then(|| (values.population_variance() * (k - 1) as f64).sqrt())
+}

@@ -1,0 +1,206 @@
+//! `[likelihood.bound.*]`: a bound of the same examples' negative log-likelihood, beside the exact number.
+
+mod batch;
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tch::no_grad;
+
+use super::points::BelowTMin;
+use super::{Job, Likelihood, Record, Store, Subject};
+use crate::bound::{Level, Variance};
+use crate::error::{Fault, Result};
+use crate::progress::Terminal;
+use crate::sde::{Chain, Sde};
+use crate::solver::TimeGrid;
+use batch::Batch;
+
+/// How -ln p is bounded. All of it is for the law of the reverse SDE from the prior; `below_t_min` leads from t_min to 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum BoundSpec {
+    /// In continuous time (see [`crate::bound::Elbo`]): `draws` of (t, z) for each example, two in each of draws / 2 equal parts of the log-SNR, so that
+    /// their differences tell the error; one evaluation a draw.
+    Elbo { form: Form, draws: usize },
+    /// Of a chain of levels, term by term (see [`crate::bound::Vlb`]): `draws` of the noise of all levels; an evaluation for each level and draw.
+    Vlb { levels: Levels, variance: Variance, draws: usize },
+    /// Of the chain, tightened by `paths` paths (see [`crate::bound::tightened`]); an evaluation for each level and path.
+    Iwae { levels: Levels, variance: Variance, paths: usize },
+}
+
+/// The integrand of the bound in continuous time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// ‖z + σ s‖² - ‖z‖².
+    Denoising,
+    /// σ² (‖s‖² + 2 div s), the divergence exact: D backward passes.
+    Implicit,
+    /// The same, the divergence by one Rademacher probe for each draw.
+    Sliced,
+}
+
+/// The levels of a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Levels {
+    /// Those of the chain with so many levels that the SDE is the limit of (DDPM's, NCSN's); its lowest level takes t_min's place. A
+    /// network in continuous time is asked at the times with their log-SNR.
+    Chain(usize),
+    /// steps + 1 times from t_min to 1.
+    Grid(TimeGrid),
+}
+
+impl BoundSpec {
+    fn table(&self) -> &'static str {
+        match self {
+            BoundSpec::Elbo { .. } => "elbo",
+            BoundSpec::Vlb { .. } => "vlb",
+            BoundSpec::Iwae { .. } => "iwae",
+        }
+    }
+
+    fn levels(&self) -> Option<&Levels> {
+        match self {
+            BoundSpec::Elbo { .. } => None,
+            BoundSpec::Vlb { levels, .. } | BoundSpec::Iwae { levels, .. } => Some(levels),
+        }
+    }
+
+    /// A fault's key is relative to `[likelihood.bound]`. `chain` is the number of levels of a network in discrete time.
+    pub(super) fn check(&self, below: BelowTMin, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
+        let fault = |key: &str, message: String, help: &str| Err(Fault::new(key, message, help));
+        let starts_at_t_min = matches!(self, BoundSpec::Elbo { form: Form::Implicit | Form::Sliced, .. });
+        if below == BelowTMin::Ignored && !starts_at_t_min {
+            let message = format!("{} starts at t = 0, and likelihood.below_t_min is \"ignored\"", self.table());
+            return fault(
+                self.table(),
+                message,
+                "give below_t_min = \"tweedie\" (or \"jensen\", \"discrete\"), or elbo.form = \"implicit\"",
+            );
+        }
+        match self {
+            BoundSpec::Elbo { draws, .. } if *draws == 0 || !draws.is_multiple_of(2) => {
+                fault("elbo.draws", format!("draws is {draws}"), "give an even number: two in each part of the log-SNR tell the error")
+            }
+            BoundSpec::Vlb { draws: 0, .. } => fault("vlb.draws", "draws is 0".into(), "give at least 1; 2 or more tell the error"),
+            BoundSpec::Iwae { paths: 0, .. } => fault("iwae.paths", "paths is 0".into(), "give at least 1, which is the VLB"),
+            _ => Ok(()),
+        }?;
+        let within = |fault: Fault| fault.within(&format!("{}.levels", self.table()));
+        match (self.levels(), chain) {
+            (None, _) => Ok(()),
+            (Some(Levels::Chain(n)), Some(trained)) if *n != trained => {
+                let message = format!("{n} levels, but the network was trained on {trained}");
+                Err(within(Fault::new("chain", message, format!("give levels.chain = {trained}"))))
+            }
+            (Some(Levels::Chain(n)), _) => sde.chain(*n).map(drop).map_err(|fault| within(Fault { key: "chain".into(), ..fault })),
+            (Some(Levels::Grid(_)), Some(trained)) => {
+                let message = "the network knows no times but those of its chain".to_owned();
+                Err(within(Fault::new("grid", message, format!("give levels.chain = {trained}"))))
+            }
+            (Some(Levels::Grid(grid)), None) => grid.check().map_err(within),
+        }
+    }
+}
+
+impl Levels {
+    /// From the lowest to the highest. They have passed their check.
+    fn build(&self, subject: &Subject, t_min: f64) -> Vec<Level> {
+        let sde = subject.sde;
+        match self {
+            Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| Level::of(sde, t)).collect(),
+            Levels::Chain(n) => {
+                let chain = sde.chain(*n).expect("a checked number of levels");
+                (0..*n).map(|i| of_chain(&chain, chain.time(i), subject)).collect()
+            }
+        }
+    }
+}
+
+/// The chain's level at its own time `t`, with the time at which the model is to be asked.
+fn of_chain(chain: &Chain, t: f64, subject: &Subject) -> Level {
+    let level = Level { t, alpha: chain.alpha(t), sigma: chain.sigma(t) };
+    if subject.discrete { level } else { Level { t: subject.sde.time_of_log_snr(level.log_snr()), ..level } }
+}
+
+/// A batch of examples with their bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bounded {
+    pub jobs: Vec<Job>,
+    /// Nats, `[jobs]`.
+    pub nats: Vec<f64>,
+    /// The standard error of each that more draws would reduce; `None` from a single draw.
+    pub errors: Vec<Option<f64>>,
+    /// IWAE's bound of one path, the mean over all paths; empty for the others.
+    pub one_path: Vec<f64>,
+    /// The VLB's terms L_0 … L_N and their squares, summed over the examples; empty for the others.
+    pub terms: Vec<[f64; 2]>,
+}
+
+impl Record for Bounded {
+    fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+}
+
+/// The bounds of all examples.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// Nats, `[n]`.
+    pub nats: Vec<f64>,
+    pub errors: Vec<Option<f64>>,
+    pub one_path: Vec<f64>,
+    /// Mean and standard error over the examples of the terms L_0 … L_N, nats.
+    pub terms: Vec<[f64; 2]>,
+    pub seconds: f64,
+}
+
+/// Bounds -ln p of the first `spec.count` examples, in batches; what `store` holds is not done again. An example's bound is a function of
+/// (seed, example).
+pub fn bounds(bound: &BoundSpec, spec: &Likelihood, subject: &Subject, store: &mut Store<Bounded>, terminal: &Terminal) -> Result<Bounds> {
+    let begun = Instant::now();
+    let mut phase = terminal.phase("bound", "examples", spec.count as u64, 0);
+    let mut result = Bounds::default();
+    let all: Vec<Job> = (0..spec.count).map(|example| Job { example, draw: 0, probe: 0 }).collect();
+    while result.nats.len() < spec.count {
+        let left = &all[result.nats.len()..];
+        let batch = match store.recall(left)? {
+            Some(batch) => batch,
+            None => {
+                let batch = Batch { spec, subject, jobs: &left[..spec.batch.min(left.len())] };
+                let bounded = no_grad(|| batch.bounded(bound));
+                store.keep(&bounded)?;
+                bounded
+            }
+        };
+        result.add(batch);
+        phase.set(result.nats.len() as u64, "");
+    }
+    result.terms = result.terms.iter().map(|&sums| mean_and_error(sums, spec.count as f64)).collect();
+    result.seconds = begun.elapsed().as_secs_f64();
+    phase.finish("");
+    Ok(result)
+}
+
+impl Bounds {
+    fn add(&mut self, batch: Bounded) {
+        self.nats.extend(batch.nats);
+        self.errors.extend(batch.errors);
+        self.one_path.extend(batch.one_path);
+        self.terms.resize(batch.terms.len(), [0.0; 2]);
+        for (all, one) in self.terms.iter_mut().zip(batch.terms) {
+            *all = [all[0] + one[0], all[1] + one[1]];
+        }
+    }
+}
+
+/// From Σ y and Σ y² of n numbers y.
+fn mean_and_error([sum, squares]: [f64; 2], n: f64) -> [f64; 2] {
+    let mean = sum / n;
+    [mean, ((squares / n - mean * mean).max(0.0) / (n - 1.0)).sqrt()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! From examples to points of the density at t_min: dequantisation, and the way from 0 to t_min.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, no_grad};
+
+use super::{Dequantisation, Job, Likelihood, Subject};
+use crate::bound::{Bins, Decoder, DecoderLaw, Level};
+use crate::data::{Scale, chosen, dequantised};
+use crate::error::Fault;
+use crate::rng::{self, Law, Purpose};
+use crate::tensor::to_vec;
+
+/// What becomes of the mass between 0 and t_min; the laws but the first make the result a bound of -ln p at 0 (see [`DecoderLaw`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BelowTMin {
+    /// Nothing: the density at t_min is taken for that at 0, as in Song et al. 2021.
+    Ignored,
+    /// x_{t_min} is divided by α and gets the encoder's noise once more; Jensen's inequality.
+    Jensen,
+    /// x_0 is drawn around Tweedie's mean: the offset of Song et al. 2021b (score_flow).
+    Tweedie,
+    /// The mass of each pixel's bin around Tweedie's mean (DDPM's L_0): the probability of the pixels, without dequantisation. It is close
+    /// where σ/α at t_min is not far below half a bin.
+    Discrete,
+}
+
+impl BelowTMin {
+    /// How x_0 comes back from t_min; none where t_min is taken for 0.
+    pub fn law(self, scale: Scale) -> Option<DecoderLaw> {
+        match self {
+            BelowTMin::Ignored => None,
+            BelowTMin::Jensen => Some(DecoderLaw::Jensen),
+            BelowTMin::Tweedie => Some(DecoderLaw::Tweedie),
+            BelowTMin::Discrete => {
+                let (lowest, highest) = (scale.centre(0.0), scale.centre(255.0));
+                Some(DecoderLaw::Discrete(Bins { half_width: (highest - lowest) / 510.0, centres: [lowest, highest] }))
+            }
+        }
+    }
+
+    pub(super) fn check(self, scale: Scale, dequantisation: Dequantisation) -> Result<(), Fault> {
+        let pixels = matches!(scale, Scale::Pixels { .. });
+        let fault = |key: &str, message: &str, help: &str| Err(Fault::new(key, message, help));
+        match (self, dequantisation) {
+            (BelowTMin::Discrete, _) if !pixels => {
+                fault("below_t_min", "the data are vectors, which lie in no bins", "use \"ignored\", \"jensen\" or \"tweedie\"")
+            }
+            (BelowTMin::Discrete, Dequantisation::None) => Ok(()),
+            (BelowTMin::Discrete, _) => {
+                let message = "below_t_min = \"discrete\" gives the probability of pixels without any noise";
+                fault("dequantisation", message, "use dequantisation = \"none\", or below_t_min = \"tweedie\"")
+            }
+            (_, Dequantisation::None) if pixels => {
+                let help = "use uniform = { draws = 1 }, or variational = { draws = 1 }; below_t_min = \"discrete\" needs no noise";
+                fault("dequantisation", "the data are pixels, which are no points of a density", help)
+            }
+            (_, Dequantisation::Uniform { .. } | Dequantisation::Variational { .. }) if !pixels => {
+                fault("dequantisation", "this dequantisation does not fit the data", "the data are vectors: \"none\"")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Points whose density is asked for.
+pub struct Points {
+    /// [jobs, ...] in model space, f64.
+    pub x: Tensor,
+    /// `[jobs]`, nats: what turns -ln of the density at x into -ln of the example's probability or density in data units.
+    pub offsets: Vec<f64>,
+}
+
+/// The points x_0 of the jobs' (example, draw) with the offsets that lead from model space to data units.
+pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
+    let Subject { dataset, scale, seed, device, .. } = *subject;
+    let d = subject.dimension() as f64;
+    let uniform = vec![-d * scale.log_det_per_dim(); jobs.len()];
+    let examples = || chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>()).to_device(device);
+    match spec.dequantisation {
+        Dequantisation::None if spec.below_t_min == BelowTMin::Discrete => {
+            let slope = scale.centre(1.0) - scale.centre(0.0);
+            Points { x: examples().to_kind(Kind::Double) * slope + scale.centre(0.0), offsets: vec![0.0; jobs.len()] }
+        }
+        Dequantisation::None | Dequantisation::Uniform { .. } => {
+            let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
+            Points { x: dequantised(dataset, scale, &places, seed).to_device(device), offsets: uniform }
+        }
+        Dequantisation::Variational { .. } => no_grad(|| {
+            let dequantiser = subject.dequantiser.expect("an experiment with variational dequantisation has its dequantiser");
+            let pixels = examples();
+            let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Dequantise, &places(jobs), &pixels.size()[1..], device);
+            let (u, log_q) = dequantiser.draw(&pixels, &noise);
+            let offsets = to_vec(&log_q).iter().zip(uniform).map(|(log_q, offset)| log_q + offset).collect();
+            Points { x: scale.dequantised(&pixels.to_kind(Kind::Double), &u), offsets }
+        }),
+    }
+}
+
+/// The points x_{t_min} of the jobs, with the offsets that lead from there to data units.
+pub fn at_t_min(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
+    let zero = at_zero(spec, subject, jobs);
+    let Some(law) = spec.below_t_min.law(subject.scale) else { return zero };
+    no_grad(|| {
+        let level = Level::of(subject.sde, spec.t_min);
+        let decoder = Decoder { model: subject.model, level, law };
+        let z = rng::rows_at(Law::Gaussian, subject.seed, Purpose::Encoder, &places(jobs), &zero.x.size()[1..], subject.device);
+        let z = z.to_kind(Kind::Double);
+        let offsets = to_vec(&decoder.offset(&zero.x, &z)).iter().zip(&zero.offsets).map(|(a, b)| a + b).collect();
+        Points { x: level.noised(&zero.x, &z), offsets }
+    })
+}
+
+/// Where the jobs' random numbers are.
+fn places(jobs: &[Job]) -> Vec<(u64, u64)> {
+    jobs.iter().map(|job| (job.example as u64, job.draw as u64)).collect()
+}

@@ -1,0 +1,220 @@
+//! Laws of the objectives, on exact scores.
+
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+use crate::rng::{self, Law, Purpose};
+use crate::score::{ExactScore, GaussianMixture, ScoreModel};
+use crate::sde::{Sde, SubVp, Ve, Vp};
+use crate::tensor::{column_of, to_vec};
+
+const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+const SDES: [&dyn Sde; 3] = [&VP, &SubVp { beta_min: 0.1, beta_max: 20.0 }, &Ve { sigma_min: 0.01, sigma_max: 10.0 }];
+
+fn mixture() -> GaussianMixture {
+    GaussianMixture {
+        weights: vec![1.0, 1.0],
+        means: vec![vec![-1.0, 0.0], vec![1.0, 0.5]],
+        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, 0.0], vec![0.0, 0.4]]],
+    }
+}
+
+/// n points of the mixture and as many of N(0, I).
+fn draws(n: u64) -> (Tensor, Tensor) {
+    let factored = mixture().factored();
+    let mut rng = rng::generator(2, Purpose::Data, 0);
+    let x0: Vec<f64> = (0..n).flat_map(|_| factored.sample(&mut rng)).collect();
+    (
+        Tensor::from_slice(&x0).view([n as i64, 2]),
+        rng::rows(Law::Gaussian, 2, Purpose::Noise, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double),
+    )
+}
+
+/// k projections of each of n examples.
+fn projections(law: Law, k: u64, n: u64) -> Tensor {
+    let draw = |j| rng::rows(law, 3, Purpose::Projection, 0..n, j, &[2], Device::Cpu).to_kind(Kind::Double);
+    Tensor::stack(&(0..k).map(draw).collect::<Vec<_>>(), 0)
+}
+
+/// Mean and standard error.
+fn mean(x: &Tensor) -> (f64, f64) {
+    let x = to_vec(&x.detach());
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    (mean, (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt())
+}
+
+/// The exact score times (1 + stretch), turned by an angle, plus shift / σ.
+struct Bent<'a> {
+    exact: &'a ExactScore<'a>,
+    sde: &'a dyn Sde,
+    stretch: f64,
+    angle: f64,
+    shift: f64,
+}
+
+impl ScoreModel for Bent<'_> {
+    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        let (sin, cos) = self.angle.sin_cos();
+        let turn = Tensor::from_slice(&[cos, sin, -sin, cos]).view([2, 2]);
+        self.exact.score(x, t).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t))
+    }
+}
+
+/// Up to noise, loss(s) - loss(exact) = w ‖σ s - σ exact‖² in the mean, and the losses of the exact score are the same.
+#[test]
+fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
+    tch::set_num_threads(1);
+    const N: u64 = 3000;
+    let (x0, z) = draws(N);
+    let t: Vec<f64> = rng::uniform(2, Purpose::Time, 0, N as usize).iter().map(|u| 0.02 + 0.98 * u).collect();
+    for (sde, weighting) in SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }]) {
+        let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
+        let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
+        let losses = |model: &dyn ScoreModel| {
+            let sliced =
+                |law, k, reduced| sliced_score_matching(sde, model, Reduction::HalfSum, reduced, &projections(law, k, N), &batch).detach();
+            [
+                ("denoising", denoising_score_matching(sde, model, Reduction::HalfSum, &batch).detach()),
+                ("implicit", implicit_score_matching(sde, model, Reduction::HalfSum, 0.0, &batch).detach()),
+                ("sliced", sliced(Law::Rademacher, 2, false)),
+                ("sliced, variance-reduced", sliced(Law::Gaussian, 1, true)),
+            ]
+        };
+        let least = losses(&exact);
+        for (name, loss) in &least {
+            let (difference, error) = mean(&(loss - &least[0].1));
+            assert!(difference.abs() <= 4.0 * error, "{name}, {weighting:?}: {difference} ± {error} from denoising");
+        }
+        let x = &x0 * column_of(&x0, &t, |t| sde.alpha(t)) + &z * column_of(&x0, &t, |t| sde.sigma(t));
+        let truth = exact.score(&x, &t);
+        for (stretch, angle, shift) in
+            [(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, -0.4, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, -0.3), (0.0, 0.0, 0.3)]
+        {
+            let model = Bent { exact: &exact, sde, stretch, angle, shift };
+            let squares = ((model.score(&x, &t) - &truth) * column_of(&x, &t, |t| sde.sigma(t))).square();
+            let distance = batch.weighted(&squares, Reduction::HalfSum);
+            for ((name, loss), (_, least)) in losses(&model).into_iter().zip(&least) {
+                let excess = loss - least;
+                let (difference, error) = mean(&(&excess - &distance));
+                let bend = format!("{name}, {weighting:?}: bending by {stretch}, {angle}, {shift}");
+                assert!(mean(&excess).0 > 0.0, "{bend} does not raise the loss");
+                assert!(difference.abs() < 4.0 * error, "{bend}: {difference} ± {error} too much above {}", mean(&distance).0);
+            }
+        }
+    }
+}
+
+#[test]
+fn sliced_along_the_axes_is_implicit() {
+    tch::set_num_threads(1);
+    let (x0, z) = draws(50);
+    let t: Vec<f64> = (1..=50).map(|i| i as f64 / 50.0).collect();
+    let batch = Batch { x0: &x0, t: &t, z: &z, w: &t };
+    let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
+    // Their mean v vᵀ is I.
+    let axes = (Tensor::eye(2, (Kind::Double, Device::Cpu)) * 2f64.sqrt()).unsqueeze(1).expand([2, 50, 2], false);
+    for reduction in [Reduction::Mean, Reduction::HalfSum] {
+        let implicit = implicit_score_matching(&VP, &exact, reduction, 0.0, &batch);
+        for reduced in [false, true] {
+            let apart = sliced_score_matching(&VP, &exact, reduction, reduced, &axes, &batch) - &implicit;
+            assert!(apart.abs().max().double_value(&[]) < 1e-12 && implicit.abs().min().double_value(&[]) > 1e-6);
+        }
+    }
+}
+
+/// s = -x / v has the slopes -1 / v.
+#[test]
+fn curvatures_are_squared_slopes() {
+    tch::set_num_threads(1);
+    let gaussian =
+        GaussianMixture { weights: vec![1.0], means: vec![vec![0.0; 2]], covariances: vec![vec![vec![0.5, 0.0], vec![0.0, 2.0]]] };
+    let (x0, z) = draws(3);
+    let t = [0.01, 0.3, 1.0];
+    let batch = Batch { x0: &x0, t: &t, z: &z, w: &[1.0, 2.0, 3.0] };
+    let exact = ExactScore::new(&VP, &gaussian, Device::Cpu);
+    let loss = |curvature| implicit_score_matching(&VP, &exact, Reduction::HalfSum, curvature, &batch);
+    for (i, added) in to_vec(&(loss(0.7) - loss(0.0))).into_iter().enumerate() {
+        let (a, v) = (VP.alpha(t[i]).powi(2), VP.sigma(t[i]).powi(2));
+        let truth: f64 = [0.5, 2.0].iter().map(|c| 0.7 * (v / (a * c + v)).powi(2)).sum::<f64>() * (i as f64 + 1.0);
+        assert!((added / truth - 1.0).abs() < 1e-9, "{added} is not {truth}");
+    }
+}
+
+/// s = x Wᵀ + b, descended by the gradient of an objective at one time, becomes the score of the Gaussian with the data's moments.
+#[test]
+fn a_linear_score_learns_a_gaussian_without_its_conditional_score() {
+    tch::set_num_threads(1);
+    struct Linear(Tensor, Tensor);
+    impl ScoreModel for Linear {
+        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+            x.matmul(&self.0.transpose(0, 1)) + &self.1
+        }
+    }
+    const N: u64 = 400;
+    let (x0, z) = draws(N);
+    let t = vec![0.15; N as usize];
+    let batch = Batch { x0: &x0, t: &t, z: &z, w: &vec![1.0; N as usize] };
+    let x = &x0 * VP.alpha(t[0]) + &z * VP.sigma(t[0]);
+    let centre = x.mean_dim(0i64, true, None::<Kind>);
+    let apart = &x - &centre;
+    let covariance = apart.transpose(0, 1).matmul(&apart) / N as f64;
+    let precision = covariance.inverse();
+    assert!(precision.double_value(&[0, 1]).abs() > 0.05, "a diagonal Jacobian would show little: {precision}");
+    let truth = Tensor::cat(&[-&precision, centre.matmul(&precision).transpose(0, 1)], 1);
+
+    let learn = |steps: u64, loss: &dyn Fn(&Linear, u64) -> Tensor| {
+        let model = Linear(
+            Tensor::zeros([2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true),
+            Tensor::zeros([2], (Kind::Double, Device::Cpu)).set_requires_grad(true),
+        );
+        for step in 0..steps {
+            let loss = loss(&model, step).mean(None);
+            let gradients = Tensor::run_backward(&[loss], &[&model.0, &model.1], false, false);
+            let rate = 2.0 / (1.0 + 4.0 * step as f64 / steps as f64);
+            tch::no_grad(|| {
+                let _ = model.0.shallow_clone().g_sub_(&(&gradients[0] * rate));
+                let _ = model.1.shallow_clone().g_sub_(&(&gradients[1] * rate));
+            });
+        }
+        let found = Tensor::cat(&[&model.0, &model.1.unsqueeze(1)], 1).detach();
+        (found - &truth).abs().max().double_value(&[])
+    };
+    let implicit = learn(400, &|model, _| implicit_score_matching(&VP, model, Reduction::Mean, 0.0, &batch));
+    assert!(implicit < 1e-6, "implicit: {implicit} from the closed form {truth}");
+    for (law, reduced, close) in [(Law::Rademacher, true, 0.05), (Law::Gaussian, false, 0.2)] {
+        let sliced = learn(400, &|model, step| {
+            let v = rng::rows(law, 3, Purpose::Projection, N * step..N * (step + 1), 0, &[2], Device::Cpu).to_kind(Kind::Double);
+            sliced_score_matching(&VP, model, Reduction::Mean, reduced, &v.unsqueeze(0), &batch)
+        });
+        println!("sliced, {law:?}, variance-reduced {reduced}: {sliced} from the closed form");
+        assert!(sliced < close, "sliced, {law:?}: {sliced} from the closed form {truth}");
+    }
+}
+
+/// Likelihood weighting on an exact mixture with times of three laws: the same mean, the less variance the better the law fits.
+#[test]
+fn the_likelihood_law_has_a_fraction_of_the_variance() {
+    tch::set_num_threads(1);
+    const N: u64 = 20_000;
+    let (x0, z) = draws(N);
+    let t_min = 1e-4;
+    for sde in [SDES[0], SDES[1]] {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
+        let measure = |spec: TimeSpec| {
+            let law = spec.law(sde, Weighting::Likelihood, t_min);
+            let t: Vec<f64> = rng::uniform(4, Purpose::Time, 0, N as usize).into_iter().map(|u| law.time(u)).collect();
+            let w: Vec<f64> = t.iter().map(|&t| Weighting::Likelihood.at(sde, t) * law.importance(t)).collect();
+            let losses = denoising_score_matching(sde, &exact, Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &w });
+            let (mean, error) = mean(&losses);
+            println!("{spec:?}: loss {mean:.4} ± {error:.4}, standard deviation / mean {:.3}", error * (N as f64).sqrt() / mean);
+            (mean, error)
+        };
+        let (uniform, likelihood) = (measure(TimeSpec::Uniform), measure(TimeSpec::Likelihood));
+        assert!((uniform.0 - likelihood.0).abs() < 4.0 * (uniform.1.powi(2) + likelihood.1.powi(2)).sqrt());
+        assert!((uniform.1 / likelihood.1).powi(2) > 5.0, "variances {} and {}", uniform.1, likelihood.1);
+        let weighting = measure(TimeSpec::Weighting);
+        assert_eq!(weighting, likelihood, "the weighting is the likelihood's here");
+    }
+}

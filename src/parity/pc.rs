@@ -1,0 +1,163 @@
+//! `pc`: predictor-corrector sampling with golden networks from recorded noise, every state on the way.
+
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use super::compare::{Per, Report, STORED_IN_F32};
+use super::golden::{Case, Tensors};
+use super::model::{Golden, LEVELS};
+use super::sde::Constants;
+use crate::dynamics::Reverse;
+use crate::error::Result;
+use crate::score::ScoreModel;
+use crate::sde::{Chain, SdeSpec};
+use crate::solver::{Corrector, Norms, Predictor, PredictorCorrector, Problem, StepFactor, Variance};
+use crate::tensor::column_of;
+
+/// Allowed in f64, relative to the largest number of an example.
+const SAMPLE: f64 = 1e-8;
+
+#[derive(Deserialize)]
+struct Description {
+    file: String,
+    settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    model: String,
+    kind: String,
+    kw: Constants,
+    pred: PredictorName,
+    corr: CorrectorName,
+    #[serde(rename = "N")]
+    steps: usize,
+    n_steps: usize,
+    snr: f64,
+    eps: f64,
+    /// The probability flow?
+    pf: bool,
+    /// A network in continuous time?
+    cont: bool,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PredictorName {
+    EulerMaruyama,
+    ReverseDiffusion,
+    AncestralSampling,
+    None,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CorrectorName {
+    Langevin,
+    Ald,
+    None,
+}
+
+impl Settings {
+    fn solver(&self, sde: &SdeSpec) -> PredictorCorrector {
+        let Settings { n_steps: steps, snr, .. } = *self;
+        let (norms, alpha) = (Norms::Batch, StepFactor::Chain);
+        let variance = if let SdeSpec::Ve(_) = sde { Variance::BetaTilde } else { Variance::Beta };
+        PredictorCorrector {
+            steps: self.steps,
+            predictor: match self.pred {
+                PredictorName::EulerMaruyama => Predictor::EulerMaruyama,
+                PredictorName::ReverseDiffusion => Predictor::ReverseDiffusion,
+                PredictorName::AncestralSampling => Predictor::Ancestral { variance },
+                PredictorName::None => Predictor::None,
+            },
+            corrector: match self.corr {
+                CorrectorName::Langevin => Corrector::Langevin { steps, snr, norms, alpha },
+                CorrectorName::Ald => Corrector::AnnealedLangevin { steps, snr, alpha },
+                CorrectorName::None => Corrector::None,
+            },
+        }
+    }
+}
+
+/// The reference's VE network in discrete time divides by the σ that its label has among the network's own levels, however many levels the
+/// sampler has given the labels by.
+struct OwnLevels<'a> {
+    model: &'a dyn ScoreModel,
+    sampler: Chain,
+    network: Chain,
+}
+
+impl ScoreModel for OwnLevels<'_> {
+    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        let ratio = |t: f64| {
+            let (label, gain) = self.sampler.parametrisation(t);
+            let own = self.network.parametrisation(1.0 - label / (self.network.levels() - 1) as f64);
+            own.1 / gain
+        };
+        self.model.score(x, t) * column_of(x, t, ratio)
+    }
+}
+
+pub fn report(case: &Case) -> Result<Report> {
+    let Description { file, settings } = case.describe()?;
+    let sde = settings.kw.sde(case, &settings.kind)?;
+    let tensors = case.tensors(&file)?;
+    let golden = Golden::open(case.beside(&format!("model_{}", settings.model))?)?;
+    let mut report = Report::default();
+    for kind in [Kind::Double, Kind::Float] {
+        compare(case, &settings, &sde, &golden, kind, &tensors, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn compare(
+    case: &Case,
+    settings: &Settings,
+    spec: &SdeSpec,
+    golden: &Golden,
+    kind: Kind,
+    tensors: &Tensors,
+    report: &mut Report,
+) -> Result<()> {
+    let sde = spec.get();
+    let mut model = golden.model(kind)?;
+    model.precondition = golden.precondition(spec, (!settings.cont).then_some(settings.steps))?;
+    let score = model.score(sde, false);
+    let chain = |levels| sde.chain(levels).map_err(|fault| case.error(fault.message));
+    let own;
+    let model: &dyn ScoreModel = if matches!(spec, SdeSpec::Ve(_)) && !settings.cont {
+        own = OwnLevels { model: &score, sampler: chain(settings.steps)?, network: chain(LEVELS)? };
+        &own
+    } else {
+        &score
+    };
+    let solver = settings.solver(spec);
+    let x = tensors.get("prior_noise")?.to_kind(kind) * sde.prior_std();
+    let recorded = tensors.get("noise")?.to_kind(kind);
+    let problem = Problem { x: &x, span: (1.0, settings.eps), denoise: true };
+    let reverse = Reverse { sde, model, eta: if settings.pf { 0.0 } else { 1.0 } };
+    let (mut corrected, mut predicted, mut means) = (Vec::new(), Vec::new(), Vec::new());
+    let (mean, _) = solver.solve(&reverse, &problem, &mut |n| recorded.get(n as i64), &mut |visit| {
+        corrected.push(visit.corrected.shallow_clone());
+        predicted.push(visit.predicted.shallow_clone());
+        means.push(visit.mean.shallow_clone());
+    });
+    let last = predicted.last().expect("a sampler has steps").shallow_clone();
+    for (name, states) in [("x_after_corrector", corrected), ("x_after_predictor", predicted), ("xmean_after_predictor", means)] {
+        let ours = Tensor::stack(&states, 0);
+        if kind == Kind::Float && tensors.find(&format!("f32.{name}")).is_some() {
+            report.golden(kind, name, &ours, Per::Entry, tensors)?;
+        } else if let Some(truth) = tensors.find(&format!("f64.{name}")) {
+            report.within(kind, name, &ours, truth, Per::Entry, STORED_IN_F32);
+        }
+    }
+    for (name, ours) in [("sample_denoise", mean), ("sample_noisy", last)] {
+        let ours = golden.to_unit(&ours);
+        match kind {
+            Kind::Double => report.within(kind, name, &ours, tensors.get(&format!("f64.{name}"))?, Per::Entry, SAMPLE),
+            _ => report.golden(kind, name, &ours, Per::Entry, tensors)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Langevin dynamics: steps that leave p_t as it is, and the sampler made of nothing else.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, no_grad};
+
+use super::trajectory::Step;
+use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
+use crate::dynamics::Reverse;
+use crate::error::Fault;
+use crate::sde::Sde;
+use crate::tensor::select;
+
+/// Steps at one time t towards p_t: x' = x + h s(x, t) + √(2h) z with a new z for each (Song et al. 2021, algorithms 4 and 5).
+///
+/// Both rules for h carry a factor α, see [`StepFactor`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Corrector {
+    None,
+    /// h = 2 α (snr ‖z‖ / ‖s‖)².
+    Langevin {
+        steps: usize,
+        snr: f64,
+        norms: Norms,
+        alpha: StepFactor,
+    },
+    /// h = 2 α (snr σ(t))².
+    AnnealedLangevin {
+        steps: usize,
+        snr: f64,
+        alpha: StepFactor,
+    },
+}
+
+/// Which ‖z‖ / ‖s‖ sets a Langevin step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norms {
+    /// Means over the batch, as in the reference: one step for all, so that a sample depends on its batch mates, and `sample.batch` counts
+    /// among the keys that change a result.
+    Batch,
+    /// An example's own: a sample is the same in any batch. The step then depends on x and z, which bends the law where these norms vary: a
+    /// few per cent of a marginal's probability in two dimensions, nothing that shows in 64.
+    PerExample,
+}
+
+/// The factor α of a Langevin step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepFactor {
+    /// (1 + f)² of the step x' = (1 + f) x + G z that one of N discretised steps of the process takes at t: 1 - β_i for VP, 1 for VE, as in
+    /// the reference.
+    Chain,
+    One,
+}
+
+impl StepFactor {
+    fn at(self, sde: &dyn Sde, t: f64, steps: usize) -> f64 {
+        match self {
+            StepFactor::Chain => (1.0 + sde.discretised(t, steps).0).powi(2),
+            StepFactor::One => 1.0,
+        }
+    }
+}
+
+/// x + h s + √(2h) z.
+fn step(x: &Tensor, h: &Tensor, score: &Tensor, z: &Tensor) -> Tensor {
+    x + score * h + z * (h * 2.0).sqrt()
+}
+
+/// ‖x‖ of each example [B, 1, ...], or its mean over the batch [1, 1, ...].
+fn norm(x: &Tensor, norms: Norms) -> Tensor {
+    let norm = x.flatten(1, -1).square().sum_dim_intlist(1i64, true, None::<Kind>).sqrt();
+    let norm = if norms == Norms::Batch { norm.mean_dim(0i64, true, None::<Kind>) } else { norm };
+    let mut shape = vec![1; x.dim()];
+    shape[0] = -1;
+    norm.view(shape.as_slice())
+}
+
+impl Corrector {
+    /// Steps at each time.
+    pub(super) fn steps(&self) -> usize {
+        match self {
+            Corrector::None => 0,
+            Corrector::Langevin { steps, .. } | Corrector::AnnealedLangevin { steps, .. } => *steps,
+        }
+    }
+
+    /// Whether α comes from the discretised process.
+    pub(super) fn is_discretised(&self) -> bool {
+        matches!(self, Corrector::Langevin { alpha: StepFactor::Chain, .. } | Corrector::AnnealedLangevin { alpha: StepFactor::Chain, .. })
+    }
+
+    /// One step at t of the process in `steps` steps; `z` is asked for once.
+    pub(super) fn correct(&self, reverse: &Reverse, x: &Tensor, t: f64, steps: usize, z: impl FnOnce() -> Tensor) -> Tensor {
+        let score = no_grad(|| reverse.model.score(x, &vec![t; x.size()[0] as usize]));
+        let z = z();
+        let h = match self {
+            Corrector::None => return x.shallow_clone(),
+            Corrector::Langevin { snr, norms, alpha, .. } => {
+                (norm(&z, *norms) / norm(&score, *norms) * *snr).square() * (2.0 * alpha.at(reverse.sde, t, steps))
+            }
+            Corrector::AnnealedLangevin { snr, alpha, .. } => {
+                Tensor::from(2.0 * alpha.at(reverse.sde, t, steps) * (snr * reverse.sde.sigma(t)).powi(2))
+                    .to_kind(x.kind())
+                    .to_device(x.device())
+            }
+        };
+        step(x, &h, &score, &z)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let (table, steps, snr) = match self {
+            Corrector::None => return Ok(()),
+            Corrector::Langevin { steps, snr, .. } => ("langevin", *steps, *snr),
+            Corrector::AnnealedLangevin { steps, snr, .. } => ("annealed-langevin", *steps, *snr),
+        };
+        if steps == 0 {
+            return Err(Fault::new(format!("{table}.steps"), "steps is 0", "give at least 1, or corrector = \"none\""));
+        }
+        if !(snr > 0.0 && snr.is_finite()) {
+            let help = "give a number above 0; the reference uses 0.16 for CIFAR-10";
+            return Err(Fault::new(format!("{table}.snr"), format!("snr is {snr}"), help));
+        }
+        Ok(())
+    }
+}
+
+/// Annealed Langevin dynamics (Song & Ermon 2019, arXiv 1907.05600, algorithm 1): Langevin steps at one noise level after the other.
+///
+/// The levels are of y = x_t / α(t), with noise of σ_i = σ(t_i) / α(t_i): geometric from t = 1 to t_min. A step at level i is
+/// y' = y + ½ a_i ∇ ln p_i(y) + √a_i z with a_i = epsilon · σ_i² / σ_L², σ_L the last and smallest. Any SDE has such levels; the paper's are VE's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnealedLangevin {
+    /// L.
+    pub levels: usize,
+    /// T.
+    pub steps_per_level: usize,
+    /// ε, in squared units of the data.
+    pub epsilon: f64,
+}
+
+/// σ / α.
+fn noise_level(sde: &dyn Sde, t: f64) -> f64 {
+    (-0.5 * sde.log_snr(t)).exp()
+}
+
+impl Sampler for AnnealedLangevin {
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
+        let sde = reverse.sde;
+        let batch = problem.x.size()[0] as usize;
+        let mut x = problem.x.shallow_clone();
+        // In x, a step is of size a α², and the state shrinks by α's as the level changes.
+        let share = self.epsilon / noise_level(sde, problem.span.1).powi(2);
+        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span);
+        // The first level is where the start is.
+        times.insert(0, problem.span.0);
+        let mut alpha = sde.alpha(problem.span.0);
+        for (i, &t) in times[1..].iter().enumerate() {
+            x = &x * (sde.alpha(t) / alpha);
+            alpha = sde.alpha(t);
+            let h = Tensor::from(0.5 * share * sde.sigma(t).powi(2)).to_kind(x.kind()).to_device(x.device());
+            for k in 0..self.steps_per_level {
+                let score = no_grad(|| reverse.model.score(&x, &vec![t; batch]));
+                x = step(&x, &h, &score, &noise(i * self.steps_per_level + k));
+            }
+            watch(&Step::on_grid(batch, &times, i, false, &|rows, _| select(&x, rows)));
+        }
+        let statistics = Statistics::of_steps(batch, self.levels * self.steps_per_level, 1);
+        if problem.denoise { tweedie(reverse, (x, statistics), problem.span.1) } else { (x, statistics) }
+    }
+
+    fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {
+        if eta != 1.0 {
+            let message = format!("annealed Langevin dynamics is no reverse process with eta = {eta}");
+            return Err(Fault::new("", message, "use dynamics = \"reverse-sde\""));
+        }
+        if self.levels < 2 {
+            return Err(Fault::new("levels", format!("levels is {}", self.levels), "give at least 2; the paper uses 10"));
+        }
+        if self.steps_per_level == 0 {
+            return Err(Fault::new("steps_per_level", "steps_per_level is 0", "give at least 1; the paper uses 100"));
+        }
+        let variance = noise_level(sde, t_min).powi(2);
+        if !(self.epsilon > 0.0 && self.epsilon < 4.0 * variance) {
+            let message = format!("epsilon is {}, and the smallest noise has the variance {variance:.3e}", self.epsilon);
+            return Err(Fault::new(
+                "epsilon",
+                message,
+                "give a number above 0 and below four times that, where steps diverge; the paper uses 0.2 of it",
+            ));
+        }
+        Ok(())
+    }
+}

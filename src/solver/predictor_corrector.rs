@@ -1,0 +1,155 @@
+//! Predictor-corrector sampling (Song et al. 2021, arXiv 2011.13456, sec. 4.2, algorithms 2 and 3, appendices E to G).
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::discrete_chain::{DATA, Transition, Variance, check_eta};
+use super::langevin::{Corrector, Norms};
+use super::trajectory::Step;
+use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
+use crate::dynamics::{Dynamics, Reverse};
+use crate::error::Fault;
+use crate::sde::{Chain, Sde, level};
+use crate::tensor::{column, select};
+
+/// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
+///
+/// The predictor's step is 1 / N of the process, so that the one at t_min arrives at the data; `denoise` leaves the noise of that one out,
+/// as in the reference. (Without a predictor the state stays at t_min, and `denoise` is Tweedie's formula there.) The reverse family's η, 0
+/// for the probability flow, is the predictor's; the corrector's noise is its own. N has nothing to do with the levels of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictorCorrector {
+    /// N.
+    pub steps: usize,
+    pub predictor: Predictor,
+    pub corrector: Corrector,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Predictor {
+    None,
+    /// A step of dt = -1 / N.
+    EulerMaruyama,
+    /// The process discretised in N steps, reversed: x' = x - f + G z (appendix E).
+    ReverseDiffusion,
+    /// A step down the chain with N levels, for processes that have one. The reference's: variance `beta` for VP, `beta-tilde` for VE.
+    Ancestral {
+        variance: Variance,
+    },
+}
+
+/// What came of one time.
+pub struct Visit<'a> {
+    /// 0, …, N - 1.
+    pub step: usize,
+    /// x after the corrector.
+    pub corrected: &'a Tensor,
+    /// x after the predictor without its noise, and with it.
+    pub mean: &'a Tensor,
+    pub predicted: &'a Tensor,
+}
+
+impl PredictorCorrector {
+    /// Solves `problem`; `see` is told of every time.
+    ///
+    /// Normal draws are counted in order: at each time one for each step of the corrector, then one for the predictor, if there is one. The
+    /// predictor's is not asked for where η = 0.
+    pub fn solve(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, see: &mut dyn FnMut(&Visit)) -> (Tensor, Statistics) {
+        let _no_grad = tch::no_grad_guard();
+        let batch = problem.x.size()[0] as usize;
+        let corrections = self.corrector.steps();
+        let predictions = usize::from(self.predictor != Predictor::None);
+        let chain = match self.predictor {
+            Predictor::Ancestral { .. } => Some(reverse.sde.chain(self.steps).expect("a checked number of steps")),
+            _ => None,
+        };
+        let mut x = problem.x.shallow_clone();
+        let mut mean = x.shallow_clone();
+        for (i, t) in self.times(reverse.sde, problem.span).into_iter().enumerate() {
+            let first = i * (corrections + predictions);
+            for k in 0..corrections {
+                x = self.corrector.correct(reverse, &x, t, self.steps, || noise(first + k));
+            }
+            let corrected = x.shallow_clone();
+            mean = x.shallow_clone();
+            if predictions > 0 {
+                let gain;
+                (mean, gain) = self.predict(reverse, chain.as_ref(), &corrected, t);
+                x = if reverse.eta > 0.0 { &mean + noise(first + corrections) * gain } else { mean.shallow_clone() };
+            }
+            see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x });
+        }
+        let statistics = Statistics::of_steps(batch, self.steps, corrections + predictions);
+        match (problem.denoise, predictions) {
+            (false, _) => (x, statistics),
+            (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),
+            (true, _) => (mean, statistics),
+        }
+    }
+
+    fn times(&self, sde: &dyn Sde, span: (f64, f64)) -> Vec<f64> {
+        TimeGrid::Uniform { steps: self.steps - 1 }.times(sde, span)
+    }
+
+    /// The mean of the next state, and the factor on its noise.
+    fn predict(&self, reverse: &Reverse, chain: Option<&Chain>, x: &Tensor, t: f64) -> (Tensor, Tensor) {
+        let n = self.steps as f64;
+        let at = vec![t; x.size()[0] as usize];
+        match (&self.predictor, chain) {
+            (Predictor::Ancestral { variance }, Some(chain)) => {
+                let i = level(t, self.steps);
+                let below = if i == 0 { DATA } else { chain.marginal(i - 1) };
+                let step = Transition::new(chain.marginal(i), below, reverse.eta, *variance);
+                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
+            }
+            (Predictor::ReverseDiffusion, _) => {
+                let (f, gain) = reverse.discretised(x, &at, self.steps);
+                (x - f, gain)
+            }
+            _ => (x - reverse.drift(x, &at) / n, column(x, [reverse.diffusion(t) / n.sqrt()])),
+        }
+    }
+
+    /// Whether examples of a batch depend on each other.
+    pub fn couples_batch(&self) -> bool {
+        matches!(self.corrector, Corrector::Langevin { norms: Norms::Batch, .. })
+    }
+}
+
+impl Sampler for PredictorCorrector {
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
+        let batch = problem.x.size()[0] as usize;
+        let mut times = self.times(reverse.sde, problem.span);
+        times.push(if self.predictor == Predictor::None { problem.span.1 } else { 0.0 });
+        self.solve(reverse, problem, noise, &mut |visit| {
+            watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
+        })
+    }
+
+    fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {
+        if self.steps < 2 {
+            return Err(Fault::new("steps", format!("steps is {}", self.steps), "give at least 2; the reference uses 1000"));
+        }
+        if self.predictor == Predictor::None && self.corrector == Corrector::None {
+            return Err(Fault::new("predictor", "neither predictor nor corrector moves anything", "give one of them"));
+        }
+        self.corrector.check().map_err(|fault| fault.within("corrector"))?;
+        if let Predictor::Ancestral { .. } = self.predictor {
+            let missing = |fault: Fault| {
+                let message = format!("ancestral sampling goes down a chain with as many levels as steps: {}", fault.message);
+                Fault::new("predictor", message, format!("{}; or another predictor", fault.help))
+            };
+            sde.chain(self.steps).map_err(missing)?;
+            check_eta(eta).map_err(|fault| fault.within("predictor.ancestral"))?;
+        }
+        let kept = |t: f64| 1.0 + sde.discretised(t, self.steps).0;
+        let discretised = self.predictor == Predictor::ReverseDiffusion || self.corrector.is_discretised();
+        if discretised && !self.times(sde, (1.0, t_min)).into_iter().all(|t| kept(t) > 0.0) {
+            let message = format!("{} are too few: one of so many steps of the process keeps nothing of its state", self.steps);
+            return Err(Fault::new("steps", message, "give more steps; the reference uses 1000"));
+        }
+        Ok(())
+    }
+}

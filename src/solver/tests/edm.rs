@@ -1,0 +1,79 @@
+use super::*;
+
+fn churn(s_churn: f64, steps: usize) -> Churn {
+    Churn { s_churn, s_min: 0.0, s_max: f64::INFINITY, s_noise: 1.0, grid: TimeGrid::Karras { steps, rho: 7.0 } }
+}
+
+#[test]
+fn without_churn_it_is_heun_in_the_noise_level() {
+    tch::set_num_threads(1);
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let solve = |solver: SolverSpec| {
+            let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
+            solver
+                .sample(
+                    reverse,
+                    &Problem { x: &x, span: (1.0, 0.01), denoise: false },
+                    &mut |_| unreachable!("there is no noise"),
+                    &mut |_| {},
+                )
+                .unwrap()
+        };
+        let truth = solve(SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10))).0;
+        let error = |steps| (solve(SolverSpec::Edm(churn(0.0, steps))).0 - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+        let slope = (error(80) / error(320)).log2() / 2.0;
+        assert!((slope - 2.0).abs() < 0.2, "{name}: order 2 was measured as {slope}");
+        assert_eq!(solve(SolverSpec::Edm(churn(0.0, 80))).1.evaluations, [160; 16]);
+    }
+}
+
+#[test]
+fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
+    struct Inside;
+    impl ScoreModel for Inside {
+        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+            assert!(t.iter().all(|t| (0.01..=1.0).contains(t)), "{t:?}");
+            -x
+        }
+    }
+    tch::set_num_threads(1);
+    let x = Tensor::ones([2, 2], (Kind::Double, Device::Cpu));
+    let asked = |churn: Churn| {
+        let mut asked = Vec::new();
+        let mut noise = |n: usize| {
+            asked.push(n);
+            x.zeros_like()
+        };
+        let reverse = Reverse { sde: &VP, model: &Inside, eta: 0.0 };
+        let _ =
+            SolverSpec::Edm(churn).sample(reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+        asked
+    };
+    assert_eq!(asked(churn(0.0, 5)), [0usize; 0]);
+    assert_eq!(asked(churn(3.0, 5)), [1, 2, 3, 4], "the first step starts where time ends");
+    let levels: Vec<f64> = churn(3.0, 5).grid.times(&VP, (1.0, 0.01)).iter().map(|t| VP.sigma(*t) / VP.alpha(*t)).collect();
+    assert_eq!(asked(Churn { s_min: levels[3] * 0.9, s_max: levels[2] * 1.1, ..churn(3.0, 5) }), [2, 3]);
+}
+
+#[test]
+fn unusable_churn_names_its_key() {
+    let key = |churn: Churn, task| SolverSpec::Edm(churn).check(task).unwrap_err().key;
+    let flow = Task::ProbabilityFlow;
+    assert_eq!(key(Churn { s_churn: -1.0, ..churn(0.0, 5) }, flow), "edm.s_churn");
+    assert_eq!(key(Churn { s_min: f64::NAN, ..churn(0.0, 5) }, flow), "edm.s_min");
+    assert_eq!(key(Churn { s_min: 2.0, s_max: 1.0, ..churn(0.0, 5) }, flow), "edm.s_max");
+    assert_eq!(key(Churn { s_noise: 0.0, ..churn(0.0, 5) }, flow), "edm.s_noise");
+    assert_eq!(key(churn(1.0, 0), flow), "edm.grid.karras.steps");
+    assert_eq!(key(churn(1.0, 5), Task::ReverseSde), "edm");
+    assert_eq!(key(churn(1.0, 5), Task::LogDensity), "edm");
+    assert_eq!(key_of(SolverSpec::Sra { grid: uniform(4) }, flow), "sra");
+    assert_eq!(key_of(SolverSpec::Sra { grid: uniform(0) }, Task::ReverseSde), "sra.grid.uniform.steps");
+    assert_eq!(key_of(SolverSpec::AdaptiveSde { rtol: 0.1, atol: 0.1 }, Task::LogDensity), "adaptive-sde");
+    assert_eq!(key_of(SolverSpec::AdaptiveSde { rtol: 0.1, atol: 1.0 }, Task::ReverseSde), "adaptive-sde.atol");
+}
+
+fn key_of(solver: SolverSpec, task: Task) -> String {
+    solver.check(task).unwrap_err().key
+}

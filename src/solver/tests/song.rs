@@ -1,0 +1,387 @@
+//! Predictor-corrector, annealed Langevin and the discrete chain.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::sde::level;
+
+fn langevin(snr: f64, norms: Norms) -> Corrector {
+    Corrector::Langevin { steps: 1, snr, norms, alpha: StepFactor::Chain }
+}
+
+fn pc(steps: usize, predictor: Predictor, corrector: Corrector) -> SolverSpec {
+    SolverSpec::PredictorCorrector(PredictorCorrector { steps, predictor, corrector })
+}
+
+fn chain(levels: usize, steps: usize, spacing: Spacing, variance: Variance) -> SolverSpec {
+    SolverSpec::DiscreteChain(DiscreteChain { levels, steps, spacing, variance })
+}
+
+fn ancestral(variance: Variance) -> Predictor {
+    Predictor::Ancestral { variance }
+}
+
+/// Draw k of a solve for a whole batch, in one stream.
+fn normal(k: usize, shape: &[i64]) -> Tensor {
+    rng::rows(Law::Gaussian, 8, Purpose::Brownian, 0..1, k as u64, shape, Device::Cpu).squeeze_dim(0).to_kind(Kind::Double)
+}
+
+#[test]
+fn predictors_and_correctors_follow_the_law_of_the_data() {
+    tch::set_num_threads(1);
+    let annealed = |snr, alpha| Corrector::AnnealedLangevin { steps: 1, snr, alpha };
+    let batch = |snr| langevin(snr, Norms::Batch);
+    for (name, sde) in sdes() {
+        let mut solvers = vec![
+            (pc(200, Predictor::EulerMaruyama, Corrector::None), 1.0),
+            (pc(200, Predictor::EulerMaruyama, annealed(0.1, StepFactor::One)), 1.0),
+            (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
+            (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
+            (pc(200, Predictor::EulerMaruyama, batch(0.1)), 0.0),
+            (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0),
+            (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
+        ];
+        if name != "sub-vp" {
+            let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
+            solvers.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
+        }
+        for (solver, eta) in solvers {
+            solver.check_process(&*sde, eta, 1e-3, None).unwrap();
+            assert_law(name, &*sde, &solver, eta);
+        }
+    }
+}
+
+#[test]
+fn the_discrete_chain_follows_the_law_of_the_data() {
+    tch::set_num_threads(1);
+    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+        let solvers = [
+            (chain(200, 100, Spacing::Linear, Variance::BetaTilde), 0.0),
+            (chain(200, 100, Spacing::Linear, Variance::BetaTilde), 0.5),
+            (chain(200, 100, Spacing::Quadratic, Variance::BetaTilde), 1.0),
+            (chain(200, 200, Spacing::Linear, Variance::Beta), 1.0),
+        ];
+        for (solver, eta) in solvers {
+            assert_law(name, &*sde, &solver, eta);
+        }
+    }
+}
+
+#[test]
+fn annealed_langevin_follows_the_law_of_the_data() {
+    tch::set_num_threads(1);
+    for (name, sde) in sdes() {
+        let epsilon = 0.2 * (-sde.log_snr(1e-3)).exp();
+        let solver = AnnealedLangevin { levels: 100, steps_per_level: 8, epsilon };
+        assert_law(name, &*sde, &SolverSpec::AnnealedLangevin(solver), 1.0);
+    }
+}
+
+#[test]
+fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
+    // Where the norms of score and noise hardly vary; in two dimensions the step depends on the example so much that the law is another.
+    tch::set_num_threads(1);
+    let (n, d) = (300, 64);
+    let variance = 0.5;
+    let identity = |i: usize| (0..d).map(|j| if i == j { variance } else { 0.0 }).collect();
+    let data = GaussianMixture { weights: vec![1.0], means: vec![vec![0.3; d]], covariances: vec![(0..d).map(identity).collect()] };
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &data, Device::Cpu);
+        let shape = [n, d as i64];
+        let x = normal(1000, &shape) * sde.prior_std();
+        let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+        let solver = pc(100, Predictor::ReverseDiffusion, langevin(0.16, Norms::PerExample));
+        let (x, _) =
+            solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
+        let (mean, deviation) = (x.mean(None).double_value(&[]), x.std(true).double_value(&[]));
+        assert!((mean - 0.3).abs() < 0.03, "{name}: mean {mean}");
+        assert!((deviation / variance.sqrt() - 1.0).abs() < 0.04, "{name}: deviation {deviation}");
+    }
+}
+
+#[test]
+fn per_example_norms_make_a_sample_the_same_in_any_batch() {
+    tch::set_num_threads(1);
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let difference = |solver: &SolverSpec| {
+            let solve = |first: i64, n: i64| {
+                let rows = |k| normal(k, &[6, 2]).narrow(0, first, n);
+                let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+                let x = rows(1000) * sde.prior_std();
+                let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
+                solver.sample(reverse, &problem, &mut { rows }, &mut |_| {}).unwrap().0
+            };
+            let alone = Tensor::cat(&[solve(0, 1), solve(1, 1), solve(2, 4)], 0);
+            (alone - solve(0, 6)).abs().max().double_value(&[])
+        };
+        let solver = |norms| pc(20, Predictor::EulerMaruyama, langevin(0.1, norms));
+        assert!(difference(&solver(Norms::PerExample)) < 1e-10, "{name}");
+        assert!(difference(&solver(Norms::Batch)) > 1e-3, "{name}");
+        assert!(solver(Norms::Batch).couples_batch() && !solver(Norms::PerExample).couples_batch());
+    }
+}
+
+/// The score that is always the same.
+struct Constant(Tensor);
+impl ScoreModel for Constant {
+    fn score(&self, _x: &Tensor, _t: &[f64]) -> Tensor {
+        self.0.shallow_clone()
+    }
+}
+
+#[test]
+fn corrector_steps_have_their_size() {
+    let (t, steps, snr) = (0.37, 100, 0.2);
+    let row = |values: [f64; 2]| Tensor::from_slice(&values).view([1, 2]);
+    let (score, z) = (row([3.0, 0.0]), row([0.0, 4.0]));
+    let beta = |t: f64| 0.1 + 19.9 * t;
+    for (name, sde) in sdes() {
+        // VP: 1 - β of the level at t or before; sub-VP: the square of Euler's 1 - β(t) dt / 2, where the reference has no attribute `alphas`.
+        let chain: f64 = match name {
+            "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
+            "sub-vp" => (1.0 - beta(t) / 200.0).powi(2),
+            _ => 1.0,
+        };
+        for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
+            let norm = |norms| Corrector::Langevin { steps: 1, snr, norms, alpha };
+            let cases = [
+                (norm(Norms::Batch), snr * 4.0 / 3.0),
+                (norm(Norms::PerExample), snr * 4.0 / 3.0),
+                (Corrector::AnnealedLangevin { steps: 1, snr, alpha }, snr * sde.sigma(t)),
+            ];
+            for (corrector, ratio) in cases {
+                let h = 2.0 * factor * ratio * ratio;
+                let model = Constant(score.shallow_clone());
+                let reverse = Reverse { sde: &*sde, model: &model, eta: 1.0 };
+                let moved = corrector.correct(&reverse, &row([1.0, 2.0]), t, steps, || z.shallow_clone());
+                let error = (moved - row([1.0 + 3.0 * h, 2.0 + 4.0 * (2.0 * h).sqrt()])).abs().max().double_value(&[]);
+                assert!(error < 1e-12, "{name}: {corrector:?} is off by {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn evaluations_and_draws_are_those_that_happen() {
+    let corrector = |steps| Corrector::Langevin { steps, snr: 0.1, norms: Norms::Batch, alpha: StepFactor::One };
+    let langevin = AnnealedLangevin { levels: 4, steps_per_level: 3, epsilon: 1e-5 };
+    // Solver, η, evaluations, of which the last denoise, and the draws.
+    let cases: Vec<(SolverSpec, f64, u32, u32, Vec<usize>)> = vec![
+        (pc(5, Predictor::EulerMaruyama, Corrector::None), 1.0, 5, 0, (0..5).collect()),
+        (pc(5, Predictor::EulerMaruyama, corrector(2)), 1.0, 15, 0, (0..15).collect()),
+        (pc(3, Predictor::EulerMaruyama, corrector(1)), 0.0, 6, 0, vec![0, 2, 4]),
+        (pc(5, Predictor::None, corrector(2)), 1.0, 10, 1, (0..10).collect()),
+        (SolverSpec::AnnealedLangevin(langevin), 1.0, 12, 1, (0..12).collect()),
+        (chain(100, 7, Spacing::Linear, Variance::Beta), 1.0, 6, 1, (0..6).collect()),
+        (chain(100, 7, Spacing::Quadratic, Variance::Beta), 0.0, 6, 1, vec![]),
+    ];
+    let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
+    for (solver, eta, evaluations, last, truth) in cases {
+        for (denoise, evaluations) in [(false, evaluations), (true, evaluations + last)] {
+            let mut draws = Vec::new();
+            let mut noise = |k: usize| {
+                draws.push(k);
+                normal(k, &[3, 2])
+            };
+            let (mut reached, mut share) = (1.0, 0.0);
+            let mut watch = |step: &Step| {
+                assert_eq!(step.from[0], reached);
+                (reached, share) = (step.to[0], step.share);
+            };
+            let reverse = Reverse { sde: &VP, model: &exact, eta };
+            let problem = Problem { x: &normal(99, &[3, 2]), span: (1.0, 1e-3), denoise };
+            let (_, statistics) = solver.sample(reverse, &problem, &mut noise, &mut watch).unwrap();
+            assert_eq!(statistics.evaluations, vec![evaluations; 3], "{solver:?}");
+            assert_eq!(draws, truth, "{solver:?}");
+            assert_eq!(share, 1.0, "{solver:?}");
+        }
+    }
+}
+
+/// Mean and variance of a solution whose steps are linear, for a start of the given mean and variance: found from the solutions for x = 0, for
+/// x = 1, and for 1 as each single draw.
+fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, draws: usize, start: (f64, f64)) -> (f64, f64) {
+    let rows = draws + 2;
+    let one_at = |i: usize| (0..rows).map(|row| f64::from(u8::from(row == i))).collect::<Vec<f64>>();
+    let column = |values: Vec<f64>| Tensor::from_slice(&values).view([-1, 1]);
+    let problem = Problem { x: &column(one_at(1)), span: (1.0, t_min), denoise };
+    let (x, _) = solver.sample(reverse, &problem, &mut |k| column(one_at(k + 2)), &mut |_| {}).unwrap();
+    let x = to_vec(&x);
+    let gain = x[1] - x[0];
+    (x[0] + gain * start.0, gain * gain * start.1 + x[2..].iter().map(|response| (response - x[0]).powi(2)).sum::<f64>())
+}
+
+fn gaussian(mean: f64, variance: f64) -> GaussianMixture {
+    GaussianMixture { weights: vec![1.0], means: vec![vec![mean]], covariances: vec![vec![vec![variance]]] }
+}
+
+#[test]
+fn a_chain_towards_one_point_has_the_marginals_of_the_levels() {
+    // Song et al. 2021a, lemma 1: for any η, x_i is N(α_i x_0, σ_i²).
+    tch::set_num_threads(1);
+    let (levels, t_min) = (120, 0.3);
+    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+        let exact = ExactScore::new(&*sde, &gaussian(0.7, 0.0), Device::Cpu);
+        let marginals = sde.chain(levels).unwrap();
+        let (alpha, sigma) = marginals.marginal(levels - 1);
+        for (eta, spacing) in [(0.0, Spacing::Linear), (0.5, Spacing::Quadratic), (1.0, Spacing::Linear), (1.0, Spacing::Quadratic)] {
+            let solver = chain(levels, 15, spacing, Variance::BetaTilde);
+            let reverse = Reverse { sde: &*sde, model: &exact, eta };
+            let (mean, variance) = linear_law(&solver, reverse, t_min, false, 14, (0.7 * alpha, sigma * sigma));
+            let (alpha, sigma) = marginals.marginal(level(t_min, levels));
+            assert!((mean - 0.7 * alpha).abs() < 1e-9, "{name}, η = {eta}: mean {mean}");
+            assert!((variance / (sigma * sigma) - 1.0).abs() < 1e-9, "{name}, η = {eta}: variance {variance}");
+        }
+    }
+}
+
+#[test]
+fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
+    // By Ho et al. 2020, eq. 7: x_s is N((a σ_s² x_t + α_s β x̂) / σ_t², β̃) given x̂ = E[x_0 | x_t], a = α_t / α_s.
+    tch::set_num_threads(1);
+    let (levels, steps, (mu, v)) = (90, 90, (0.4, 0.6));
+    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+        let exact = ExactScore::new(&*sde, &gaussian(mu, v), Device::Cpu);
+        let marginals = sde.chain(levels).unwrap();
+        let start = (0.0, sde.prior_std().powi(2));
+        for variance in [Variance::Beta, Variance::BetaTilde] {
+            let (mut mean, mut spread) = start;
+            for i in (0..levels).rev() {
+                let (alpha_t, sigma_t) = marginals.marginal(i);
+                let (alpha_s, sigma_s) = if i == 0 { (1.0, 0.0) } else { marginals.marginal(i - 1) };
+                let (a, k) = (alpha_t / alpha_s, alpha_t * v / (alpha_t * alpha_t * v + sigma_t * sigma_t));
+                let beta = sigma_t * sigma_t - a * a * sigma_s * sigma_s;
+                let (of_x, of_x0) = (a * (sigma_s / sigma_t).powi(2), alpha_s * beta / (sigma_t * sigma_t));
+                let noise = if i == 0 {
+                    0.0
+                } else if variance == Variance::Beta {
+                    beta
+                } else {
+                    beta * (sigma_s / sigma_t).powi(2)
+                };
+                let gain = of_x + of_x0 * k;
+                (mean, spread) = (gain * mean + of_x0 * mu * (1.0 - k * alpha_t), gain * gain * spread + noise);
+            }
+            let solver = chain(levels, steps, Spacing::Linear, variance);
+            let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+            let law = linear_law(&solver, reverse, 1e-3, true, steps - 1, start);
+            assert!(
+                (law.0 - mean).abs() < 1e-9 && (law.1 - spread).abs() < 1e-9,
+                "{name}, {variance:?}: {law:?} is not ({mean}, {spread})"
+            );
+        }
+    }
+}
+
+#[test]
+fn variance_beta_is_exact_for_standard_normal_data_under_vp() {
+    tch::set_num_threads(1);
+    let exact = ExactScore::new(&VP, &gaussian(0.0, 1.0), Device::Cpu);
+    for (steps, spacing) in [(300, Spacing::Linear), (12, Spacing::Linear), (12, Spacing::Quadratic)] {
+        let law = |variance| {
+            let reverse = Reverse { sde: &VP, model: &exact, eta: 1.0 };
+            linear_law(&chain(300, steps, spacing, variance), reverse, 1e-3, false, steps - 1, (0.0, 1.0)).1
+        };
+        assert!((law(Variance::Beta) - 1.0).abs() < 1e-9, "{steps} {spacing:?}: {}", law(Variance::Beta));
+        assert!(law(Variance::BetaTilde) < 0.999, "{steps} {spacing:?}");
+    }
+}
+
+#[test]
+fn ancestral_sampling_is_the_chain_on_all_its_levels() {
+    tch::set_num_threads(1);
+    let (n, shape) = (40, [5, 2]);
+    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+        // The predictor asks at the grid's times, the chain at the levels' own; a score that does not know the time sees only the steps.
+        let model = Constant(normal(50, &shape));
+        for (eta, variance) in [(1.0, Variance::Beta), (1.0, Variance::BetaTilde), (0.3, Variance::BetaTilde)] {
+            let solve = |solver: SolverSpec| {
+                let reverse = Reverse { sde: &*sde, model: &model, eta };
+                let problem = Problem { x: &normal(99, &shape), span: (1.0, 1e-5), denoise: true };
+                solver.sample(reverse, &problem, &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
+            };
+            let (a, of_a) = solve(pc(n, ancestral(variance), Corrector::None));
+            let (b, of_b) = solve(chain(n, n, Spacing::Linear, variance));
+            let error = (&a - b).abs().max().double_value(&[]) / a.abs().max().double_value(&[]);
+            assert!(error < 1e-12, "{name}, η = {eta}, {variance:?}: {error}");
+            assert_eq!(of_a, of_b);
+        }
+    }
+}
+
+#[test]
+fn a_chain_asks_a_model_at_the_noise_it_knows() {
+    /// Remembers the times it was asked at.
+    struct Asked(Option<usize>, RefCell<Vec<f64>>);
+    impl ScoreModel for Asked {
+        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+            self.1.borrow_mut().push(t[0]);
+            -x
+        }
+        fn levels(&self) -> Option<usize> {
+            self.0
+        }
+    }
+    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+        let asked = |levels| {
+            let model = Asked(levels, RefCell::new(Vec::new()));
+            let reverse = Reverse { sde: &*sde, model: &model, eta: 0.0 };
+            let solver = chain(1000, 10, Spacing::Linear, Variance::Beta);
+            let problem = Problem { x: &start(), span: (1.0, 1e-5), denoise: true };
+            let _ = solver.sample(reverse, &problem, &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
+            model.1.into_inner()
+        };
+        let levels: Vec<usize> = (0..10).rev().map(|i| 111 * i).collect();
+        let marginals = sde.chain(1000).unwrap();
+        assert_eq!(asked(Some(1000)), levels.iter().map(|&i| marginals.time(i)).collect::<Vec<_>>(), "{name}");
+        for (&i, t) in levels.iter().zip(asked(None)) {
+            let (alpha, sigma) = marginals.marginal(i);
+            assert!((sde.alpha(t) / alpha - 1.0).abs() < 1e-9 && (sde.sigma(t) / sigma - 1.0).abs() < 1e-9, "{name}, level {i}: t = {t}");
+        }
+    }
+}
+
+#[test]
+fn what_a_process_cannot_do_is_refused_with_the_key() {
+    let [vp, sub_vp, ve] = sdes().map(|(_, sde)| sde);
+    let key = |spec: SolverSpec, sde: &dyn Sde, eta: f64, levels| spec.check_process(sde, eta, 1e-3, levels).unwrap_err().key;
+    let none = || Corrector::None;
+    let beta = || ancestral(Variance::Beta);
+    assert_eq!(key(pc(1000, beta(), none()), &*sub_vp, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, beta(), none()), &*vp, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), &*vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), &*vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(21, beta(), none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(pc(50, beta(), none()), &*ve, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
+    assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(9, Predictor::None, none()), &*ve, 1.0, None), "predictor-corrector.predictor");
+    let annealed = |steps, snr| Corrector::AnnealedLangevin { steps, snr, alpha: StepFactor::One };
+    let corrected = |corrector| pc(9, Predictor::None, corrector);
+    assert_eq!(key(corrected(langevin(0.0, Norms::Batch)), &*ve, 1.0, None), "predictor-corrector.corrector.langevin.snr");
+    assert_eq!(key(corrected(annealed(1, f64::NAN)), &*ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.snr");
+    assert_eq!(key(corrected(annealed(0, 0.1)), &*ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.steps");
+
+    let ncsn = |levels, steps_per_level, epsilon| SolverSpec::AnnealedLangevin(AnnealedLangevin { levels, steps_per_level, epsilon });
+    assert_eq!(key(ncsn(10, 100, 2e-5), &*ve, 0.0, None), "annealed-langevin");
+    assert_eq!(key(ncsn(1, 100, 2e-5), &*ve, 1.0, None), "annealed-langevin.levels");
+    assert_eq!(key(ncsn(10, 0, 2e-5), &*ve, 1.0, None), "annealed-langevin.steps_per_level");
+    assert_eq!(key(ncsn(10, 100, 4.2e-4), &*ve, 1.0, None), "annealed-langevin.epsilon");
+    assert_eq!(ncsn(10, 100, 2e-5).check_process(&*ve, 1.0, 1e-3, None), Ok(()));
+
+    let of = |levels, steps| chain(levels, steps, Spacing::Linear, Variance::Beta);
+    assert_eq!(key(of(1000, 10), &*sub_vp, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(20, 10), &*vp, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(100, 10), &*vp, 1.0, Some(1000)), "discrete-chain.levels");
+    assert_eq!(key(of(1000, 1001), &*vp, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 1), &*vp, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 10), &*vp, 1.5, Some(1000)), "discrete-chain.variance");
+    assert_eq!(of(1000, 1000).check_process(&*vp, 1.0, 1e-3, Some(1000)), Ok(()));
+
+    for spec in [pc(9, Predictor::EulerMaruyama, none()), ncsn(10, 100, 2e-5), of(100, 10)] {
+        assert_eq!(spec.check(Task::LogDensity).unwrap_err().key, spec.name());
+        assert_eq!(spec.check(Task::ProbabilityFlow), Ok(()));
+    }
+}

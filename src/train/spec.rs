@@ -1,0 +1,104 @@
+//! `[train]`: the keys of training and what is wrong with them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
+use crate::sde::Sde;
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    pub steps: u64,
+    /// Examples in one step.
+    pub batch: usize,
+    pub lr: f64,
+    /// Steps until the learning rate reaches `lr`.
+    pub warmup: u64,
+    /// Largest norm of the whole gradient; `inf` for none.
+    pub clip: f64,
+    /// Adam's β₁, β₂.
+    pub betas: [f64; 2],
+    /// Adam's ε.
+    pub eps: f64,
+    /// λ of ½ λ ‖θ‖², whose gradient is added to the loss's after clipping; 0 for none.
+    pub weight_decay: f64,
+    /// Rate of the parameters' moving average.
+    pub ema: f64,
+    pub objective: Objective,
+    /// λ(t).
+    pub weighting: Weighting,
+    pub reduction: Reduction,
+    /// The law of t; in discrete time levels are drawn instead, all of them alike.
+    pub time: TimeSpec,
+    /// Whether each loss is divided by the density of its t against the uniform law's. With it the mean loss, and what is learnt, is that
+    /// of λ(t) under U(t_min, 1) whatever the law, which changes the variance alone. Without it the law is a part of the weighting, as in
+    /// EDM: log-normal times with the weighting `edm`.
+    pub importance: bool,
+    /// Whether each t of a batch comes from its own of `batch` equal parts of the law, or all are independent.
+    pub stratified: bool,
+    /// The least time that is trained at.
+    pub t_min: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Newest checkpoints that are kept. Operational.
+    #[serde(default = "default_keep")]
+    pub keep: usize,
+    /// Steps between points of the curves. Operational.
+    #[serde(default = "default_log_every")]
+    pub log_every: u64,
+}
+
+fn default_keep() -> usize {
+    2
+}
+
+fn default_log_every() -> u64 {
+    50
+}
+
+impl Train {
+    /// A fault's key is relative to `[train]`.
+    pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
+        let at_least_one = |key: &str, value: u64| {
+            if value == 0 { Err(Fault::new(key, format!("{key} is 0"), "give at least 1")) } else { Ok(()) }
+        };
+        at_least_one("steps", self.steps)?;
+        at_least_one("batch", self.batch as u64)?;
+        at_least_one("checkpoint_every", self.checkpoint_every)?;
+        at_least_one("keep", self.keep as u64)?;
+        at_least_one("log_every", self.log_every)?;
+        let within =
+            |key: &str, value: f64, ok: bool, help: &str| if ok { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) };
+        within("lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "give a number above 0; the reference uses 2e-4")?;
+        within("clip", self.clip, self.clip > 0.0, "give a number above 0, or inf for no clipping; the reference uses 1.0")?;
+        let beta = self.betas.into_iter().find(|beta| !(0.0..1.0).contains(beta));
+        within("betas", beta.unwrap_or(0.0), beta.is_none(), "give two numbers in [0, 1); the reference uses [0.9, 0.999]")?;
+        within("eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "give a number above 0; the reference uses 1e-8")?;
+        let decay = self.weight_decay;
+        within("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "give 0 or more; the reference uses 0")?;
+        within("ema", self.ema, (0.0..1.0).contains(&self.ema), "give a number in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP)")?;
+        within("t_min", self.t_min, self.t_min > 0.0 && self.t_min < 1.0, "give a number between 0 and 1; the reference uses 1e-5")?;
+        self.objective.check().map_err(|fault| fault.within("objective"))?;
+        self.weighting.check().map_err(|fault| fault.within("weighting"))?;
+        self.time.check(sde, self.t_min).map_err(|fault| fault.within("time"))
+    }
+
+    /// What levels of noise, instead of times, can't serve.
+    pub fn check_discrete(&self) -> Result<(), Fault> {
+        let refuse = |key: &str, message: &str, choice: &str| {
+            Err(Fault::new(key, message, format!("use {choice}, or continuous time: [precondition.reference]")))
+        };
+        if self.objective != Objective::Denoising {
+            return refuse("objective", "levels of noise are trained by denoising", "\"denoising\"");
+        }
+        if self.weighting == Weighting::Likelihood {
+            return refuse("weighting", "levels of noise have no likelihood weighting, which weighs times by g²", "\"variance\"");
+        }
+        if self.time != TimeSpec::Uniform {
+            return refuse("time", "levels of noise are drawn alike", "\"uniform\"");
+        }
+        Ok(())
+    }
+}
