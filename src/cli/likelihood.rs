@@ -33,7 +33,7 @@ pub fn likelihood(
         Error::run(run.path(), "its experiment has no [likelihood]", "give one: --set 'likelihood={split=\"test\",...}' with all its keys")
     })?;
     if protocol.is_some() {
-        protocol::reference(spec)?;
+        protocol::reference(spec, loaded.experiment.data.scale())?;
     }
     let session = Session::new(&loaded, common.device, common.threads, terminal);
     let step = session.load_average(&run)?;
@@ -44,7 +44,7 @@ pub fn likelihood(
     let values = session.likelihood(spec, &run, &name, step)?;
     let mut report = values.report(step);
     println!("{}", values.headline());
-    values.bound_headline().into_iter().for_each(|line| println!("{line}"));
+    values.bound_headline().iter().for_each(|line| println!("{line}"));
     if let Some(Protocol::Reference) = protocol {
         let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, &format!("{name}.{change}"), step);
         let comparison = protocol::compare(spec, loaded.experiment.data.scale(), &values, &mut measure)?;

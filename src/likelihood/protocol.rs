@@ -41,11 +41,10 @@ pub struct Comparison {
 }
 
 /// The reference's protocol for our examples (Song et al. 2021, as published in code): RK45 at 1e-5 over the whole batch as one vector,
-/// t_min = 1e-5 with the mass below it ignored, one Rademacher probe and one uniform draw for each example, and no example of a last,
-/// smaller batch.
+/// t_min = 1e-5 with nothing for the mass below, one Rademacher probe and one uniform draw for each example, and no example of a last, smaller batch.
 ///
 /// Its batches are `batch` examples here, as `eval.batch_size` there. Error: not even one batch is full.
-pub fn reference(ours: &Likelihood) -> Result<Likelihood> {
+pub fn reference(ours: &Likelihood, scale: Scale) -> Result<Likelihood> {
     let kept = ours.count / ours.batch * ours.batch;
     if kept == 0 {
         return Err(Error::Usage {
@@ -53,9 +52,9 @@ pub fn reference(ours: &Likelihood) -> Result<Likelihood> {
             help: format!("its batches are as large as ours: --set likelihood.batch={} or less", ours.count),
         });
     }
-    let dequantisation = match (ours.dequantisation, ours.below_t_min) {
-        (Dequantisation::None, BelowTMin::Ignored | BelowTMin::Jensen | BelowTMin::Tweedie) => Dequantisation::None,
-        _ => Dequantisation::Uniform { draws: 1 },
+    let dequantisation = match scale {
+        Scale::Pixels { .. } => Dequantisation::Uniform { draws: 1 },
+        Scale::Vectors { .. } => Dequantisation::None,
     };
     Ok(Likelihood {
         count: kept,
@@ -83,6 +82,9 @@ fn offset(scale: Scale) -> f64 {
     -scale.log_det_per_dim() / std::f64::consts::LN_2
 }
 
+/// Makes one thing of a protocol ours.
+type Change = fn(&mut Likelihood, &Likelihood);
+
 /// Goes from the reference's protocol to ours, one change at a time. `ours` has been measured by `spec`; `measure` measures by another
 /// one, under a name.
 pub fn compare(
@@ -91,7 +93,7 @@ pub fn compare(
     ours: &Likelihoods,
     measure: &mut dyn FnMut(&str, &Likelihood) -> Result<Likelihoods>,
 ) -> Result<Comparison> {
-    let mut protocol = reference(spec)?;
+    let mut protocol = reference(spec, scale)?;
     let kept = protocol.count;
     let target = Likelihood { count: kept, solver_check: 0, bound: None, ..spec.clone() };
     let in_bits = |nats: Vec<f64>| nats.into_iter().map(|nats| nats * ours.bits_per_nat()).collect::<Vec<f64>>();
@@ -103,14 +105,18 @@ pub fn compare(
     let mut values = at("reference", &protocol)?;
     let first = values.clone();
     let mut changes = vec![("offset rule", Number { mean: -rule, standard_error: 0.0 })];
-    let steps: [(&str, &str, fn(&mut Likelihood, &Likelihood)); 4] = [
+    let steps: [(&str, &str, Change); 5] = [
         ("solver: tolerance and step control", "solver", |protocol, ours| protocol.solver = ours.solver.clone()),
         ("t_min", "t_min", |protocol, ours| protocol.t_min = ours.t_min),
         ("trace: probes", "trace", |protocol, ours| protocol.trace = ours.trace.clone()),
-        ("dequantisation, mass below t_min", "dequantisation", |protocol, ours| {
-            protocol.dequantisation = ours.dequantisation;
+        ("mass below t_min", "below_t_min", |protocol, ours| {
             protocol.below_t_min = ours.below_t_min;
+            // The probability of pixels themselves knows no noise.
+            if ours.below_t_min == BelowTMin::Discrete {
+                protocol.dequantisation = ours.dequantisation;
+            }
         }),
+        ("dequantisation", "dequantisation", |protocol, ours| protocol.dequantisation = ours.dequantisation),
     ];
     for (what, name, change) in steps {
         let before = protocol.clone();

@@ -23,7 +23,7 @@ pub struct Likelihoods {
     scale: Scale,
     /// D.
     dimension: usize,
-    /// Nats, [example][draw][probe].
+    /// Nats, `[example][draw][probe]`.
     estimates: Vec<Vec<Vec<f64>>>,
     /// Of each solve.
     statistics: Statistics,
@@ -84,7 +84,7 @@ impl Likelihoods {
         }
     }
 
-    /// Nats, [example][draw][probe].
+    /// Nats, `[example][draw][probe]`.
     pub fn estimates(&self) -> &[Vec<Vec<f64>>] {
         &self.estimates
     }

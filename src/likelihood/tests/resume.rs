@@ -29,12 +29,11 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let run = Run::open(home.path()).unwrap();
     let measured = |name: &str, spec: &Likelihood| {
         let model = Counting(&exact, Cell::new(0));
-        let scale = Scale::Vectors { scale: 1.0 };
         let subject = Subject {
             sde: &sde,
             model: &model,
             dataset: &dataset,
-            scale,
+            scale: Scale::Vectors { scale: 1.0 },
             dequantiser: None,
             discrete: false,
             seed: 5,
