@@ -82,8 +82,9 @@ impl ScoreModel for Blocks<'_> {
 #[test]
 fn the_reported_error_is_the_spread_that_is_seen() {
     tch::set_num_threads(1);
-    // Over twelve seeds 94.6 of 100 lie within 2 and reported / observed is 1.01; Student's law with 39 degrees of freedom has 94.8 of 100.
-    let (n, seed) = (40, 12);
+    // With 40 examples 94.8 of 100 lie within 2 errors by Student's law. In one case of 100 repeats chance leaves 88 or more in 999 of 1000;
+    // over all cases it leaves 93.5 % or more.
+    let (n, seed) = (40, 1);
     let mut shares = Vec::new();
     // Sub-VP begins with the least noise and has the longest way in ln SNR.
     for ((name, sde), steps) in sdes().iter().zip([10, 14, 22]) {
@@ -115,10 +116,11 @@ fn the_reported_error_is_the_spread_that_is_seen() {
                 let case = format!("D = {d}, {name}, {what} error: {covered} of {REPEATS} within 2, reported / observed {ratio:.3}");
                 println!("{case}");
                 assert!((0.8..1.2).contains(&ratio), "{case}");
-                assert!(covered >= 90, "{case}");
+                assert!(covered >= 88, "{case}");
                 shares.push(covered as f64 / REPEATS as f64);
             }
         }
     }
-    assert!((&shares).mean() >= 0.95, "{}", shares.mean());
+    println!("all cases: {:.3}", (&shares).mean());
+    assert!((&shares).mean() >= 0.935, "{}", shares.mean());
 }
