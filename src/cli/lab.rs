@@ -38,6 +38,9 @@ pub struct Lab {
     /// Relative and absolute tolerances of the adaptive solvers.
     #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "1e-1,1e-2,1e-3,1e-4,1e-5")]
     tolerances: Vec<f64>,
+    /// Relative and absolute tolerances of the adaptive solver for paths with noise.
+    #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "0.5,0.2,0.1,0.05")]
+    noisy_tolerances: Vec<f64>,
     /// Where solvers stop [default: sample.t_min of the experiment, or else 1e-3].
     #[arg(long, value_name = "T")]
     t_min: Option<f64>,
@@ -50,7 +53,7 @@ pub struct Lab {
 }
 
 pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
-    let Lab { target, solvers, nfe: budgets, grids, churn: churns, tolerances, t_min, count, out } = options;
+    let Lab { target, solvers, nfe: budgets, grids, churn: churns, tolerances, noisy_tolerances, t_min, count, out } = options;
     let target = &target;
     let candidates = lab::candidates(&solvers)?;
     let (run, loaded) = match target.is_dir() {
@@ -93,7 +96,8 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     let shape = train.shape().iter().map(|&n| n as i64).collect();
     let world = World { sde: session.sde(), model: &*score, shape, t_min, law, data, device: common.device };
     let levels = experiment.precondition.as_ref().and_then(Precondition::levels);
-    let settings = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances }.settings(world.sde, t_min, levels);
+    let settings =
+        Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances }.settings(world.sde, t_min, levels);
     let count = count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
     let points = lab::measure(&world, settings, count as usize, experiment.seed, terminal)?;
 

@@ -22,8 +22,10 @@ pub enum Steps {
     Churn(fn(TimeGrid, f64) -> SolverSpec),
     /// A number of steps, with so many evaluations each.
     Number(usize, fn(usize) -> SolverSpec),
-    /// A tolerance.
+    /// A tolerance of an ordinary differential equation.
     Tolerance(fn(f64) -> SolverSpec),
+    /// A tolerance of a path with noise, which is looser.
+    NoisyTolerance(fn(f64) -> SolverSpec),
 }
 
 const fn ode(name: &'static str, evaluations: usize, make: fn(TimeGrid) -> SolverSpec) -> Candidate {
@@ -87,7 +89,7 @@ pub static CANDIDATES: &[Candidate] = &[
     Candidate {
         name: "adaptive-sde",
         dynamics: DynamicsSpec::ReverseSde,
-        steps: Steps::Tolerance(|tolerance| SolverSpec::AdaptiveSde { rtol: tolerance, atol: tolerance }),
+        steps: Steps::NoisyTolerance(|tolerance| SolverSpec::AdaptiveSde { rtol: tolerance, atol: tolerance }),
     },
     sde("dpm-solver-pp-1-sde", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
     sde("dpm-solver-2-sde", 2, |grid| SolverSpec::DpmSolver { order: 2, grid }),

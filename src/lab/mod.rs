@@ -59,8 +59,9 @@ pub struct Sweep {
     pub grids: Vec<Grid>,
     /// s_churn of those that churn.
     pub churns: Vec<f64>,
-    /// Relative and absolute tolerance of the adaptive ones.
+    /// Relative and absolute tolerance of the adaptive ones without noise, and with noise.
     pub tolerances: Vec<f64>,
+    pub noisy_tolerances: Vec<f64>,
 }
 
 /// One solver with all its settings.
@@ -99,7 +100,10 @@ impl Sweep {
                     self.budgets.iter().for_each(|budget| add("of its own".into(), make(budget / evaluations)));
                 }
                 Steps::Tolerance(make) => {
-                    self.tolerances.iter().for_each(|&tolerance| add(format!("tolerance {tolerance:e}"), make(tolerance)))
+                    self.tolerances.iter().for_each(|&tolerance| add(format!("tolerance {tolerance}"), make(tolerance)))
+                }
+                Steps::NoisyTolerance(make) => {
+                    self.noisy_tolerances.iter().for_each(|&tolerance| add(format!("tolerance {tolerance}"), make(tolerance)));
                 }
             }
         }

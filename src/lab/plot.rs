@@ -111,7 +111,8 @@ fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Pa
     let least = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(f64::INFINITY, f64::min);
     let most = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(0.0, f64::max);
     let (x, y) = ((least(|p| p.0) * 0.85, most(|p| p.0) * 1.2), (least(|p| p.1) * 0.6, most(|p| p.1) * 1.5));
-    let round: Vec<f64> = (0..7).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power))).collect();
+    let round: Vec<f64> =
+        (0..7).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power))).filter(|n| (x.0..x.1).contains(n)).collect();
     let mut chart = ChartBuilder::on(area)
         .margin_top(40 * scale)
         .margin_right(20 * scale)

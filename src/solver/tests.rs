@@ -2,6 +2,7 @@ use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
 use crate::dynamics::{FlowWithLogDensity, Reverse};
+use crate::lab::{Energy, kolmogorov_smirnov};
 use crate::rng::{self, Law, Purpose};
 use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
@@ -332,30 +333,77 @@ fn samples_follow_the_law_of_the_data() {
     }
 }
 
-/// Samples of the mixture follow its law: Kolmogorov-Smirnov of each marginal against the exact distribution function, with n = 4000 samples;
-/// 1.95 / √n is the 0.1 % point.
+/// Samples of the mixture follow its law: with n = 4000 samples the Kolmogorov-Smirnov distance of each marginal is below 1.95 / √n, the 0.1 %
+/// point, and the energy distance below 0.006, which a shift of both components by 0.1 in each coordinate exceeds.
 fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
     let n = 4000;
-    let truth = mixture();
-    let exact = ExactScore::new(sde, &truth, Device::Cpu);
+    let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
     // One stream for the whole batch, which is quicker.
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
     let reverse = Reverse { sde, model: &exact, eta };
     let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
-    for axis in 0..2 {
-        let mut values = to_vec(&x.select(1, axis as i64));
-        values.sort_by(f64::total_cmp);
-        let cdf = |v: f64| {
-            let terms = (0..2).map(|k| {
-                use statrs::distribution::{ContinuousCDF, Normal};
-                0.5 * Normal::new(truth.means[k][axis], truth.covariances[k][axis][axis].sqrt()).unwrap().cdf(v)
-            });
-            terms.sum::<f64>()
+    let (marginal, energy) = distances(&x);
+    let case = format!("{name}, {solver:?}, η = {eta}: KS {marginal:.4}, energy distance {energy:.1e}");
+    assert!(marginal < 1.95 / (n as f64).sqrt(), "{case}");
+    assert!(energy < 0.006, "{case}");
+}
+
+/// n points from the mixture [n, 2].
+fn points(seed: u64, n: i64) -> Tensor {
+    let factored = mixture().factored();
+    let mut rng = rng::generator(seed, Purpose::Data, 0);
+    Tensor::from_slice(&(0..n).flat_map(|_| factored.sample(&mut rng)).collect::<Vec<f64>>()).view([n, 2])
+}
+
+/// The largest Kolmogorov-Smirnov distance of a marginal, and the energy distance, of points from the mixture.
+fn distances(x: &Tensor) -> (f64, f64) {
+    thread_local! {
+        static DATA: Energy = Energy::new(&points(4, 2000));
+    }
+    let truth = mixture();
+    (kolmogorov_smirnov(x, |axis, value| truth.marginal_cdf(axis, value, 1.0, 0.0)), DATA.with(|data| data.distance(x).value))
+}
+
+#[test]
+fn the_distances_see_a_small_shift() {
+    tch::set_num_threads(1);
+    let x = points(5, 4000);
+    let (marginal, energy) = distances(&x);
+    assert!(marginal < 1.95 / 4000f64.sqrt() && energy < 0.003, "{marginal}, {energy}");
+    let (marginal, energy) = distances(&(x + 0.1));
+    assert!(marginal > 1.95 / 4000f64.sqrt() && energy > 0.006, "{marginal}, {energy}");
+}
+
+/// The reference's sampler, 1000 predictions and 1000 corrections, is reached by 20 evaluations.
+#[test]
+fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector() {
+    tch::set_num_threads(1);
+    let n = 4000;
+    for (name, sde) in sdes() {
+        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+        let normal = |purpose, draw| rng::rows(Law::Gaussian, 8, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
+        let x = normal(Purpose::Prior, 0) * sde.prior_std();
+        let solve = |solver: &SolverSpec, eta| {
+            let reverse = Reverse { sde: &*sde, model: &exact, eta };
+            let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
+            let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+            solver.sample(reverse, &problem, &mut noise, &mut |_| {}).unwrap()
         };
-        let distance = values.iter().enumerate().map(|(i, &v)| (cdf(v) - (i as f64 + 0.5) / n as f64).abs()).fold(0.0, f64::max);
-        assert!(distance < 1.95 / (n as f64).sqrt(), "{name}, {solver:?}, η = {eta}, axis {axis}: distance {distance}");
+        let corrector = Corrector::Langevin { steps: 1, snr: 0.16, norms: Norms::Batch, alpha: StepFactor::Chain };
+        let reference = PredictorCorrector { steps: 1000, predictor: Predictor::ReverseDiffusion, corrector };
+        let (slow, cost) = solve(&SolverSpec::PredictorCorrector(reference), 1.0);
+        assert_eq!(cost.evaluations[0], 2000);
+        let (fast, cost) = solve(&SolverSpec::DpmSolverPp { order: 3, grid: TimeGrid::LogSnr { steps: 20 } }, 0.0);
+        assert_eq!(cost.evaluations[0], 20);
+        let ((slow_marginal, slow_energy), (marginal, energy)) = (distances(&slow), distances(&fast));
+        println!(
+            "{name}: 2000 evaluations KS {slow_marginal:.4}, energy {slow_energy:.1e}; 20 evaluations KS {marginal:.4}, energy {energy:.1e}"
+        );
+        // What chance leaves of the distances of 4000 points of the very law.
+        assert!(marginal < slow_marginal.max(1.36 / (n as f64).sqrt()), "{name}: {marginal} is not {slow_marginal}");
+        assert!(energy < slow_energy.max(0.001), "{name}: {energy} is not {slow_energy}");
     }
 }
 
