@@ -3,6 +3,7 @@
 
 mod adaptive;
 mod adaptive_sde;
+mod check;
 mod control;
 mod discrete_chain;
 mod dop853;
@@ -15,11 +16,11 @@ mod multi_step;
 mod predictor_corrector;
 mod refined;
 mod single_step;
+mod spec;
 mod sra;
 mod tableau;
 mod trajectory;
 
-use serde::{Deserialize, Serialize};
 use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
@@ -30,6 +31,7 @@ pub use grid::TimeGrid;
 pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
 pub use multi_step::{DeisVariable, UniPcVariant};
 pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
+pub use spec::SolverSpec;
 pub use tableau::Tableau;
 pub use trajectory::{Step, Trajectory, Watch};
 
@@ -37,53 +39,7 @@ use crate::dynamics::{Dynamics, Reverse, denoise};
 use crate::error::{Error, Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::to_vec;
-use exponential::Prediction;
-use multi_step::Scheme;
-
-/// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum SolverSpec {
-    /// Euler; Euler-Maruyama when the dynamics are stochastic.
-    Euler { grid: TimeGrid },
-    /// The explicit midpoint rule, two evaluations a step.
-    Midpoint { grid: TimeGrid },
-    /// Heun's method, two evaluations a step; stochastic Heun when the dynamics are stochastic.
-    Heun { grid: TimeGrid },
-    /// The classical Runge-Kutta method, four evaluations a step.
-    Rk4 { grid: TimeGrid },
-    /// Bogacki-Shampine 3(2) with step control; deterministic dynamics only, like the other adaptive ones.
-    Rk23(Adaptive),
-    /// Dormand-Prince 5(4).
-    Rk45(Adaptive),
-    /// Tsitouras 5(4).
-    Tsit5(Adaptive),
-    /// Dormand-Prince 8(5, 3).
-    Dop853(Adaptive),
-    /// Heun's method in σ/α, with churn; deterministic dynamics, to which the churn adds its own noise.
-    Edm(Churn),
-    /// Strong order 1.5, for stochastic dynamics only.
-    Sra { grid: TimeGrid },
-    /// Euler-Maruyama and stochastic Heun with step control for each example, for stochastic dynamics only.
-    AdaptiveSde { rtol: f64, atol: f64 },
-    /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
-    DpmSolver { order: usize, grid: TimeGrid },
-    /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step. Order 1 is DDIM in
-    /// continuous time, and DDPM's ancestral chain with variance β̃ for the reverse SDE.
-    DpmSolverPp { order: usize, grid: TimeGrid },
-    /// DPM-Solver++ single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
-    DpmSolverPpSingle { order: usize, grid: TimeGrid },
-    /// DEIS through 1 to 4 noise predictions; its SDE form when the dynamics are stochastic. One evaluation a step.
-    Deis { order: usize, variable: DeisVariable, grid: TimeGrid },
-    /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
-    UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
-    /// Song et al.'s predictors and Langevin correctors.
-    PredictorCorrector(PredictorCorrector),
-    /// NCSN's sampler: Langevin dynamics at one noise level after the other.
-    AnnealedLangevin(AnnealedLangevin),
-    /// DDPM's and DDIM's chain with N levels.
-    DiscreteChain(DiscreteChain),
-}
+use spec::Family;
 
 /// What a solver is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,18 +50,6 @@ pub enum Task {
     ProbabilityFlow,
     /// The probability flow together with the change of log-density.
     LogDensity,
-}
-
-/// The loop that serves a solver.
-enum Family<'a> {
-    Fixed(&'static Tableau, &'a TimeGrid),
-    Adaptive(&'static Tableau, Adaptive),
-    Sra(&'a TimeGrid),
-    AdaptiveSde(f64, f64),
-    Edm(&'a Churn),
-    MultiStep(Scheme, usize, &'a TimeGrid),
-    SingleStep(Prediction, usize, &'a TimeGrid),
-    Sampler(&'a dyn Sampler),
 }
 
 /// What a reverse process starts from and where it ends.
@@ -157,63 +101,6 @@ impl Statistics {
 pub type Noise<'a> = dyn FnMut(usize) -> Tensor + 'a;
 
 impl SolverSpec {
-    /// The solver's table.
-    fn name(&self) -> &'static str {
-        match self {
-            SolverSpec::Euler { .. } => "euler",
-            SolverSpec::Midpoint { .. } => "midpoint",
-            SolverSpec::Heun { .. } => "heun",
-            SolverSpec::Rk4 { .. } => "rk4",
-            SolverSpec::Rk23(_) => "rk23",
-            SolverSpec::Rk45(_) => "rk45",
-            SolverSpec::Tsit5(_) => "tsit5",
-            SolverSpec::Dop853(_) => "dop853",
-            SolverSpec::Edm(_) => "edm",
-            SolverSpec::Sra { .. } => "sra",
-            SolverSpec::AdaptiveSde { .. } => "adaptive-sde",
-            SolverSpec::DpmSolver { .. } => "dpm-solver",
-            SolverSpec::DpmSolverPp { .. } => "dpm-solver-pp",
-            SolverSpec::DpmSolverPpSingle { .. } => "dpm-solver-pp-single",
-            SolverSpec::Deis { .. } => "deis",
-            SolverSpec::UniPc { .. } => "uni-pc",
-            SolverSpec::PredictorCorrector(_) => "predictor-corrector",
-            SolverSpec::AnnealedLangevin(_) => "annealed-langevin",
-            SolverSpec::DiscreteChain(_) => "discrete-chain",
-        }
-    }
-
-    fn family(&self) -> Family<'_> {
-        match self {
-            SolverSpec::Euler { grid } => Family::Fixed(&tableau::EULER, grid),
-            SolverSpec::Midpoint { grid } => Family::Fixed(&tableau::MIDPOINT, grid),
-            SolverSpec::Heun { grid } => Family::Fixed(&tableau::HEUN, grid),
-            SolverSpec::Rk4 { grid } => Family::Fixed(&tableau::RK4, grid),
-            SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
-            SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
-            SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
-            SolverSpec::Dop853(adaptive) => Family::Adaptive(&dop853::DOP853, *adaptive),
-            SolverSpec::Edm(churn) => Family::Edm(churn),
-            SolverSpec::Sra { grid } => Family::Sra(grid),
-            SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
-            SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
-            SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
-            SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),
-            SolverSpec::Deis { order, variable, grid } => Family::MultiStep(Scheme::Deis(*variable), *order, grid),
-            SolverSpec::UniPc { order, variant, grid } => Family::MultiStep(Scheme::UniPc(*variant), *order, grid),
-            SolverSpec::PredictorCorrector(sampler) => Family::Sampler(sampler),
-            SolverSpec::AnnealedLangevin(sampler) => Family::Sampler(sampler),
-            SolverSpec::DiscreteChain(sampler) => Family::Sampler(sampler),
-        }
-    }
-
-    /// Whether an example depends on its batch mates.
-    pub fn couples_batch(&self) -> bool {
-        match self.family() {
-            Family::Adaptive(_, adaptive) => adaptive.control == Control::BatchCoupled,
-            _ => matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch()),
-        }
-    }
-
     /// Solves the reverse process; `noise` is asked for where η > 0, and by Langevin steps and churn.
     ///
     /// Errors: a solution that is not finite, or an adaptive step that shrinks to nothing.
@@ -266,67 +153,6 @@ impl SolverSpec {
         };
         finite(solution, span.1)
     }
-
-    /// Whether this can sample a reverse process: what [`check`](SolverSpec::check) can't know without the process. `network_levels` are the
-    /// levels of noise of a network in discrete time.
-    pub fn check_process(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
-        match self.family() {
-            Family::Sampler(sampler) => sampler.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(self.name())),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn check(&self, task: Task) -> Result<(), Fault> {
-        let name = self.name();
-        match self.family() {
-            Family::Fixed(_, grid) => grid.check(),
-            Family::Adaptive(..) if task == Task::ReverseSde => {
-                let message = format!("{name} can't solve the reverse SDE: its error estimate knows no noise");
-                return Err(Fault::new(
-                    name,
-                    message,
-                    "use dynamics = \"probability-flow\", or a solver with a grid such as euler or heun",
-                ));
-            }
-            Family::Adaptive(_, adaptive) => adaptive.check(),
-            Family::Sra(_) | Family::AdaptiveSde(..) if task != Task::ReverseSde => {
-                let message = format!("{name} is for dynamics with noise");
-                return Err(Fault::new(name, message, "use a Runge-Kutta method without noise, such as heun or rk45"));
-            }
-            Family::Sra(grid) => grid.check(),
-            Family::AdaptiveSde(rtol, atol) => control::check_tolerances(rtol, atol, "Jolicoeur-Martineau et al. use rtol = 0.01 to 0.5"),
-            Family::Edm(_) | Family::MultiStep(..) | Family::SingleStep(..) | Family::Sampler(_) if task == Task::LogDensity => {
-                let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
-                return Err(Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun"));
-            }
-            Family::Edm(_) if task == Task::ReverseSde => {
-                let help = "use dynamics = \"probability-flow\", to which s_churn adds noise";
-                return Err(Fault::new(name, "edm brings its own noise", help));
-            }
-            Family::Edm(churn) => churn.check(),
-            Family::MultiStep(Scheme::UniPc(_), ..) if task == Task::ReverseSde => {
-                return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
-            }
-            Family::MultiStep(Scheme::Deis(_), order, grid) => check_order(order, 4, grid, grid.steps()),
-            Family::MultiStep(_, order, grid) => check_order(order, 3, grid, grid.steps()),
-            Family::SingleStep(_, order, grid) => check_order(order, 3, grid, usize::MAX),
-            Family::Sampler(_) => Ok(()),
-        }
-        .map_err(|fault| fault.within(name))
-    }
-}
-
-/// An exponential method of order 1 to `highest` on a grid; a multi-step one needs as many steps as its order.
-fn check_order(order: usize, highest: usize, grid: &TimeGrid, steps: usize) -> Result<(), Fault> {
-    if !(1..=highest).contains(&order) {
-        return Err(Fault::new("order", format!("there is no order {order}"), format!("give a whole number from 1 to {highest}")));
-    }
-    grid.check()?;
-    if steps < order {
-        let message = format!("order {order} needs as many steps, and there are {steps}");
-        return Err(Fault::new("order", message, "give more steps or a lower order"));
-    }
-    Ok(())
 }
 
 /// The last denoise: Tweedie's formula at the time the solution ends at, one more evaluation.
