@@ -32,7 +32,7 @@ struct Panel {
 }
 
 impl Panel {
-    /// Each solver's best distance for each number of evaluations.
+    /// Each solver's best distance for each number of evaluations, but for distances a hundred times the median and more.
     fn new(title: &'static str, points: &[Point], distance: impl Fn(&Point) -> Option<f64>) -> Panel {
         let mut curves: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
         for point in points {
@@ -43,7 +43,15 @@ impl Panel {
                 None => curve.push((point.evaluations, y)),
             }
         }
-        curves.values_mut().for_each(|curve| curve.sort_by(|a, b| a.0.total_cmp(&b.0)));
+        // A setting that is much worse than most is no use: it would only flatten the rest.
+        let mut distances: Vec<f64> = curves.values().flatten().map(|point| point.1).collect();
+        distances.sort_by(f64::total_cmp);
+        let most = 100.0 * distances.get(distances.len() / 2).copied().unwrap_or(0.0);
+        curves.values_mut().for_each(|curve| {
+            curve.retain(|point| point.1 < most);
+            curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+        });
+        curves.retain(|_, curve| !curve.is_empty());
         Panel { title, curves }
     }
 
@@ -100,13 +108,10 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, points: &[P
 fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Panel) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let font = |size: u32| ("sans-serif", size * scale).into_font().color(&RGBColor(40, 40, 40));
     area.draw_text(panel.title, &font(16), ((64 * scale) as i32, (12 * scale) as i32))?;
-    let front = panel.front();
-    let Some(worst) = front.first().map(|(_, point)| point.1) else {
+    if panel.curves.is_empty() {
         return area.draw_text("no point here", &font(14), ((64 * scale) as i32, (60 * scale) as i32));
-    };
-    // A setting that is much worse than the cheapest of the front is no use: it would only flatten the rest.
-    let curves: BTreeMap<&str, Vec<(f64, f64)>> =
-        panel.curves.iter().map(|(name, curve)| (*name, curve.iter().copied().filter(|p| p.1 < 30.0 * worst).collect())).collect();
+    }
+    let (curves, front) = (&panel.curves, panel.front());
     let all = || curves.values().flatten();
     let least = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(f64::INFINITY, f64::min);
     let most = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(0.0, f64::max);

@@ -1,0 +1,97 @@
+//! `score-sde lab`: what it measures, writes and recommends.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::home::{Home, VECTORS};
+
+/// A mixture whose score is known.
+const MIXTURE: &str = r#"seed = 1
+
+[sde.ve]
+sigma_min = 0.01
+sigma_max = 50.0
+
+[data.gaussian_mixture]
+train = 100
+test = 10
+scale = 1.0
+
+[data.gaussian_mixture.mixture]
+weights = [1.0, 1.0]
+means = [[-1.0, 0.5], [1.0, -0.5]]
+covariances = [[[0.3, 0.2], [0.2, 0.3]], [[0.2, -0.1], [-0.1, 0.4]]]
+
+[score.gaussian_mixture]
+weights = [1.0, 1.0]
+means = [[-1.0, 0.5], [1.0, -0.5]]
+covariances = [[[0.3, 0.2], [0.2, 0.3]], [[0.2, -0.1], [-0.1, 0.4]]]
+"#;
+
+/// Lines of lab.csv by column.
+fn table(home: &Home, name: &str) -> Vec<BTreeMap<String, String>> {
+    let bytes = home.read(name);
+    csv::Reader::from_reader(&bytes[..]).deserialize().map(|line| line.unwrap()).collect()
+}
+
+fn number(line: &BTreeMap<String, String>, column: &str) -> f64 {
+    line[column].parse().unwrap()
+}
+
+#[test]
+fn a_mixture_ranks_solvers_by_their_order() {
+    let home = Home::with(MIXTURE);
+    let solvers = "euler,ddim,dpm-solver-pp-3,edm,adaptive-sde,reverse-diffusion-langevin-sde,rk45";
+    let arguments = ["lab", "tiny.toml", "--solvers", solvers, "--nfe", "2,40", "--grids", "log-snr,karras", "--churn", "0,20"];
+    let more = ["--count", "1000", "--tolerances", "1e-3", "--noisy-tolerances", "0.2"];
+    let (advice, _) = home.succeed(&[&arguments[..], &more].concat());
+
+    let lines = table(&home, "lab/tiny/lab.csv");
+    let find = |solver: &str, steps: &str, most: f64| {
+        let found = lines.iter().find(|line| line["solver"] == solver && line["steps"] == steps && number(line, "evaluations") == most);
+        found.unwrap_or_else(|| panic!("{solver}, {steps}, {most}"))
+    };
+    // Order 3 can't do two steps, and everything else is there.
+    assert_eq!(lines.iter().filter(|line| line["solver"] == "dpm-solver-pp-3").count(), 2);
+    assert_eq!(lines.len(), 4 + 4 + 2 + 8 + 1 + 1 + 1, "{lines:?}");
+    let error = |solver: &str, steps: &str, most: f64| number(find(solver, steps, most), "error");
+    assert!(error("dpm-solver-pp-3", "log-snr", 40.0) < 0.2 * error("ddim", "log-snr", 40.0));
+    assert!(error("ddim", "log-snr", 40.0) < 0.2 * error("ddim", "log-snr", 2.0));
+    assert!(error("edm", "karras, s_churn 0", 40.0) < 0.05);
+    // Paths with noise of their own have no distance to that of the probability flow.
+    for line in [find("edm", "karras, s_churn 20", 40.0), find("reverse-diffusion-langevin-sde", "of its own", 40.0)] {
+        assert_eq!(line["error"], "");
+        assert!(number(line, "energy") < 0.1, "{line:?}");
+    }
+    let (good, bad) = (find("dpm-solver-pp-3", "log-snr", 40.0), find("ddim", "log-snr", 2.0));
+    assert!(number(good, "energy").abs() < 0.02 && number(bad, "energy") > 0.1);
+    assert!(number(good, "marginal") < 1.95 / 1000f64.sqrt() && number(bad, "marginal") > 0.1);
+    assert!(number(find("dpm-solver-pp-3", "karras", 40.0), "seconds") > 0.0);
+
+    assert!(advice.contains("up to 2 evaluations") && advice.contains("up to 40 evaluations"), "{advice}");
+    let settings = "dynamics = \"probability-flow\"; solver = { dpm-solver-pp = { grid = { log-snr = { steps = 40 } }, order = 3 } }";
+    assert!(advice.contains(settings), "{advice}");
+    let markdown = String::from_utf8(home.read("lab/tiny/lab.md")).unwrap();
+    assert_eq!(markdown.lines().count(), lines.len() + 2);
+    assert!(image::load_from_memory(&home.read("lab/tiny/lab.png")).unwrap().width() > 1000);
+    assert!(String::from_utf8(home.read("lab/tiny/lab.svg")).unwrap().contains("dpm-solver-pp-3"));
+
+    // What it recommends is an experiment.
+    let solver = "sample={count=4,batch=4,t_min=1e-3,denoise=true,dynamics='probability-flow',solver={dpm-solver-pp={grid={log-snr={steps=40}},order=3}}}";
+    home.succeed(&["check", "tiny.toml", "--set", solver]);
+}
+
+#[test]
+fn a_run_is_compared_with_its_data() {
+    let home = Home::with(VECTORS);
+    let refused = home.fail(&["lab", "tiny.toml"]);
+    assert!(refused.contains("not trained yet"), "{refused}");
+    home.succeed(&["run", "tiny.toml"]);
+    home.succeed(&["lab", "runs/tiny", "--solvers", "heun,euler-sde", "--nfe", "8", "--count", "40"]);
+    let lines = table(&home, "runs/tiny/lab/lab.csv");
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line["marginal"].is_empty() && number(line, "energy").is_finite()));
+    let refused = home.fail(&["lab", "runs/tiny", "--solvers", "heum"]);
+    assert!(refused.contains("no solver `heum`") && refused.contains("give some of all, euler, midpoint, heun"), "{refused}");
+}
