@@ -42,7 +42,7 @@ pub struct Sample {
     pub thresholding: Option<Thresholding>,
 }
 
-/// `[sample.thresholding]`: [`DynamicThresholding`].
+/// `[sample.thresholding]`: [`DynamicThresholding`](crate::score::DynamicThresholding).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholding {

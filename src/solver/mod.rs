@@ -1,5 +1,9 @@
 //! Solvers: time grids; Runge-Kutta tableaus with one loop for fixed grids and one for adaptive steps; exponential methods, multi-step and
 //! single-step; EDM's Heun with churn; methods for dynamics with noise; the samplers of Song et al. and the chains before them.
+//!
+//! # Do they draw from the law?
+//!
+#![doc = include_str!("laws.md")]
 
 mod adaptive;
 mod adaptive_sde;

@@ -345,7 +345,9 @@ fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
     let reverse = Reverse { sde, model: &exact, eta };
     let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
     let (marginal, energy) = distances(&x);
-    let case = format!("{name}, {solver:?}, η = {eta}: KS {marginal:.4}, energy distance {energy:.1e}");
+    let settings = toml::Value::try_from(solver).unwrap();
+    let case = format!("| {settings} | {eta} | {name} | {marginal:.3} | {energy:.1e} |");
+    println!("{case}");
     assert!(marginal < 1.95 / (n as f64).sqrt(), "{case}");
     assert!(energy < 0.006, "{case}");
 }
