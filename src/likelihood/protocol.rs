@@ -104,7 +104,7 @@ pub fn compare(
     let rule = reference_offset(scale) - offset(scale);
     let mut values = at("reference", &protocol)?;
     let first = values.clone();
-    let mut changes = vec![("offset rule", Number { mean: -rule, standard_error: 0.0 })];
+    let mut changes = vec![("offset rule", Number { mean: 0.0 - rule, standard_error: 0.0 })];
     let steps: [(&str, &str, Change); 5] = [
         ("solver: tolerance and step control", "solver", |protocol, ours| protocol.solver = ours.solver.clone()),
         ("t_min", "t_min", |protocol, ours| protocol.t_min = ours.t_min),
