@@ -12,7 +12,7 @@ use crate::picture;
 const SIZE: (u32, u32) = (1280, 600);
 /// Pixels are drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
 const SUPERSAMPLING: u32 = 2;
-/// Solvers on the front have a colour of their own.
+/// Solvers on the front have a colour of their own, and all where there are few.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(22, 84, 160),
     RGBColor(204, 85, 0),
@@ -136,6 +136,9 @@ fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Pa
         .label_style(font(13))
         .draw()?;
     let mut named: Vec<&str> = front.iter().map(|(name, _)| *name).collect();
+    if curves.len() <= COLOURS.len() {
+        named.extend(curves.keys());
+    }
     let mut seen = BTreeSet::new();
     named.retain(|name| seen.insert(*name));
     for curve in curves.iter().filter(|(name, _)| !seen.contains(*name)).map(|(_, curve)| curve) {
