@@ -26,7 +26,8 @@
 //! [`data::Scale`] maps one to the other and knows the determinant. Likelihoods are negative log-likelihoods, in nats or bits/dim.
 //!
 //! Every random number is a function of (seed, purpose, index) ([`rng`]): an interrupted and resumed run ends with the same bits as an
-//! unbroken one, and sample i does not depend on its batch, unless a solver is told to couple it ([`solver::Control`]).
+//! unbroken one, and sample i does not depend on its batch, unless a solver is told to couple it ([`solver::Control`],
+//! [`solver::Norms`]).
 //!
 //! # The map
 //!

@@ -42,6 +42,9 @@ pub struct Sample {
     pub thresholding: Option<Thresholding>,
 }
 
+/// Times of a trajectory: a picture shows them all.
+const MOST_TIMES: usize = 100;
+
 /// `[sample.thresholding]`: [`DynamicThresholding`](crate::score::DynamicThresholding).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +91,10 @@ impl Sample {
             let message = format!("there is no state at t = {t}");
             return Err(Fault::new("trajectory", message, format!("give times from t_min = {} to 1, such as [1.0, 0.5, 0.1]", self.t_min)));
         }
+        if self.trajectory.len() > MOST_TIMES {
+            let message = format!("{} times are more than a picture can show", self.trajectory.len());
+            return Err(Fault::new("trajectory", message, format!("give at most {MOST_TIMES} times")));
+        }
         let eta = self.dynamics.eta();
         if !(eta >= 0.0 && eta.is_finite()) {
             let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
@@ -97,6 +104,10 @@ impl Sample {
             if let Scale::Vectors { .. } = scale {
                 let help = "remove [sample.thresholding]; it is for images";
                 return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if network_levels.is_some() {
+                let help = "remove [sample.thresholding]; it is for networks in continuous time";
+                return Err(Fault::new("thresholding", "a network in discrete time knows other levels of noise than the SDE", help));
             }
             if !(quantile > 0.0 && quantile <= 1.0) {
                 let help = "give a number above 0 and at most 1, such as 0.995";

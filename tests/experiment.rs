@@ -524,7 +524,8 @@ fn values_that_cannot_work() {
        ·                                             ╰── here
     56 │ dequantisation = "none"
        ╰────
-     help: give a multiple of 3: one third each for the sketch, its exact trace and the rest
+     help: give a multiple of 3 up to 65536: one third each for the sketch, its exact trace and the
+           rest
     "#);
     assert_snapshot!(refused(&changed("trace.exact = {}", "trace.hutchinson = { law = 'gaussian', target_standard_error = 0.01, max_probes = 1 }"), &[]), @r#"
      × likelihood.trace.hutchinson.max_probes: max_probes is 1
@@ -882,6 +883,23 @@ fn a_batch_size_counts_where_a_solver_couples_the_batch() {
     };
     assert_eq!(resized(&corrected("per-example")), []);
     assert_eq!(resized(&corrected("batch"))[0].0, "sample.batch");
+}
+
+#[test]
+fn thresholding_is_for_images_in_continuous_time() {
+    let key = |text: &str, overrides: &[&str]| refused(text, overrides).lines().next().unwrap_or_default().to_owned();
+    let quantile = "sample.thresholding.quantile=0.9";
+    assert!(key(VECTORS, &[quantile]).contains("sample.thresholding: vectors have no range to be kept within"));
+    let home = Home::with_images(IMAGES);
+    let paths = ["train", "test"].map(|split| format!("data.idx.{split}={}", home.path(&format!("{split}-images")).display()));
+    let discrete = "precondition={discrete={levels=100}}";
+    let message = key(IMAGES, &[&paths[0], &paths[1], quantile, discrete]);
+    assert!(message.contains("sample.thresholding: a network in discrete time"), "{message}");
+    let message = key(IMAGES, &[&paths[0], &paths[1], "sample.thresholding.quantile=0"]);
+    assert!(message.contains("sample.thresholding.quantile: quantile is 0"), "{message}");
+    assert!(parse("tiny.toml", IMAGES, &[&paths[0], &paths[1], quantile].map(|word| word.to_string())).is_ok());
+    let times = format!("sample.trajectory=[{}]", vec!["0.5"; 101].join(","));
+    assert!(key(VECTORS, &[&times]).contains("sample.trajectory: 101 times"));
 }
 
 #[test]

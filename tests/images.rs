@@ -93,7 +93,7 @@ fn the_experiments_run_on_the_real_cifar10() {
     let home = Home::with(IMAGES);
     let folder = format!("data.cifar10.folder={}", folder.to_str().unwrap());
     let small = ["network.ncsnpp.channels=8", "network.ncsnpp.blocks=1", "train.steps=1", "train.batch=2", "sample.count=1"];
-    let short = ["sample.solver.euler.grid.uniform.steps=2", "likelihood.count=1", "likelihood.solver={heun={grid={uniform={steps=2}}}}"];
+    let short = ["sample.solver.predictor-corrector.steps=2", "likelihood.count=1", "likelihood.solver={heun={grid={uniform={steps=2}}}}"];
     for name in ["vp_cifar", "subvp_cifar", "ve_cifar"] {
         let experiment = format!("{}/experiments/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         every_phase(&home, &experiment, name, &[&[folder.as_str()], &small[..], &short[..]].concat(), [32, 32, 3]);

@@ -70,7 +70,7 @@ fn a_mixture_ranks_solvers_by_their_order() {
     assert!(number(find("dpm-solver-pp-3", "karras", 40.0), "seconds") > 0.0);
 
     assert!(advice.contains("up to 2 evaluations") && advice.contains("up to 40 evaluations"), "{advice}");
-    let settings = "dynamics = \"probability-flow\"; solver = { dpm-solver-pp = { grid = { log-snr = { steps = 40 } }, order = 3 } }";
+    let settings = "dynamics = \"probability-flow\"\n    solver = { dpm-solver-pp = { grid = { log-snr = { steps = 40 } }, order = 3 } }";
     assert!(advice.contains(settings), "{advice}");
     let markdown = String::from_utf8(home.read("lab/tiny/lab.md")).unwrap();
     assert_eq!(markdown.lines().count(), lines.len() + 2);
@@ -92,6 +92,12 @@ fn a_run_is_compared_with_its_data() {
     let lines = table(&home, "runs/tiny/lab/lab.csv");
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line["marginal"].is_empty() && number(line, "energy").is_finite()));
+    for (option, value) in [("--nfe", "0"), ("--churn", "-1"), ("--tolerances", "2"), ("--noisy-tolerances", "0")] {
+        let refused = home.fail(&["lab", "runs/tiny", &format!("{option}={value}")]);
+        assert!(refused.contains(&format!("{option} holds a number that no solver can work with")), "{refused}");
+    }
+    let (_, said) = home.succeed(&["lab", "runs/tiny", "--solvers", "heun,uni-pc-3", "--nfe", "2", "--count", "20"]);
+    assert!(said.contains("left out: uni-pc-3"), "{said}");
     let refused = home.fail(&["lab", "runs/tiny", "--solvers", "heum"]);
     assert!(refused.contains("no solver `heum`") && refused.contains("give some of all, euler, midpoint, heun"), "{refused}");
 }

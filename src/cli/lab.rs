@@ -45,7 +45,7 @@ pub struct Lab {
     #[arg(long, value_name = "T")]
     t_min: Option<f64>,
     /// Samples of each setting [default: 4000 vectors, 100 images].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=50_000))]
     count: Option<u64>,
     /// Folder of lab.csv, lab.md, lab.png and lab.svg [default: lab/ in the run folder, or lab/<file's stem>].
     #[arg(long, value_name = "DIR")]
@@ -84,7 +84,8 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
             Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64])
         }
         None => {
-            let places: Vec<(usize, usize)> = (0..train.len().min(DATA)).map(|i| (i, 0)).collect();
+            let n = train.len().min(DATA);
+            let places: Vec<(usize, usize)> = (0..n).map(|i| (i * train.len() / n, 0)).collect();
             dequantised(&**train, experiment.data.scale(), &places, experiment.seed)
         }
     };
@@ -95,9 +96,19 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     let score = session.score();
     let shape = train.shape().iter().map(|&n| n as i64).collect();
     let world = World { sde: session.sde(), model: &*score, shape, t_min, law, data, device: common.device };
+    if world.data.size()[0] < 20 {
+        let message = format!("the data hold {} examples, too few to compare samples with", world.data.size()[0]);
+        return Err(Error::Usage { message, help: "give at least 20 training examples".into() });
+    }
     let levels = experiment.precondition.as_ref().and_then(Precondition::levels);
-    let settings =
-        Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances }.settings(world.sde, t_min, levels);
+    let sweep = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances };
+    sweep.check()?;
+    let settings = sweep.settings(world.sde, t_min, levels);
+    for candidate in &sweep.candidates {
+        if settings.iter().all(|setting| setting.solver != candidate.name) {
+            terminal.say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
+        }
+    }
     let count = count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
     let points = lab::measure(&world, settings, count as usize, experiment.seed, terminal)?;
 

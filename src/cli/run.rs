@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Common;
 use super::session::Session;
-use crate::dequantisation::Dequantiser;
+use crate::dequantisation::{DequantisationSpec, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::progress::Terminal;
@@ -81,7 +81,12 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
     let experiment = &loaded.experiment;
     let scale = experiment.data.scale();
     let done = steps(&left.newest);
-    let mut log = Log::open(run, done + 1);
+    // A finished dequantisation has logged its steps after those of training.
+    let dequantised = match &experiment.dequantisation {
+        Some(DequantisationSpec::Variational(spec)) if !left.dequantisation => spec.steps,
+        _ => 0,
+    };
+    let mut log = Log::open(run, done + dequantised + 1);
     log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
 
     if let (true, Some(spec), Some(model)) = (left.train, &experiment.train, &session.model) {
@@ -108,7 +113,7 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
         values.bound_headline().iter().for_each(|line| terminal.say(line));
         values.save(run, "likelihood", &report)?;
         log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
-        log.histogram("likelihood/nats_of_examples", step.unwrap_or(0), &values.histogram());
+        log.histogram("likelihood/of_examples", step.unwrap_or(0), &values.histogram());
         log.image("likelihood", step.unwrap_or(0), &values.picture());
     }
     Ok(())

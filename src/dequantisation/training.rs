@@ -57,7 +57,7 @@ pub fn train(
         let mut gradient = dequantiser.parameters.gradient(&loss);
         let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
         let [bound, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
-        check_finite(step, bound, norm, spec.t_min)?;
+        check_finite(step, bound, norm)?;
         adam.update(flat, &gradient, spec.lr, step);
         (sum, count) = (sum + bound / LN_2, count + 1.0);
         if step.is_multiple_of(spec.steps.div_ceil(100)) || step == spec.steps {
@@ -73,19 +73,14 @@ pub fn train(
     Ok(())
 }
 
-fn check_finite(step: u64, bound: f64, norm: f64, t_min: f64) -> Result<()> {
+fn check_finite(step: u64, bound: f64, norm: f64) -> Result<()> {
     let (what, value) = match (bound.is_finite(), norm.is_finite()) {
         (true, true) => return Ok(()),
         (false, _) => ("the bound of the dequantisation", bound),
         (true, false) => ("the norm of its gradient", norm),
     };
-    Err(Error::NotFinite {
-        what,
-        value,
-        step,
-        t_min,
-        t_max: 1.0,
-        t_worst: t_min,
+    Err(Error::Solver {
+        message: format!("{what} is {value} at step {step} of the dequantisation"),
         help: "lower dequantisation.variational.lr or raise its t_min, in a new run (--out DIR)".into(),
     })
 }

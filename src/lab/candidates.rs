@@ -112,7 +112,7 @@ pub static CANDIDATES: &[Candidate] = &[
         }),
     },
     song("annealed-langevin-sde", 1, |steps| {
-        SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: steps.div_ceil(5), steps_per_level: 5, epsilon: 2e-5 })
+        SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: steps / 5, steps_per_level: 5, epsilon: 2e-5 })
     }),
 ];
 

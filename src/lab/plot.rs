@@ -7,11 +7,9 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::Point;
-use crate::picture;
+use crate::picture::{self, SUPERSAMPLING};
 
 const SIZE: (u32, u32) = (1280, 600);
-/// Pixels are drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
-const SUPERSAMPLING: u32 = 2;
 /// Solvers on the front have a colour of their own, and all where there are few.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(22, 84, 160),

@@ -29,7 +29,7 @@ fn settings(point: &Point) -> String {
     }
     let value =
         toml::Value::try_from(Sample { dynamics: &point.setting.dynamics, solver: &point.setting.spec }).expect("settings are TOML");
-    value.as_table().expect("a struct is a table").iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join("; ")
+    value.as_table().expect("a struct is a table").iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n")
 }
 
 fn line(point: &Point) -> Line<'_> {
@@ -56,7 +56,7 @@ pub fn csv(points: &[Point]) -> Vec<u8> {
     writer.into_inner().expect("memory takes everything")
 }
 
-/// Every point as a Markdown table, cheapest first.
+/// Every point as a Markdown table, by solver, the cheapest first.
 pub fn markdown(points: &[Point]) -> String {
     let mut sorted: Vec<&Point> = points.iter().collect();
     sorted.sort_by(|a, b| {
@@ -81,7 +81,7 @@ fn bar(Estimate { value, half_width }: &Estimate) -> String {
 }
 
 /// For each budget of evaluations: the setting that comes closest to the accurate solve, and the one whose samples come closest to the
-/// data, where settings within each other's interval of confidence count as equal and the cheapest wins.
+/// data: the cheapest of those that the best one's interval of confidence does not tell from it.
 pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
     let mut text = String::new();
     for budget in budgets {
@@ -93,7 +93,7 @@ pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
         let least = within.iter().map(|point| point.energy.value + point.energy.half_width).fold(f64::INFINITY, f64::min);
         let faithful = within
             .iter()
-            .filter(|point| point.energy.value - point.energy.half_width <= least && point.energy.value <= least)
+            .filter(|point| point.energy.value <= least)
             .min_by(|a, b| a.evaluations.total_cmp(&b.evaluations).then(a.energy.value.total_cmp(&b.energy.value)));
         text += &format!("up to {budget} evaluations\n");
         if let Some(point) = accurate {
@@ -102,7 +102,7 @@ pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
                 "  closest to the accurate solve   {} ({}), {:.0} evaluations, off by {error:.1e}\n",
                 point.setting.solver, point.setting.steps, point.evaluations
             );
-            text += &format!("    {}\n", settings(point));
+            text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
         }
         if let Some(point) = faithful {
             text += &format!(
@@ -112,7 +112,7 @@ pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
                 point.evaluations,
                 bar(&point.energy)
             );
-            text += &format!("    {}\n", settings(point));
+            text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
         }
         if within.is_empty() {
             text += "  no setting is this cheap\n";

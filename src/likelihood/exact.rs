@@ -32,10 +32,13 @@ impl Record for Solved {
     fn jobs(&self) -> &[Job] {
         &self.jobs
     }
+    fn results(&self) -> Vec<f64> {
+        self.nats.iter().map(|estimates| estimates.iter().sum()).collect()
+    }
 }
 
-/// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from the flow and p_1 the prior
-/// (Chen et al. 2018; Song et al. 2021, appendix D.2).
+/// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from
+/// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2).
 pub(super) fn solve(spec: &Likelihood, solver: &SolverSpec, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
     let Subject { sde, model, dataset, seed, device, .. } = *subject;
     let d = subject.dimension();

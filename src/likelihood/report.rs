@@ -154,9 +154,16 @@ impl Likelihoods {
     pub fn bound_headline(&self) -> Option<String> {
         let bounds = self.bounds.as_ref()?;
         let (factor, unit) = self.unit();
-        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error_of_mean(values) * factor);
         let above = self.above(bounds);
-        let relation = if holds(&above) { "exact <= bound" } else { "exact > bound" };
+        if above.len() < 2 {
+            let [bound, above] = [(&bounds.nats).mean(), (&above).mean()].map(|nats| nats * factor);
+            return Some(format!("bound {bound:.4} {unit}; bound - exact {above:.4} (one example: no error bar)"));
+        }
+        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error_of_mean(values) * factor);
+        let relation = match holds(&above) {
+            true => "exact <= bound",
+            false => "exact > bound, the score being inexact: they are of two laws, of the ODE and of the SDE",
+        };
         Some(format!("bound {} {unit}; bound - exact {}: {relation}", number(&bounds.nats), number(&above)))
     }
 

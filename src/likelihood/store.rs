@@ -16,6 +16,8 @@ use crate::run::Run;
 /// What is kept of a batch of jobs.
 pub trait Record: Serialize + DeserializeOwned {
     fn jobs(&self) -> &[Job];
+    /// What came out for each job, nats.
+    fn results(&self) -> Vec<f64>;
 }
 
 /// A file `<name>.solves.jsonl` of a run: first a line that says what is measured, then the batches in their order.
@@ -79,7 +81,14 @@ impl<R: Record> Store<R> {
         Err(Error::run(path, "does not go on as an evaluation with these settings does", "remove the file to begin anew"))
     }
 
+    /// Error: a result that is not finite, or the file.
     pub(super) fn keep(&mut self, solved: &R) -> Result<()> {
+        if let Some(job) = solved.results().iter().position(|nats| !nats.is_finite()) {
+            return Err(Error::Solver {
+                message: format!("the result for example {} is not finite", solved.jobs()[job].example),
+                help: "the score is not finite somewhere; train longer, or raise likelihood.t_min".into(),
+            });
+        }
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         file.write_all(&line(solved)).and_then(|()| file.sync_data()).map_err(|e| Error::io("write", &*path, e))
     }
@@ -94,7 +103,7 @@ fn line(value: &impl Serialize) -> Vec<u8> {
 /// All that the results depend on.
 fn header(spec: &Likelihood, seed: u64, weights: Option<u64>) -> Value {
     let mut likelihood = json!(spec);
-    if !spec.solver.couples_the_batch() {
+    if !spec.solver.couples_batch() {
         likelihood.as_object_mut().expect("a table").remove("batch");
     }
     json!({ "seed": seed, "weights": weights, "likelihood": likelihood })

@@ -17,7 +17,7 @@ pub enum Trace {
     /// One backward pass an evaluation for each probe (Hutchinson 1989).
     Hutchinson(Probing),
     /// Hutch++ (Meyer et al. 2021): a third of the probes sketch the Jacobian's range, a third take its trace exactly, and a third
-    /// estimate the rest.
+    /// estimate the rest. The sketch is Gaussian whatever the law: equal vectors of signs would not span a range.
     HutchPp(Probing),
 }
 
@@ -119,7 +119,7 @@ impl Trace {
             Budget::Fixed { probes } if probes == 0 || probes % cost != 0 || probes > MOST => {
                 let help = match cost {
                     1 => format!("give 1 to {MOST}; the reference uses 1"),
-                    _ => "give a multiple of 3: one third each for the sketch, its exact trace and the rest".into(),
+                    _ => format!("give a multiple of 3 up to {MOST}: one third each for the sketch, its exact trace and the rest"),
                 };
                 fault("probes", format!("probes is {probes}"), help)
             }
@@ -149,7 +149,7 @@ impl Trace {
             Trace::Exact {} => Probes::Exact,
             Trace::Hutchinson(Probing { law, .. }) => Probes::Random(vectors(*law, Purpose::Probe)),
             Trace::HutchPp(Probing { law, .. }) => {
-                Probes::Sketched { sketch: vectors(*law, Purpose::Sketch), probes: vectors(*law, Purpose::Probe) }
+                Probes::Sketched { sketch: vectors(Law::Gaussian, Purpose::Sketch), probes: vectors(*law, Purpose::Probe) }
             }
         }
     }

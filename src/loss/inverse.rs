@@ -30,7 +30,7 @@ impl<'a> Inverse<'a> {
         let middle = 0.5 * (a + b);
         let halves = [[a, middle, self.integral(a, middle)], [middle, b, self.integral(middle, b)]];
         let sum = halves[0][2] + halves[1][2];
-        if halvings == 0 || (sum - mass).abs() <= TOLERANCE * whole.max(sum) {
+        if halvings == 0 || !sum.is_finite() || (sum - mass).abs() <= TOLERANCE * whole.max(sum) {
             self.ends.push(b);
             self.masses.push(self.normaliser() + sum);
         } else {

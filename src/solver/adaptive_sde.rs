@@ -1,8 +1,8 @@
 //! Adaptive steps for the reverse SDE, one step size for each example: Jolicoeur-Martineau et al. 2021, "Gotta Go Fast When Generating Data
 //! with Score-Based Models" (arXiv 2105.14080), algorithm 1, on Brownian paths that a rejected step does not change.
 //!
-//! Fresh noise after a rejection would favour the increments that are accepted: measured, variances grow by a tenth to three quarters. Here a path, once looked at, stays: a shorter step finds
-//! its point by a Brownian bridge between those that are known (Rackauckas & Nie 2017).
+//! Fresh noise after a rejection would favour the increments that are accepted: measured, variances grow by a tenth to three quarters. Here
+//! a path, once looked at, stays: a shorter step finds its point by a Brownian bridge between those that are known (Rackauckas & Nie 2017).
 
 use tch::Tensor;
 

@@ -125,7 +125,9 @@ impl Sampler for DiscreteChain {
             times.push(0.0);
             marginals.push(DATA);
         }
-        let told: Vec<f64> = times.iter().map(|t| t.min(problem.span.0)).collect();
+        let mut told: Vec<f64> = times.iter().map(|t| t.min(problem.span.0)).collect();
+        // The lowest level stands for t_min.
+        told[self.steps - 1] = problem.span.1;
         let batch = problem.x.size()[0] as usize;
         let mut x = problem.x.shallow_clone();
         for (n, pair) in marginals.windows(2).enumerate() {

@@ -88,7 +88,7 @@ impl Step {
     /// The weights w_j with Σ_j w_j p(v_j) = ∫_0^1 e · exp(-e (1 - θ)) p(v(θ)) dθ for every polynomial p of a degree below the number of
     /// nodes v_j.
     pub fn polynomial_weights(&self, nodes: &[f64], v: impl Fn(f64) -> f64) -> Vec<f64> {
-        /// Exact for polynomials of degree 63: steps of any length that a solver can take.
+        /// Exact for polynomials of degree 63: for steps with |e| up to about 30.
         static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(NonZeroUsize::new(32).expect("32 is not 0")));
         if nodes.len() == 1 {
             return vec![self.phi()];

@@ -122,7 +122,11 @@ impl Sampler for PredictorCorrector {
     fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
         let batch = problem.x.size()[0] as usize;
         let mut times = self.times(reverse.sde, problem.span);
-        times.push(if self.predictor == Predictor::None { problem.span.1 } else { 0.0 });
+        // A predictor leads to the next time, and from the last one to the data; a corrector alone leads nowhere.
+        match self.predictor {
+            Predictor::None => times.insert(0, problem.span.0),
+            _ => times.push(0.0),
+        }
         self.solve(reverse, problem, noise, &mut |visit| {
             watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
         })
@@ -143,6 +147,14 @@ impl Sampler for PredictorCorrector {
             };
             sde.chain(self.steps).map_err(missing)?;
             check_eta(eta).map_err(|fault| fault.within("predictor.ancestral"))?;
+        }
+        if self.predictor != Predictor::None && level(t_min, self.steps) > 0 {
+            let help = format!("give at most {}, or a smaller t_min", (1.0 / t_min) as usize);
+            return Err(Fault::new(
+                "steps",
+                format!("the last of {} steps starts at t_min = {t_min}, and is shorter than that", self.steps),
+                help,
+            ));
         }
         let kept = |t: f64| 1.0 + sde.discretised(t, self.steps).0;
         let discretised = self.predictor == Predictor::ReverseDiffusion || self.corrector.is_discretised();

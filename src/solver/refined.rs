@@ -1,6 +1,6 @@
 //! The same solver, closer to the solution: what tells how far it is from it.
 
-use super::{Control, SolverSpec, TimeGrid};
+use super::{SolverSpec, TimeGrid};
 
 impl SolverSpec {
     /// A tenth of the tolerance, or twice the steps, of a solver that can carry a log-density.
@@ -17,13 +17,6 @@ impl SolverSpec {
             _ => unreachable!("this one carries no log-density; check() refuses it"),
         }
         finer
-    }
-}
-
-impl SolverSpec {
-    /// Whether a result depends on its batch mates.
-    pub fn couples_the_batch(&self) -> bool {
-        matches!(self, SolverSpec::Rk23(a) | SolverSpec::Rk45(a) | SolverSpec::Tsit5(a) if a.control == Control::BatchCoupled)
     }
 }
 

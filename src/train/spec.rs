@@ -82,6 +82,11 @@ impl Train {
         within("t_min", self.t_min, self.t_min > 0.0 && self.t_min < 1.0, "give a number between 0 and 1; the reference uses 1e-5")?;
         self.objective.check().map_err(|fault| fault.within("objective"))?;
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
+        let weight = |t: f64| self.weighting.at(sde, t);
+        if let Some(t) = [self.t_min, 1.0].into_iter().find(|&t| !(weight(t) > 0.0 && weight(t).is_finite())) {
+            let message = format!("its weight at t = {t} is {}", weight(t));
+            return Err(Fault::new("weighting", message, "raise t_min, or give other constants"));
+        }
         self.time.check(sde, self.t_min).map_err(|fault| fault.within("time"))
     }
 

@@ -158,9 +158,11 @@ fn error_of_mean(draws: &[f64]) -> Option<f64> {
 /// The standard error of ln (1/k) Σ w from ln w, by leaving out one path at a time.
 fn jackknife(log_weights: &[f64]) -> Option<f64> {
     let k = log_weights.len();
-    let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = log_weights.iter().map(|w| (w - largest).exp()).collect();
-    let without = |i: usize| (0..k).filter(|&j| j != i).map(|j| weights[j]).sum::<f64>().ln();
+    let without = |i: usize| {
+        let others = || (0..k).filter(|&j| j != i).map(|j| log_weights[j]);
+        let largest = others().fold(f64::NEG_INFINITY, f64::max);
+        largest + others().map(|w| (w - largest).exp()).sum::<f64>().ln()
+    };
     let values: Vec<f64> = (0..k).map(without).collect();
     (k > 1).then(|| (values.population_variance() * (k - 1) as f64).sqrt())
 }

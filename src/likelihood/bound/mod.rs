@@ -17,11 +17,14 @@ use crate::solver::TimeGrid;
 use batch::Batch;
 
 /// How -ln p is bounded. All of it is for the law of the reverse SDE from the prior; `below_t_min` leads from t_min to 0.
+///
+/// An example's error is that of the bound's own draws. Draws of dequantisation are gone through in turn; what they do is in the error of the
+/// mean over examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum BoundSpec {
-    /// In continuous time (see [`crate::bound::Elbo`]): `draws` of (t, z) for each example, two in each of draws / 2 equal parts of the log-SNR, so that
-    /// their differences tell the error; one evaluation a draw.
+    /// In continuous time (see [`crate::bound::Elbo`]): `draws` of (t, z) for each example, two in each of draws / 2 equal parts of the log-SNR,
+    /// so that their differences tell the error; one evaluation a draw.
     Elbo { form: Form, draws: usize },
     /// Of a chain of levels, term by term (see [`crate::bound::Vlb`]): `draws` of the noise of all levels; an evaluation for each level and draw.
     Vlb { levels: Levels, variance: Variance, draws: usize },
@@ -142,6 +145,9 @@ pub struct Bounded {
 impl Record for Bounded {
     fn jobs(&self) -> &[Job] {
         &self.jobs
+    }
+    fn results(&self) -> Vec<f64> {
+        self.nats.clone()
     }
 }
 

@@ -357,6 +357,9 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
     assert_eq!(pc(21, beta(), none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
     assert_eq!(key(pc(50, beta(), none()), &*ve, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
     assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
+    // The last step goes from t_min to the data: it can't be shorter than t_min. The reference's thousand at 1e-3 are just possible.
+    assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
     assert_eq!(key(pc(9, Predictor::None, none()), &*ve, 1.0, None), "predictor-corrector.predictor");
     let annealed = |steps, snr| Corrector::AnnealedLangevin { steps, snr, alpha: StepFactor::One };
     let corrected = |corrector| pc(9, Predictor::None, corrector);
