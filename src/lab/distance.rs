@@ -110,13 +110,12 @@ mod tests {
         let truth = 2.0 * folded(m) - 2.0 * folded(0.0);
         // The interval holds the truth in about 95 of 100 repeats, for different laws and for equal ones.
         for (shift, truth) in [(m, truth), (0.0, 0.0)] {
-            let covered = (0..100)
-                .filter(|&i| {
-                    let Estimate { value, half_width } = energy(&normal(2 * i, 200, 1), &(normal(2 * i + 1, 300, 1) + shift));
-                    (value - truth).abs() < half_width
-                })
-                .count();
+            let estimates: Vec<Estimate> = (0..100).map(|i| energy(&normal(2 * i, 200, 1), &(normal(2 * i + 1, 300, 1) + shift))).collect();
+            let covered = estimates.iter().filter(|estimate| (estimate.value - truth).abs() < estimate.half_width).count();
             assert!((88..=100).contains(&covered), "{covered} of 100 at a shift of {shift}");
+            let values: Vec<f64> = estimates.iter().map(|estimate| estimate.value).collect();
+            let (mean, error) = ((&values).mean(), (&values).std_dev() / 10.0);
+            assert!((mean - truth).abs() < 4.0 * error, "{mean} ± {error} is not {truth} at a shift of {shift}");
         }
     }
 

@@ -131,3 +131,39 @@ pub(super) fn solve(
     }
     (x, Statistics::of_steps(batch, times.len() - 1, 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sde::{Ve, Vp};
+    use crate::solver::tests::nothing;
+
+    #[test]
+    fn deis_integrates_polynomials_in_its_own_variable() {
+        let sdes: [Box<dyn Sde>; 2] = [Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }), Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })];
+        for sde in sdes {
+            let times = [0.7, 0.85, 0.95];
+            let step = Step::new(Prediction::Noise, &Reverse { sde: &*sde, model: &nothing(), eta: 0.0 }, times[0], 0.5);
+            // Simpson's rule over the step, at t(θ).
+            let integral = |p: &dyn Fn(f64) -> f64| {
+                let n = 2000;
+                let f = |i: i32| {
+                    let theta = f64::from(i) / f64::from(n);
+                    let t = sde.time_of_log_snr(2.0 * (step.lambda + theta * step.h));
+                    step.e * (-step.e * (1.0 - theta)).exp() * p(t)
+                };
+                (0..n / 2).map(|i| f(2 * i) + 4.0 * f(2 * i + 1) + f(2 * i + 2)).sum::<f64>() / f64::from(3 * n)
+            };
+            let rho = |t: f64| sde.sigma(t) / sde.alpha(t);
+            let variables: [(DeisVariable, &dyn Fn(f64) -> f64); 2] = [(DeisVariable::Time, &|t| t), (DeisVariable::NoiseToSignal, &rho)];
+            for (variable, v) in variables {
+                let weights = Scheme::Deis(variable).predictor(&*sde, &step, &times);
+                for k in 0..3 {
+                    let sum: f64 = weights.iter().zip(times).map(|(w, t)| w * v(t).powi(k)).sum();
+                    let truth = integral(&|t| v(t).powi(k));
+                    assert!((sum / truth - 1.0).abs() < 1e-7, "{variable:?}, degree {k}: {sum} is not {truth}");
+                }
+            }
+        }
+    }
+}

@@ -49,6 +49,17 @@ fn mixture() -> GaussianMixture {
     }
 }
 
+/// A score that is 0, where only the process matters.
+pub(super) fn nothing() -> impl ScoreModel {
+    struct Nothing;
+    impl ScoreModel for Nothing {
+        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+            x.zeros_like()
+        }
+    }
+    Nothing
+}
+
 fn start() -> Tensor {
     Tensor::from_slice(&[1.0, 2.0]).view([2, 1])
 }
