@@ -1,6 +1,7 @@
 //! Adaptive Runge-Kutta: one loop, whether each example has its own time, step and error, or the whole batch shares them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 
 use tch::Tensor;
 
@@ -47,6 +48,8 @@ struct Attempt<'a> {
     k: Tensor,
     /// The same with the stages that only the interpolant needs.
     extended: OnceCell<Tensor>,
+    /// The groups that asked for these.
+    asked: RefCell<BTreeSet<usize>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -61,7 +64,7 @@ impl<'a> Attempt<'a> {
         }
         let x_new = x.addcmul(&h, &combine(tableau.b, &k));
         k.select(0, stages as i64).copy_(&dynamics.slope(&x_new, &to));
-        Attempt { tableau, from, to, x: x.shallow_clone(), x_new, h, k, extended: OnceCell::new() }
+        Attempt { tableau, from, to, x: x.shallow_clone(), x_new, h, k, extended: OnceCell::new(), asked: RefCell::default() }
     }
 
     /// Per group: the root mean square of the error in units of the tolerance.
@@ -87,6 +90,7 @@ impl<'a> Attempt<'a> {
             return dynamics.examples(&select(&self.x_new.view([examples, -1]), places));
         }
         let k = self.extended.get_or_init(|| self.extra_stages(dynamics));
+        self.asked.borrow_mut().extend(places.iter().map(|place| place / size));
         let (from, to): (Vec<f64>, Vec<f64>) = places.iter().map(|place| (self.from[place / size], self.to[place / size])).unzip();
         let h = column(&self.x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
         let shares: Vec<f64> = times.iter().zip(from).zip(to).map(|((t, from), to)| (t - from) / (to - from)).collect();
@@ -152,8 +156,8 @@ pub(super) fn solve(
             between: true,
             state: &|which, times| attempt.states(&dynamics, &which.iter().map(|&i| places[i]).collect::<Vec<_>>(), times),
         });
-        let cost = stages + attempt.extended.get().map_or(0, |_| tableau.extra.len());
-        for (group, accepted) in travellers.iter().zip(&accepted) {
+        for (i, (group, accepted)) in travellers.iter().zip(&accepted).enumerate() {
+            let cost = stages + if attempt.asked.borrow().contains(&i) { tableau.extra.len() } else { 0 };
             statistics.evaluations[group.row] += cost as u32;
             let count = if *accepted { &mut statistics.accepted } else { &mut statistics.rejected };
             count[group.row] += 1;
