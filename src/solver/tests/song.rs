@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::law::assert_law;
 use super::*;
 use crate::sde::level;
 
