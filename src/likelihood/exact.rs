@@ -35,6 +35,7 @@ impl Record for Solved {
     fn results(&self) -> Vec<f64> {
         self.nats.iter().map(|estimates| estimates.iter().sum()).collect()
     }
+    const FOREIGN: &[&str] = &["bound"];
 }
 
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from

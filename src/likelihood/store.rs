@@ -18,6 +18,8 @@ pub trait Record: Serialize + DeserializeOwned {
     fn jobs(&self) -> &[Job];
     /// What came out for each job, nats.
     fn results(&self) -> Vec<f64>;
+    /// Keys of `[likelihood]` that these records don't depend on.
+    const FOREIGN: &[&str];
 }
 
 /// A file `<name>.solves.jsonl` of a run: first a line that says what is measured, then the batches in their order.
@@ -43,7 +45,7 @@ impl<R: Record> Store<R> {
         let name = format!("{name}.solves.jsonl");
         let path = run.path().join(&name);
         let help = "remove the file to begin anew, or give the results another name";
-        let header = header(spec, seed, weights);
+        let header = header::<R>(spec, seed, weights);
         let text = run.read(&name)?.unwrap_or_default();
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let mut lines = text[..whole].split_inclusive(|&byte| byte == b'\n');
@@ -101,11 +103,13 @@ fn line(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// All that the results depend on.
-fn header(spec: &Likelihood, seed: u64, weights: Option<u64>) -> Value {
+fn header<R: Record>(spec: &Likelihood, seed: u64, weights: Option<u64>) -> Value {
     let mut likelihood = json!(spec);
+    let table = likelihood.as_object_mut().expect("a table");
     if !spec.solver.couples_batch() {
-        likelihood.as_object_mut().expect("a table").remove("batch");
+        table.remove("batch");
     }
+    R::FOREIGN.iter().for_each(|key| drop(table.remove(*key)));
     json!({ "seed": seed, "weights": weights, "likelihood": likelihood })
 }
 

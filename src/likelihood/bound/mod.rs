@@ -149,6 +149,7 @@ impl Record for Bounded {
     fn results(&self) -> Vec<f64> {
         self.nats.clone()
     }
+    const FOREIGN: &[&str] = &["trace", "solver", "solver_check", "batch"];
 }
 
 /// The bounds of all examples.

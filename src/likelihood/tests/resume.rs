@@ -62,6 +62,10 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let apart = measured("part", &other_batch).unwrap().0.nats();
     assert!(apart.iter().zip(whole.nats()).all(|(a, b)| (a - b).abs() < 1e-10), "the batch is no setting");
 
+    let bound = BoundSpec::Elbo { form: Form::Implicit, draws: 2 };
+    let (_, cost) = measured("whole", &Likelihood { bound: Some(bound), ..spec.clone() }).unwrap();
+    assert_eq!(cost, 0, "a bound is no setting of the solves");
+
     let error = |spec: &Likelihood| measured("whole", spec).err().unwrap().to_string();
     let message = error(&Likelihood { t_min: 2e-3, ..spec.clone() });
     assert!(message.contains("whole.solves.jsonl") && message.contains("likelihood.t_min is 0.001 there, 0.002 now"), "{message}");
