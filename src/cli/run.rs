@@ -121,11 +121,13 @@ fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Te
 
 fn likelihood_scalars(report: &serde_json::Value) -> Vec<(&'static str, f64)> {
     let number = |table: &str, key: &str| report[table][key].as_f64().unwrap_or(f64::NAN);
-    vec![
+    let mut scalars = vec![
         ("likelihood/bits_per_dim", number("bits_per_dim", "mean")),
         ("likelihood/bits_per_dim_standard_error", number("bits_per_dim", "standard_error")),
         ("likelihood/nats", number("nats", "mean")),
-    ]
+    ];
+    scalars.extend(report["bound"]["bits_per_dim"]["mean"].as_f64().map(|bound| ("likelihood/bound_bits_per_dim", bound)));
+    scalars
 }
 
 /// Makes the folder this experiment's, or refuses if it is another's.
