@@ -1,9 +1,10 @@
 //! Histograms: how many of some numbers fall into each of a few equal bins, as counts and as a picture.
 
-use image::{RgbImage, imageops};
+use image::RgbImage;
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::picture::{DrawError, SUPERSAMPLING, with_font};
+use crate::picture::{DrawError, SUPERSAMPLING, font, smooth};
 
 /// Equal bins over the finite ones of some numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,22 +41,17 @@ const SIZE: (u32, u32) = (720, 420);
 
 /// The histogram as a picture with a title above and a note below; a line marks the mean.
 pub fn picture(bins: &Bins, title: &str, note: &str) -> RgbImage {
-    let large = (SIZE.0 * SUPERSAMPLING, SIZE.1 * SUPERSAMPLING);
-    let mut buffer = vec![0; (3 * large.0 * large.1) as usize];
-    draw(&mut buffer, large, bins, title, note).expect("memory can be drawn on and the font is registered");
-    imageops::thumbnail(&RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size"), SIZE.0, SIZE.1)
+    smooth(SIZE, |area| draw(area, bins, title, note))
 }
 
-fn draw<'a>(buffer: &'a mut [u8], size: (u32, u32), bins: &Bins, title: &str, note: &str) -> Result<(), DrawError<'a>> {
-    with_font();
+fn draw<'a>(area: &DrawingArea<BitMapBackend<'a>, Shift>, bins: &Bins, title: &str, note: &str) -> Result<(), DrawError<'a>> {
     let s = SUPERSAMPLING;
-    let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
-    let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();
+    let font = |points| font(points, s);
     area.fill(&WHITE)?;
     area.draw_text(title, &font(17), ((56 * s) as i32, (14 * s) as i32))?;
-    area.draw_text(note, &font(12), ((56 * s) as i32, (size.1 - 26 * s) as i32))?;
+    area.draw_text(note, &font(12), ((56 * s) as i32, ((SIZE.1 - 26) * s) as i32))?;
     let top = bins.counts.iter().copied().max().unwrap_or(0).max(1) as f64 * 1.08;
-    let mut chart = ChartBuilder::on(&area)
+    let mut chart = ChartBuilder::on(area)
         .margin_top(44 * s)
         .margin_right(24 * s)
         .margin_bottom(32 * s)

@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::sync::Once;
 
 use image::{ImageFormat, Rgb, RgbImage, imageops};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
@@ -46,6 +47,26 @@ const FOOT: u32 = 32;
 /// Drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
 pub(crate) const SUPERSAMPLING: u32 = 2;
 
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
+
+/// What `draw` draws on an area of [`SUPERSAMPLING`] times this size.
+pub(crate) fn smooth(
+    size: (u32, u32),
+    draw: impl for<'a> FnOnce(&DrawingArea<BitMapBackend<'a>, Shift>) -> Result<(), DrawError<'a>>,
+) -> RgbImage {
+    let large = (size.0 * SUPERSAMPLING, size.1 * SUPERSAMPLING);
+    let mut buffer = vec![0; 3 * large.0 as usize * large.1 as usize];
+    with_font();
+    draw(&BitMapBackend::with_buffer(&mut buffer, large).into_drawing_area()).expect("memory can be drawn on and the font is registered");
+    let large = RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size");
+    imageops::thumbnail(&large, size.0, size.1)
+}
+
+/// The letters of plots, at a scale of the drawing.
+pub(crate) fn font(points: u32, scale: u32) -> TextStyle<'static> {
+    ("sans-serif", points * scale).into_font().color(&RGBColor(40, 40, 40))
+}
+
 /// Points of the plane: data left, samples right, on the same equal axes, whose limits are the data's. `note` goes below, with the
 /// number of samples that lie outside or are not finite, which are not drawn.
 pub fn scatter(data: &[[f64; 2]], samples: &[[f64; 2]], note: &str) -> RgbImage {
@@ -86,11 +107,7 @@ fn plots(panels: &[Panel], note: &str) -> RgbImage {
     let columns = panels.len().clamp(1, 4);
     let rows = panels.len().div_ceil(columns);
     let size = (columns as u32 * (LEFT + SIDE + RIGHT), rows as u32 * (TOP + SIDE + BOTTOM) + FOOT);
-    let large = (size.0 * SUPERSAMPLING, size.1 * SUPERSAMPLING);
-    let mut buffer = vec![0; (3 * large.0 * large.1) as usize];
-    draw(&mut buffer, large, panels, (rows, columns), note).expect("memory can be drawn on and the font is registered");
-    let large = RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size");
-    imageops::thumbnail(&large, size.0, size.1)
+    smooth(size, |area| draw(area, panels, (rows, columns), note))
 }
 
 /// A square of the plane around the finite points, with a margin of 4 %.
@@ -114,21 +131,16 @@ pub fn with_font() {
     });
 }
 
-pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
-
 fn draw<'a>(
-    buffer: &'a mut [u8],
-    size: (u32, u32),
+    area: &DrawingArea<BitMapBackend<'a>, Shift>,
     panels: &[Panel],
     rows_and_columns: (usize, usize),
     note: &str,
 ) -> Result<(), DrawError<'a>> {
-    with_font();
     let s = SUPERSAMPLING;
-    let font = |points: u32| ("sans-serif", points * s).into_font().color(&RGBColor(40, 40, 40));
-    let area = BitMapBackend::with_buffer(buffer, size).into_drawing_area();
+    let font = |points| font(points, s);
     area.fill(&WHITE)?;
-    let (plots, foot) = area.split_vertically(size.1 - FOOT * s);
+    let (plots, foot) = area.split_vertically(area.dim_in_pixel().1 - FOOT * s);
     for (panel, Panel { title, limits, points }) in plots.split_evenly(rows_and_columns).iter().zip(panels) {
         panel.draw_text(title, &font(17), ((LEFT * s) as i32, (12 * s) as i32))?;
         let mut chart = ChartBuilder::on(panel)

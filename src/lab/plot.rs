@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use image::imageops;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -70,13 +69,7 @@ impl Panel {
 
 /// The picture as a PNG file.
 pub fn png(points: &[Point]) -> Vec<u8> {
-    let large = (SIZE.0 * SUPERSAMPLING, SIZE.1 * SUPERSAMPLING);
-    let mut buffer = vec![0; (3 * large.0 * large.1) as usize];
-    picture::with_font();
-    draw(&BitMapBackend::with_buffer(&mut buffer, large).into_drawing_area(), SUPERSAMPLING, points)
-        .unwrap_or_else(|_| unreachable!("memory can be drawn on and the font is registered"));
-    let large = image::RgbImage::from_raw(large.0, large.1, buffer).expect("a buffer of this size");
-    picture::png(&imageops::thumbnail(&large, SIZE.0, SIZE.1))
+    picture::png(&picture::smooth(SIZE, |area| draw(area, SUPERSAMPLING, points)))
 }
 
 /// The picture as an SVG file.
@@ -104,7 +97,7 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, points: &[P
 }
 
 fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Panel) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-    let font = |size: u32| ("sans-serif", size * scale).into_font().color(&RGBColor(40, 40, 40));
+    let font = |points| picture::font(points, scale);
     area.draw_text(panel.title, &font(16), ((64 * scale) as i32, (12 * scale) as i32))?;
     if panel.curves.is_empty() {
         return area.draw_text("no point here", &font(14), ((64 * scale) as i32, (60 * scale) as i32));

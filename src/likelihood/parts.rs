@@ -88,6 +88,11 @@ impl Parts {
     }
 }
 
+/// The standard error of a mean; `None` from one value.
+pub(super) fn error_of_mean(values: &[f64]) -> Option<f64> {
+    (values.len() > 1).then(|| values.std_dev() / (values.len() as f64).sqrt())
+}
+
 /// Variance of the mean of a few means.
 fn variance_of_means(groups: &[Vec<f64>]) -> f64 {
     groups.iter().map(|group| group.mean()).variance() / groups.len() as f64

@@ -8,6 +8,7 @@ use statrs::statistics::Statistics as _;
 use super::{BelowTMin, Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
 use crate::data::Scale;
 use crate::error::{Error, Result};
+use crate::likelihood::parts::error_of_mean;
 use crate::rng::Law;
 use crate::solver::{Adaptive, Control, SolverSpec};
 
@@ -20,8 +21,7 @@ pub struct Number {
 
 impl Number {
     fn of(values: &[f64]) -> Number {
-        let error = if values.len() > 1 { values.std_dev() / (values.len() as f64).sqrt() } else { f64::NAN };
-        Number { mean: values.mean(), standard_error: error }
+        Number { mean: values.mean(), standard_error: error_of_mean(values).unwrap_or(f64::NAN) }
     }
 
     fn report(&self) -> Value {

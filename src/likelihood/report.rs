@@ -8,6 +8,7 @@ use ndarray_npy::NpzWriter;
 use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 
+use super::parts::error_of_mean;
 use super::{Bounds, Likelihood, Outcome, Parts, Solved, Subject};
 use crate::data::Scale;
 use crate::error::Result;
@@ -159,7 +160,8 @@ impl Likelihoods {
             let [bound, above] = [(&bounds.nats).mean(), (&above).mean()].map(|nats| nats * factor);
             return Some(format!("bound {bound:.4} {unit}; bound - exact {above:.4} (one example: no error bar)"));
         }
-        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error_of_mean(values) * factor);
+        let error = |values: &[f64]| error_of_mean(values).expect("more than one example");
+        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error(values) * factor);
         let relation = match holds(&above) {
             true => "exact <= bound",
             false => "exact > bound, the score being inexact: they are of two laws, of the ODE and of the SDE",
@@ -311,13 +313,7 @@ fn mean_and_error(values: &[f64]) -> Value {
 /// Whether a mean is not below 0 by more than three of its errors. The bound is one for the law of the reverse SDE, and the exact number is
 /// that of the probability flow: for a trained network the two laws differ, so that this is no theorem then.
 fn holds(above: &[f64]) -> bool {
-    let error = error_of_mean(above);
-    above.mean() >= -3.0 * if error.is_nan() { 0.0 } else { error }
-}
-
-/// Not a number from one value.
-fn error_of_mean(values: &[f64]) -> f64 {
-    if values.len() > 1 { values.std_dev() / (values.len() as f64).sqrt() } else { f64::NAN }
+    above.mean() >= -3.0 * error_of_mean(above).unwrap_or(0.0)
 }
 
 fn mean_error_and_largest(differences: &[f64]) -> Value {

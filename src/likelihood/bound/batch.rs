@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 
 use super::{BoundSpec, Bounded, Form, Levels};
 use crate::bound::{Decoder, Elbo, Level, Start, Variance, Vlb, tightened};
+use crate::likelihood::parts::error_of_mean;
 use crate::likelihood::points::{Points, at_zero};
 use crate::likelihood::{Job, Likelihood, Subject};
 use crate::rng::{self, Law, Purpose};
@@ -149,10 +150,6 @@ fn rows(matrix: &Tensor) -> impl Iterator<Item = Vec<f64>> + use<> {
 fn error_of_pairs(draws: Vec<f64>) -> Option<f64> {
     let squares: f64 = draws.chunks_exact(2).map(|pair| (pair[0] - pair[1]).powi(2)).sum();
     Some(squares.sqrt() / draws.len() as f64)
-}
-
-fn error_of_mean(draws: &[f64]) -> Option<f64> {
-    (draws.len() > 1).then(|| draws.std_dev() / (draws.len() as f64).sqrt())
 }
 
 /// The standard error of ln (1/k) Σ w from ln w, by leaving out one path at a time.
