@@ -20,7 +20,12 @@ impl std::fmt::Display for Case {
 }
 
 const CASES: [Case; 4] = [
-    Case { name: "mlp", spec: "mlp = { width = 64, depth = 3, embedding = { fourier = { scale = 0.25 } } }", shape: &[2], batch: 1024 },
+    Case {
+        name: "mlp",
+        spec: "mlp = { width = 64, depth = 3, input = \"plain\", embedding = { fourier = { scale = 0.25 } } }",
+        shape: &[2],
+        batch: 1024,
+    },
     Case {
         name: "small ncsnpp",
         spec: r#"[ncsnpp]
@@ -71,7 +76,8 @@ const CASES: [Case; 4] = [
             blocks = 2
             attention = [16]
             dropout = 0.1
-            resample_with_convolution = true"#,
+            resample_with_convolution = true
+            conditional = true"#,
         shape: &[3, 32, 32],
         batch: 4,
     },

@@ -5,8 +5,9 @@
 
 use divan::Bencher;
 use score_sde::dynamics::Reverse;
+use score_sde::law::GaussianMixture;
+use score_sde::model::ExactScore;
 use score_sde::rng::{self, Law, Purpose};
-use score_sde::score::{ExactScore, GaussianMixture};
 use score_sde::sde::{Sde, SubVp, Ve, Vp};
 use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
 use tch::{Device, Kind, Tensor};
