@@ -4,10 +4,10 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::score::ScoreModel;
+use crate::divergence::Probes;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column_of, sum_per_example};
-use crate::trace::Probes;
 
 /// dx = drift(x, t) dt + diffusion(t) dw, with each example at its own time.
 pub trait Dynamics {

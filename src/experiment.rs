@@ -11,10 +11,10 @@ use crate::data::{Data, Dataset, Split};
 use crate::dequantisation::DequantisationSpec;
 use crate::error::{Error, Fault, Result};
 use crate::likelihood::{Dequantisation, Likelihood};
+use crate::model::{Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
 use crate::run::Run;
 use crate::sample::Sample;
-use crate::score::{Precondition, ScoreSpec};
 use crate::sde::SdeSpec;
 use crate::train::Train;
 

@@ -31,48 +31,50 @@
 //!
 //! # The map
 //!
-//! From the outside in; a module uses those below it.
+//! From the outside in, and in a row from left to right; a module uses those that come later, which a test holds (`tests/map.rs`).
 //!
 //! | modules | what |
 //! | --- | --- |
 //! | [`cli`] | one file for each verb |
 //! | [`experiment`] | the experiment file, checked |
-//! | [`train`], [`sample`], [`dequantisation`], [`likelihood`] | the phases: one loop each |
-//! | [`lab`] | solvers compared: what each costs and how far off it is |
 //! | [`parity`] | golden cases of the reference through all of the below |
-//! | [`model`] | network, parameters and preconditioning together |
-//! | [`run`], [`progress`], [`picture`], [`histogram`] | the run folder; what a person sees |
-//! | [`data`] | data sets, scales, batches |
+//! | [`lab`] | solvers compared: what each costs and how far off it is |
+//! | [`likelihood`], [`dequantisation`], [`sample`], [`train`] | what a run does: one loop each |
+//! | [`run`] | the run folder |
+//! | [`plot`], [`metric`] | pictures; distances between laws |
+//! | [`data`] | data sets and batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
-//! | [`bound`], [`solver`], [`trace`], [`dynamics`], [`loss`], [`score`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`bound`], [`solver`], [`loss`], [`dynamics`], [`divergence`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`model`] | scores: exact, of a network, decorated |
 //! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
-//! | [`sde`] | the mathematics of the forward processes, on f64 |
-//! | [`tensor`], [`rng`], [`error`] | helpers, randomness, the one error type |
+//! | [`law`], [`space`], [`sde`] | Gaussian mixtures; data units and model space; the forward processes, on f64 |
+//! | [`tensor`], [`rng`], [`progress`], [`error`] | helpers, randomness, what a person sees, the one error type |
 
 pub mod bound;
 pub mod cli;
 pub mod data;
 pub mod dequantisation;
+pub mod divergence;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
-pub mod histogram;
 pub mod lab;
+pub mod law;
 pub mod likelihood;
 pub mod loss;
+pub mod metric;
 pub mod model;
 pub mod net;
 pub mod optim;
 pub mod parity;
-pub mod picture;
+pub mod plot;
 pub mod progress;
 pub mod pth;
 pub mod rng;
 pub mod run;
 pub mod sample;
-pub mod score;
 pub mod sde;
 pub mod solver;
+pub mod space;
 pub mod tensor;
-pub mod trace;
 pub mod train;

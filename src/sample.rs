@@ -10,16 +10,16 @@ use serde_json::json;
 use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
-use crate::data::Scale;
 use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
-use crate::picture;
+use crate::model::ScoreModel;
+use crate::plot;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
-use crate::score::ScoreModel;
 use crate::sde::Sde;
 use crate::solver::{Problem, SolverSpec, Statistics, Step, Task, Trajectory};
+use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// `[sample]`
@@ -45,7 +45,7 @@ pub struct Sample {
 /// Times of a trajectory: a picture shows them all.
 const MOST_TIMES: usize = 100;
 
-/// `[sample.thresholding]`: [`DynamicThresholding`](crate::score::DynamicThresholding).
+/// `[sample.thresholding]`: [`DynamicThresholding`](crate::model::DynamicThresholding).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholding {
@@ -188,11 +188,11 @@ impl Samples {
             [n, c, h, w] => {
                 let shown = n.min(100);
                 let pixels: Vec<u8> = Vec::try_from(x.narrow(0, 0, shown).contiguous().view(-1)).expect("pixels are bytes");
-                picture::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
+                plot::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
             _ => {
                 let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
-                picture::scatter(&first_two(data), &first_two(&x), &note)
+                plot::scatter(&first_two(data), &first_two(&x), &note)
             }
         }
     }
@@ -205,11 +205,11 @@ impl Samples {
                 let shown = n.min(10);
                 let pixels = x.narrow(1, 0, shown).transpose(0, 1).contiguous().view(-1);
                 let pixels: Vec<u8> = Vec::try_from(pixels).expect("pixels are bytes");
-                picture::strips(&pixels, &[(shown * t) as usize, c as usize, h as usize, w as usize], t as usize)
+                plot::strips(&pixels, &[(shown * t) as usize, c as usize, h as usize, w as usize], t as usize)
             }
             _ => {
                 let title = |j| format!("t = {:.3}", to_vec(&times.get(j)).mean());
-                picture::scatters(&(0..x.size()[0]).map(|j| (title(j), first_two(&x.get(j)))).collect::<Vec<_>>())
+                plot::scatters(&(0..x.size()[0]).map(|j| (title(j), first_two(&x.get(j)))).collect::<Vec<_>>())
             }
         }
     }
@@ -244,10 +244,10 @@ impl Samples {
             let array = |x: &Tensor| ArrayD::from_shape_vec(x.size().iter().map(|&n| n as usize).collect::<Vec<_>>(), to_vec(x));
             archive.add_array("trajectory", &array(&way.states).expect("its own shape").mapv(|v| v as f32)).expect(in_memory);
             archive.add_array("trajectory_t", &array(&way.times).expect("its own shape")).expect(in_memory);
-            run.write(&format!("samples/{name}-trajectory.png"), &picture::png(&self.film(scale, way)))?;
+            run.write(&format!("samples/{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
         }
         run.write(&format!("samples/{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
-        run.write(&format!("samples/{name}.png"), &picture::png(picture))?;
+        run.write(&format!("samples/{name}.png"), &plot::png(picture))?;
         let summary = json!({
             "count": spec.count,
             "seconds": self.seconds,

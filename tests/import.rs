@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use score_sde::cli::Arguments;
 use score_sde::error::Result;
 use score_sde::experiment::{self, Experiment, Loaded};
-use score_sde::model::Model;
+use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
 use score_sde::run::{Run, checkpoint};
@@ -122,10 +122,10 @@ impl Home {
     }
 }
 
-fn model(Loaded { experiment, train, .. }: &Loaded) -> Model {
+fn model(Loaded { experiment, train, .. }: &Loaded) -> ScoreNetwork {
     let Experiment { network, precondition, data, .. } = experiment;
     let (network, precondition) = (network.as_ref().unwrap(), precondition.as_ref().unwrap());
-    Model::new(network, precondition, data.scale(), train.shape(), 1, Device::Cpu)
+    ScoreNetwork::new(network, precondition, data.scale(), train.shape(), 1, Device::Cpu)
 }
 
 #[derive(Clone, Copy)]
@@ -149,7 +149,7 @@ fn number(part: Part, index: usize, size: &[i64]) -> Tensor {
 }
 
 /// All numbers of one part of the fixture's trained tensors, in the layout of the flat buffers.
-fn flat(part: Part, model: &Model) -> Tensor {
+fn flat(part: Part, model: &ScoreNetwork) -> Tensor {
     let numbers = model.parameters.named().enumerate().filter(|(_, (_, _, trained))| *trained);
     Tensor::cat(&numbers.map(|(index, (_, tensor, _))| number(part, index, &tensor.size()).view(-1)).collect::<Vec<_>>(), 0)
 }
@@ -178,7 +178,7 @@ fn trained(home: &Home, name: &str) -> Run {
 fn samples(home: &Home, run: &Run) -> Tensor {
     let loaded = home.loaded();
     let model = model(&loaded);
-    model.load_average(&checkpoint::latest(run).unwrap().unwrap()).unwrap();
+    score_sde::train::load_average(&model, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.get(), loaded.train.shape());
     let spec = experiment.sample.as_ref().unwrap();

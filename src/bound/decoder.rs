@@ -11,7 +11,7 @@ use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
 use super::level::{Level, dimension, surplus};
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::tensor::sum_per_example;
 
 /// What stands at the lowest level, and how x_0 comes back from it.
@@ -97,7 +97,7 @@ mod tests {
 
     use super::super::worlds::{gaussian, mean_and_error, normal, sdes};
     use super::*;
-    use crate::score::ExactScore;
+    use crate::model::ExactScore;
     use crate::sde::Sde;
 
     const N: usize = 4000;

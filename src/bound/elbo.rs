@@ -3,10 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::level::{Level, denoising_error, dimension, prior_cross_entropy, surplus};
-use crate::score::ScoreModel;
+use crate::divergence::Probes;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column, sum_per_example};
-use crate::trace::Probes;
 
 /// Bounds E[-ln p_{t_min}(x)], the law of the reverse SDE at t_min:
 ///
@@ -88,8 +88,8 @@ mod tests {
 
     use super::super::worlds::{Bent, Nothing, mean_and_error, mixture, normal, sdes, stratified};
     use super::*;
+    use crate::model::ExactScore;
     use crate::rng::{self, Law, Purpose};
-    use crate::score::ExactScore;
 
     const N: usize = 10_000;
     const T_MIN: f64 = 1e-3;

@@ -50,7 +50,7 @@ mod tests {
     use super::super::worlds::{gaussian, levels, mean_and_error, normal, sdes};
     use super::super::{Decoder, DecoderLaw, Level, Variance};
     use super::*;
-    use crate::score::ExactScore;
+    use crate::model::ExactScore;
 
     const N: usize = 1000;
     const MEAN: f64 = 0.2;

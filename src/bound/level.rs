@@ -4,7 +4,7 @@ use std::f64::consts::{E, PI};
 
 use tch::{Kind, Tensor};
 
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column, sum_per_example};
 
@@ -107,7 +107,7 @@ mod tests {
 
     use super::super::worlds::{gaussian, normal, sdes};
     use super::*;
-    use crate::score::ExactScore;
+    use crate::model::ExactScore;
     use crate::tensor::to_vec;
 
     #[test]

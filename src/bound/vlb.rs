@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::decoder::Decoder;
 use super::level::{Level, denoising_error, dimension, prior_cross_entropy};
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 
 /// The variance of the model's steps p(x_s | x_t) = N(μ, v I), whose mean is that of q(x_s | x_t, x_0) with Tweedie's x̂_0 for x_0.
@@ -79,8 +79,8 @@ mod tests {
     use super::super::worlds::{Bent, levels, mean_and_error, mixture, normal, sdes, stratified};
     use super::super::{DecoderLaw, Elbo};
     use super::*;
+    use crate::model::ExactScore;
     use crate::rng::{self, Purpose};
-    use crate::score::ExactScore;
     use crate::tensor::to_vec;
 
     const N: usize = 2000;

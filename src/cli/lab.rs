@@ -11,10 +11,10 @@ use crate::data::dequantised;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Loaded};
 use crate::lab::{self, Grid, Sweep, World};
+use crate::model::{Precondition, ScoreSpec};
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
 use crate::run::{Run, replace};
-use crate::score::{Precondition, ScoreSpec};
 
 /// Points of the data that samples are compared with, at most.
 const DATA: usize = 5000;

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use crate::data::{Dataset, Scale};
+use crate::data::Dataset;
 use crate::dequantisation::{self, DequantisationSpec, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
 use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
-use crate::model::Model;
+use crate::model::ScoreNetwork;
+use crate::model::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::log::Log;
 use crate::sample::{self, Sample, Samples, Thresholding};
-use crate::score::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
 use crate::sde::Sde;
+use crate::space::Scale;
+use crate::train;
 
 pub struct Session<'a> {
     pub experiment: &'a Experiment,
@@ -25,7 +27,7 @@ pub struct Session<'a> {
     pub device: Device,
     pub terminal: &'a Terminal,
     /// The network; none where the score is known.
-    pub model: Option<Model>,
+    pub model: Option<ScoreNetwork>,
 }
 
 impl<'a> Session<'a> {
@@ -36,7 +38,7 @@ impl<'a> Session<'a> {
         tch::set_num_threads(threads.unwrap_or(if vectors { 1 } else { cores }));
         let parts = experiment.network.as_ref().zip(experiment.precondition.as_ref());
         let model = parts.map(|(network, precondition)| {
-            Model::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
+            ScoreNetwork::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
         });
         Session { experiment, train: train.clone(), measured: measured.clone(), device, terminal, model }
     }
@@ -50,7 +52,7 @@ impl<'a> Session<'a> {
         let Some(model) = &self.model else { return Ok(None) };
         let checkpoint: Checkpoint = checkpoint::latest(run)?
             .ok_or_else(|| Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment"))?;
-        model.load_average(&checkpoint)?;
+        train::load_average(model, &checkpoint)?;
         Ok(Some(checkpoint.step))
     }
 

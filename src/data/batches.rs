@@ -10,8 +10,9 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use tch::Tensor;
 
-use super::{Dataset, Scale};
+use super::Dataset;
 use crate::rng::{self, Purpose};
+use crate::space::Scale;
 
 /// Batches that wait for the training step.
 const AHEAD: usize = 4;

@@ -1,14 +1,13 @@
 //! Data sets: what a split holds, in the data's own units, and how it becomes batches in model space.
 //!
 //! A set is one table of the experiment file (`[data.idx]`, `[data.checkerboard]`, ...). [`Data::open`] reads or draws a split into
-//! memory, [`Scale`] maps its units to model space, [`Batches`] assembles training batches ahead of the training step.
+//! memory, [`crate::space::Scale`] maps its units to model space, [`Batches`] assembles training batches ahead of the training step.
 
 mod arrays;
 mod batches;
 mod cifar10;
 mod idx;
 mod npy;
-mod scale;
 mod toys;
 
 use std::fs::File;
@@ -22,10 +21,10 @@ pub use batches::{Batches, chosen, dequantised, examples};
 pub use cifar10::Cifar10;
 pub use idx::Idx;
 pub use npy::{Layout, NpyImages, NpyVectors};
-pub use scale::Scale;
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};
+use crate::space::Scale;
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Split;
 use super::arrays::Vectors;
 use crate::error::Fault;
+use crate::law::GaussianMixture;
 use crate::rng::{self, Purpose};
-use crate::score::GaussianMixture;
 
 /// `[data.checkerboard]`: uniform on the 8 dark squares of side 2 of a 4 x 4 board on [-4, 4]²; ln p = -ln 32 on them.
 /// A square is dark where ⌊x/2⌋ + ⌊y/2⌋ is even.

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::bound::Elbo;
-use crate::data::Scale;
 use crate::error::{Error, Fault, Result};
 use crate::net::coupling::CouplingFlow;
 use crate::optim::{Builder, Parameters};
 use crate::rng::{self, Purpose};
 use crate::run::{Run, tensors};
+use crate::space::Scale;
 use crate::tensor::sum_per_example;
 pub use training::{Subject, train};
 

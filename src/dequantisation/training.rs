@@ -7,14 +7,15 @@ use tch::{Kind, Tensor};
 
 use super::{Dequantiser, Variational};
 use crate::bound::Elbo;
-use crate::data::{Batches, Dataset, Scale};
+use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
+use crate::model::ScoreModel;
 use crate::optim::{Adam, clip_by_norm};
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
 use crate::run::log::Log;
-use crate::score::ScoreModel;
 use crate::sde::Sde;
+use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// The score that stays fixed, and the data.
@@ -92,8 +93,9 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::law::GaussianMixture;
+    use crate::model::ExactScore;
     use crate::run::Run;
-    use crate::score::{ExactScore, GaussianMixture};
     use crate::sde::Ve;
 
     /// The exact score of vectors, for images of one pixel.

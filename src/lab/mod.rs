@@ -1,8 +1,7 @@
 //! The lab: solvers × steps × grids on one score and one set of start points, with what each costs and how far off it is.
 
 mod candidates;
-mod distance;
-mod plot;
+mod picture;
 mod report;
 
 use std::time::Instant;
@@ -11,16 +10,17 @@ use clap::ValueEnum;
 use tch::{Device, Kind, Tensor};
 
 pub use candidates::{CANDIDATES, Candidate, Steps, candidates};
-pub use distance::{Energy, Estimate, kolmogorov_smirnov, rms};
-pub use plot::{png, svg};
+pub use picture::{png, svg};
 pub use report::{csv, markdown, recommendations};
 
 use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
+use crate::law::GaussianMixture;
+use crate::metric::{Energy, Estimate, kolmogorov_smirnov, rms};
+use crate::model::ScoreModel;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::sample::DynamicsSpec;
-use crate::score::{GaussianMixture, ScoreModel};
 use crate::sde::Sde;
 use crate::solver::{Adaptive, Problem, SolverSpec, Task, TimeGrid};
 

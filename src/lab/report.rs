@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Estimate, Point};
+use super::Point;
+use crate::metric::Estimate;
 
 /// A line of the table.
 #[derive(Serialize)]

@@ -24,13 +24,14 @@ pub use report::Likelihoods;
 pub use store::{Record, Store};
 pub use trace::{Budget, Probing, Trace};
 
-use crate::data::{Dataset, Scale, Split};
+use crate::data::{Dataset, Split};
 use crate::dequantisation::Dequantiser;
 use crate::error::{Fault, Result};
+use crate::model::ScoreModel;
 use crate::progress::Terminal;
-use crate::score::ScoreModel;
 use crate::sde::Sde;
 use crate::solver::{SolverSpec, Step, Task};
+use crate::space::Scale;
 use budget::Next;
 
 /// `[likelihood]`

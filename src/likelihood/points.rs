@@ -5,9 +5,10 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::{Dequantisation, Job, Likelihood, Subject};
 use crate::bound::{Bins, Decoder, DecoderLaw, Level};
-use crate::data::{Scale, chosen, dequantised};
+use crate::data::{chosen, dequantised};
 use crate::error::Fault;
 use crate::rng::{self, Law, Purpose};
+use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// What becomes of the mass between 0 and t_min; the laws but the first make the result a bound of -ln p at 0 (see [`DecoderLaw`]).

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 
 use super::{BelowTMin, Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
-use crate::data::Scale;
 use crate::error::{Error, Result};
 use crate::likelihood::parts::error_of_mean;
 use crate::rng::Law;
 use crate::solver::{Adaptive, Control, SolverSpec};
+use crate::space::Scale;
 
 /// A number of bits/dim with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,13 +10,12 @@ use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
 use super::{Bounds, Likelihood, Outcome, Parts, Solved, Subject};
-use crate::data::Scale;
 use crate::error::Result;
-use crate::histogram::{self, Bins};
-use crate::picture;
+use crate::plot::{self, Bins};
 use crate::run::Run;
 use crate::sample::summary;
 use crate::solver::Statistics;
+use crate::space::Scale;
 
 /// Negative log-likelihoods, per example and in data units.
 pub struct Likelihoods {
@@ -288,7 +287,7 @@ impl Likelihoods {
             }
         }
         run.write(&format!("{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
-        run.write(&format!("{name}.png"), &picture::png(&self.picture()))?;
+        run.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
         run.write(&format!("{name}.json"), format!("{report:#}\n").as_bytes())?;
         Ok(())
     }
@@ -296,7 +295,7 @@ impl Likelihoods {
     /// The histogram as a picture.
     pub fn picture(&self) -> RgbImage {
         let title = format!("negative log-likelihood of {} examples, {}", self.estimates.len(), self.unit().1);
-        histogram::picture(&self.histogram(), &title, &self.headline())
+        plot::histogram(&self.histogram(), &title, &self.headline())
     }
 
     /// The spread of the examples in the headline's unit.

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::{Job, MOST};
+use crate::divergence::Probes;
 use crate::error::Fault;
 use crate::rng::{self, Law, Purpose};
-use crate::trace::Probes;
 
 /// How the divergence of the score is estimated. Probes differ between examples and stay for a whole solve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

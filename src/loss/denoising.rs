@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::{Batch, Reduction};
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 

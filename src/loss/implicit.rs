@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::{Batch, Reduction};
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::{column_of, sum_per_example};
 

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::implicit::{Noised, quadratic_forms};
 use super::{Batch, Reduction};
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::Sde;
 use crate::tensor::sum_per_example;
 

@@ -3,8 +3,9 @@
 use tch::{Device, Kind, Tensor};
 
 use super::*;
+use crate::law::GaussianMixture;
+use crate::model::{ExactScore, ScoreModel};
 use crate::rng::{self, Law, Purpose};
-use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
 

@@ -3,7 +3,8 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 use tch::{Device, Kind, Tensor};
 
-use super::{GaussianMixture, ScoreModel};
+use super::ScoreModel;
+use crate::law::GaussianMixture;
 use crate::sde::Sde;
 use crate::tensor::column_of;
 

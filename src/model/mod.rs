@@ -1,19 +1,20 @@
 //! Scores s(x, t) ≈ ∇ₓ ln p_t(x): the exact one of a Gaussian mixture, and a preconditioned network's.
 
 mod exact;
-mod gaussian_mixture;
 mod precondition;
-mod thresholding;
+mod score_network;
+mod thresholded;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 pub use exact::ExactScore;
-pub use gaussian_mixture::GaussianMixture;
 pub use precondition::{Label, NetworkScore, Output, Precondition};
-pub use thresholding::DynamicThresholding;
+pub use score_network::ScoreNetwork;
+pub use thresholded::DynamicThresholding;
 
 use crate::error::Fault;
+use crate::law::GaussianMixture;
 
 /// A score model: x [B, ...] and one time per example in [0, 1] -> [B, ...], in x's kind.
 pub trait ScoreModel {

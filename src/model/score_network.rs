@@ -1,16 +1,14 @@
 //! A trainable score model: network, parameters and preconditioning together.
 
-use tch::{Device, Kind, no_grad};
+use tch::{Device, Kind};
 
-use crate::data::Scale;
-use crate::error::Result;
+use super::{NetworkScore, Precondition};
 use crate::net::{Network, NetworkSpec};
 use crate::optim::{Builder, Parameters};
-use crate::run::checkpoint::Checkpoint;
-use crate::score::{NetworkScore, Precondition};
 use crate::sde::{Chain, Sde};
+use crate::space::Scale;
 
-pub struct Model {
+pub struct ScoreNetwork {
     pub parameters: Parameters,
     pub device: Device,
     pub network: Box<dyn Network>,
@@ -19,13 +17,13 @@ pub struct Model {
     to_unit: (f64, f64),
 }
 
-impl Model {
+impl ScoreNetwork {
     /// The network for data of `shape` with fresh weights, in f32. The specification has passed its checks.
-    pub fn new(spec: &NetworkSpec, precondition: &Precondition, scale: Scale, shape: &[usize], seed: u64, device: Device) -> Model {
-        Model::of_kind(Kind::Float, spec, precondition, scale, shape, seed, device)
+    pub fn new(spec: &NetworkSpec, precondition: &Precondition, scale: Scale, shape: &[usize], seed: u64, device: Device) -> ScoreNetwork {
+        ScoreNetwork::of_kind(Kind::Float, spec, precondition, scale, shape, seed, device)
     }
 
-    /// [`Model::new`] in f32 or f64.
+    /// [`ScoreNetwork::new`] in f32 or f64.
     pub fn of_kind(
         kind: Kind,
         spec: &NetworkSpec,
@@ -34,14 +32,14 @@ impl Model {
         shape: &[usize],
         seed: u64,
         device: Device,
-    ) -> Model {
+    ) -> ScoreNetwork {
         let builder = Builder::new(seed, kind, device);
         let network = spec.build(shape, &builder);
         let to_unit = match scale {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),
         };
-        Model { parameters: builder.finish(), device, network, precondition: precondition.clone(), kind, to_unit }
+        ScoreNetwork { parameters: builder.finish(), device, network, precondition: precondition.clone(), kind, to_unit }
     }
 
     /// The kind the network computes in.
@@ -51,22 +49,12 @@ impl Model {
 
     /// s(x, t) with the present weights; `train` switches dropout on.
     pub fn score<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> NetworkScore<'a> {
-        let Model { network, precondition, to_unit, kind, .. } = self;
+        let ScoreNetwork { network, precondition, to_unit, kind, .. } = self;
         NetworkScore { sde, network: &**network, precondition, to_unit: *to_unit, kind: *kind, train }
     }
 
     /// The chain whose levels stand for the times, if the model lives in discrete time.
     pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
         self.precondition.chain(sde)
-    }
-
-    /// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
-    pub fn load_average(&self, checkpoint: &Checkpoint) -> Result<()> {
-        for (name, parameter, trainable) in self.parameters.named() {
-            let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
-            no_grad(|| parameter.detach().copy_(source));
-        }
-        self.parameters.freeze();
-        Ok(())
     }
 }

@@ -6,9 +6,7 @@ use super::block::BlockKind;
 use super::embedding::EmbeddingSpec;
 use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput};
 use super::resample::FilterSpec;
-use super::unet::UNet;
 use crate::error::Fault;
-use crate::optim::Builder;
 
 /// `[network.ddpm]`: each key means what it means in `[network.ncsnpp]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,11 +27,7 @@ impl Spec {
         self.as_ncsnpp().check_with(shape, groups)
     }
 
-    pub fn network(&self, shape: [usize; 3], builder: &Builder) -> UNet {
-        UNet::new(&self.as_ncsnpp(), shape, groups, builder)
-    }
-
-    fn as_ncsnpp(&self) -> ncsnpp::Spec {
+    pub(super) fn as_ncsnpp(&self) -> ncsnpp::Spec {
         ncsnpp::Spec {
             channels: self.channels,
             multipliers: self.multipliers.clone(),
@@ -55,6 +49,6 @@ impl Spec {
 }
 
 /// Always 32, where NCSN++ has fewer for narrow layers.
-fn groups(_channels: i64) -> i64 {
+pub(super) fn groups(_channels: i64) -> i64 {
     32
 }

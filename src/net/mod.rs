@@ -16,6 +16,7 @@ mod unet;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use unet::UNet;
 
 use crate::error::Fault;
 use crate::optim::Builder;
@@ -56,8 +57,8 @@ impl NetworkSpec {
     pub fn build(&self, shape: &[usize], builder: &Builder) -> Box<dyn Network> {
         match self {
             NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], builder)),
-            NetworkSpec::Ncsnpp(spec) => Box::new(spec.network([shape[0], shape[1], shape[2]], builder)),
-            NetworkSpec::Ddpm(spec) => Box::new(spec.network([shape[0], shape[1], shape[2]], builder)),
+            NetworkSpec::Ncsnpp(spec) => Box::new(UNet::new(spec, [shape[0], shape[1], shape[2]], ncsnpp::groups, builder)),
+            NetworkSpec::Ddpm(spec) => Box::new(UNet::new(&spec.as_ncsnpp(), [shape[0], shape[1], shape[2]], ddpm::groups, builder)),
         }
     }
 

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::block::BlockKind;
 use super::embedding::EmbeddingSpec;
 use super::resample::FilterSpec;
-use super::unet::UNet;
 use crate::error::Fault;
-use crate::optim::Builder;
 
 /// `[network.ncsnpp]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,10 +88,6 @@ impl Spec {
         self.check_with(shape, groups)
     }
 
-    pub fn network(&self, shape: [usize; 3], builder: &Builder) -> UNet {
-        UNet::new(self, shape, groups, builder)
-    }
-
     pub(super) fn check_with(&self, [_, height, width]: [usize; 3], groups: fn(i64) -> i64) -> Result<(), Fault> {
         let positive = |key: &str, value: usize| match value {
             0 => Err(Fault::new(key, format!("{key} is 0"), "give a positive number")),
@@ -172,7 +166,7 @@ impl Spec {
 }
 
 /// Groups of the normalisation: 32, or fewer so that each has at least 4 channels.
-fn groups(channels: i64) -> i64 {
+pub(super) fn groups(channels: i64) -> i64 {
     (channels / 4).min(32)
 }
 

@@ -298,7 +298,7 @@ mod tests {
             conditional,
         };
         let builder = Builder::new(1, Kind::Double, Device::Cpu);
-        let network = spec.network([2, 8, 8], &builder);
+        let network = UNet::new(&spec.as_ncsnpp(), [2, 8, 8], crate::net::ddpm::groups, &builder);
         let parameters = builder.finish();
         let random = normal(2, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu) * 0.1;
         no_grad(|| parameters.flat().shallow_clone().copy_(&random));

@@ -126,6 +126,11 @@ impl<'a> Case<'a> {
     }
 }
 
+/// What the names of results in this precision start with.
+pub fn prefix(kind: Kind) -> &'static str {
+    if kind == Kind::Double { "f64" } else { "f32" }
+}
+
 impl Tensors {
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.find(name).ok_or_else(|| Error::data(&self.path, format!("holds no tensor `{name}`"), "the case can't do without it"))

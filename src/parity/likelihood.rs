@@ -4,15 +4,15 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::compare::{OWN, Per, Report};
-use super::golden::{Case, Tensors};
-use super::model::{Golden, prefix};
+use super::golden::{Case, Tensors, prefix};
+use super::model::Golden;
 use super::sde;
-use crate::data::Scale;
+use crate::divergence::Probes;
 use crate::dynamics::{Dynamics, FlowWithLogDensity, squared_norm};
 use crate::error::Result;
 use crate::solver::{Adaptive, Control, SolverSpec, Step};
+use crate::space::Scale;
 use crate::tensor::to_vec;
-use crate::trace::Probes;
 
 /// How far bits/dim may be from the reference's f64 at the end of some thousand evaluations.
 const BITS: f64 = 1e-5;

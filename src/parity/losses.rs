@@ -7,11 +7,11 @@ use tch::{Kind, Tensor};
 
 use super::compare::{Per, Report};
 use super::golden::{Case, Tensors};
-use super::model::{Golden, LEVELS};
-use super::sde;
+use super::model::Golden;
+use super::sde::{self, LEVELS};
 use crate::error::Result;
 use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching, discrete_score_matching};
-use crate::model::Model;
+use crate::model::ScoreNetwork;
 use crate::tensor::to_vec;
 
 /// The least time that the reference trains at.
@@ -79,7 +79,7 @@ pub fn report(case: &Case) -> Result<Report> {
 }
 
 /// The mean over the batch.
-fn mean_loss(case: &Case, golden: &Golden, model: &mut Model, loss: &Loss, tensors: &Tensors) -> Result<Tensor> {
+fn mean_loss(case: &Case, golden: &Golden, model: &mut ScoreNetwork, loss: &Loss, tensors: &Tensors) -> Result<Tensor> {
     let x0 = golden.images(tensors.get("batch01")?, model.kind());
     let z = tensors.get("z")?.to_kind(model.kind());
     let spec = sde::default(case, loss.sde)?;

@@ -7,18 +7,16 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::compare::{Per, Report, STORED_IN_F32};
-use super::golden::{Case, Tensors};
-use super::sde;
-use crate::data::Scale;
+use super::golden::{Case, Tensors, prefix};
+use super::sde::{self, LEVELS};
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::ScoreNetwork;
+use crate::model::{Label, Output, Precondition, ScoreModel};
 use crate::net::reference::Reference;
-use crate::score::{Label, Output, Precondition, ScoreModel};
 use crate::sde::{Sde, SdeSpec};
+use crate::space::Scale;
 use crate::tensor::{column, to_vec};
 
-/// Levels of noise of the reference's SDEs.
-pub const LEVELS: usize = 1000;
 /// How far activations in f32 may be apart at most: phases of Fourier features are hundreds of radians.
 const ACTIVATION: f64 = 1e-4;
 /// A gradient this much smaller than the largest one is 0 but for rounding.
@@ -48,10 +46,10 @@ impl<'a> Golden<'a> {
     }
 
     /// The network with the golden weights.
-    pub fn model(&self, kind: Kind) -> Result<Model> {
+    pub fn model(&self, kind: Kind) -> Result<ScoreNetwork> {
         let Reference { network, shape, centered, .. } = &self.reference;
         let scale = Scale::Pixels { range: [if *centered { -1.0 } else { 0.0 }, 1.0], dequantise: false };
-        let model = Model::of_kind(kind, network, &Precondition::Reference {}, scale, shape, 0, Device::Cpu);
+        let model = ScoreNetwork::of_kind(kind, network, &Precondition::Reference {}, scale, shape, 0, Device::Cpu);
         let mut names = Vec::new();
         for (name, parameter, _) in model.parameters.named() {
             let value = self.tensors.get(&format!("param.{name}"))?;
@@ -100,7 +98,7 @@ impl<'a> Golden<'a> {
 
     /// The reference's output at the recorded labels: it maps images to [-1, 1], takes a Fourier network's label to the logarithm, and
     /// divides by σ inside its network; here preconditioning does so.
-    fn output(&self, model: &Model, x: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
+    fn output(&self, model: &ScoreNetwork, x: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
         let Reference { log_label, scale_by_sigma, centered, .. } = self.reference;
         let labels = self.tensors.get(&format!("{}.labels", prefix(x.kind())))?;
         let noise: Vec<f64> = to_vec(labels).into_iter().map(|label| if log_label { label.ln() } else { label }).collect();
@@ -112,10 +110,6 @@ impl<'a> Golden<'a> {
             (true, false) => y / column(x, to_vec(&self.tensors.get("param.sigmas")?.index_select(0, &labels.to_kind(Kind::Int64)))),
         })
     }
-}
-
-pub fn prefix(kind: Kind) -> &'static str {
-    if kind == Kind::Double { "f64" } else { "f32" }
 }
 
 pub fn report(case: &Case) -> Result<Report> {
@@ -131,7 +125,7 @@ pub fn report(case: &Case) -> Result<Report> {
 }
 
 /// `net_out` and the activations on the way to it.
-fn outputs(golden: &Golden, models: [&Model; 2], report: &mut Report) -> Result<()> {
+fn outputs(golden: &Golden, models: [&ScoreNetwork; 2], report: &mut Report) -> Result<()> {
     let mut activations = Vec::new();
     for model in models {
         let x = golden.tensors.get("x")?.to_kind(model.kind());
@@ -154,7 +148,7 @@ fn outputs(golden: &Golden, models: [&Model; 2], report: &mut Report) -> Result<
 }
 
 /// Gradients of sum(net_out · probe), in f64.
-fn gradients(golden: &Golden, model: &Model, report: &mut Report) -> Result<()> {
+fn gradients(golden: &Golden, model: &ScoreNetwork, report: &mut Report) -> Result<()> {
     let tensors = &golden.tensors;
     let x = tensors.get("x")?.to_kind(Kind::Double).set_requires_grad(true);
     let loss = (golden.output(model, &x, &mut |_| ())? * tensors.get("probe")?).sum(Kind::Double);
@@ -172,7 +166,7 @@ fn gradients(golden: &Golden, model: &Model, report: &mut Report) -> Result<()> 
 }
 
 /// `score_<sde>` and `score_<sde>_discrete`, the SDEs at the reference's constants.
-fn scores(golden: &Golden, model: &mut Model, report: &mut Report) -> Result<()> {
+fn scores(golden: &Golden, model: &mut ScoreNetwork, report: &mut Report) -> Result<()> {
     let x = golden.tensors.get("x")?.to_kind(model.kind());
     let t = to_vec(golden.tensors.get("t")?);
     for name in golden.tensors.names_after("f64.score_") {

@@ -5,11 +5,11 @@ use tch::{Kind, Tensor};
 
 use super::compare::{Per, Report, STORED_IN_F32};
 use super::golden::{Case, Tensors};
-use super::model::{Golden, LEVELS};
-use super::sde::Constants;
+use super::model::Golden;
+use super::sde::{Constants, LEVELS};
 use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::{Chain, SdeSpec};
 use crate::solver::{Corrector, Norms, Predictor, PredictorCorrector, Problem, StepFactor, Variance};
 use crate::tensor::column_of;

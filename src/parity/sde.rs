@@ -4,14 +4,16 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::compare::{Per, Report};
-use super::golden::{Case, Tensors};
-use super::model::{LEVELS, prefix};
+use super::golden::{Case, Tensors, prefix};
 use crate::dynamics::{Dynamics, Reverse, squared_norm};
 use crate::error::Result;
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::{Chain, Sde, SdeSpec, SubVp, Ve, Vp, level};
 use crate::solver::TimeGrid;
 use crate::tensor::{column, column_of, to_vec};
+
+/// Levels of noise of the reference's SDEs.
+pub const LEVELS: usize = 1000;
 
 #[derive(Deserialize)]
 struct Description {

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::compare::{Per, Report};
-use super::golden::{Case, Tensors};
+use super::golden::{Case, Tensors, prefix};
 use super::losses::{T_MIN, times};
-use super::model::{Golden, prefix};
+use super::model::Golden;
 use super::sde;
 use crate::error::Result;
 use crate::loss::{Batch, Objective, Reduction, TimeSpec, Weighting, denoising_score_matching};

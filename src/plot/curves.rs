@@ -1,15 +1,14 @@
-//! The lab's picture: what an evaluation buys.
+//! Curves side by side on logarithmic axes, those that are nowhere beaten in colour.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::Point;
-use crate::picture::{self, SUPERSAMPLING};
+use super::{SUPERSAMPLING, font, png, smooth, with_font};
 
 const SIZE: (u32, u32) = (1280, 600);
-/// Solvers on the front have a colour of their own, and all where there are few.
+/// Curves on the front have a colour of their own, and all where there are few.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(22, 84, 160),
     RGBColor(204, 85, 0),
@@ -22,36 +21,13 @@ const COLOURS: [RGBColor; 8] = [
 ];
 const GREY: RGBColor = RGBColor(200, 200, 200);
 
-/// A panel: its title, and one point (evaluations, distance) per setting, by solver.
-struct Panel {
-    title: &'static str,
-    curves: BTreeMap<&'static str, Vec<(f64, f64)>>,
+/// Named curves of points (cost, loss), all above 0, below a title.
+pub struct Panel {
+    pub title: &'static str,
+    pub curves: BTreeMap<&'static str, Vec<(f64, f64)>>,
 }
 
 impl Panel {
-    /// Each solver's best distance for each number of evaluations, but for distances a hundred times the median and more.
-    fn new(title: &'static str, points: &[Point], distance: impl Fn(&Point) -> Option<f64>) -> Panel {
-        let mut curves: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
-        for point in points {
-            let Some(y) = distance(point).filter(|y| *y > 0.0 && y.is_finite()) else { continue };
-            let curve = curves.entry(point.setting.solver).or_default();
-            match curve.iter_mut().find(|(x, _)| *x == point.evaluations) {
-                Some((_, best)) => *best = best.min(y),
-                None => curve.push((point.evaluations, y)),
-            }
-        }
-        // A setting that is much worse than most is no use: it would only flatten the rest.
-        let mut distances: Vec<f64> = curves.values().flatten().map(|point| point.1).collect();
-        distances.sort_by(f64::total_cmp);
-        let most = 100.0 * distances.get(distances.len() / 2).copied().unwrap_or(0.0);
-        curves.values_mut().for_each(|curve| {
-            curve.retain(|point| point.1 < most);
-            curve.sort_by(|a, b| a.0.total_cmp(&b.0));
-        });
-        curves.retain(|_, curve| !curve.is_empty());
-        Panel { title, curves }
-    }
-
     /// The points that no cheaper or equally cheap one beats, cheapest first.
     fn front(&self) -> Vec<(&'static str, (f64, f64))> {
         let mut all: Vec<(&'static str, (f64, f64))> =
@@ -67,37 +43,40 @@ impl Panel {
     }
 }
 
-/// The picture as a PNG file.
-pub fn png(points: &[Point]) -> Vec<u8> {
-    picture::png(&picture::smooth(SIZE, |area| draw(area, SUPERSAMPLING, points)))
+/// Two panels as a PNG file; `cost` names the horizontal axis.
+pub fn curves_png(panels: &[Panel; 2], cost: &str) -> Vec<u8> {
+    png(&smooth(SIZE, |area| draw(area, SUPERSAMPLING, panels, cost)))
 }
 
-/// The picture as an SVG file.
-pub fn svg(points: &[Point]) -> String {
+/// Two panels as an SVG file.
+pub fn curves_svg(panels: &[Panel; 2], cost: &str) -> String {
     let mut text = String::new();
-    picture::with_font();
-    draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1, points)
+    with_font();
+    draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1, panels, cost)
         .unwrap_or_else(|_| unreachable!("memory can be drawn on and the font is registered"));
     text
 }
 
-fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, points: &[Point]) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+fn draw<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    scale: u32,
+    panels: &[Panel; 2],
+    cost: &str,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     area.fill(&WHITE)?;
-    // What samples of the very law would show: half of the interval of the most faithful setting.
-    let faithful = points.iter().min_by(|a, b| a.energy.value.abs().total_cmp(&b.energy.value.abs()));
-    let chance = faithful.map_or(0.0, |point| point.energy.half_width);
-    let panels = [
-        Panel::new("distance to the accurate solve of the same start points", points, |point| point.error),
-        Panel::new("energy distance to the data, down to what chance leaves", points, |point| Some(point.energy.value.max(chance))),
-    ];
     let (left, right) = area.split_horizontally(SIZE.0 * scale / 2);
-    panel(&left, scale, &panels[0])?;
-    panel(&right, scale, &panels[1])?;
+    panel(&left, scale, &panels[0], cost)?;
+    panel(&right, scale, &panels[1], cost)?;
     area.present()
 }
 
-fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Panel) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-    let font = |points| picture::font(points, scale);
+fn panel<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    scale: u32,
+    panel: &Panel,
+    cost: &str,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let font = |points| font(points, scale);
     area.draw_text(panel.title, &font(16), ((64 * scale) as i32, (12 * scale) as i32))?;
     if panel.curves.is_empty() {
         return area.draw_text("no point here", &font(14), ((64 * scale) as i32, (60 * scale) as i32));
@@ -117,7 +96,7 @@ fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, scale: u32, panel: &Pa
         .build_cartesian_2d((x.0..x.1).log_scale().with_key_points(round), (y.0..y.1).log_scale())?;
     chart
         .configure_mesh()
-        .x_desc("evaluations of the score per sample")
+        .x_desc(cost)
         .axis_desc_style(font(13))
         .max_light_lines(0)
         .bold_line_style(RGBColor(232, 232, 232))

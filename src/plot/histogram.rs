@@ -4,7 +4,7 @@ use image::RgbImage;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::picture::{DrawError, SUPERSAMPLING, font, smooth};
+use super::{DrawError, SUPERSAMPLING, font, smooth};
 
 /// Equal bins over the finite ones of some numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +40,7 @@ impl Bins {
 const SIZE: (u32, u32) = (720, 420);
 
 /// The histogram as a picture with a title above and a note below; a line marks the mean.
-pub fn picture(bins: &Bins, title: &str, note: &str) -> RgbImage {
+pub fn histogram(bins: &Bins, title: &str, note: &str) -> RgbImage {
     smooth(SIZE, |area| draw(area, bins, title, note))
 }
 
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn bars_are_as_high_as_their_counts() {
         let blue = |values: &[f64]| {
-            let picture = picture(&Bins::new(values, 2), "", "");
+            let picture = histogram(&Bins::new(values, 2), "", "");
             let columns =
                 [SIZE.0 / 4, SIZE.0 * 3 / 4].map(|x| picture.rows().filter(|row| is_blue(row.clone().nth(x as usize).unwrap())).count());
             columns.map(|count| count as f64)
@@ -107,6 +107,6 @@ mod tests {
         }
         let [left, right] = blue(&[0.0, 0.1, 0.2, 1.0]);
         assert!((left / right - 3.0).abs() < 0.1, "{left} {right}");
-        let _ = picture(&Bins::new(&[], 30), "nothing", "");
+        let _ = histogram(&Bins::new(&[], 30), "nothing", "");
     }
 }

@@ -25,8 +25,8 @@ use tensorboard_rs::summary;
 
 use super::Run;
 use crate::error::{Error, Result};
-use crate::histogram::Bins;
-use crate::picture;
+use crate::plot;
+use crate::plot::Bins;
 use crate::progress::warn;
 
 const METRICS: &str = "metrics.jsonl";
@@ -98,7 +98,7 @@ impl Log {
         image.set_height(picture.height() as i32);
         image.set_width(picture.width() as i32);
         image.set_colorspace(3);
-        image.set_encoded_image_string(picture::png(picture));
+        image.set_encoded_image_string(plot::png(picture));
         let mut value = Summary_Value::new();
         value.set_tag(tag.to_owned());
         value.set_image(image);

@@ -7,7 +7,7 @@ use super::trajectory::Step;
 use super::{Noise, Problem, Sampler, Statistics, Watch};
 use crate::dynamics::Reverse;
 use crate::error::Fault;
-use crate::score::ScoreModel;
+use crate::model::ScoreModel;
 use crate::sde::{Chain, Sde, level};
 use crate::tensor::select;
 

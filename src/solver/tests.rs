@@ -1,12 +1,13 @@
 use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
+use crate::divergence::Probes;
 use crate::dynamics::{FlowWithLogDensity, Reverse};
+use crate::law::GaussianMixture;
+use crate::model::{ExactScore, ScoreModel};
 use crate::rng::{self, Law, Purpose};
-use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{SubVp, Ve, Vp};
 use crate::tensor::{column, to_vec};
-use crate::trace::Probes;
 use tch::{Device, Kind};
 
 /// x' = -x.

@@ -5,12 +5,12 @@ use tch::{Kind, Tensor};
 
 use super::{BoundSpec, Bounded, Form, Levels};
 use crate::bound::{Decoder, Elbo, Level, Start, Variance, Vlb, tightened};
+use crate::divergence::Probes;
 use crate::likelihood::parts::error_of_mean;
 use crate::likelihood::points::{Points, at_zero};
 use crate::likelihood::{Job, Likelihood, Subject};
 use crate::rng::{self, Law, Purpose};
 use crate::tensor::to_vec;
-use crate::trace::Probes;
 
 /// Examples whose bounds are made together.
 pub(super) struct Batch<'a> {

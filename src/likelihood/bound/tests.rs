@@ -5,13 +5,15 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Tensor};
 
 use super::*;
-use crate::data::{Dataset, Scale};
+use crate::data::Dataset;
+use crate::law::GaussianMixture;
 use crate::likelihood::tests::{self, Given, points, sdes};
 use crate::likelihood::{Trace, likelihood};
+use crate::model::{ExactScore, ScoreModel};
 use crate::run::Run;
-use crate::score::{ExactScore, GaussianMixture, ScoreModel};
 use crate::sde::{Ve, Vp};
 use crate::solver::SolverSpec;
+use crate::space::Scale;
 
 fn mixture() -> GaussianMixture {
     GaussianMixture {

@@ -6,8 +6,9 @@ mod pixels;
 mod resume;
 
 use super::*;
+use crate::law::GaussianMixture;
+use crate::model::ExactScore;
 use crate::rng::{self, Law, Purpose};
-use crate::score::{ExactScore, GaussianMixture};
 use crate::sde::{SubVp, Ve, Vp};
 use crate::solver::TimeGrid;
 use nalgebra::DMatrix;

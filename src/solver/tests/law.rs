@@ -1,7 +1,7 @@
 //! Samples follow the law of the data, solver by solver.
 
 use super::*;
-use crate::lab::{Energy, kolmogorov_smirnov};
+use crate::metric::{Energy, kolmogorov_smirnov};
 
 #[test]
 fn samples_follow_the_law_of_the_data() {

@@ -1,0 +1,51 @@
+//! The lab's picture: what an evaluation buys.
+
+use std::collections::BTreeMap;
+
+use super::Point;
+use crate::plot::{Panel, curves_png, curves_svg};
+
+const COST: &str = "evaluations of the score per sample";
+
+/// The picture as a PNG file.
+pub fn png(points: &[Point]) -> Vec<u8> {
+    curves_png(&panels(points), COST)
+}
+
+/// The picture as an SVG file.
+pub fn svg(points: &[Point]) -> String {
+    curves_svg(&panels(points), COST)
+}
+
+fn panels(points: &[Point]) -> [Panel; 2] {
+    // What samples of the very law would show: half of the interval of the most faithful setting.
+    let faithful = points.iter().min_by(|a, b| a.energy.value.abs().total_cmp(&b.energy.value.abs()));
+    let chance = faithful.map_or(0.0, |point| point.energy.half_width);
+    [
+        panel("distance to the accurate solve of the same start points", points, |point| point.error),
+        panel("energy distance to the data, down to what chance leaves", points, |point| Some(point.energy.value.max(chance))),
+    ]
+}
+
+/// Each solver's best distance for each number of evaluations, but for distances a hundred times the median and more.
+fn panel(title: &'static str, points: &[Point], distance: impl Fn(&Point) -> Option<f64>) -> Panel {
+    let mut curves: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
+    for point in points {
+        let Some(y) = distance(point).filter(|y| *y > 0.0 && y.is_finite()) else { continue };
+        let curve = curves.entry(point.setting.solver).or_default();
+        match curve.iter_mut().find(|(x, _)| *x == point.evaluations) {
+            Some((_, best)) => *best = best.min(y),
+            None => curve.push((point.evaluations, y)),
+        }
+    }
+    // A setting that is much worse than most is no use: it would only flatten the rest.
+    let mut distances: Vec<f64> = curves.values().flatten().map(|point| point.1).collect();
+    distances.sort_by(f64::total_cmp);
+    let most = 100.0 * distances.get(distances.len() / 2).copied().unwrap_or(0.0);
+    curves.values_mut().for_each(|curve| {
+        curve.retain(|point| point.1 < most);
+        curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+    });
+    curves.retain(|_, curve| !curve.is_empty());
+    Panel { title, curves }
+}

@@ -1,0 +1,121 @@
+//! The state of training, one update of it, and its checkpoints.
+
+use tch::{Tensor, no_grad};
+
+use super::spec::Train;
+use crate::error::{Error, Result};
+use crate::model::ScoreNetwork;
+use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
+use crate::run::Run;
+use crate::run::checkpoint::{self, Checkpoint};
+use crate::tensor::to_vec;
+
+/// Everything that changes from step to step.
+pub struct State<'a> {
+    pub model: &'a ScoreNetwork,
+    pub adam: Adam,
+    pub ema: Ema,
+    /// Steps done.
+    pub step: u64,
+}
+
+/// What one step did.
+pub struct Update {
+    /// The mean loss over the batch, before the update.
+    pub loss: f64,
+    /// The mean of the squared losses.
+    pub square: f64,
+    /// The norm of its gradient before clipping.
+    pub norm: f64,
+    /// The learning rate.
+    pub lr: f64,
+}
+
+impl State<'_> {
+    /// Before the first step of training.
+    pub fn new<'a>(spec: &Train, model: &'a ScoreNetwork) -> State<'a> {
+        let flat = model.parameters.flat();
+        let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
+        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0 }
+    }
+
+    /// One step from the losses `[B]` of a batch at times t: gradient, clipping, Adam, average. Error: the loss or the gradient is not
+    /// finite; nothing has changed then.
+    pub fn update(&mut self, spec: &Train, losses: &Tensor, t: &[f64]) -> Result<Update> {
+        let flat = self.model.parameters.flat();
+        let loss = losses.mean(None);
+        let mut gradient = self.model.parameters.gradient(&loss);
+        let norm = clip_by_norm(&mut gradient, spec.clip);
+        let square = losses.detach().square().mean(None);
+        // The one look at the device's numbers in a step.
+        let [loss, square, norm] = to_vec(&Tensor::stack(&[loss.detach(), square, norm], 0))[..] else {
+            unreachable!("three numbers were stacked")
+        };
+        check_finite(self.step + 1, loss, norm, losses, t)?;
+        let lr = warm_up(spec.lr, spec.warmup, self.step);
+        self.step += 1;
+        self.adam.update(flat, &gradient, lr, self.step);
+        self.ema.update(flat, self.step);
+        Ok(Update { loss, square, norm, lr })
+    }
+
+    /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
+    pub fn save(&self, run: &Run, keep: usize) -> Result<()> {
+        let parameters = &self.model.parameters;
+        let average = parameters.views_of(&self.ema.average);
+        let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
+        let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
+        let moments = [("adam.first_moment", &self.adam.first_moment), ("adam.second_moment", &self.adam.second_moment)];
+        let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(moments.map(|(name, t)| (name.to_string(), t))).collect();
+        let meta = [("version", env!("CARGO_PKG_VERSION").to_string()), ("threads", tch::get_num_threads().to_string())];
+        checkpoint::save(run, self.step, &tensors, &meta, keep)?;
+        Ok(())
+    }
+
+    pub(super) fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        no_grad(|| {
+            for (name, mut tensor, _) in self.model.parameters.named().map(|(name, tensor, t)| (name, tensor.detach(), t)) {
+                tensor.copy_(checkpoint.tensor(&format!("model.{name}"))?);
+            }
+            for (name, mut tensor) in self.model.parameters.views_of(&self.ema.average) {
+                tensor.copy_(checkpoint.tensor(&format!("ema.{name}"))?);
+            }
+            self.adam.first_moment.copy_(checkpoint.tensor("adam.first_moment")?);
+            self.adam.second_moment.copy_(checkpoint.tensor("adam.second_moment")?);
+            self.step = checkpoint.step;
+            Ok(())
+        })
+    }
+}
+
+/// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
+pub fn load_average(model: &ScoreNetwork, checkpoint: &Checkpoint) -> Result<()> {
+    for (name, parameter, trainable) in model.parameters.named() {
+        let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
+        no_grad(|| parameter.detach().copy_(source));
+    }
+    model.parameters.freeze();
+    Ok(())
+}
+
+/// Stops before a number that is not finite reaches the weights; the checkpoint on disk stays the last good one.
+fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> Result<()> {
+    let (what, value) = match (loss.is_finite(), norm.is_finite()) {
+        (true, true) => return Ok(()),
+        (false, _) => ("the loss", loss),
+        (true, false) => ("the norm of the gradient", norm),
+    };
+    let losses = to_vec(losses);
+    let rank = |loss: f64| if loss.is_finite() { loss } else { f64::INFINITY };
+    let worst = (0..t.len()).max_by(|&a, &b| rank(losses[a]).total_cmp(&rank(losses[b]))).unwrap_or(0);
+    Err(Error::NotFinite {
+        what,
+        value,
+        step,
+        t_min: t.iter().copied().fold(f64::INFINITY, f64::min),
+        t_max: t.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        t_worst: t[worst],
+        help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
+            .into(),
+    })
+}
