@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad, with_grad};
 
+use crate::tensor::indices;
+
 /// The random vectors of an estimate of div f = tr J, J = ∂f/∂x. They are given once for each example and stay for a whole solve, so
 /// that the estimate is a function of (x, t).
 pub enum Probes {
@@ -31,16 +33,13 @@ impl Probes {
         }
     }
 
-    /// Only these rows of the batch go on.
-    pub fn keep(&mut self, rows: &Tensor) {
-        let reduce = |v: &mut Tensor| *v = v.index_select(1, rows);
+    /// Those of some rows of the batch.
+    pub fn of_rows(&self, rows: &[usize]) -> Probes {
+        let of = |v: &Tensor| v.index_select(1, &indices(rows, v.device()));
         match self {
-            Probes::Exact => {}
-            Probes::Random(probes) => reduce(probes),
-            Probes::Sketched { sketch, probes } => {
-                reduce(sketch);
-                reduce(probes);
-            }
+            Probes::Exact => Probes::Exact,
+            Probes::Random(probes) => Probes::Random(of(probes)),
+            Probes::Sketched { sketch, probes } => Probes::Sketched { sketch: of(sketch), probes: of(probes) },
         }
     }
 

@@ -2,56 +2,67 @@
 //!
 //! A state is one tensor [B, ...] whose first axis is the batch.
 
+use std::cell::RefCell;
+
 use tch::{Kind, Tensor, no_grad};
 
 use crate::divergence::Probes;
-use crate::model::ScoreModel;
+use crate::model::{At, Model};
 use crate::sde::Sde;
 use crate::tensor::{column_of, sum_per_example};
 
 /// dx = drift(x, t) dt + diffusion(t) dw, with each example at its own time.
 pub trait Dynamics {
-    /// x [B, ...] and one time per example -> dx/dt [B, ...].
-    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor;
+    /// dx/dt [B, ...] at points [B, ...].
+    fn drift(&self, at: &At) -> Tensor;
     /// The factor on dw; 0 for an ordinary differential equation.
     fn diffusion(&self, _t: f64) -> f64 {
         0.0
     }
-    /// Only these rows of the batch go on: whatever belongs to single examples is reduced to them.
-    fn keep(&mut self, _rows: &Tensor) {}
 }
 
 /// The reverse-time family dx = (f x - ½ (1 + η²) g² s) dt + η g dw̄, which has the marginals of the forward process for every η >= 0:
 /// η = 0 is the probability-flow ODE, η = 1 the reverse SDE (Anderson 1982; Song et al. 2021, eq. 6 and 13; Zhang & Chen 2023, eq. 7).
 pub struct Reverse<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     /// η.
     pub eta: f64,
 }
 
 impl Dynamics for Reverse<'_> {
-    fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        no_grad(|| reverse_drift(self.sde, x, t, 0.5 * (1.0 + self.eta * self.eta), &self.model.score(x, t)))
+    fn drift(&self, at: &At) -> Tensor {
+        no_grad(|| match self.eta {
+            0.0 => self.model.velocity(at),
+            _ => reverse_drift(self.sde(), at, self.score_share(), &self.model.score(at)),
+        })
     }
     fn diffusion(&self, t: f64) -> f64 {
-        self.eta * self.sde.diffusion(t)
+        self.eta * self.sde().diffusion(t)
     }
 }
 
 /// f x - share · g² s.
-fn reverse_drift(sde: &dyn Sde, x: &Tensor, t: &[f64], share: f64, score: &Tensor) -> Tensor {
-    x * column_of(x, t, |t| sde.drift(t)) - score * column_of(x, t, |t| share * sde.diffusion(t).powi(2))
+fn reverse_drift(sde: &dyn Sde, at: &At, share: f64, score: &Tensor) -> Tensor {
+    at.x * column_of(at.x, at.t, |t| sde.drift(t)) - score * column_of(at.x, at.t, |t| share * sde.diffusion(t).powi(2))
 }
 
-impl Reverse<'_> {
+impl<'a> Reverse<'a> {
+    pub fn sde(&self) -> &'a dyn Sde {
+        self.model.sde()
+    }
+
+    /// ½ (1 + η²).
+    fn score_share(&self) -> f64 {
+        0.5 * (1.0 + self.eta * self.eta)
+    }
+
     /// (f, G) of the reverse diffusion step x' = x - f + G z that undoes one of `steps` discretised steps of the process:
     /// f = f_i x - ½ (1 + η²) G_i² s `[B, ...]`, G = η G_i `[B, 1, ...]` (Song et al. 2021, appendix E).
-    pub fn discretised(&self, x: &Tensor, t: &[f64], steps: usize) -> (Tensor, Tensor) {
-        let score = no_grad(|| self.model.score(x, t));
-        let share = 0.5 * (1.0 + self.eta * self.eta);
-        let forward = |t: f64| self.sde.discretised(t, steps);
-        let f = x * column_of(x, t, |t| forward(t).0) - score * column_of(x, t, |t| share * forward(t).1.powi(2));
+    pub fn discretised(&self, at: &At, steps: usize) -> (Tensor, Tensor) {
+        let At { x, t, .. } = *at;
+        let score = no_grad(|| self.model.score(at));
+        let forward = |t: f64| self.sde().discretised(t, steps);
+        let f = x * column_of(x, t, |t| forward(t).0) - score * column_of(x, t, |t| self.score_share() * forward(t).1.powi(2));
         (f, column_of(x, t, |t| self.eta * forward(t).1))
     }
 }
@@ -61,14 +72,20 @@ impl Reverse<'_> {
 ///
 /// The state is [B, D + k]: x flattened, then one estimate of ln p_t(x_t) - ln p_start(x_start) for each of the k that [`Probes`] give.
 pub struct FlowWithLogDensity<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    model: &'a dyn Model,
     /// The shape of one example, without the batch.
-    pub shape: Vec<i64>,
-    pub probes: Probes,
+    shape: Vec<i64>,
+    /// Of the whole batch.
+    probes: Probes,
+    /// Of the rows that were asked for last.
+    chosen: RefCell<(Vec<usize>, Probes)>,
 }
 
-impl FlowWithLogDensity<'_> {
+impl<'a> FlowWithLogDensity<'a> {
+    pub fn new(model: &'a dyn Model, shape: Vec<i64>, probes: Probes) -> FlowWithLogDensity<'a> {
+        FlowWithLogDensity { model, shape, probes, chosen: RefCell::new((Vec::new(), Probes::Exact)) }
+    }
+
     fn dimension(&self) -> i64 {
         self.shape.iter().product()
     }
@@ -83,31 +100,39 @@ impl FlowWithLogDensity<'_> {
         let d = self.dimension();
         (state.narrow(1, 0, d), state.narrow(1, d, state.size()[1] - d))
     }
+
+    /// The score and the estimates of its divergence [B, k] at points [B, ...], by the probes of these rows.
+    fn score_and_divergence(&self, at: &At) -> (Tensor, Tensor) {
+        let score = |x: &Tensor| self.model.score(&at.moved(x));
+        let Some(rows) = at.rows else { return self.probes.value_and_divergence(score, at.x) };
+        let mut chosen = self.chosen.borrow_mut();
+        if chosen.0 != rows {
+            *chosen = (rows.to_vec(), self.probes.of_rows(rows));
+        }
+        chosen.1.value_and_divergence(score, at.x)
+    }
 }
 
 impl Dynamics for FlowWithLogDensity<'_> {
-    fn drift(&self, state: &Tensor, t: &[f64]) -> Tensor {
+    fn drift(&self, at: &At) -> Tensor {
+        let At { x: state, t, .. } = *at;
+        let sde = self.model.sde();
         let (flat, _) = self.split(state);
         let mut shape = vec![flat.size()[0]];
         shape.extend(&self.shape);
         let x = flat.reshape(shape.as_slice());
-        let score = |x: &Tensor| self.model.score(x, t);
-        let (score, divergence) = self.probes.value_and_divergence(score, &x);
-        let velocity = reverse_drift(self.sde, &x, t, 0.5, &score).flatten(1, -1);
+        let here = at.moved(&x);
+        let (score, divergence) = self.score_and_divergence(&here);
+        let velocity = reverse_drift(sde, &here, 0.5, &score).flatten(1, -1);
         let d = self.dimension() as f64;
-        let change =
-            divergence * column_of(&flat, t, |t| 0.5 * self.sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * self.sde.drift(t));
+        let change = divergence * column_of(&flat, t, |t| 0.5 * sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * sde.drift(t));
         Tensor::cat(&[velocity, change], 1)
-    }
-
-    fn keep(&mut self, rows: &Tensor) {
-        self.probes.keep(rows);
     }
 }
 
-/// Tweedie's formula: E[x_0 | x_t] = (x + σ² s) / α, the last step of a sampler that ends at t > 0.
-pub fn denoise(sde: &dyn Sde, model: &dyn ScoreModel, x: &Tensor, t: f64) -> Tensor {
-    no_grad(|| (x + model.score(x, &vec![t; x.size()[0] as usize]) * sde.sigma(t).powi(2)) / sde.alpha(t))
+/// Tweedie's formula: `E[x_0 | x_t]` = (x + σ² s) / α, the last step of a sampler that ends at t > 0.
+pub fn denoise(model: &dyn Model, x: &Tensor, t: f64) -> Tensor {
+    no_grad(|| model.data(&At::whole(x, &vec![t; x.size()[0] as usize])))
 }
 
 /// ‖x‖² per example, f64.

@@ -95,6 +95,13 @@ impl Fault {
     }
 }
 
+/// A fault of settings that no file was checked for, such as those a program makes.
+impl From<Fault> for Error {
+    fn from(Fault { key, message, help }: Fault) -> Error {
+        Error::Usage { message: if key.is_empty() { message } else { format!("{key}: {message}") }, help }
+    }
+}
+
 impl Error {
     pub fn io(action: &'static str, path: impl AsRef<Path>, reason: std::io::Error) -> Error {
         Error::Io { action, path: path.as_ref().to_owned(), reason }

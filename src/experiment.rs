@@ -93,7 +93,7 @@ impl Experiment {
             }
         }
         if let Some(precondition) = &self.precondition {
-            precondition.check(self.sde.get()).map_err(|fault| fault.within("precondition"))?;
+            precondition.under(self.sde.get()).map(drop).map_err(|fault| fault.within("precondition"))?;
         }
         if let Some(train) = &self.train {
             train.check(self.sde.get()).map_err(|fault| fault.within("train"))?;

@@ -12,13 +12,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
-use crate::model::ScoreModel;
+use crate::model::Model;
 use crate::plot;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Run;
 use crate::sde::Sde;
-use crate::solver::{Problem, SolverSpec, Statistics, Step, Task, Trajectory};
+use crate::solver::{Problem, SolverSpec, Statistics, Step, Trajectory};
 use crate::space::Scale;
 use crate::tensor::to_vec;
 
@@ -114,9 +114,7 @@ impl Sample {
                 return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
             }
         }
-        let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
-        let solver = &self.solver;
-        solver.check(task).and_then(|()| solver.check_process(sde, eta, self.t_min, network_levels)).map_err(|fault| fault.within("solver"))
+        self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))
     }
 }
 
@@ -138,15 +136,7 @@ pub struct OnTheWay {
 }
 
 /// Draws `spec.count` samples of `shape`. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
-pub fn sample(
-    spec: &Sample,
-    seed: u64,
-    sde: &dyn Sde,
-    model: &dyn ScoreModel,
-    shape: &[usize],
-    device: Device,
-    terminal: &Terminal,
-) -> Result<Samples> {
+pub fn sample(spec: &Sample, seed: u64, model: &dyn Model, shape: &[usize], device: Device, terminal: &Terminal) -> Result<Samples> {
     let begun = Instant::now();
     let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
     let mut statistics = Statistics::default();
@@ -157,7 +147,7 @@ pub fn sample(
         let rows = first as u64..(first + spec.batch).min(spec.count) as u64;
         let n = rows.end - rows.start;
         let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &shape, device);
-        let x = normal(Purpose::Prior, 0) * sde.prior_std();
+        let x = normal(Purpose::Prior, 0) * model.sde().prior_std();
         let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
         let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
         let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
@@ -165,8 +155,8 @@ pub fn sample(
             way.record(step);
             phase.set(first as u64 + (step.share * n as f64) as u64, "");
         };
-        let reverse = Reverse { sde, model, eta: spec.dynamics.eta() };
-        let (x, cost) = spec.solver.sample(reverse, &problem, &mut noise, &mut watch)?;
+        let reverse = Reverse { model, eta: spec.dynamics.eta() };
+        let (x, cost) = spec.solver.sample(&reverse, &problem, &mut noise, &mut watch)?;
         parts.push(x.to_kind(Kind::Float).to_device(Device::Cpu));
         statistics.extend(cost);
         ways.push(way);

@@ -10,13 +10,14 @@ use std::f64::consts::PI;
 
 use tch::{Kind, Tensor};
 
-use super::level::{Level, dimension, surplus};
-use crate::model::ScoreModel;
+use super::level::{dimension, noised, signal_share, surplus};
+use crate::model::{At, Model};
+use crate::sde::Level;
 use crate::tensor::sum_per_example;
 
 /// What stands at the lowest level, and how x_0 comes back from it.
 pub struct Decoder<'a> {
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     /// The level of t_min.
     pub level: Level,
     pub law: DecoderLaw,
@@ -50,7 +51,7 @@ impl Decoder<'_> {
         let std = sigma / alpha;
         let mean = match self.law {
             DecoderLaw::Jensen => x / alpha,
-            _ => (x + self.model.score(x, &vec![t; x.size()[0] as usize]) * sigma.powi(2)) / alpha,
+            _ => self.model.data(&At::whole(x, &vec![t; x.size()[0] as usize])),
         };
         let residual = (x0 - mean).to_kind(Kind::Double) / std;
         match self.law {
@@ -63,10 +64,10 @@ impl Decoder<'_> {
     pub fn reconstruction(&self, x0: &Tensor, z: &Tensor) -> Tensor {
         let share = match self.law {
             DecoderLaw::Jensen => 1.0,
-            DecoderLaw::Tweedie => self.level.signal_share().powi(2),
+            DecoderLaw::Tweedie => signal_share(&self.level).powi(2),
             DecoderLaw::Discrete(_) => 0.0,
         };
-        -self.log_density(x0, &self.level.noised(x0, z)) - surplus(z) * (0.5 * share)
+        -self.log_density(x0, &noised(&self.level, x0, z)) - surplus(z) * (0.5 * share)
     }
 
     /// One draw of the offset `[B]`.
@@ -129,7 +130,7 @@ mod tests {
             let mixture = gaussian(MEAN, STD);
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
             for x0 in [0.25, -0.7] {
-                let decoder = |law| Decoder { model: &exact, level: Level::of(&*sde, t_min), law };
+                let decoder = |law| Decoder { model: &exact, level: sde.level(t_min), law };
                 let signal = (alpha * STD).powi(2) / variance;
                 let square = signal.powi(2) + (sigma * alpha * (x0 - MEAN) / variance).powi(2);
                 let cases = [
@@ -155,7 +156,7 @@ mod tests {
         let mixture = gaussian(MEAN, STD);
         for (name, sde) in sdes().into_iter().take(2) {
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-            let decoder = Decoder { model: &exact, level: Level::of(&*sde, 1e-7), law: DecoderLaw::Tweedie };
+            let decoder = Decoder { model: &exact, level: sde.level(1e-7), law: DecoderLaw::Tweedie };
             let (mean, _) = mean_and_error(&decoder.offset(&points(0.4), &normal(1, N, 1)));
             assert!(mean.abs() < 0.03, "{name}: {mean}");
         }
@@ -191,7 +192,7 @@ mod tests {
             let t_min = sde.time_of_log_snr(-2.0 * 0.05f64.ln());
             let (alpha, sigma, variance, tweedie) = numbers(&*sde, t_min);
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-            let decoder = Decoder { model: &exact, level: Level::of(&*sde, t_min), law: DecoderLaw::Discrete(BINS) };
+            let decoder = Decoder { model: &exact, level: sde.level(t_min), law: DecoderLaw::Discrete(BINS) };
             let (mut cross_entropy, mut entropy) = (0.0, 0.0);
             for i in 0..16 {
                 let centre = -0.9375 + i as f64 / 8.0;
@@ -213,7 +214,7 @@ mod tests {
         let sde = sdes().remove(0).1;
         let mixture = gaussian(MEAN, STD);
         let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-        let decoder = Decoder { model: &exact, level: Level::of(&*sde, 1e-3), law: DecoderLaw::Discrete(BINS) };
+        let decoder = Decoder { model: &exact, level: sde.level(1e-3), law: DecoderLaw::Discrete(BINS) };
         let centres = Tensor::linspace(-0.9375, 0.9375, 16, (Kind::Double, Device::Cpu)).view([16, 1]);
         for x in [-3.0, -0.94, 0.1, 0.2, 5.0] {
             let log_mass = decoder.log_density(&centres, &Tensor::full([16, 1], x, (Kind::Double, Device::Cpu)));

@@ -2,10 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::level::{Level, denoising_error, dimension, prior_cross_entropy, surplus};
+use super::level::{denoising_error, dimension, kernel, prior_cross_entropy, surplus};
 use crate::divergence::Probes;
-use crate::model::ScoreModel;
-use crate::sde::Sde;
+use crate::model::{At, Model};
+use crate::sde::{Level, Sde};
 use crate::tensor::{column, sum_per_example};
 
 /// Bounds E[-ln p_{t_min}(x)], the law of the reverse SDE at t_min:
@@ -18,8 +18,7 @@ use crate::tensor::{column, sum_per_example};
 /// over λ from λ(1) to λ(t_min); by Stein's identity, E[s · z] = σ E[div s], they are the same number. It is tight where s is the score
 /// of the process from some law of x_0 on, but for E[ln p_1(x_1) - ln π(x_1)]. With a [`super::Decoder`]'s offset it bounds -ln p(x_0).
 pub struct Elbo<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     pub t_min: f64,
 }
 
@@ -33,21 +32,25 @@ pub enum Start {
 }
 
 impl Elbo<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+
     /// The level at the share u in [0, 1] of the way from λ(t_min) to λ(1).
     pub fn level(&self, u: f64) -> Level {
-        let highest = self.sde.log_snr(self.t_min);
-        Level::of(self.sde, self.sde.time_of_log_snr(highest - u * self.span()))
+        let highest = self.sde().log_snr(self.t_min);
+        self.sde().level(self.sde().time_of_log_snr(highest - u * self.span()))
     }
 
     /// λ(t_min) - λ(1) = ∫ g²/σ² dt.
     pub fn span(&self) -> f64 {
-        self.sde.log_snr(self.t_min) - self.sde.log_snr(1.0)
+        self.sde().log_snr(self.t_min) - self.sde().log_snr(1.0)
     }
 
     /// E[-ln π(x_1)] - D ln(α_1 / α_{t_min}) `[B]` given x, with x_1 = a x + √v z.
     fn ends(&self, x: &Tensor, kernel: (f64, f64)) -> Tensor {
-        let shrinkage = (self.sde.alpha(1.0) / self.sde.alpha(self.t_min)).ln();
-        prior_cross_entropy(self.sde, x, kernel) - dimension(x) * shrinkage
+        let shrinkage = (self.sde().alpha(1.0) / self.sde().alpha(self.t_min)).ln();
+        prior_cross_entropy(self.sde(), x, kernel) - dimension(x) * shrinkage
     }
 
     /// One draw of the denoising form `[B]`, f64, from x_0: `x0`, `z` [B, ...], one `u` in [0, 1) per example. It can be differentiated
@@ -55,7 +58,7 @@ impl Elbo<'_> {
     pub fn denoising(&self, x0: &Tensor, u: &[f64], z: &Tensor) -> Tensor {
         let levels: Vec<Level> = u.iter().map(|&u| self.level(u)).collect();
         let error = denoising_error(self.model, x0, &levels, z) - dimension(x0);
-        let last = Level::of(self.sde, 1.0);
+        let last = self.sde().level(1.0);
         self.ends(x0, (last.alpha, last.sigma.powi(2))) + error * (0.5 * self.span())
     }
 
@@ -63,22 +66,22 @@ impl Elbo<'_> {
     ///
     /// The control variate (σ √v / (α² + σ²))² (‖z‖² - D), of mean zero, is what ‖σ s‖² holds of ‖z‖² for x_0 ~ N(0, I).
     pub fn implicit(&self, start: Start, x: &Tensor, u: &[f64], z: &Tensor, probes: &Probes) -> Tensor {
-        let lowest = Level::of(self.sde, self.t_min);
-        let kernel = |level: &Level| match start {
+        let lowest = self.sde().level(self.t_min);
+        let from_start = |level: &Level| match start {
             Start::Zero => (level.alpha, level.sigma.powi(2)),
-            Start::TMin => level.from(&lowest),
+            Start::TMin => kernel(level, &lowest),
         };
         let levels: Vec<Level> = u.iter().map(|&u| self.level(u)).collect();
         let of = |f: &dyn Fn(&Level) -> f64| column(x, levels.iter().map(f));
-        let state = x * of(&|level| kernel(level).0) + z * of(&|level| kernel(level).1.sqrt());
+        let state = x * of(&|level| from_start(level).0) + z * of(&|level| from_start(level).1.sqrt());
         let times: Vec<f64> = levels.iter().map(|level| level.t).collect();
-        let (score, estimates) = probes.value_and_divergence(|x| self.model.score(x, &times), &state);
+        let (score, estimates) = probes.value_and_divergence(|x| self.model.score(&At::whole(x, &times)), &state);
         let divergence = estimates.mean_dim(1i64, false, Kind::Double);
         let terms = sum_per_example(&score.to_kind(Kind::Double).square()) + divergence * 2.0;
         let variance = of(&|level| level.sigma.powi(2)).view(-1);
-        let share = of(&|level| level.sigma.powi(2) * kernel(level).1 / (level.alpha.powi(2) + level.sigma.powi(2)).powi(2)).view(-1);
-        let last = Level::of(self.sde, 1.0);
-        self.ends(x, kernel(&last)) + (terms * variance - surplus(z) * share) * (0.5 * self.span())
+        let share = of(&|level| level.sigma.powi(2) * from_start(level).1 / (level.alpha.powi(2) + level.sigma.powi(2)).powi(2)).view(-1);
+        let last = self.sde().level(1.0);
+        self.ends(x, from_start(&last)) + (terms * variance - surplus(z) * share) * (0.5 * self.span())
     }
 }
 

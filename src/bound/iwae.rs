@@ -2,8 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::level::{dimension, surplus};
+use super::level::{dimension, noised, surplus};
 use super::vlb::{LevelNoise, Vlb};
+use crate::model::At;
+use crate::sde::Transition;
 use crate::tensor::sum_per_example;
 
 impl Vlb<'_> {
@@ -15,24 +17,25 @@ impl Vlb<'_> {
         let d = dimension(x0);
         let rows = x0.size()[0] as usize;
         let z = noise(self.levels.len() - 1);
-        let mut x = self.highest().noised(x0, &z);
-        let prior = self.sde.prior_std().powi(2);
+        let mut x = noised(self.highest(), x0, &z);
+        let prior = self.model.sde().prior_std().powi(2);
         // ln π(x_N) - ln q(x_N | x_0), both without their ½ D ln 2π
         let squares = |x: &Tensor| sum_per_example(&x.to_kind(Kind::Double).square());
         let mut log_weight = (squares(&x) / prior - squares(&z) + d * (prior.ln() - 2.0 * self.highest().sigma.ln())) * -0.5;
         for (i, pair) in self.levels.windows(2).enumerate().rev() {
             let (below, above) = (&pair[0], &pair[1]);
-            let posterior = above.posterior(below);
-            let variance = self.variance.of(&posterior);
-            let score = self.model.score(&x, &vec![above.t; rows]);
+            let transition = Transition::new(*above, *below);
+            let (of_x, of_x0) = transition.posterior_mean();
+            let variance = transition.variance(self.variance);
+            let score = self.model.score(&At::whole(&x, &vec![above.t; rows]));
             let residual = (&x - x0 * above.alpha) / above.sigma + score * above.sigma;
             let z = noise(i);
-            let step = &z * posterior.beta_tilde.sqrt();
+            let step = &z * transition.beta_tilde.sqrt();
             // x_i - μ_p = √β̃ z + (μ_q - μ_p), and x_i - μ_q = √β̃ z
-            let from_model = squares(&(&step - residual * posterior.gain)) / variance;
-            let widening = (variance / posterior.beta_tilde).ln();
+            let from_model = squares(&(&step - residual * transition.gain())) / variance;
+            let widening = (variance / transition.beta_tilde).ln();
             log_weight += (from_model - (surplus(&z) + d) + d * widening) * -0.5;
-            x = x * posterior.mean.0 + x0 * posterior.mean.1 + step;
+            x = x * of_x + x0 * of_x0 + step;
         }
         log_weight + self.decoder.log_density(x0, &x)
     }

@@ -28,5 +28,5 @@ mod worlds;
 pub use decoder::{Bins, Decoder, DecoderLaw};
 pub use elbo::{Elbo, Start};
 pub use iwae::tightened;
-pub use level::{Level, Posterior};
-pub use vlb::{Variance, Vlb};
+pub use level::noised;
+pub use vlb::Vlb;

@@ -2,11 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Level;
 use crate::law::GaussianMixture;
-use crate::model::ScoreModel;
+use crate::model::{At, Model, Prediction, Quantity};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{Sde, SubVp, Ve, Vp};
+use crate::sde::{Level, Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
 
 pub fn sdes() -> Vec<(&'static str, Box<dyn Sde>)> {
@@ -32,15 +31,18 @@ pub fn gaussian(mean: f64, std: f64) -> GaussianMixture {
 
 /// A score times (1 + stretch), plus shift / σ.
 pub struct Bent<'a> {
-    pub score: &'a dyn ScoreModel,
-    pub sde: &'a dyn Sde,
+    pub score: &'a dyn Model,
     pub stretch: f64,
     pub shift: f64,
 }
 
-impl ScoreModel for Bent<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        self.score.score(x, t) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t))
+impl Model for Bent<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.score.sde()
+    }
+    fn predict(&self, at: &At) -> Prediction {
+        let shift = column_of(at.x, at.t, |t| self.shift / self.sde().sigma(t));
+        Prediction { quantity: Quantity::Score, value: self.score.score(at) * (1.0 + self.stretch) + shift }
     }
 }
 
@@ -48,7 +50,7 @@ impl ScoreModel for Bent<'_> {
 pub fn levels(sde: &dyn Sde, t_min: f64, n: usize) -> Vec<Level> {
     let (first, last) = (sde.log_snr(t_min), sde.log_snr(1.0));
     let time = |i| sde.time_of_log_snr(first + (last - first) * i as f64 / (n - 1) as f64);
-    (0..n).map(|i| Level::of(sde, time(i))).collect()
+    (0..n).map(|i| sde.level(time(i))).collect()
 }
 
 /// Draw `draw` of z ~ N(0, I) [n, d], f64.
@@ -71,10 +73,13 @@ pub fn mean_and_error(draws: &Tensor) -> (f64, f64) {
 }
 
 /// A model that is never asked.
-pub struct Nothing;
+pub struct Nothing<'a>(pub &'a dyn Sde);
 
-impl ScoreModel for Nothing {
-    fn score(&self, _x: &Tensor, _t: &[f64]) -> Tensor {
+impl Model for Nothing<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.0
+    }
+    fn predict(&self, _at: &At) -> Prediction {
         unreachable!("this test needs no score")
     }
 }

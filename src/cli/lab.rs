@@ -95,7 +95,7 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     }
     let score = session.score();
     let shape = train.shape().iter().map(|&n| n as i64).collect();
-    let world = World { sde: session.sde(), model: &*score, shape, t_min, law, data, device: common.device };
+    let world = World { model: &*score, shape, t_min, law, data, device: common.device };
     if world.data.size()[0] < 20 {
         let message = format!("the data hold {} examples, too few to compare samples with", world.data.size()[0]);
         return Err(Error::Usage { message, help: "give at least 20 training examples".into() });
@@ -103,7 +103,7 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     let levels = experiment.precondition.as_ref().and_then(Precondition::levels);
     let sweep = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances };
     sweep.check()?;
-    let settings = sweep.settings(world.sde, t_min, levels);
+    let settings = sweep.settings(world.model.sde(), t_min, levels);
     for candidate in &sweep.candidates {
         if settings.iter().all(|setting| setting.solver != candidate.name) {
             terminal.say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Loaded};
 use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
 use crate::model::ScoreNetwork;
-use crate::model::{DynamicThresholding, ExactScore, Precondition, ScoreModel, ScoreSpec};
+use crate::model::{DynamicThresholding, ExactScore, Model, ScoreSpec};
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
@@ -38,7 +38,8 @@ impl<'a> Session<'a> {
         tch::set_num_threads(threads.unwrap_or(if vectors { 1 } else { cores }));
         let parts = experiment.network.as_ref().zip(experiment.precondition.as_ref());
         let model = parts.map(|(network, precondition)| {
-            ScoreNetwork::new(network, precondition, experiment.data.scale(), train.shape(), experiment.seed, device)
+            let parametrisation = precondition.under(experiment.sde.get()).expect("a checked preconditioner");
+            ScoreNetwork::new(network, parametrisation, experiment.data.scale(), train.shape(), experiment.seed, device)
         });
         Session { experiment, train: train.clone(), measured: measured.clone(), device, terminal, model }
     }
@@ -56,9 +57,9 @@ impl<'a> Session<'a> {
         Ok(Some(checkpoint.step))
     }
 
-    pub fn score(&self) -> Box<dyn ScoreModel + '_> {
+    pub fn score(&self) -> Box<dyn Model + '_> {
         match (&self.model, &self.experiment.score) {
-            (Some(model), _) => Box::new(model.score(self.sde(), false)),
+            (Some(model), _) => Box::new(model.model(self.sde(), false)),
             (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
             (None, None) => unreachable!("a loaded experiment has a network or a score"),
         }
@@ -66,16 +67,16 @@ impl<'a> Session<'a> {
 
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
         let Experiment { seed, data, .. } = self.experiment;
-        let (sde, score, shape) = (self.sde(), self.score(), self.train.shape());
+        let (score, shape) = (self.score(), self.train.shape());
         let bounded;
-        let model: &dyn ScoreModel = match (spec.thresholding, data.scale()) {
+        let model: &dyn Model = match (spec.thresholding, data.scale()) {
             (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => {
-                bounded = DynamicThresholding { sde, model: &*score, range, quantile };
+                bounded = DynamicThresholding { model: &*score, range, quantile };
                 &bounded
             }
             _ => &*score,
         };
-        sample::sample(spec, *seed, sde, model, shape, self.device, self.terminal)
+        sample::sample(spec, *seed, model, shape, self.device, self.terminal)
     }
 
     /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
@@ -88,16 +89,7 @@ impl<'a> Session<'a> {
             Dequantisation::Variational { .. } => self.dequantiser(run)?,
             _ => None,
         };
-        let subject = Subject {
-            sde: self.sde(),
-            model,
-            dataset,
-            scale: data.scale(),
-            dequantiser: dequantiser.as_ref(),
-            discrete: matches!(self.experiment.precondition, Some(Precondition::Discrete { .. })),
-            seed: *seed,
-            device: self.device,
-        };
+        let subject = Subject { model, dataset, scale: data.scale(), dequantiser: dequantiser.as_ref(), seed: *seed, device: self.device };
         let mut store = Store::open(run, name, spec, *seed, step)?;
         let mut values = likelihood::likelihood(spec, &subject, &mut store, self.terminal)?;
         if let Some(bound) = &spec.bound {
@@ -129,8 +121,7 @@ impl<'a> Session<'a> {
         };
         let data = &self.experiment.data;
         let model = &*self.score();
-        let subject =
-            dequantisation::Subject { sde: self.sde(), model, dataset: self.train.clone(), scale: data.scale(), flip: data.flip() };
+        let subject = dequantisation::Subject { model, dataset: self.train.clone(), scale: data.scale(), flip: data.flip() };
         dequantisation::train(spec, self.experiment.seed, &dequantiser, subject, step, log, self.terminal)?;
         dequantiser.save(run)
     }

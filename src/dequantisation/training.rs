@@ -9,19 +9,17 @@ use super::{Dequantiser, Variational};
 use crate::bound::Elbo;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
-use crate::model::ScoreModel;
+use crate::model::Model;
 use crate::optim::{Adam, clip_by_norm};
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
 use crate::run::log::Log;
-use crate::sde::Sde;
 use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// The score that stays fixed, and the data.
 pub struct Subject<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     pub dataset: Arc<dyn Dataset>,
     pub scale: Scale,
     pub flip: bool,
@@ -40,8 +38,8 @@ pub fn train(
     terminal: &Terminal,
 ) -> Result<()> {
     let seed = rng::derive(seed, Purpose::Dequantiser, 1);
-    let Subject { sde, model, dataset, scale, flip } = subject;
-    let elbo = Elbo { sde, model, t_min: spec.t_min };
+    let Subject { model, dataset, scale, flip } = subject;
+    let elbo = Elbo { model, t_min: spec.t_min };
     let d = dataset.shape().iter().product::<usize>() as f64;
     let mut pixels = Batches::start(dataset, Scale::Vectors { scale: 1.0 }, flip, seed, spec.batch, 0);
     let flat = dequantiser.parameters.flat();

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::sample::DynamicsSpec;
+use crate::sde::Variance;
 use crate::solver::{
     Adaptive, AnnealedLangevin, Churn, Corrector, DeisVariable, DiscreteChain, Norms, Predictor, PredictorCorrector, SolverSpec, Spacing,
-    StepFactor, TimeGrid, UniPcVariant, Variance,
+    StepFactor, TimeGrid, UniPcVariant,
 };
 
 /// A solver but for its steps.

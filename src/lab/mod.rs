@@ -17,12 +17,12 @@ use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
 use crate::law::GaussianMixture;
 use crate::metric::{Energy, Estimate, kolmogorov_smirnov, rms};
-use crate::model::ScoreModel;
+use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::sample::DynamicsSpec;
 use crate::sde::Sde;
-use crate::solver::{Adaptive, Problem, SolverSpec, Task, TimeGrid};
+use crate::solver::{Adaptive, Problem, SolverSpec, TimeGrid};
 
 /// A family of time grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,9 +97,8 @@ impl Sweep {
         let mut settings = Vec::new();
         for Candidate { name, dynamics, steps } in &self.candidates {
             let eta = dynamics.eta();
-            let task = if eta > 0.0 { Task::ReverseSde } else { Task::ProbabilityFlow };
             let mut add = |steps: String, spec: SolverSpec| {
-                if spec.check(task).and_then(|()| spec.check_process(sde, eta, t_min, network_levels)).is_ok() {
+                if spec.check(sde, eta, t_min, network_levels).is_ok() {
                     settings.push(Setting { solver: name, dynamics: *dynamics, steps, spec });
                 }
             };
@@ -130,8 +129,7 @@ impl Sweep {
 
 /// A score, and what its samples should be like.
 pub struct World<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     /// The shape of one example.
     pub shape: Vec<i64>,
     /// Where solvers stop.
@@ -168,20 +166,21 @@ const ACCURATE_STEPS: usize = 1000;
 /// Errors: the accurate solve fails. A setting whose solve fails is left out, with a line that says why.
 pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, terminal: &Terminal) -> Result<Vec<Point>> {
     let _no_grad = tch::no_grad_guard();
-    let World { sde, model, t_min, device, .. } = *world;
+    let World { model, t_min, device, .. } = *world;
+    let sde = model.sde();
     let rows = 0..count as u64;
     let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &world.shape, device).to_kind(Kind::Double);
     let start = normal(Purpose::Prior, 0) * sde.prior_std();
     let solve = |spec: &SolverSpec, eta: f64| {
-        let reverse = Reverse { sde, model, eta };
+        let reverse = Reverse { model, eta };
         let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
-        spec.sample(reverse, &problem, &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
+        spec.sample(&reverse, &problem, &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
     };
     let noisy = rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu).to_kind(Kind::Double) * sde.sigma(t_min);
     let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));
     let tolerance = ACCURATE[usize::from(world.law.is_none())];
     let mut phase = terminal.phase("lab", "settings", settings.len() as u64, 0);
-    let accurate = match model.levels() {
+    let accurate = match model.chain() {
         None => SolverSpec::Rk45(Adaptive::new(tolerance, tolerance)),
         Some(_) => SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: ACCURATE_STEPS } },
     };

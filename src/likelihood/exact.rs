@@ -6,7 +6,7 @@ use super::points::{Points, at_t_min};
 use super::{Likelihood, Record, Subject};
 use crate::dynamics::{FlowWithLogDensity, squared_norm};
 use crate::error::Result;
-use crate::solver::{SolverSpec, Watch};
+use crate::solver::{General, Watch};
 use crate::tensor::to_vec;
 
 /// One solve for one point, the `draw`-th of an example; its probes have the numbers from `probe` on.
@@ -40,14 +40,15 @@ impl Record for Solved {
 
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from
 /// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2).
-pub(super) fn solve(spec: &Likelihood, solver: &SolverSpec, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
-    let Subject { sde, model, dataset, seed, device, .. } = *subject;
+pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
+    let Subject { model, dataset, seed, device, .. } = *subject;
+    let sde = model.sde();
     let d = subject.dimension();
     let Points { x, offsets } = at_t_min(spec, subject, jobs);
     let shape = dataset.shape().iter().map(|&n| n as i64).collect();
-    let mut flow = FlowWithLogDensity { sde, model, shape, probes: spec.trace.probes(jobs, seed, d, device) };
+    let flow = FlowWithLogDensity::new(model, shape, spec.trace.probes(jobs, seed, d, device));
     let start = flow.start(&x);
-    let (end, cost) = solver.solve(&mut flow, sde, &start, (spec.t_min, 1.0), None, watch)?;
+    let (end, cost) = solver.solve(&flow, sde, &start, (spec.t_min, 1.0), watch)?;
     let (x_end, change) = flow.split(&end);
     let k = change.size()[1] as usize;
     let priors = squared_norm(&x_end).into_iter().map(|square| sde.prior_log_density(square, d));

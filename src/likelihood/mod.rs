@@ -27,10 +27,10 @@ pub use trace::{Budget, Probing, Trace};
 use crate::data::{Dataset, Split};
 use crate::dequantisation::Dequantiser;
 use crate::error::{Fault, Result};
-use crate::model::ScoreModel;
+use crate::model::Model;
 use crate::progress::Terminal;
 use crate::sde::Sde;
-use crate::solver::{SolverSpec, Step, Task};
+use crate::solver::{General, SolverSpec, Step};
 use crate::space::Scale;
 use budget::Next;
 
@@ -107,7 +107,7 @@ impl Likelihood {
         if let Some(bound) = &self.bound {
             bound.check(self.below_t_min, sde, chain).map_err(|fault| fault.within("bound"))?;
         }
-        self.solver.check(Task::LogDensity).map_err(|fault| fault.within("solver"))
+        self.solver.general().map(drop).map_err(|fault| fault.within("solver"))
     }
 
     /// What can only be known with the split at hand.
@@ -127,14 +127,11 @@ impl Likelihood {
 /// Whose likelihood is measured, of which data, and where.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     pub dataset: &'a dyn Dataset,
     pub scale: Scale,
     /// Draws the noise of variational dequantisation.
     pub dequantiser: Option<&'a Dequantiser>,
-    /// Whether the model knows the times of a chain only.
-    pub discrete: bool,
     pub seed: u64,
     pub device: Device,
 }
@@ -151,6 +148,7 @@ impl Subject<'_> {
 /// probe). What `store` holds already is not solved again.
 pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
     let begun = Instant::now();
+    let solver = spec.solver.general().map_err(|fault| fault.within("likelihood.solver"))?;
     let mut result = Likelihoods::new(spec, subject);
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
     let mut rounds = 0..;
@@ -160,10 +158,10 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved
             Next::Done(outcome) => break outcome,
         };
         let mut watch = |share: f64| phase.set((share * spec.count as f64) as u64, &note);
-        all(&round, spec, &spec.solver, subject, store, &mut watch, |solved| result.add(solved))?;
+        all(&round, spec, &solver, subject, store, &mut watch, |solved| result.add(solved))?;
     };
     let again = budget::first_round(spec.solver_check, 1);
-    all(&again, spec, &spec.solver.refined(), subject, store, &mut |_| {}, |solved| result.compare(solved))?;
+    all(&again, spec, &solver.refined(), subject, store, &mut |_| {}, |solved| result.compare(solved))?;
     result.truth = truth(subject.dataset, spec.count);
     result.seconds = begun.elapsed().as_secs_f64();
     phase.set(spec.count as u64, "");
@@ -175,7 +173,7 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved
 fn all(
     jobs: &[Job],
     spec: &Likelihood,
-    solver: &SolverSpec,
+    solver: &General,
     subject: &Subject,
     store: &mut Store<Solved>,
     watch: &mut dyn FnMut(f64),

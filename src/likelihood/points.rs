@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
 use super::{Dequantisation, Job, Likelihood, Subject};
-use crate::bound::{Bins, Decoder, DecoderLaw, Level};
+use crate::bound::{Bins, Decoder, DecoderLaw, noised};
 use crate::data::{chosen, dequantised};
 use crate::error::Fault;
 use crate::rng::{self, Law, Purpose};
@@ -103,12 +103,12 @@ pub fn at_t_min(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
     let zero = at_zero(spec, subject, jobs);
     let Some(law) = spec.below_t_min.law(subject.scale) else { return zero };
     no_grad(|| {
-        let level = Level::of(subject.sde, spec.t_min);
+        let level = subject.model.sde().level(spec.t_min);
         let decoder = Decoder { model: subject.model, level, law };
         let z = rng::rows_at(Law::Gaussian, subject.seed, Purpose::Encoder, &places(jobs), &zero.x.size()[1..], subject.device);
         let z = z.to_kind(Kind::Double);
         let offsets = to_vec(&decoder.offset(&zero.x, &z)).iter().zip(&zero.offsets).map(|(a, b)| a + b).collect();
-        Points { x: level.noised(&zero.x, &z), offsets }
+        Points { x: noised(&level, &zero.x, &z), offsets }
     })
 }
 

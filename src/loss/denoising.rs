@@ -3,35 +3,26 @@
 use tch::Tensor;
 
 use super::{Batch, Reduction};
-use crate::model::ScoreModel;
-use crate::sde::{Chain, Sde};
-use crate::tensor::column_of;
+use crate::model::{At, Model};
+use crate::sde::Level;
+use crate::tensor::column;
 
 /// λ(t) ‖s(x_t, t) - ∇ ln p(x_t | x_0)‖² with x_t = α x_0 + σ z, whose conditional score is -z / σ, as w ‖σ s + z‖² with w = λ / σ².
 ///
-/// It is also w (α / σ)² ‖D - x_0‖², the loss of a denoising autoencoder D = (x_t + σ² s) / α (Vincent 2011, sec. 4).
-/// -> losses `[B]`.
-pub fn denoising_score_matching(sde: &dyn Sde, model: &dyn ScoreModel, reduction: Reduction, batch: &Batch) -> Tensor {
-    let alpha = column_of(batch.x0, batch.t, |t| sde.alpha(t));
-    let sigma = column_of(batch.x0, batch.t, |t| sde.sigma(t));
-    weighted_error(model, reduction, batch, &alpha, &sigma)
+/// It is also w (α / σ)² ‖D - x_0‖², the loss of a denoising autoencoder D = (x_t + σ² s) / α (Vincent 2011, sec. 4). α and σ are those of
+/// the model's level: for a model in discrete time w = 1 gives on DDPM's chain ‖F - z‖² for the noise prediction F (Ho et al. 2020, eq. 14),
+/// on NCSN's the loss of Song & Ermon 2019, eq. 5 and 6 with λ = σ². -> losses `[B]`.
+pub fn denoising_score_matching(model: &dyn Model, reduction: Reduction, batch: &Batch) -> Tensor {
+    let levels: Vec<Level> = batch.t.iter().map(|&t| model.level(t)).collect();
+    batch.weighted(&denoising_errors(model, batch.x0, &levels, batch.z), reduction)
 }
 
-/// The same in discrete time: w ‖σ_i s(x_i, t) + z‖² with x_i = α_i x_0 + σ_i z, i the level of each example's t.
-///
-/// With w = 1 it is on DDPM's chain ‖F - z‖² for the noise prediction F (Ho et al. 2020, eq. 14), on NCSN's the loss of Song & Ermon 2019,
-/// eq. 5 and 6 with λ = σ².
-pub fn discrete_score_matching(chain: &Chain, model: &dyn ScoreModel, reduction: Reduction, batch: &Batch) -> Tensor {
-    let alpha = column_of(batch.x0, batch.t, |t| chain.alpha(t));
-    let sigma = column_of(batch.x0, batch.t, |t| chain.sigma(t));
-    weighted_error(model, reduction, batch, &alpha, &sigma)
-}
-
-/// w ‖σ s(α x_0 + σ z, t) + z‖², reduced to `[B]`.
-fn weighted_error(model: &dyn ScoreModel, reduction: Reduction, batch: &Batch, alpha: &Tensor, sigma: &Tensor) -> Tensor {
-    let Batch { x0, t, z, .. } = *batch;
-    let x = x0 * alpha + z * sigma;
-    batch.weighted(&(model.score(&x, t) * sigma + z).square(), reduction)
+/// (σ s(α x_0 + σ z, t) + z)² [B, ...], one level per example.
+pub fn denoising_errors(model: &dyn Model, x0: &Tensor, levels: &[Level], z: &Tensor) -> Tensor {
+    let t: Vec<f64> = levels.iter().map(|level| level.t).collect();
+    let sigma = column(x0, levels.iter().map(|level| level.sigma));
+    let x = x0 * column(x0, levels.iter().map(|level| level.alpha)) + z * &sigma;
+    (model.score(&At::whole(&x, &t)) * sigma + z).square()
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::{Batch, Reduction};
-use crate::model::ScoreModel;
-use crate::sde::Sde;
+use crate::model::{At, Model};
 use crate::tensor::{column_of, sum_per_example};
 
 /// w [‖σ s‖² + 2 σ² div s + D + 2 κ Σ_i (σ² ∂_i s_i)²] at x_t = α x_0 + σ z, reduced over the D numbers, with the exact divergence from D
@@ -12,8 +11,8 @@ use crate::tensor::{column_of, sum_per_example};
 ///
 /// At κ = 0 its mean is denoising score matching's, since E z·s = σ E div s for x = α x_0 + σ z (Stein); D is the constant between them.
 /// -> losses `[B]`, whose graph goes through the Jacobian to the parameters of s.
-pub fn implicit_score_matching(sde: &dyn Sde, model: &dyn ScoreModel, reduction: Reduction, curvature: f64, batch: &Batch) -> Tensor {
-    let Noised { x, s, variance } = Noised::new(sde, model, batch);
+pub fn implicit_score_matching(model: &dyn Model, reduction: Reduction, curvature: f64, batch: &Batch) -> Tensor {
+    let Noised { x, s, variance } = Noised::new(model, batch);
     let d = batch.dimension() as i64;
     let units = Tensor::eye(d, (x.kind(), x.device())).unsqueeze(1);
     let slopes = quadratic_forms(&s, &x, &units) * &variance;
@@ -35,10 +34,11 @@ pub(super) struct Noised {
 }
 
 impl Noised {
-    pub fn new(sde: &dyn Sde, model: &dyn ScoreModel, batch: &Batch) -> Noised {
+    pub fn new(model: &dyn Model, batch: &Batch) -> Noised {
         let Batch { x0, t, z, .. } = *batch;
+        let sde = model.sde();
         let x = (x0 * column_of(x0, t, |t| sde.alpha(t)) + z * column_of(x0, t, |t| sde.sigma(t))).detach().set_requires_grad(true);
-        let s = model.score(&x, t).flatten(1, -1);
+        let s = model.score(&At::whole(&x, t)).flatten(1, -1);
         let variance = column_of(&s, t, |t| sde.sigma(t).powi(2));
         Noised { x, s, variance }
     }

@@ -7,7 +7,7 @@ mod sliced;
 mod time;
 mod weighting;
 
-pub use denoising::{denoising_score_matching, discrete_score_matching};
+pub use denoising::{denoising_errors, denoising_score_matching};
 pub use implicit::implicit_score_matching;
 pub use sliced::sliced_score_matching;
 pub use time::{TimeLaw, TimeSpec, stratified};

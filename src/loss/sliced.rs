@@ -4,8 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::implicit::{Noised, quadratic_forms};
 use super::{Batch, Reduction};
-use crate::model::ScoreModel;
-use crate::sde::Sde;
+use crate::model::Model;
 use crate::tensor::sum_per_example;
 
 /// w [(v·σ s)² + 2 σ² vᵀ (∂s/∂x) v + D] at x_t = α x_0 + σ z, the mean over an example's projections v, reduced over the D numbers
@@ -14,14 +13,13 @@ use crate::tensor::sum_per_example;
 /// `projections` [k, B, D] with E v vᵀ = I: then its mean is that of [`implicit_score_matching`](super::implicit_score_matching) without
 /// curvatures, from k backward passes. -> losses `[B]`, whose graph goes through the Jacobian to the parameters of s.
 pub fn sliced_score_matching(
-    sde: &dyn Sde,
-    model: &dyn ScoreModel,
+    model: &dyn Model,
     reduction: Reduction,
     variance_reduced: bool,
     projections: &Tensor,
     batch: &Batch,
 ) -> Tensor {
-    let Noised { x, s, variance } = Noised::new(sde, model, batch);
+    let Noised { x, s, variance } = Noised::new(model, batch);
     let mean = |x: &Tensor| x.mean_dim(1i64, false, None::<Kind>);
     let divergence = mean(&quadratic_forms(&s, &x, projections));
     let square = match variance_reduced {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::sde::Sde;
+use crate::sde::{Level, Sde};
 
 /// λ(t) (Song et al. 2021, eq. 7), by its factor w = λ / σ² on the noise error ‖σ s + z‖². With the signal-to-noise ratio SNR = α² / σ²
 /// any of them serves any process.
@@ -35,11 +35,16 @@ pub enum Weighting {
 impl Weighting {
     /// w(t).
     pub fn at(&self, sde: &dyn Sde, t: f64) -> f64 {
-        self.of_snr(sde.log_snr(t).exp()).unwrap_or_else(|| (sde.diffusion(t) / sde.sigma(t)).powi(2))
+        self.at_level(sde, &sde.level(t))
+    }
+
+    /// w at a level that stands for its time, as those of a chain do.
+    pub fn at_level(&self, sde: &dyn Sde, level: &Level) -> f64 {
+        self.of_snr(level.log_snr().exp()).unwrap_or_else(|| (sde.diffusion(level.t) / level.sigma).powi(2))
     }
 
     /// w as a function of the signal-to-noise ratio; none for g², which is a rate in time.
-    pub fn of_snr(&self, snr: f64) -> Option<f64> {
+    fn of_snr(&self, snr: f64) -> Option<f64> {
         match self {
             Weighting::Variance => Some(1.0),
             Weighting::Likelihood => None,

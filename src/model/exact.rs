@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 use tch::{Device, Kind, Tensor};
 
-use super::ScoreModel;
+use super::{At, Model, Prediction, Quantity};
 use crate::law::GaussianMixture;
 use crate::sde::Sde;
 use crate::tensor::column_of;
@@ -63,13 +63,18 @@ impl<'a> ExactScore<'a> {
     }
 }
 
-impl ScoreModel for ExactScore<'_> {
+impl Model for ExactScore<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
     /// Σ_k r_k ∇ ln N_k with responsibilities r = softmax_k ln(w_k N_k).
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        let (log_joint, scaled) = self.components(x, t);
+    fn predict(&self, at: &At) -> Prediction {
+        let (log_joint, scaled) = self.components(at.x, at.t);
         let responsibilities = log_joint.softmax(0, None::<Kind>).unsqueeze(-1);
         let gradients = scaled.matmul(&self.vectors.transpose(1, 2));
-        -(responsibilities * gradients).sum_dim_intlist(0i64, false, None::<Kind>).to_kind(x.kind())
+        let score = -(responsibilities * gradients).sum_dim_intlist(0i64, false, None::<Kind>).to_kind(at.x.kind());
+        Prediction { quantity: Quantity::Score, value: score }
     }
 }
 
@@ -97,7 +102,7 @@ mod tests {
             let x = Tensor::from_slice(&[0.3, -0.2, 1.0, 1.5, -2.0, 0.1, 0.4, 0.9]).view([4, 2]).set_requires_grad(true);
             let log_density = exact.log_density(&x, &t);
             let gradient = Tensor::run_backward(&[log_density.sum(Kind::Double)], &[&x], false, false).remove(0);
-            assert!((gradient - exact.score(&x, &t)).abs().max().double_value(&[]) < 1e-12);
+            assert!((gradient - exact.score(&At::whole(&x, &t))).abs().max().double_value(&[]) < 1e-12);
             if sde.sigma(1e-5) < 0.005 {
                 let factored = mixture.factored();
                 assert!((factored.log_density(&[0.3, -0.2]) - log_density.double_value(&[0])).abs() < 1e-3);

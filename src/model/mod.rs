@@ -1,27 +1,56 @@
-//! Scores s(x, t) ≈ ∇ₓ ln p_t(x): the exact one of a Gaussian mixture, and a preconditioned network's.
+//! Models of the law of x_t: the exact one of a Gaussian mixture, a preconditioned network, and decorators.
 
+mod at;
 mod exact;
 mod precondition;
+mod prediction;
 mod score_network;
 mod thresholded;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+pub use at::At;
 pub use exact::ExactScore;
-pub use precondition::{Label, NetworkScore, Output, Precondition};
+pub use precondition::{Label, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
+pub use prediction::{Prediction, Quantity};
 pub use score_network::ScoreNetwork;
 pub use thresholded::DynamicThresholding;
 
 use crate::error::Fault;
 use crate::law::GaussianMixture;
+use crate::sde::{Chain, Level, Sde};
 
-/// A score model: x [B, ...] and one time per example in [0, 1] -> [B, ...], in x's kind.
-pub trait ScoreModel {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor;
-    /// How many levels of noise stand for the times, if the model lives in discrete time.
-    fn levels(&self) -> Option<usize> {
+/// A model of x_t under its own process: it answers with one of four quantities, each of which the process turns into the others.
+pub trait Model {
+    /// The process whose x_t this is a model of.
+    fn sde(&self) -> &dyn Sde;
+    /// What the model says of x_t, in the kind of `at.x`.
+    fn predict(&self, at: &At) -> Prediction;
+    /// The chain whose levels stand for the times, if the model lives in discrete time.
+    fn chain(&self) -> Option<&Chain> {
         None
+    }
+
+    /// The level of noise that the model takes t for: the process's, or the chain's at or just before t.
+    fn level(&self, t: f64) -> Level {
+        self.chain().map_or_else(|| self.sde().level(t), |chain| chain.level(t))
+    }
+    /// ∇ₓ ln p_t(x) [B, ...].
+    fn score(&self, at: &At) -> Tensor {
+        self.predict(at).into_quantity(Quantity::Score, self.sde(), at)
+    }
+    /// The denoised state `E[x_0 | x_t]` [B, ...].
+    fn data(&self, at: &At) -> Tensor {
+        self.predict(at).into_quantity(Quantity::Data, self.sde(), at)
+    }
+    /// `E[z | x_t]` [B, ...].
+    fn noise(&self, at: &At) -> Tensor {
+        self.predict(at).into_quantity(Quantity::Noise, self.sde(), at)
+    }
+    /// dx/dt of the probability flow [B, ...].
+    fn velocity(&self, at: &At) -> Tensor {
+        self.predict(at).into_quantity(Quantity::Velocity, self.sde(), at)
     }
 }
 

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::ScoreModel;
+use super::{At, Model, Prediction, Quantity};
 use crate::error::Fault;
 use crate::net::Network;
-use crate::sde::{Chain, Sde};
+use crate::sde::{Chain, Level, Sde};
 use crate::tensor::{column, column_of};
 
 /// `[precondition.*]`: how a network's output becomes a score.
@@ -60,17 +60,21 @@ pub enum Output {
 }
 
 impl Precondition {
-    /// Whether this can serve `sde`; a fault's key is relative to `[precondition]`.
-    pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
-        match self {
-            Precondition::Discrete { levels } => sde.chain(*levels).map(drop).map_err(|fault| fault.within("discrete")),
-            Precondition::Edm { sigma_data } if !(*sigma_data > 0.0 && sigma_data.is_finite()) => Err(Fault::new(
-                "edm.sigma_data",
-                format!("sigma_data is {sigma_data}"),
-                "give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]",
-            )),
-            _ => Ok(()),
-        }
+    /// This under `sde`. Error: it can't serve the process; the fault's key is relative to `[precondition]`.
+    pub fn under(&self, sde: &dyn Sde) -> Result<Parametrisation, Fault> {
+        Ok(match *self {
+            Precondition::Reference {} => Parametrisation::Reference,
+            Precondition::Discrete { levels } => Parametrisation::Discrete(sde.chain(levels).map_err(|fault| fault.within("discrete"))?),
+            Precondition::Plain { label, output } => Parametrisation::Plain(label, output),
+            Precondition::Edm { sigma_data } if !(sigma_data > 0.0 && sigma_data.is_finite()) => {
+                return Err(Fault::new(
+                    "edm.sigma_data",
+                    format!("sigma_data is {sigma_data}"),
+                    "give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]",
+                ));
+            }
+            Precondition::Edm { sigma_data } => Parametrisation::Edm { sigma_data },
+        })
     }
 
     /// How many levels stand for the times, in discrete time.
@@ -80,18 +84,23 @@ impl Precondition {
             _ => None,
         }
     }
-
-    /// The chain of these levels. The preconditioner has passed its check.
-    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
-        self.levels().map(|levels| sde.chain(levels).expect("a checked number of levels"))
-    }
 }
 
-/// A network with its preconditioning under one SDE.
-pub struct NetworkScore<'a> {
+/// [`Precondition`] under one process.
+#[derive(Clone, Debug)]
+pub enum Parametrisation {
+    Reference,
+    Discrete(Chain),
+    Plain(Label, Output),
+    Edm { sigma_data: f64 },
+}
+
+/// A network with its preconditioning under one process.
+pub struct Preconditioned<'a> {
     pub sde: &'a dyn Sde,
     pub network: &'a dyn Network,
-    pub precondition: &'a Precondition,
+    /// Made for `sde`.
+    pub parametrisation: &'a Parametrisation,
     /// (scale, shift) of the map from the data's model range to [-1, 1]; (1, 0) for vectors.
     pub to_unit: (f64, f64),
     /// The kind the network computes in.
@@ -100,7 +109,7 @@ pub struct NetworkScore<'a> {
     pub train: bool,
 }
 
-impl NetworkScore<'_> {
+impl Preconditioned<'_> {
     /// F(x, label), with one label per example.
     fn network(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
         self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.train)
@@ -123,25 +132,52 @@ impl NetworkScore<'_> {
     }
 }
 
-impl ScoreModel for NetworkScore<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        let sde = self.sde;
-        let state = x.to_kind(self.kind);
-        let score = match self.precondition {
-            Precondition::Reference {} => self.parametrised(&state, t, |t| sde.reference_parametrisation(t)),
-            Precondition::Discrete { .. } => {
-                let chain = self.precondition.chain(sde).expect("discrete time has a chain");
-                self.parametrised(&state, t, |t| chain.parametrisation(t))
-            }
-            Precondition::Plain { label, output } => self.parametrised(&state, t, |t| (label.at(sde, t), output.gain(sde, t))),
-            Precondition::Edm { sigma_data } => self.edm(&state, t, *sigma_data),
-        };
-        score.to_kind(x.kind())
+impl Model for Preconditioned<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
     }
 
-    fn levels(&self) -> Option<usize> {
-        self.precondition.levels()
+    fn predict(&self, at: &At) -> Prediction {
+        let (sde, t) = (self.sde, at.t);
+        let state = at.x.to_kind(self.kind);
+        let score = match self.parametrisation {
+            Parametrisation::Reference => self.parametrised(&state, t, |t| reference_parametrisation(sde, t)),
+            Parametrisation::Discrete(chain) => self.parametrised(&state, t, |t| discrete_parametrisation(chain, t)),
+            Parametrisation::Plain(label, output) => self.parametrised(&state, t, |t| (label.at(sde, t), output.gain(sde, t))),
+            Parametrisation::Edm { sigma_data } => self.edm(&state, t, *sigma_data),
+        };
+        Prediction { quantity: Quantity::Score, value: score.to_kind(at.x.kind()) }
     }
+
+    fn chain(&self) -> Option<&Chain> {
+        match self.parametrisation {
+            Parametrisation::Discrete(chain) => Some(chain),
+            _ => None,
+        }
+    }
+}
+
+/// (label, gain) of the reference's parametrisation, score = gain · F(x, label): a network under a process that shrinks its signal is told
+/// 999 t and predicts the noise; under one that keeps it, VE, it is told ln σ and predicts σ times the score.
+fn reference_parametrisation(sde: &dyn Sde, t: f64) -> (f64, f64) {
+    let sigma = sde.sigma(t);
+    if keeps_signal(&sde.level(1.0)) { (sigma.ln(), 1.0 / sigma) } else { (999.0 * t, -1.0 / sigma) }
+}
+
+/// The same on a chain. DDPM numbers the levels with the noise; between two levels its label is not rounded but σ is that of the level below.
+/// NCSN numbers them from the largest σ and takes the nearest level for both.
+pub fn discrete_parametrisation(chain: &Chain, t: f64) -> (f64, f64) {
+    let last = chain.len() - 1;
+    if keeps_signal(&chain.levels()[last]) {
+        let label = ((1.0 - t) * last as f64).round_ties_even();
+        (label, 1.0 / chain.levels()[last - label as usize].sigma)
+    } else {
+        (t * last as f64, -1.0 / chain.level(t).sigma)
+    }
+}
+
+fn keeps_signal(highest: &Level) -> bool {
+    highest.alpha == 1.0
 }
 
 impl Label {
@@ -180,8 +216,9 @@ mod tests {
     }
 
     fn score(sde: &dyn Sde, precondition: &Precondition, to_unit: (f64, f64), x: f64, t: f64) -> f64 {
-        let model = NetworkScore { sde, network: &Product, precondition, to_unit, kind: Kind::Double, train: false };
-        model.score(&Tensor::from_slice(&[x]).view([1, 1]), &[t]).double_value(&[0, 0])
+        let parametrisation = &precondition.under(sde).unwrap();
+        let model = Preconditioned { sde, network: &Product, parametrisation, to_unit, kind: Kind::Double, train: false };
+        model.score(&At::whole(&Tensor::from_slice(&[x]).view([1, 1]), &[t])).double_value(&[0, 0])
     }
 
     #[test]
@@ -222,7 +259,7 @@ mod tests {
         let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
         let got = score(&ve, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
         assert!((label(got) - 0.7 * 0.7 / ve.sigma(0.3)).abs() < 1e-2, "{got}");
-        let fault = Precondition::Discrete { levels }.check(&SubVp { beta_min: 0.1, beta_max: 20.0 }).unwrap_err();
+        let fault = Precondition::Discrete { levels }.under(&SubVp { beta_min: 0.1, beta_max: 20.0 }).unwrap_err();
         assert_eq!(fault.key, "discrete.levels");
     }
 
@@ -238,6 +275,18 @@ mod tests {
             let truth = (alpha * denoised - x) / sde.sigma(t).powi(2);
             let got = score(sde, &Precondition::Edm { sigma_data }, (1.0, 0.0), x, t);
             assert!((got - truth).abs() < 1e-9 * truth.abs(), "{got} is not {truth}");
+        }
+    }
+
+    #[test]
+    fn labels_are_the_references() {
+        let chain = Vp { beta_min: 0.1, beta_max: 20.0 }.chain(1000).unwrap();
+        let (label, gain) = discrete_parametrisation(&chain, 0.37);
+        assert!((label - 369.63).abs() < 1e-10 && gain == -1.0 / chain.levels()[369].sigma);
+        let chain = Ve { sigma_min: 0.01, sigma_max: 50.0 }.chain(1000).unwrap();
+        for (t, truth) in [(1.0, (0.0, 0.02)), (0.0, (999.0, 100.0))] {
+            let (label, gain) = discrete_parametrisation(&chain, t);
+            assert!(label == truth.0 && (gain - truth.1).abs() < 1e-10, "({label}, {gain}) is not {truth:?}");
         }
     }
 }

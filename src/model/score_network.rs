@@ -2,32 +2,39 @@
 
 use tch::{Device, Kind};
 
-use super::{NetworkScore, Precondition};
+use super::{Parametrisation, Preconditioned};
 use crate::net::{Network, NetworkSpec};
 use crate::optim::{Builder, Parameters};
-use crate::sde::{Chain, Sde};
+use crate::sde::Sde;
 use crate::space::Scale;
 
 pub struct ScoreNetwork {
     pub parameters: Parameters,
     pub device: Device,
     pub network: Box<dyn Network>,
-    pub precondition: Precondition,
+    pub parametrisation: Parametrisation,
     kind: Kind,
     to_unit: (f64, f64),
 }
 
 impl ScoreNetwork {
     /// The network for data of `shape` with fresh weights, in f32. The specification has passed its checks.
-    pub fn new(spec: &NetworkSpec, precondition: &Precondition, scale: Scale, shape: &[usize], seed: u64, device: Device) -> ScoreNetwork {
-        ScoreNetwork::of_kind(Kind::Float, spec, precondition, scale, shape, seed, device)
+    pub fn new(
+        spec: &NetworkSpec,
+        parametrisation: Parametrisation,
+        scale: Scale,
+        shape: &[usize],
+        seed: u64,
+        device: Device,
+    ) -> ScoreNetwork {
+        ScoreNetwork::of_kind(Kind::Float, spec, parametrisation, scale, shape, seed, device)
     }
 
     /// [`ScoreNetwork::new`] in f32 or f64.
     pub fn of_kind(
         kind: Kind,
         spec: &NetworkSpec,
-        precondition: &Precondition,
+        parametrisation: Parametrisation,
         scale: Scale,
         shape: &[usize],
         seed: u64,
@@ -39,7 +46,7 @@ impl ScoreNetwork {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),
         };
-        ScoreNetwork { parameters: builder.finish(), device, network, precondition: precondition.clone(), kind, to_unit }
+        ScoreNetwork { parameters: builder.finish(), device, network, parametrisation, kind, to_unit }
     }
 
     /// The kind the network computes in.
@@ -47,14 +54,9 @@ impl ScoreNetwork {
         self.kind
     }
 
-    /// s(x, t) with the present weights; `train` switches dropout on.
-    pub fn score<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> NetworkScore<'a> {
-        let ScoreNetwork { network, precondition, to_unit, kind, .. } = self;
-        NetworkScore { sde, network: &**network, precondition, to_unit: *to_unit, kind: *kind, train }
-    }
-
-    /// The chain whose levels stand for the times, if the model lives in discrete time.
-    pub fn chain(&self, sde: &dyn Sde) -> Option<Chain> {
-        self.precondition.chain(sde)
+    /// The model with the present weights under `sde`, which the parametrisation was made for; `train` switches dropout on.
+    pub fn model<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> Preconditioned<'a> {
+        let ScoreNetwork { network, parametrisation, to_unit, kind, .. } = self;
+        Preconditioned { sde, network: &**network, parametrisation, to_unit: *to_unit, kind: *kind, train }
     }
 }

@@ -1,9 +1,7 @@
 //! Dynamic thresholding of the denoised state, as a score.
 
-use tch::Tensor;
-
-use super::ScoreModel;
-use crate::sde::Sde;
+use super::{At, Model, Prediction, Quantity};
+use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 
 /// The score whose denoised state is the model's, brought back into the range of the data (Saharia et al. 2022, arXiv 2205.11487, sec. 2.3).
@@ -12,19 +10,22 @@ use crate::tensor::column_of;
 /// u' = clamp(u, -q, q) / q. The score follows by Tweedie's formula, s' = s + α (D' - D) / σ², so that every solver is served; where the
 /// denoised state is within the range, it is the model's own.
 pub struct DynamicThresholding<'a> {
-    pub sde: &'a dyn Sde,
-    pub model: &'a dyn ScoreModel,
+    pub model: &'a dyn Model,
     /// [lo, hi], the values that data can have.
     pub range: [f64; 2],
     /// In (0, 1]; 1 for the largest number.
     pub quantile: f64,
 }
 
-impl ScoreModel for DynamicThresholding<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        let Self { sde, range: [lo, hi], .. } = *self;
+impl Model for DynamicThresholding<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let (sde, [lo, hi], At { x, t, .. }) = (self.sde(), self.range, *at);
         let (centre, half) = (0.5 * (lo + hi), 0.5 * (hi - lo));
-        let score = self.model.score(x, t);
+        let score = self.model.score(at);
         let variance = |t: f64| sde.sigma(t).powi(2);
         let denoised = (x + &score * column_of(x, t, variance)) / column_of(x, t, |t| sde.alpha(t));
         let u = (denoised - centre) / half;
@@ -32,11 +33,12 @@ impl ScoreModel for DynamicThresholding<'_> {
         shape[0] = x.size()[0];
         let q = u.abs().flatten(1, -1).quantile_scalar(self.quantile, 1, false, "linear").clamp_min(1.0).view(shape.as_slice());
         let change = u.minimum(&q).maximum(&-&q) / q - u;
-        score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t))
+        let value = score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t));
+        Prediction { quantity: Quantity::Score, value }
     }
 
-    fn levels(&self) -> Option<usize> {
-        self.model.levels()
+    fn chain(&self) -> Option<&Chain> {
+        self.model.chain()
     }
 }
 

@@ -10,6 +10,7 @@ use super::sde;
 use crate::divergence::Probes;
 use crate::dynamics::{Dynamics, FlowWithLogDensity, squared_norm};
 use crate::error::Result;
+use crate::model::At;
 use crate::solver::{Adaptive, Control, SolverSpec, Step};
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -51,19 +52,19 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
     let sde = spec.get();
     let mut model = golden.model(kind)?;
     model.parameters.freeze();
-    model.precondition = golden.precondition(&spec, None)?;
-    let score = model.score(sde, false);
+    model.parametrisation = golden.parametrisation(&spec, None)?;
+    let score = model.model(sde, false);
     let x = tensors.get("data_scaled")?.to_kind(Kind::Double);
     let shape = x.size()[1..].to_vec();
     let (batch, d) = (x.size()[0] as usize, shape.iter().product::<i64>());
     let probes = Probes::Random(tensors.get("epsilon")?.to_kind(Kind::Double).view([1, batch as i64, d]));
-    let mut flow = FlowWithLogDensity { sde, model: &score, shape, probes };
+    let flow = FlowWithLogDensity::new(&score, shape, probes);
     let start = flow.start(&x);
 
     // The right-hand side at the start point, at the recorded times.
     for name in tensors.names_after("f64.drift_at_t") {
         let t = name.parse().map_err(|e| case.error(format!("drift_at_t{name}: {e}")))?;
-        let slope = flow.drift(&start, &vec![t; batch]);
+        let slope = flow.drift(&At::whole(&start, &vec![t; batch]));
         let (drift, change) = flow.split(&slope);
         report.golden(kind, &format!("drift_at_t{name}"), &drift.view_as(&x), Per::Entry, tensors)?;
         report.golden(kind, &format!("div_at_t{name}"), &-change.view(-1), Per::Entry, tensors)?;
@@ -71,11 +72,11 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
 
     let adaptive = Adaptive { rtol: description.rtol, atol: description.atol, control: Control::BatchCoupled };
     let scale = Scale::Pixels { range: [if golden.reference.centered { -1.0 } else { 0.0 }, 1.0], dequantise: true };
-    let mut solve = |start: &Tensor| -> Result<Solution> {
+    let solve = |start: &Tensor| -> Result<Solution> {
         let mut times = vec![description.eps];
         // A rejected attempt moves no example.
         let mut watch = |step: &Step| times.extend(step.to.first());
-        let (end, cost) = SolverSpec::Rk45(adaptive).solve(&mut flow, sde, start, (description.eps, 1.0), None, &mut watch)?;
+        let (end, cost) = SolverSpec::Rk45(adaptive).general()?.solve(&flow, sde, start, (description.eps, 1.0), &mut watch)?;
         let (z, change) = flow.split(&end);
         let bits = |(square, change): (f64, f64)| scale.bits_per_dim(sde.prior_log_density(square, d as usize) - change, d as usize);
         let bits: Vec<f64> = squared_norm(&z).into_iter().zip(to_vec(&change)).map(bits).collect();

@@ -10,8 +10,8 @@ use super::golden::{Case, Tensors};
 use super::model::Golden;
 use super::sde::{self, LEVELS};
 use crate::error::Result;
-use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching, discrete_score_matching};
-use crate::model::ScoreNetwork;
+use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching};
+use crate::model::{Model, ScoreNetwork};
 use crate::tensor::to_vec;
 
 /// The least time that the reference trains at.
@@ -84,22 +84,24 @@ fn mean_loss(case: &Case, golden: &Golden, model: &mut ScoreNetwork, loss: &Loss
     let z = tensors.get("z")?.to_kind(model.kind());
     let spec = sde::default(case, loss.sde)?;
     let sde = spec.get();
-    model.precondition = golden.precondition(&spec, loss.weighting.is_none().then_some(LEVELS))?;
-    let score = model.score(sde, false);
-    let losses = match (loss.weighting, model.chain(sde)) {
+    model.parametrisation = golden.parametrisation(&spec, loss.weighting.is_none().then_some(LEVELS))?;
+    let score = model.model(sde, false);
+    let (t, w) = match (loss.weighting, score.chain()) {
         (Some(weighting), _) => {
             let t = times(tensors.get("u")?);
-            let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
-            denoising_score_matching(sde, &score, loss.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w })
+            let w = t.iter().map(|&t| weighting.at(sde, t)).collect();
+            (t, w)
         }
-        (None, None) => unreachable!("a discrete preconditioner has a chain"),
-        (None, Some(chain)) => {
+        (None, chain) => {
+            let chain = chain.ok_or_else(|| case.error("labels of levels, but a network in continuous time"))?;
             // VE's labels count from the largest σ.
             let level = |label: f64| if loss.sde == "ve" { LEVELS - 1 - label as usize } else { label as usize };
             let t: Vec<f64> = to_vec(tensors.get("labels")?).into_iter().map(|label| chain.time(level(label))).collect();
-            discrete_score_matching(&chain, &score, loss.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &vec![1.0; t.len()] })
+            let w = vec![1.0; t.len()];
+            (t, w)
         }
     };
+    let losses = denoising_score_matching(&score, loss.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w });
     Ok(losses.mean(None))
 }
 

@@ -10,8 +10,7 @@ use super::compare::{Per, Report, STORED_IN_F32};
 use super::golden::{Case, Tensors, prefix};
 use super::sde::{self, LEVELS};
 use crate::error::Result;
-use crate::model::ScoreNetwork;
-use crate::model::{Label, Output, Precondition, ScoreModel};
+use crate::model::{At, Label, Model, Output, Parametrisation, Precondition, ScoreNetwork};
 use crate::net::reference::Reference;
 use crate::sde::{Sde, SdeSpec};
 use crate::space::Scale;
@@ -49,7 +48,7 @@ impl<'a> Golden<'a> {
     pub fn model(&self, kind: Kind) -> Result<ScoreNetwork> {
         let Reference { network, shape, centered, .. } = &self.reference;
         let scale = Scale::Pixels { range: [if *centered { -1.0 } else { 0.0 }, 1.0], dequantise: false };
-        let model = ScoreNetwork::of_kind(kind, network, &Precondition::Reference {}, scale, shape, 0, Device::Cpu);
+        let model = ScoreNetwork::of_kind(kind, network, Parametrisation::Reference, scale, shape, 0, Device::Cpu);
         let mut names = Vec::new();
         for (name, parameter, _) in model.parameters.named() {
             let value = self.tensors.get(&format!("param.{name}"))?;
@@ -78,8 +77,13 @@ impl<'a> Golden<'a> {
         if self.reference.centered { (x + 1.0) / 2.0 } else { x.shallow_clone() }
     }
 
+    /// [`Golden::precondition`] under this SDE.
+    pub fn parametrisation(&self, sde: &SdeSpec, levels: Option<usize>) -> Result<Parametrisation> {
+        self.precondition(sde, levels)?.under(sde.get()).map_err(|fault| self.case.error(fault.message))
+    }
+
     /// How the reference makes a score of this network under a SDE; with `levels`, in discrete time.
-    pub fn precondition(&self, sde: &SdeSpec, levels: Option<usize>) -> Result<Precondition> {
+    fn precondition(&self, sde: &SdeSpec, levels: Option<usize>) -> Result<Precondition> {
         let Reference { log_label, scale_by_sigma, .. } = self.reference;
         let plain = |label, output| Ok(Precondition::Plain { label, output });
         let exploding = matches!(sde, SdeSpec::Ve(_));
@@ -172,9 +176,9 @@ fn scores(golden: &Golden, model: &mut ScoreNetwork, report: &mut Report) -> Res
     for name in golden.tensors.names_after("f64.score_") {
         let (sde, discrete) = name.strip_suffix("_discrete").map_or((name, false), |sde| (sde, true));
         let spec = sde::default(&golden.case, sde)?;
-        model.precondition = golden.precondition(&spec, discrete.then_some(LEVELS))?;
+        model.parametrisation = golden.parametrisation(&spec, discrete.then_some(LEVELS))?;
         let sde: &dyn Sde = spec.get();
-        let score = no_grad(|| model.score(sde, false).score(&x, &t));
+        let score = no_grad(|| model.model(sde, false).score(&At::whole(&x, &t)));
         report.golden(model.kind(), &format!("score_{name}"), &score, Per::Entry, &golden.tensors)?;
     }
     Ok(())

@@ -48,8 +48,8 @@ pub fn report(case: &Case) -> Result<Report> {
 fn compare(description: &Description, spec: &SdeSpec, golden: &Golden, kind: Kind, tensors: &Tensors, report: &mut Report) -> Result<()> {
     let sde = spec.get();
     let mut model = golden.model(kind)?;
-    model.precondition = golden.precondition(spec, None)?;
-    let score = model.score(sde, false);
+    model.parametrisation = golden.parametrisation(spec, None)?;
+    let score = model.model(sde, false);
     let Description { rtol, atol, eps, .. } = *description;
     let solver = SolverSpec::Rk45(Adaptive { rtol, atol, control: Control::BatchCoupled });
     // `z` was rounded to f32 where it is a multiple of the prior's draw, and these paths amplify that.
@@ -61,7 +61,7 @@ fn compare(description: &Description, spec: &SdeSpec, golden: &Golden, kind: Kin
     let mut times = vec![1.0];
     let mut accept = |step: &Step| times.extend(step.to.first());
     let (end, cost) =
-        solver.sample(Reverse { sde, model: &score, eta: 0.0 }, &problem, &mut |_| unreachable!("an ordinary equation"), &mut accept)?;
+        solver.sample(&Reverse { model: &score, eta: 0.0 }, &problem, &mut |_| unreachable!("an ordinary equation"), &mut accept)?;
     if kind == Kind::Double {
         let counts =
             [("nfe", cost.evaluations[0], description.f64_nfe), ("accepted_steps", cost.accepted[0], description.f64_accepted_steps)];

@@ -9,9 +9,9 @@ use super::model::Golden;
 use super::sde::{Constants, LEVELS};
 use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::model::ScoreModel;
-use crate::sde::{Chain, SdeSpec};
-use crate::solver::{Corrector, Norms, Predictor, PredictorCorrector, Problem, StepFactor, Variance};
+use crate::model::{At, Model, Prediction, Quantity, discrete_parametrisation};
+use crate::sde::{Chain, Sde, SdeSpec, Variance};
+use crate::solver::{Corrector, Norms, Predictor, PredictorCorrector, Problem, StepFactor};
 use crate::tensor::column_of;
 
 /// Allowed in f64, relative to the largest number of an example.
@@ -83,19 +83,22 @@ impl Settings {
 /// The reference's VE network in discrete time divides by the σ that its label has among the network's own levels, however many levels the
 /// sampler has given the labels by.
 struct OwnLevels<'a> {
-    model: &'a dyn ScoreModel,
+    model: &'a dyn Model,
     sampler: Chain,
     network: Chain,
 }
 
-impl ScoreModel for OwnLevels<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+impl Model for OwnLevels<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+    fn predict(&self, at: &At) -> Prediction {
         let ratio = |t: f64| {
-            let (label, gain) = self.sampler.parametrisation(t);
-            let own = self.network.parametrisation(1.0 - label / (self.network.levels() - 1) as f64);
+            let (label, gain) = discrete_parametrisation(&self.sampler, t);
+            let own = discrete_parametrisation(&self.network, 1.0 - label / (self.network.len() - 1) as f64);
             own.1 / gain
         };
-        self.model.score(x, t) * column_of(x, t, ratio)
+        Prediction { quantity: Quantity::Score, value: self.model.score(at) * column_of(at.x, at.t, ratio) }
     }
 }
 
@@ -122,11 +125,11 @@ fn compare(
 ) -> Result<()> {
     let sde = spec.get();
     let mut model = golden.model(kind)?;
-    model.precondition = golden.precondition(spec, (!settings.cont).then_some(settings.steps))?;
-    let score = model.score(sde, false);
+    model.parametrisation = golden.parametrisation(spec, (!settings.cont).then_some(settings.steps))?;
+    let score = model.model(sde, false);
     let chain = |levels| sde.chain(levels).map_err(|fault| case.error(fault.message));
     let own;
-    let model: &dyn ScoreModel = if matches!(spec, SdeSpec::Ve(_)) && !settings.cont {
+    let model: &dyn Model = if matches!(spec, SdeSpec::Ve(_)) && !settings.cont {
         own = OwnLevels { model: &score, sampler: chain(settings.steps)?, network: chain(LEVELS)? };
         &own
     } else {
@@ -136,13 +139,13 @@ fn compare(
     let x = tensors.get("prior_noise")?.to_kind(kind) * sde.prior_std();
     let recorded = tensors.get("noise")?.to_kind(kind);
     let problem = Problem { x: &x, span: (1.0, settings.eps), denoise: true };
-    let reverse = Reverse { sde, model, eta: if settings.pf { 0.0 } else { 1.0 } };
+    let reverse = Reverse { model, eta: if settings.pf { 0.0 } else { 1.0 } };
     let (mut corrected, mut predicted, mut means) = (Vec::new(), Vec::new(), Vec::new());
-    let (mean, _) = solver.solve(&reverse, &problem, &mut |n| recorded.get(n as i64), &mut |visit| {
+    let (mean, _) = solver.walk(&reverse, &problem, &mut |n| recorded.get(n as i64), &mut |visit| {
         corrected.push(visit.corrected.shallow_clone());
         predicted.push(visit.predicted.shallow_clone());
         means.push(visit.mean.shallow_clone());
-    });
+    })?;
     let last = predicted.last().expect("a sampler has steps").shallow_clone();
     for (name, states) in [("x_after_corrector", corrected), ("x_after_predictor", predicted), ("xmean_after_predictor", means)] {
         let ours = Tensor::stack(&states, 0);

@@ -7,8 +7,8 @@ use super::compare::{Per, Report};
 use super::golden::{Case, Tensors, prefix};
 use crate::dynamics::{Dynamics, Reverse, squared_norm};
 use crate::error::Result;
-use crate::model::ScoreModel;
-use crate::sde::{Chain, Sde, SdeSpec, SubVp, Ve, Vp, level};
+use crate::model::{At, Model, Prediction, Quantity};
+use crate::sde::{Chain, Sde, SdeSpec, SubVp, Ve, Vp, place_of};
 use crate::solver::TimeGrid;
 use crate::tensor::{column, column_of, to_vec};
 
@@ -55,11 +55,14 @@ pub fn default(case: &Case, name: &str) -> Result<SdeSpec> {
 }
 
 /// A score that is given.
-struct Given<'a>(&'a Tensor);
+struct Given<'a>(&'a dyn Sde, &'a Tensor);
 
-impl ScoreModel for Given<'_> {
-    fn score(&self, _x: &Tensor, _t: &[f64]) -> Tensor {
-        self.0.shallow_clone()
+impl Model for Given<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.0
+    }
+    fn predict(&self, _at: &At) -> Prediction {
+        Prediction { quantity: Quantity::Score, value: self.1.shallow_clone() }
     }
 }
 
@@ -128,7 +131,7 @@ impl Process<'_> {
                 Some(("timesteps", eps)) => self.numbers(self.grid(eps)?),
                 Some(("timestep", rest)) => {
                     let grid = self.grid(rest.strip_prefix("index_")?)?;
-                    self.numbers(grid.iter().map(|&t| level(t, self.levels) as f64))
+                    self.numbers(grid.iter().map(|&t| place_of(t, self.levels) as f64))
                 }
                 _ => self.level_by_level(name)?,
             },
@@ -138,19 +141,20 @@ impl Process<'_> {
     /// The reverse SDE (`pf0_…`) and the probability flow (`pf1_…`).
     fn reverse(&self, name: &str) -> Option<Tensor> {
         let Process { sde, x, t, levels, .. } = self;
-        let model = Given(&self.score);
-        let with_eta = |eta| Reverse { sde: *sde, model: &model, eta };
+        let model = Given(*sde, &self.score);
+        let with_eta = |eta| Reverse { model: &model, eta };
+        let at = &At::whole(x, t);
         let (reverse, flow) = (with_eta(1.0), with_eta(0.0));
         Some(match name {
-            "pf0_drift" => reverse.drift(x, t),
-            "pf1_drift" => flow.drift(x, t),
+            "pf0_drift" => reverse.drift(at),
+            "pf1_drift" => flow.drift(at),
             "pf0_diffusion" => column_of(x, t, |t| reverse.diffusion(t)).view(-1),
             // One number for all times.
             "pf1_diffusion" => column(x, [flow.diffusion(t[0])]).squeeze(),
-            "pf0_disc_f" => reverse.discretised(x, t, *levels).0,
-            "pf1_disc_f" => flow.discretised(x, t, *levels).0,
-            "pf0_disc_G" => reverse.discretised(x, t, *levels).1.view(-1),
-            "pf1_disc_G" => flow.discretised(x, t, *levels).1.view(-1),
+            "pf0_disc_f" => reverse.discretised(at, *levels).0,
+            "pf1_disc_f" => flow.discretised(at, *levels).0,
+            "pf0_disc_G" => reverse.discretised(at, *levels).1.view(-1),
+            "pf1_disc_G" => flow.discretised(at, *levels).1.view(-1),
             _ => return None,
         })
     }
@@ -163,9 +167,9 @@ impl Process<'_> {
             Some(match name {
                 "discrete_betas" => step(t).1.powi(2),
                 "alphas" => (1.0 + step(t).0).powi(2),
-                "alphas_cumprod" => chain.alpha(t).powi(2),
-                "sqrt_alphas_cumprod" => chain.alpha(t),
-                "sqrt_1m_alphas_cumprod" | "discrete_sigmas" => chain.sigma(t),
+                "alphas_cumprod" => chain.level(t).alpha.powi(2),
+                "sqrt_alphas_cumprod" => chain.level(t).alpha,
+                "sqrt_1m_alphas_cumprod" | "discrete_sigmas" => chain.level(t).sigma,
                 _ => return None,
             })
         };

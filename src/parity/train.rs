@@ -72,10 +72,10 @@ pub fn report(case: &Case) -> Result<Report> {
 fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, tensors: &Tensors, report: &mut Report) -> Result<()> {
     let sde = sde::default(case, &description.sde)?;
     let mut model = golden.model(kind)?;
-    model.precondition = golden.precondition(&sde, None)?;
+    model.parametrisation = golden.parametrisation(&sde, None)?;
     let (images, noise, u) = (tensors.get("batch01")?, tensors.get("z")?, tensors.get("u")?);
     let spec = description.spec(images.size()[1] as usize);
-    let score = model.score(sde.get(), true);
+    let score = model.model(sde.get(), true);
     let mut state = State::new(&spec, &model);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for step in 0..description.steps as i64 {
@@ -83,7 +83,7 @@ fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
         let t = times(&u.get(step));
         let z = noise.get(step).to_kind(kind);
         let w: Vec<f64> = t.iter().map(|&t| spec.weighting.at(sde.get(), t)).collect();
-        let batch = denoising_score_matching(sde.get(), &score, spec.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w });
+        let batch = denoising_score_matching(&score, spec.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w });
         let update = state.update(&spec, &batch, &t)?;
         losses.push(update.loss);
         norms.push(update.norm);

@@ -1,64 +1,42 @@
 //! The Markov chains with N noise levels that VP and VE are the limits of: DDPM's (Ho et al. 2020) and NCSN's (Song & Ermon 2019).
 
+use super::Level;
+
 /// The levels i = 0, …, N - 1 at the times i / (N - 1), by their marginals p(x_i | x_0) = N(α_i x_0, σ_i² I).
 #[derive(Clone, Debug)]
 pub struct Chain {
-    alpha: Vec<f64>,
-    sigma: Vec<f64>,
-    labels: Labels,
-}
-
-/// How the reference numbers the levels for its networks, and what these predict.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Labels {
-    /// With the noise, from 0; the network predicts the noise (DDPM).
-    Ascending,
-    /// Against the noise, 0 for the largest σ; the network predicts σ times the score (NCSN).
-    Descending,
+    levels: Vec<Level>,
 }
 
 impl Chain {
-    pub(super) fn new(levels: impl Iterator<Item = (f64, f64)>, labels: Labels) -> Chain {
-        let (alpha, sigma) = levels.unzip();
-        Chain { alpha, sigma, labels }
+    /// From the N pairs (α_i, σ_i).
+    pub(super) fn new(n: usize, marginals: impl Iterator<Item = (f64, f64)>) -> Chain {
+        Chain { levels: marginals.enumerate().map(|(i, (alpha, sigma))| Level { t: time_of(i, n), alpha, sigma }).collect() }
     }
 
     /// N.
-    pub fn levels(&self) -> usize {
-        self.sigma.len()
+    pub fn len(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// Never true: a chain has a first and a last level.
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// From the lowest to the highest.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
     }
 
     /// The time of level i.
     pub fn time(&self, i: usize) -> f64 {
-        time_of(i, self.levels())
+        time_of(i, self.len())
     }
 
-    /// (α_i, σ_i).
-    pub fn marginal(&self, i: usize) -> (f64, f64) {
-        (self.alpha[i], self.sigma[i])
-    }
-
-    /// α at the level of t.
-    pub fn alpha(&self, t: f64) -> f64 {
-        self.alpha[level(t, self.levels())]
-    }
-
-    /// σ at the level of t.
-    pub fn sigma(&self, t: f64) -> f64 {
-        self.sigma[level(t, self.levels())]
-    }
-
-    /// (label, gain) of the reference's parametrisation: score = gain · F(x, label). Between two levels DDPM's label is not rounded but σ is
-    /// that of the level below; NCSN takes the nearest level for both.
-    pub fn parametrisation(&self, t: f64) -> (f64, f64) {
-        let last = self.levels() - 1;
-        match self.labels {
-            Labels::Ascending => (t * last as f64, -1.0 / self.sigma(t)),
-            Labels::Descending => {
-                let label = ((1.0 - t) * last as f64).round_ties_even();
-                (label, 1.0 / self.sigma[last - label as usize])
-            }
-        }
+    /// The level at t or just before it, with t for its time.
+    pub fn level(&self, t: f64) -> Level {
+        Level { t, ..self.levels[place_of(t, self.len())] }
     }
 }
 
@@ -68,14 +46,14 @@ pub(super) fn time_of(i: usize, levels: usize) -> f64 {
 }
 
 /// ⌊t (N - 1)⌋, the level at t or just before it; a level's own time counts as reached whatever its last digit.
-pub fn level(t: f64, levels: usize) -> usize {
+pub fn place_of(t: f64, levels: usize) -> usize {
     let last = levels - 1;
     ((t * last as f64 * (1.0 + 1e-12)) as usize).min(last)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::sde::{Sde, SubVp, Ve, Vp, level};
+    use crate::sde::{Sde, SubVp, Ve, Vp, place_of};
 
     const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
     const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
@@ -84,9 +62,9 @@ mod tests {
     fn the_time_of_a_level_is_at_that_level() {
         for levels in [2, 7, 100, 1000, 1001, 4096] {
             let chain = VE.chain(levels).unwrap();
-            assert!((0..levels).all(|i| level(chain.time(i), levels) == i), "{levels} levels");
+            assert!((0..levels).all(|i| place_of(chain.time(i), levels) == i), "{levels} levels");
         }
-        assert_eq!([0.0, 0.3699, 0.9989, 0.999, 1.0].map(|t| level(t, 1001)), [0, 369, 998, 999, 1000]);
+        assert_eq!([0.0, 0.3699, 0.9989, 0.999, 1.0].map(|t| place_of(t, 1001)), [0, 369, 998, 999, 1000]);
     }
 
     #[test]
@@ -98,8 +76,8 @@ mod tests {
             for t in (0..n).map(|i| chain.time(i)) {
                 let (f, g) = sde.discretised(t, n);
                 (alpha, variance) = ((1.0 + f) * alpha, (1.0 + f).powi(2) * variance + g * g);
-                assert!((alpha / chain.alpha(t) - 1.0).abs() < 1e-10, "{name}: α at t = {t}");
-                assert!((variance.sqrt() / chain.sigma(t) - 1.0).abs() < 1e-10, "{name}: σ at t = {t}");
+                assert!((alpha / chain.level(t).alpha - 1.0).abs() < 1e-10, "{name}: α at t = {t}");
+                assert!((variance.sqrt() / chain.level(t).sigma - 1.0).abs() < 1e-10, "{name}: σ at t = {t}");
             }
         }
     }
@@ -118,21 +96,9 @@ mod tests {
         for (name, sde) in [("vp", &VP as &dyn Sde), ("ve", &VE)] {
             let chain = sde.chain(n).unwrap();
             for t in [0.2, 0.5, 0.9] {
-                assert!((chain.alpha(t) / sde.alpha(t) - 1.0).abs() < 1e-3, "{name}: α at t = {t}");
-                assert!((chain.sigma(t) / sde.sigma(t) - 1.0).abs() < 1e-3, "{name}: σ at t = {t}");
+                assert!((chain.level(t).alpha / sde.alpha(t) - 1.0).abs() < 1e-3, "{name}: α at t = {t}");
+                assert!((chain.level(t).sigma / sde.sigma(t) - 1.0).abs() < 1e-3, "{name}: σ at t = {t}");
             }
-        }
-    }
-
-    #[test]
-    fn labels_are_the_references() {
-        let chain = VP.chain(1000).unwrap();
-        let (label, gain) = chain.parametrisation(0.37);
-        assert!((label - 369.63).abs() < 1e-10 && gain == -1.0 / chain.sigma(chain.time(369)));
-        let chain = VE.chain(1000).unwrap();
-        for (t, truth) in [(1.0, (0.0, 0.02)), (0.0, (999.0, 100.0))] {
-            let (label, gain) = chain.parametrisation(t);
-            assert!(label == truth.0 && (gain - truth.1).abs() < 1e-10, "({label}, {gain}) is not {truth:?}");
         }
     }
 

@@ -4,39 +4,51 @@
 //! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know.
 
 mod chain;
+mod level;
 mod sub_vp;
+mod transition;
 mod ve;
 mod vp;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-pub use chain::{Chain, level};
+pub use chain::{Chain, place_of};
+pub use level::{Level, Slope};
 pub use sub_vp::SubVp;
+pub use transition::{Transition, Variance};
 pub use ve::Ve;
 pub use vp::Vp;
 
 /// A forward process on t in [0, 1].
 pub trait Sde: Send + Sync {
-    /// f(t) of the drift f(t) x.
-    fn drift(&self, t: f64) -> f64;
-    /// g(t).
-    fn diffusion(&self, t: f64) -> f64;
-    /// α(t), the factor on x_0 in the mean of x_t.
-    fn alpha(&self, t: f64) -> f64;
-    /// σ(t), the standard deviation of x_t given x_0.
-    fn sigma(&self, t: f64) -> f64;
+    /// t with α(t), the factor on x_0 in the mean of x_t, and σ(t), the standard deviation of x_t given x_0.
+    fn level(&self, t: f64) -> Level;
+    /// α'(t), σ'(t).
+    fn slope(&self, t: f64) -> Slope;
     /// The standard deviation of the prior that stands for p(x_1).
     fn prior_std(&self) -> f64;
     /// The t at which [`log_snr`](Sde::log_snr) is `lambda`.
     fn time_of_log_snr(&self, lambda: f64) -> f64;
-    /// (label, gain) of the reference's parametrisation: score = gain · F(x, label).
-    fn reference_parametrisation(&self, t: f64) -> (f64, f64);
     /// The chain with so many noise levels that this process is the limit of. A fault's key is `levels`: fewer than 2, too few for the
     /// process, or there is no such chain.
     fn chain(&self, levels: usize) -> Result<Chain, Fault>;
     fn check(&self) -> Result<(), Fault>;
 
+    fn alpha(&self, t: f64) -> f64 {
+        self.level(t).alpha
+    }
+    fn sigma(&self, t: f64) -> f64 {
+        self.level(t).sigma
+    }
+    /// f(t) of the drift f(t) x: α' = f α.
+    fn drift(&self, t: f64) -> f64 {
+        self.slope(t).alpha / self.alpha(t)
+    }
+    /// g(t): (σ²)' = 2 f σ² + g².
+    fn diffusion(&self, t: f64) -> f64 {
+        (2.0 * self.sigma(t) * (self.slope(t).sigma - self.drift(t) * self.sigma(t))).sqrt()
+    }
     /// (f, G) of the step x' = x + f x + G z that stands for 1 / `steps` of the process at time t; Euler-Maruyama's, where the process
     /// is not the limit of a chain with steps of its own.
     fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
@@ -45,7 +57,7 @@ pub trait Sde: Send + Sync {
     }
     /// ln(α² / σ²), strictly decreasing in t.
     fn log_snr(&self, t: f64) -> f64 {
-        2.0 * (self.alpha(t).ln() - self.sigma(t).ln())
+        self.level(t).log_snr()
     }
     /// ln N(x; 0, prior_std² I) in nats, given ‖x‖² and the dimension of x.
     fn prior_log_density(&self, squared_norm: f64, dimension: usize) -> f64 {
@@ -151,6 +163,45 @@ mod tests {
                 let variance_slope = slope(&|t| sde.sigma(t).powi(2));
                 let truth = 2.0 * f * sde.sigma(t).powi(2) + g * g;
                 assert!((variance_slope - truth).abs() < 1e-7 * (1.0 + truth.abs()), "{name}: (σ²)' = 2 f σ² + g² at t = {t}");
+                let (got, sigma_slope) = (sde.slope(t), slope(&|t| sde.sigma(t)));
+                assert!((got.alpha - alpha_slope).abs() < 1e-7, "{name}: α' at t = {t}");
+                assert!((got.sigma - sigma_slope).abs() < 1e-6 * (1.0 + sigma_slope.abs()), "{name}: σ' at t = {t}");
+            }
+        }
+    }
+
+    /// A process that is known by its levels and slopes alone.
+    struct Path<'a>(&'a dyn Sde);
+
+    impl Sde for Path<'_> {
+        fn level(&self, t: f64) -> Level {
+            self.0.level(t)
+        }
+        fn slope(&self, t: f64) -> Slope {
+            self.0.slope(t)
+        }
+        fn prior_std(&self) -> f64 {
+            self.0.prior_std()
+        }
+        fn time_of_log_snr(&self, lambda: f64) -> f64 {
+            self.0.time_of_log_snr(lambda)
+        }
+        fn chain(&self, levels: usize) -> Result<Chain, Fault> {
+            self.0.chain(levels)
+        }
+        fn check(&self) -> Result<(), Fault> {
+            self.0.check()
+        }
+    }
+
+    #[test]
+    fn drift_and_diffusion_follow_from_the_slopes() {
+        for (name, sde) in all() {
+            let path = Path(&*sde);
+            for t in [1e-3, 0.3, 0.99] {
+                for (got, truth) in [(path.drift(t), sde.drift(t)), (path.diffusion(t), sde.diffusion(t))] {
+                    assert!((got - truth).abs() < 1e-9 * (1.0 + truth.abs()), "{name} at t = {t}: {got} is not {truth}");
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, LinearBeta, Sde};
+use super::{Chain, Level, LinearBeta, Sde, Slope};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √(β(t) (1 - α⁴)) dw with β(t) linear: α = exp(-½∫β), σ = 1 - α², prior N(0, I).
@@ -27,11 +27,14 @@ impl Sde for SubVp {
         let beta = self.beta();
         (-beta.at(t) * (4.0 * beta.log_alpha(t)).exp_m1()).sqrt()
     }
-    fn alpha(&self, t: f64) -> f64 {
-        self.beta().log_alpha(t).exp()
+    fn level(&self, t: f64) -> Level {
+        let log_alpha = self.beta().log_alpha(t);
+        Level { t, alpha: log_alpha.exp(), sigma: -(2.0 * log_alpha).exp_m1() }
     }
-    fn sigma(&self, t: f64) -> f64 {
-        -(2.0 * self.beta().log_alpha(t)).exp_m1()
+    /// α' = -½ β α, and σ' = -2 α α'.
+    fn slope(&self, t: f64) -> Slope {
+        let (alpha, beta) = (self.alpha(t), self.beta().at(t));
+        Slope { alpha: -0.5 * beta * alpha, sigma: beta * alpha * alpha }
     }
     fn prior_std(&self) -> f64 {
         1.0
@@ -42,10 +45,6 @@ impl Sde for SubVp {
         let alpha = 2.0 / (1.0 / y + (1.0 / (y * y) + 4.0).sqrt());
         let log_alpha = if alpha > 0.5 { 0.5 * (-alpha / y).ln_1p() } else { alpha.ln() };
         self.beta().time_of_log_alpha(log_alpha)
-    }
-    /// Label 999 t, F predicts the noise: score = -F / σ.
-    fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
-        (999.0 * t, -1.0 / self.sigma(t))
     }
     fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
         Err(Fault::new("levels", "sub-VP is not the limit of a chain of noise levels", "use the SDE vp or ve, or continuous time"))

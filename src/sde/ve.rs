@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Labels, level, time_of};
-use super::{Chain, Sde, check_levels};
+use super::chain::{place_of, time_of};
+use super::{Chain, Level, Sde, Slope, check_levels};
 use crate::error::Fault;
 
 /// dx = g(t) dw: α = 1, σ(t) = σ_min (σ_max / σ_min)^t, g = σ √(2 ln(σ_max / σ_min)), prior N(0, σ_max² I).
@@ -29,11 +29,11 @@ impl Sde for Ve {
     fn diffusion(&self, t: f64) -> f64 {
         self.sigma(t) * (2.0 * self.log_ratio()).sqrt()
     }
-    fn alpha(&self, _t: f64) -> f64 {
-        1.0
+    fn level(&self, t: f64) -> Level {
+        Level { t, alpha: 1.0, sigma: self.sigma_min * (t * self.log_ratio()).exp() }
     }
-    fn sigma(&self, t: f64) -> f64 {
-        self.sigma_min * (t * self.log_ratio()).exp()
+    fn slope(&self, t: f64) -> Slope {
+        Slope { alpha: 0.0, sigma: self.sigma(t) * self.log_ratio() }
     }
     fn prior_std(&self) -> f64 {
         self.sigma_max
@@ -41,14 +41,9 @@ impl Sde for Ve {
     fn time_of_log_snr(&self, lambda: f64) -> f64 {
         (-0.5 * lambda - self.sigma_min.ln()) / self.log_ratio()
     }
-    /// Label ln σ, score = F / σ.
-    fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
-        let sigma = self.sigma(t);
-        (sigma.ln(), 1.0 / sigma)
-    }
     /// NCSN's: σ_i = σ(i / (N - 1)), G² = σ_i² - σ_{i-1}², from no noise at all to σ_0 = σ_min.
     fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
-        let i = level(t, steps);
+        let i = place_of(t, steps);
         let variance = |i: usize| self.sigma(time_of(i, steps)).powi(2);
         let before = if i == 0 { 0.0 } else { variance(i - 1) };
         (0.0, (variance(i) - before).sqrt())
@@ -56,7 +51,7 @@ impl Sde for Ve {
     /// NCSN's noise levels, geometric from σ_min to σ_max.
     fn chain(&self, levels: usize) -> Result<Chain, Fault> {
         check_levels(levels)?;
-        Ok(Chain::new((0..levels).map(|i| (1.0, self.sigma(time_of(i, levels)))), Labels::Descending))
+        Ok(Chain::new(levels, (0..levels).map(|i| (1.0, self.sigma(time_of(i, levels))))))
     }
     fn check(&self) -> Result<(), Fault> {
         if !(self.sigma_min > 0.0 && self.sigma_min.is_finite()) {

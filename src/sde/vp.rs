@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Labels, level, time_of};
-use super::{Chain, LinearBeta, Sde, check_levels};
+use super::chain::{place_of, time_of};
+use super::{Chain, Level, LinearBeta, Sde, Slope, check_levels};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √β(t) dw with β(t) linear: α = exp(-½∫β), σ² = 1 - α², prior N(0, I).
@@ -32,11 +32,15 @@ impl Sde for Vp {
     fn diffusion(&self, t: f64) -> f64 {
         self.beta().at(t).sqrt()
     }
-    fn alpha(&self, t: f64) -> f64 {
-        self.beta().log_alpha(t).exp()
+    fn level(&self, t: f64) -> Level {
+        let log_alpha = self.beta().log_alpha(t);
+        Level { t, alpha: log_alpha.exp(), sigma: (-(2.0 * log_alpha).exp_m1()).sqrt() }
     }
-    fn sigma(&self, t: f64) -> f64 {
-        (-(2.0 * self.beta().log_alpha(t)).exp_m1()).sqrt()
+    /// α' = -½ β α, and σ σ' = -α α'.
+    fn slope(&self, t: f64) -> Slope {
+        let Level { alpha, sigma, .. } = self.level(t);
+        let half_beta = 0.5 * self.beta().at(t);
+        Slope { alpha: -half_beta * alpha, sigma: half_beta * alpha * alpha / sigma }
     }
     fn prior_std(&self) -> f64 {
         1.0
@@ -45,13 +49,9 @@ impl Sde for Vp {
     fn time_of_log_snr(&self, lambda: f64) -> f64 {
         self.beta().time_of_log_alpha(-0.5 * (-lambda).exp().ln_1p())
     }
-    /// Label 999 t, F predicts the noise: score = -F / σ.
-    fn reference_parametrisation(&self, t: f64) -> (f64, f64) {
-        (999.0 * t, -1.0 / self.sigma(t))
-    }
     /// DDPM's: β_i = β(i / (N - 1)) / N, √(1 - β_i) x + √β_i z.
     fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
-        let beta = self.beta_of_level(level(t, steps), steps);
+        let beta = self.beta_of_level(place_of(t, steps), steps);
         (-beta / (1.0 + (1.0 - beta).sqrt()), beta.sqrt())
     }
     /// DDPM's: α_i² = Π_{j <= i} (1 - β_j), σ_i² = 1 - α_i².
@@ -68,7 +68,7 @@ impl Sde for Vp {
             *log_alpha += 0.5 * (-self.beta_of_level(i, levels)).ln_1p();
             Some((log_alpha.exp(), (-(2.0 * *log_alpha).exp_m1()).sqrt()))
         });
-        Ok(Chain::new(marginals, Labels::Ascending))
+        Ok(Chain::new(levels, marginals))
     }
     fn check(&self) -> Result<(), Fault> {
         self.beta().check()

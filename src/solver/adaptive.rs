@@ -5,21 +5,24 @@ use std::collections::BTreeSet;
 
 use tch::Tensor;
 
-use super::Statistics;
 use super::control::{Adaptive, Control, Law, Traveller, rms};
 use super::fixed::{between, combine};
+use super::sampler::{Solution, Statistics};
 use super::tableau::Tableau;
 use super::trajectory::{Step, Watch};
 use crate::dynamics::Dynamics;
 use crate::error::Result;
+use crate::model::At;
 use crate::tensor::{column, indices, select};
 
 /// The dynamics on states [G, n] of G groups, each of `size` examples that share their time.
 struct Grouped<'a> {
-    dynamics: &'a mut dyn Dynamics,
+    dynamics: &'a dyn Dynamics,
     /// The shape of one example.
     shape: Vec<i64>,
     size: usize,
+    /// The examples of the groups that are on their way; `None` while all are.
+    rows: Option<Vec<usize>>,
 }
 
 impl Grouped<'_> {
@@ -30,7 +33,7 @@ impl Grouped<'_> {
 
     fn slope(&self, x: &Tensor, t: &[f64]) -> Tensor {
         let times: Vec<f64> = t.iter().flat_map(|&t| std::iter::repeat_n(t, self.size)).collect();
-        self.dynamics.drift(&self.examples(x), &times).reshape_as(x)
+        self.dynamics.drift(&At { x: &self.examples(x), t: &times, rows: self.rows.as_deref() }).reshape_as(x)
     }
 }
 
@@ -119,16 +122,16 @@ fn at_share(from: &[f64], to: &[f64], share: f64) -> Vec<f64> {
 /// Groups of examples travel together: of one example each, or all of them in one.
 pub(super) fn solve(
     tableau: &Tableau,
-    dynamics: &mut dyn Dynamics,
+    dynamics: &dyn Dynamics,
     x: &Tensor,
     (start, end): (f64, f64),
     adaptive: Adaptive,
     watch: &mut Watch,
-) -> Result<(Tensor, Statistics)> {
+) -> Result<Solution> {
     let _no_grad = tch::no_grad_guard();
     let shape = x.size();
     let groups = if adaptive.control == Control::BatchCoupled { 1 } else { shape[0] as usize };
-    let dynamics = Grouped { dynamics, shape: shape[1..].to_vec(), size: shape[0] as usize / groups };
+    let mut dynamics = Grouped { dynamics, shape: shape[1..].to_vec(), size: shape[0] as usize / groups, rows: None };
     let (size, stages) = (dynamics.size, tableau.b.len());
     let law = Law::new(adaptive.control, tableau.order);
 
@@ -176,9 +179,7 @@ pub(super) fn solve(
             let going: Vec<usize> = (0..travellers.len()).filter(|&i| travellers[i].t != end).collect();
             travellers.retain(|e| e.t != end);
             (x, slope) = (select(&x, &going), select(&slope, &going));
-            if !going.is_empty() {
-                dynamics.dynamics.keep(&indices(&going, x.device()));
-            }
+            dynamics.rows = Some(travellers.iter().flat_map(|e| e.row * size..(e.row + 1) * size).collect());
         }
     }
     let per_example = |counts: Vec<u32>| counts.into_iter().flat_map(|n| std::iter::repeat_n(n, size)).collect();

@@ -7,10 +7,11 @@
 use tch::Tensor;
 
 use super::control::{Traveller, rms};
+use super::sampler::{Noise, Solution, Statistics};
 use super::trajectory::{Step, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::Dynamics;
 use crate::error::Result;
+use crate::model::At;
 use crate::tensor::{column, column_of, indices, select};
 
 /// The paper's h_init and, in h <- θ h error^(-r), θ and r.
@@ -100,13 +101,13 @@ fn coarse(factor: f64) -> f64 {
 /// extrapolation). The step is accepted if the root mean square of (x' - x'') / max(atol, rtol max(|x'|, |x'_before|)) is at most 1. A
 /// step grows and shrinks by no more than the factors of the other adaptive solvers.
 pub(super) fn solve(
-    dynamics: &mut dyn Dynamics,
+    dynamics: &dyn Dynamics,
     x: &Tensor,
     (start, end): (f64, f64),
     (rtol, atol): (f64, f64),
     noise: &mut Noise,
     watch: &mut Watch,
-) -> Result<(Tensor, Statistics)> {
+) -> Result<Solution> {
     let _no_grad = tch::no_grad_guard();
     let shape = x.size();
     let batch = shape[0] as usize;
@@ -129,7 +130,7 @@ pub(super) fn solve(
         let path = paths.increments(&path_times, &z);
         let h = column(&x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
         let move_by = |state: &Tensor, t: &[f64]| {
-            let drift = dynamics.drift(&examples(state), t).flatten(1, -1);
+            let drift = dynamics.drift(&At { x: &examples(state), t, rows: Some(&active) }).flatten(1, -1);
             drift * &h + &path * column_of(&x, t, |t| dynamics.diffusion(t))
         };
         let first = move_by(&x, &from);
@@ -172,7 +173,6 @@ pub(super) fn solve(
             travellers.retain(|e| e.t != end);
             paths.keep(&going);
             (x, euler_before) = (select(&x, &going), select(&euler_before, &going));
-            dynamics.keep(&indices(&going, x.device()));
         }
     }
     Ok((result.view(shape.as_slice()), statistics))

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::trajectory::Step;
-use super::{Noise, Problem, Sampler, Statistics, Watch};
+use super::sampler::{Noise, Problem, Sampler, Solution, Statistics};
+use super::trajectory::{Step, Watch};
 use crate::dynamics::Reverse;
-use crate::error::Fault;
-use crate::model::ScoreModel;
-use crate::sde::{Chain, Sde, level};
+use crate::error::{Fault, Result};
+use crate::model::{At, Model};
+use crate::sde::{Level, Sde, Transition, Variance, place_of};
 use crate::tensor::select;
 
 /// The chain of [`Sde::chain`] on some of its levels, from the last one down to the one at or just before t_min; one evaluation at each.
@@ -37,46 +37,6 @@ pub enum Spacing {
     Quadratic,
 }
 
-/// The variance of a step of a chain from level t to level s, for η = 1; the noise has η times its root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variance {
-    /// β = σ_t² - (α_t / α_s)² σ_s², right for data of N(0, I) under VP.
-    Beta,
-    /// β̃ = β σ_s² / σ_t², right for data in one point.
-    BetaTilde,
-}
-
-/// (α, σ) of the data, a level without noise.
-pub(super) const DATA: (f64, f64) = (1.0, 0.0);
-
-/// x_s = state · x_t + score · s(x_t, t) + noise · z: from (α_t, σ_t) to (α_s, σ_s) (Song et al. 2021a, eq. 12, where η² β̃ is σ²).
-///
-/// With x̂ = (x + σ_t² s) / α_t and c² = σ_s² - η² β̃ this is x_s = α_s x̂ - c σ_t s + η √variance z.
-pub(super) struct Transition {
-    pub state: f64,
-    pub score: f64,
-    pub noise: f64,
-}
-
-impl Transition {
-    pub fn new((alpha_t, sigma_t): (f64, f64), (alpha_s, sigma_s): (f64, f64), eta: f64, variance: Variance) -> Transition {
-        let beta = sigma_t.powi(2) - (alpha_t / alpha_s * sigma_s).powi(2);
-        let beta_tilde = beta * (sigma_s / sigma_t).powi(2);
-        let c = (sigma_s.powi(2) - eta * eta * beta_tilde).sqrt();
-        let variance = match variance {
-            Variance::Beta => beta,
-            Variance::BetaTilde => beta_tilde,
-        };
-        Transition { state: alpha_s / alpha_t, score: alpha_s / alpha_t * sigma_t.powi(2) - c * sigma_t, noise: eta * variance.sqrt() }
-    }
-
-    /// The next state without its noise.
-    pub fn mean(&self, x: &Tensor, score: &Tensor) -> Tensor {
-        x * self.state + score * self.score
-    }
-}
-
 /// η beyond 1 has no c: the noise of a step would be more than that of its level.
 pub(super) fn check_eta(eta: f64) -> Result<(), Fault> {
     if eta > 1.0 {
@@ -102,44 +62,42 @@ impl DiscreteChain {
         levels
     }
 
-    fn time(&self, sde: &dyn Sde, model: &dyn ScoreModel, chain: &Chain, i: usize) -> f64 {
-        match model.levels() {
-            Some(_) => chain.time(i),
-            None => {
-                let (alpha, sigma) = chain.marginal(i);
-                sde.time_of_log_snr(2.0 * (alpha / sigma).ln())
-            }
-        }
+    /// The chain's level i, with the time at which the model is to be asked.
+    fn level(&self, model: &dyn Model, level: &Level) -> Level {
+        let t = if model.chain().is_some() { level.t } else { model.sde().time_of_log_snr(level.log_snr()) };
+        Level { t, ..*level }
     }
 }
 
 impl Sampler for DiscreteChain {
-    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
-        let Reverse { sde, model, eta } = *reverse;
-        let chain = sde.chain(self.levels).expect("a checked number of levels");
-        let (highest, lowest) = (level(problem.span.0, self.levels), level(problem.span.1, self.levels));
-        let levels = self.visited(lowest, highest);
-        let mut times: Vec<f64> = levels.iter().map(|&i| self.time(sde, model, &chain, i)).collect();
-        let mut marginals: Vec<(f64, f64)> = levels.iter().map(|&i| chain.marginal(i)).collect();
+    fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        self.sample(reverse, &Problem { x, span, denoise: false }, noise, watch)
+    }
+
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        let Reverse { model, eta } = *reverse;
+        let chain = model.sde().chain(self.levels)?;
+        let (highest, lowest) = (place_of(problem.span.0, self.levels), place_of(problem.span.1, self.levels));
+        let mut levels: Vec<Level> = self.visited(lowest, highest).into_iter().map(|i| self.level(model, &chain.levels()[i])).collect();
         if problem.denoise {
-            times.push(0.0);
-            marginals.push(DATA);
+            levels.push(Level::DATA);
         }
-        let mut told: Vec<f64> = times.iter().map(|t| t.min(problem.span.0)).collect();
+        let mut told: Vec<f64> = levels.iter().map(|level| level.t.min(problem.span.0)).collect();
         // The lowest level stands for t_min.
         told[self.steps - 1] = problem.span.1;
         let batch = problem.x.size()[0] as usize;
         let mut x = problem.x.shallow_clone();
-        for (n, pair) in marginals.windows(2).enumerate() {
-            let step = Transition::new(pair[0], pair[1], eta, self.variance);
-            let score = no_grad(|| model.score(&x, &vec![times[n]; batch]));
-            x = step.mean(&x, &score);
-            if eta > 0.0 && pair[1] != DATA {
-                x += noise(n) * step.noise;
+        for (n, pair) in levels.windows(2).enumerate() {
+            let transition = Transition::new(pair[0], pair[1]);
+            let (of_x, of_score) = transition.reverse_mean(eta);
+            let score = no_grad(|| model.score(&At::whole(&x, &vec![pair[0].t; batch])));
+            x = x * of_x + score * of_score;
+            if eta > 0.0 && pair[1] != Level::DATA {
+                x += noise(n) * (eta * transition.variance(self.variance).sqrt());
             }
             watch(&Step::on_grid(batch, &told, n, false, &|rows, _| select(&x, rows)));
         }
-        (x, Statistics::of_steps(batch, times.len() - 1, 1))
+        Ok((x, Statistics::of_steps(batch, levels.len() - 1, 1)))
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
@@ -148,7 +106,7 @@ impl Sampler for DiscreteChain {
             let message = format!("the chain has {} levels, but the network knows {levels}", self.levels);
             return Err(Fault::new("levels", message, format!("give {levels}, as in [precondition.discrete]")));
         }
-        let available = chain.levels() - level(t_min, self.levels);
+        let available = chain.len() - place_of(t_min, self.levels);
         if !(2..=available).contains(&self.steps) {
             let message = format!("{} levels are to be visited, and there are {available} from t_min = {t_min} on", self.steps);
             return Err(Fault::new("steps", message, format!("give a number from 2 to {available}")));

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::grid::TimeGrid;
+use super::sampler::{Noise, Sampler, Solution, Statistics};
 use super::trajectory::{Step, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
-use crate::error::Fault;
+use crate::error::{Fault, Result};
+use crate::model::At;
 use crate::tensor::select;
 
 /// `solver.edm = { s_churn, s_min, s_max, s_noise, grid }`. Levels of noise are of s = σ/α.
@@ -51,49 +52,42 @@ impl Churn {
 
 /// dy/ds at x and t.
 fn predicted_noise(reverse: &Reverse, x: &Tensor, t: f64) -> Tensor {
-    reverse.model.score(x, &vec![t; x.size()[0] as usize]) * -reverse.sde.sigma(t)
+    reverse.model.noise(&At::whole(x, &vec![t; x.size()[0] as usize]))
 }
 
-/// Solves along the grid from `span.0` to `span.1`; two evaluations a step.
+/// Two evaluations a step.
 ///
 /// The paper ends at s = 0 with a step of Euler's; here the way ends at `span.1`, where s is above 0 and Heun's correction is as good as
 /// before. That last step to 0 is [`crate::dynamics::denoise`]. Churn stops at s of t = 1, beyond which nothing was learnt.
-pub(super) fn solve(
-    churn: &Churn,
-    reverse: &Reverse,
-    x: &Tensor,
-    span: (f64, f64),
-    noise: &mut Noise,
-    watch: &mut Watch,
-) -> (Tensor, Statistics) {
-    let _no_grad = tch::no_grad_guard();
-    let sde = reverse.sde;
-    let times = churn.grid.times(sde, span);
-    let (batch, steps) = (x.size()[0] as usize, times.len() - 1);
-    let level = |t: f64| sde.sigma(t) / sde.alpha(t);
-    let mut y = x / sde.alpha(span.0);
-    for (n, pair) in times.windows(2).enumerate() {
-        let (s, s_new) = (level(pair[0]), level(pair[1]));
-        let raised = (s * churn.raise(s, steps)).min(level(1.0));
-        let t = if raised > s { sde.time_of_log_snr(-2.0 * raised.ln()).min(1.0) } else { pair[0] };
-        if raised > s {
-            y += noise(n) * (churn.s_noise * (raised * raised - s * s).sqrt());
+impl Sampler for Churn {
+    fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        let _no_grad = tch::no_grad_guard();
+        let sde = reverse.sde();
+        let times = self.grid.times(sde, span);
+        let (batch, steps) = (x.size()[0] as usize, times.len() - 1);
+        let level = |t: f64| sde.sigma(t) / sde.alpha(t);
+        let mut y = x / sde.alpha(span.0);
+        for (n, pair) in times.windows(2).enumerate() {
+            let (s, s_new) = (level(pair[0]), level(pair[1]));
+            let raised = (s * self.raise(s, steps)).min(level(1.0));
+            let t = if raised > s { sde.time_of_log_snr(-2.0 * raised.ln()).min(1.0) } else { pair[0] };
+            if raised > s {
+                y += noise(n) * (self.s_noise * (raised * raised - s * s).sqrt());
+            }
+            let from = raised.max(s);
+            let d = predicted_noise(reverse, &(&y * sde.alpha(t)), t);
+            let euler = &y + &d * (s_new - from);
+            let change = predicted_noise(reverse, &(euler * sde.alpha(pair[1])), pair[1]) - &d;
+            // The slope is a straight line in s.
+            let state_at = |t: f64| {
+                let (s, alpha) = (level(t), sde.alpha(t));
+                let half_share = 0.5 * (s - from) / (s_new - from);
+                (&y + (&d + &change * half_share) * (s - from)) * alpha
+            };
+            let state = |rows: &[usize], times: &[f64]| select(&state_at(times[0]), rows);
+            watch(&Step::on_grid(batch, &times, n, raised <= s, &state));
+            y = &y + (&d + &change * 0.5) * (s_new - from);
         }
-        let from = raised.max(s);
-        let d = predicted_noise(reverse, &(&y * sde.alpha(t)), t);
-        let euler = &y + &d * (s_new - from);
-        let change = predicted_noise(reverse, &(euler * sde.alpha(pair[1])), pair[1]) - &d;
-        // The slope is a straight line in s.
-        let state_at = |t: f64| {
-            let (s, alpha) = (level(t), sde.alpha(t));
-            let half_share = 0.5 * (s - from) / (s_new - from);
-            (&y + (&d + &change * half_share) * (s - from)) * alpha
-        };
-        let state = |rows: &[usize], times: &[f64]| select(&state_at(times[0]), rows);
-        watch(&Step::on_grid(batch, &times, n, raised <= s, &state));
-        y = &y + (&d + &change * 0.5) * (s_new - from);
+        Ok((y * sde.alpha(span.1), Statistics::of_steps(batch, steps, 2)))
     }
-    let statistics =
-        Statistics { evaluations: vec![2 * steps as u32; batch], accepted: vec![steps as u32; batch], rejected: vec![0; batch] };
-    (y * sde.alpha(span.1), statistics)
 }

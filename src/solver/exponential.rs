@@ -19,11 +19,13 @@ use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
 use gauss_quad::GaussLegendre;
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
-use crate::dynamics::{Reverse, denoise};
+use super::grid::TimeGrid;
+use crate::dynamics::Reverse;
+use crate::error::Fault;
+use crate::model::At;
 use crate::sde::Sde;
-use crate::tensor::column_of;
 
 /// What a polynomial stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +38,26 @@ pub(super) enum Prediction {
 
 impl Prediction {
     pub fn evaluate(self, reverse: &Reverse, x: &Tensor, t: f64) -> Tensor {
-        let Reverse { sde, model, .. } = reverse;
+        let times = vec![t; x.size()[0] as usize];
+        let at = At::whole(x, &times);
         match self {
-            Prediction::Data => denoise(*sde, *model, x, t),
-            Prediction::Noise => no_grad(|| model.score(x, &vec![t; x.size()[0] as usize]) * column_of(x, &[t], |t| -sde.sigma(t))),
+            Prediction::Data => reverse.model.data(&at),
+            Prediction::Noise => reverse.model.noise(&at),
         }
     }
+}
+
+/// An exponential method of order 1 to `highest` on a grid, which needs as many of these steps as its order.
+pub(super) fn check_order(order: usize, highest: usize, grid: &TimeGrid, steps: usize) -> Result<(), Fault> {
+    if !(1..=highest).contains(&order) {
+        return Err(Fault::new("order", format!("there is no order {order}"), format!("give a whole number from 1 to {highest}")));
+    }
+    grid.check()?;
+    if steps < order {
+        let message = format!("order {order} needs as many steps, and there are {steps}");
+        return Err(Fault::new("order", message, "give more steps or a lower order"));
+    }
+    Ok(())
 }
 
 /// λ = ln(α/σ) at t.
@@ -62,10 +78,10 @@ pub(super) struct Step {
 
 impl Step {
     pub fn new(prediction: Prediction, reverse: &Reverse, s: f64, t: f64) -> Step {
-        let Reverse { sde, eta, .. } = reverse;
+        let (sde, eta) = (reverse.sde(), reverse.eta);
         let eta2 = eta * eta;
-        let start = lambda(*sde, s);
-        let h = lambda(*sde, t) - start;
+        let start = lambda(sde, s);
+        let h = lambda(sde, t) - start;
         let (e, decay, gain, noise) = match prediction {
             Prediction::Data => (
                 (1.0 + eta2) * h,

@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use tch::{Tensor, no_grad};
 
+use super::sampler::{Noise, Solution, Statistics};
 use super::tableau::Tableau;
 use super::trajectory::{Step, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::Dynamics;
+use crate::model::At;
 use crate::tensor::{column, select};
 
 /// Σ_j weights_j k_j for stages k [s, B, D], as one product that reads each stage once -> [B, D].
@@ -41,12 +42,12 @@ pub(super) fn solve(
     times: &[f64],
     mut noise: Option<&mut Noise>,
     watch: &mut Watch,
-) -> (Tensor, Statistics) {
+) -> Solution {
     let (shape, stages) = (x.size(), tableau.b.len());
     let batch = shape[0] as usize;
     let mut x = x.flatten(1, -1);
     let k = no_grad(|| x.unsqueeze(0).repeat([stages as i64, 1, 1]));
-    let slope_at = |x: &Tensor, t: f64| dynamics.drift(&x.view(shape.as_slice()), &vec![t; batch]).flatten(1, -1);
+    let slope_at = |x: &Tensor, t: f64| dynamics.drift(&At::whole(&x.view(shape.as_slice()), &vec![t; batch])).flatten(1, -1);
     let between_steps = noise.is_none();
     let asked = Cell::new(0);
     for (n, pair) in times.windows(2).enumerate() {

@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::sde::Sde;
 
 /// Where a fixed-step solver stops on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum TimeGrid {
     /// Equal steps in t.
@@ -49,6 +49,15 @@ impl TimeGrid {
                 }
             })
             .collect()
+    }
+
+    /// Twice the steps.
+    pub(super) fn refined(self) -> TimeGrid {
+        match self {
+            TimeGrid::Uniform { steps } => TimeGrid::Uniform { steps: 2 * steps },
+            TimeGrid::Karras { steps, rho } => TimeGrid::Karras { steps: 2 * steps, rho },
+            TimeGrid::LogSnr { steps } => TimeGrid::LogSnr { steps: 2 * steps },
+        }
     }
 
     pub fn check(&self) -> Result<(), Fault> {

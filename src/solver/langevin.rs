@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::trajectory::Step;
-use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
+use super::grid::TimeGrid;
+use super::sampler::{Noise, Sampler, Solution, Statistics};
+use super::trajectory::{Step, Watch};
 use crate::dynamics::Reverse;
-use crate::error::Fault;
+use crate::error::{Fault, Result};
+use crate::model::At;
 use crate::sde::Sde;
 use crate::tensor::select;
 
@@ -93,15 +95,15 @@ impl Corrector {
 
     /// One step at t of the process in `steps` steps; `z` is asked for once.
     pub(super) fn correct(&self, reverse: &Reverse, x: &Tensor, t: f64, steps: usize, z: impl FnOnce() -> Tensor) -> Tensor {
-        let score = no_grad(|| reverse.model.score(x, &vec![t; x.size()[0] as usize]));
+        let score = no_grad(|| reverse.model.score(&At::whole(x, &vec![t; x.size()[0] as usize])));
         let z = z();
         let h = match self {
             Corrector::None => return x.shallow_clone(),
             Corrector::Langevin { snr, norms, alpha, .. } => {
-                (norm(&z, *norms) / norm(&score, *norms) * *snr).square() * (2.0 * alpha.at(reverse.sde, t, steps))
+                (norm(&z, *norms) / norm(&score, *norms) * *snr).square() * (2.0 * alpha.at(reverse.sde(), t, steps))
             }
             Corrector::AnnealedLangevin { snr, alpha, .. } => {
-                Tensor::from(2.0 * alpha.at(reverse.sde, t, steps) * (snr * reverse.sde.sigma(t)).powi(2))
+                Tensor::from(2.0 * alpha.at(reverse.sde(), t, steps) * (snr * reverse.sde().sigma(t)).powi(2))
                     .to_kind(x.kind())
                     .to_device(x.device())
             }
@@ -147,28 +149,27 @@ fn noise_level(sde: &dyn Sde, t: f64) -> f64 {
 }
 
 impl Sampler for AnnealedLangevin {
-    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
-        let sde = reverse.sde;
-        let batch = problem.x.size()[0] as usize;
-        let mut x = problem.x.shallow_clone();
+    fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        let sde = reverse.sde();
+        let batch = x.size()[0] as usize;
+        let mut x = x.shallow_clone();
         // In x, a step is of size a α², and the state shrinks by α's as the level changes.
-        let share = self.epsilon / noise_level(sde, problem.span.1).powi(2);
-        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, problem.span);
+        let share = self.epsilon / noise_level(sde, span.1).powi(2);
+        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, span);
         // The first level is where the start is.
-        times.insert(0, problem.span.0);
-        let mut alpha = sde.alpha(problem.span.0);
+        times.insert(0, span.0);
+        let mut alpha = sde.alpha(span.0);
         for (i, &t) in times[1..].iter().enumerate() {
             x = &x * (sde.alpha(t) / alpha);
             alpha = sde.alpha(t);
             let h = Tensor::from(0.5 * share * sde.sigma(t).powi(2)).to_kind(x.kind()).to_device(x.device());
             for k in 0..self.steps_per_level {
-                let score = no_grad(|| reverse.model.score(&x, &vec![t; batch]));
+                let score = no_grad(|| reverse.model.score(&At::whole(&x, &vec![t; batch])));
                 x = step(&x, &h, &score, &noise(i * self.steps_per_level + k));
             }
             watch(&Step::on_grid(batch, &times, i, false, &|rows, _| select(&x, rows)));
         }
-        let statistics = Statistics::of_steps(batch, self.levels * self.steps_per_level, 1);
-        if problem.denoise { tweedie(reverse, (x, statistics), problem.span.1) } else { (x, statistics) }
+        Ok((x, Statistics::of_steps(batch, self.levels * self.steps_per_level, 1)))
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {

@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::exponential::{Prediction, Step, lambda};
+use super::exponential::{Prediction, Step, check_order, lambda};
+use super::grid::TimeGrid;
+use super::sampler::{Noise, Sampler, Solution, Statistics};
 use super::trajectory::{self, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::Reverse;
+use crate::error::{Fault, Result};
 use crate::sde::Sde;
 use crate::tensor::select;
 
@@ -91,45 +93,57 @@ fn corrector(variant: UniPcVariant, step: &Step, nodes: &[f64]) -> Vec<f64> {
     }
 }
 
-/// Solves along `times`. The first steps have the order that the states so far allow.
-pub(super) fn solve(
+/// A scheme with its order, on a grid.
+pub(super) struct MultiStep {
     scheme: Scheme,
     order: usize,
-    reverse: &Reverse,
-    x: &Tensor,
-    times: &[f64],
-    mut noise: Option<&mut Noise>,
-    watch: &mut Watch,
-) -> (Tensor, Statistics) {
-    let _no_grad = tch::no_grad_guard();
-    let (sde, prediction) = (reverse.sde, scheme.prediction());
-    let batch = x.size()[0] as usize;
-    let mut x = x.shallow_clone();
-    let mut seen: VecDeque<Tensor> = VecDeque::new();
-    let mut last: Option<(Step, Tensor)> = None;
-    // The times of `seen`, newest first.
-    let past = |n: usize, count: usize| -> Vec<f64> { (0..count).map(|i| times[n - i]).collect() };
-    for (n, pair) in times.windows(2).enumerate() {
-        let step = Step::new(prediction, reverse, pair[0], pair[1]);
-        seen.push_front(prediction.evaluate(reverse, &x, pair[0]));
-        if let (Scheme::UniPc(variant), Some((before, start))) = (scheme, &last) {
-            let nodes = fractions(sde, before, &past(n, seen.len()));
-            x = before.advance(start, &corrector(variant, before, &nodes), &seen);
-        }
-        seen.truncate(order);
-        let predict = |step: &Step| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
-        let mut next = predict(&step);
-        if let Some(noise) = &mut noise {
-            next += noise(n) * step.noise;
-        }
-        // A state between is that of a shorter step with the same polynomial.
-        let state = |rows: &[usize], at: &[f64]| {
-            if at[0] == pair[1] { select(&next, rows) } else { select(&predict(&Step::new(prediction, reverse, pair[0], at[0])), rows) }
-        };
-        watch(&trajectory::Step::on_grid(batch, times, n, noise.is_none(), &state));
-        last = Some((step, std::mem::replace(&mut x, next)));
+    grid: TimeGrid,
+}
+
+impl MultiStep {
+    pub fn new(scheme: Scheme, order: usize, grid: TimeGrid) -> Result<MultiStep, Fault> {
+        let highest = if let Scheme::Deis(_) = scheme { 4 } else { 3 };
+        check_order(order, highest, &grid, grid.steps())?;
+        Ok(MultiStep { scheme, order, grid })
     }
-    (x, Statistics::of_steps(batch, times.len() - 1, 1))
+}
+
+impl Sampler for MultiStep {
+    /// The first steps have the order that the states so far allow.
+    fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        let _no_grad = tch::no_grad_guard();
+        let MultiStep { scheme, order, grid } = *self;
+        let (sde, prediction) = (reverse.sde(), scheme.prediction());
+        let times = &*grid.times(sde, span);
+        let noisy = reverse.eta > 0.0;
+        let batch = x.size()[0] as usize;
+        let mut x = x.shallow_clone();
+        let mut seen: VecDeque<Tensor> = VecDeque::new();
+        let mut last: Option<(Step, Tensor)> = None;
+        // The times of `seen`, newest first.
+        let past = |n: usize, count: usize| -> Vec<f64> { (0..count).map(|i| times[n - i]).collect() };
+        for (n, pair) in times.windows(2).enumerate() {
+            let step = Step::new(prediction, reverse, pair[0], pair[1]);
+            seen.push_front(prediction.evaluate(reverse, &x, pair[0]));
+            if let (Scheme::UniPc(variant), Some((before, start))) = (scheme, &last) {
+                let nodes = fractions(sde, before, &past(n, seen.len()));
+                x = before.advance(start, &corrector(variant, before, &nodes), &seen);
+            }
+            seen.truncate(order);
+            let predict = |step: &Step| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
+            let mut next = predict(&step);
+            if noisy {
+                next += noise(n) * step.noise;
+            }
+            // A state between is that of a shorter step with the same polynomial.
+            let state = |rows: &[usize], at: &[f64]| {
+                if at[0] == pair[1] { select(&next, rows) } else { select(&predict(&Step::new(prediction, reverse, pair[0], at[0])), rows) }
+            };
+            watch(&trajectory::Step::on_grid(batch, times, n, !noisy, &state));
+            last = Some((step, std::mem::replace(&mut x, next)));
+        }
+        Ok((x, Statistics::of_steps(batch, times.len() - 1, 1)))
+    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::discrete_chain::{DATA, Transition, Variance, check_eta};
+use super::discrete_chain::check_eta;
+use super::grid::TimeGrid;
 use super::langevin::{Corrector, Norms};
-use super::trajectory::Step;
-use super::{Noise, Problem, Sampler, Statistics, TimeGrid, Watch, tweedie};
+use super::sampler::{Noise, Problem, Sampler, Solution, Statistics, tweedie};
+use super::trajectory::{Step, Watch};
 use crate::dynamics::{Dynamics, Reverse};
-use crate::error::Fault;
-use crate::sde::{Chain, Sde, level};
+use crate::error::{Fault, Result};
+use crate::model::At;
+use crate::sde::{Chain, Level, Sde, Transition, Variance, place_of};
 use crate::tensor::{column, select};
 
 /// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
@@ -56,18 +58,20 @@ impl PredictorCorrector {
     ///
     /// Normal draws are counted in order: at each time one for each step of the corrector, then one for the predictor, if there is one. The
     /// predictor's is not asked for where η = 0.
-    pub fn solve(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, see: &mut dyn FnMut(&Visit)) -> (Tensor, Statistics) {
+    ///
+    /// Error: the process has no chain with as many levels for an ancestral predictor.
+    pub fn walk(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, see: &mut dyn FnMut(&Visit)) -> Result<Solution, Fault> {
         let _no_grad = tch::no_grad_guard();
         let batch = problem.x.size()[0] as usize;
         let corrections = self.corrector.steps();
         let predictions = usize::from(self.predictor != Predictor::None);
         let chain = match self.predictor {
-            Predictor::Ancestral { .. } => Some(reverse.sde.chain(self.steps).expect("a checked number of steps")),
+            Predictor::Ancestral { .. } => Some(reverse.sde().chain(self.steps)?),
             _ => None,
         };
         let mut x = problem.x.shallow_clone();
         let mut mean = x.shallow_clone();
-        for (i, t) in self.times(reverse.sde, problem.span).into_iter().enumerate() {
+        for (i, t) in self.times(reverse.sde(), problem.span).into_iter().enumerate() {
             let first = i * (corrections + predictions);
             for k in 0..corrections {
                 x = self.corrector.correct(reverse, &x, t, self.steps, || noise(first + k));
@@ -82,11 +86,11 @@ impl PredictorCorrector {
             see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x });
         }
         let statistics = Statistics::of_steps(batch, self.steps, corrections + predictions);
-        match (problem.denoise, predictions) {
+        Ok(match (problem.denoise, predictions) {
             (false, _) => (x, statistics),
             (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),
             (true, _) => (mean, statistics),
-        }
+        })
     }
 
     fn times(&self, sde: &dyn Sde, span: (f64, f64)) -> Vec<f64> {
@@ -96,19 +100,22 @@ impl PredictorCorrector {
     /// The mean of the next state, and the factor on its noise.
     fn predict(&self, reverse: &Reverse, chain: Option<&Chain>, x: &Tensor, t: f64) -> (Tensor, Tensor) {
         let n = self.steps as f64;
-        let at = vec![t; x.size()[0] as usize];
+        let times = vec![t; x.size()[0] as usize];
+        let at = At::whole(x, &times);
         match (&self.predictor, chain) {
             (Predictor::Ancestral { variance }, Some(chain)) => {
-                let i = level(t, self.steps);
-                let below = if i == 0 { DATA } else { chain.marginal(i - 1) };
-                let step = Transition::new(chain.marginal(i), below, reverse.eta, *variance);
-                (step.mean(x, &reverse.model.score(x, &at)), column(x, [step.noise]))
+                let i = place_of(t, self.steps);
+                let below = if i == 0 { Level::DATA } else { chain.levels()[i - 1] };
+                let transition = Transition::new(chain.levels()[i], below);
+                let (of_x, of_score) = transition.reverse_mean(reverse.eta);
+                let gain = reverse.eta * transition.variance(*variance).sqrt();
+                (x * of_x + reverse.model.score(&at) * of_score, column(x, [gain]))
             }
             (Predictor::ReverseDiffusion, _) => {
-                let (f, gain) = reverse.discretised(x, &at, self.steps);
+                let (f, gain) = reverse.discretised(&at, self.steps);
                 (x - f, gain)
             }
-            _ => (x - reverse.drift(x, &at) / n, column(x, [reverse.diffusion(t) / n.sqrt()])),
+            _ => (x - reverse.drift(&at) / n, column(x, [reverse.diffusion(t) / n.sqrt()])),
         }
     }
 
@@ -119,17 +126,22 @@ impl PredictorCorrector {
 }
 
 impl Sampler for PredictorCorrector {
-    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
+    fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
+        self.sample(reverse, &Problem { x, span, denoise: false }, noise, watch)
+    }
+
+    fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
         let batch = problem.x.size()[0] as usize;
-        let mut times = self.times(reverse.sde, problem.span);
+        let mut times = self.times(reverse.sde(), problem.span);
         // A predictor leads to the next time, and from the last one to the data; a corrector alone leads nowhere.
         match self.predictor {
             Predictor::None => times.insert(0, problem.span.0),
             _ => times.push(0.0),
         }
-        self.solve(reverse, problem, noise, &mut |visit| {
+        let solution = self.walk(reverse, problem, noise, &mut |visit| {
             watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
-        })
+        })?;
+        Ok(solution)
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {
@@ -148,7 +160,7 @@ impl Sampler for PredictorCorrector {
             sde.chain(self.steps).map_err(missing)?;
             check_eta(eta).map_err(|fault| fault.within("predictor.ancestral"))?;
         }
-        if self.predictor != Predictor::None && level(t_min, self.steps) > 0 {
+        if self.predictor != Predictor::None && place_of(t_min, self.steps) > 0 {
             let help = format!("give at most {}, or a smaller t_min", (1.0 / t_min) as usize);
             return Err(Fault::new(
                 "steps",

@@ -2,12 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::control::{self, Adaptive};
+use super::discrete_chain::DiscreteChain;
+use super::dop853;
+use super::edm::Churn;
 use super::exponential::Prediction;
-use super::multi_step::Scheme;
-use super::{
-    Adaptive, AnnealedLangevin, Churn, Control, DeisVariable, DiscreteChain, PredictorCorrector, Sampler, Tableau, TimeGrid, UniPcVariant,
-    dop853, tableau,
-};
+use super::general::{General, Stochastic};
+use super::grid::TimeGrid;
+use super::langevin::AnnealedLangevin;
+use super::multi_step::{DeisVariable, MultiStep, Scheme, UniPcVariant};
+use super::predictor_corrector::PredictorCorrector;
+use super::sampler::{Noise, Problem, Sampler, Solution, finite};
+use super::single_step::SingleStep;
+use super::tableau::{self, Tableau};
+use super::trajectory::Watch;
+use crate::dynamics::Reverse;
+use crate::error::{Error, Fault};
+use crate::sde::Sde;
 
 /// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,54 +65,134 @@ pub enum SolverSpec {
     DiscreteChain(DiscreteChain),
 }
 
-/// The loop that serves a solver.
-pub(super) enum Family<'a> {
-    Fixed(&'static Tableau, &'a TimeGrid),
-    Adaptive(&'static Tableau, Adaptive),
-    Sra(&'a TimeGrid),
-    AdaptiveSde(f64, f64),
-    Edm(&'a Churn),
-    MultiStep(Scheme, usize, &'a TimeGrid),
-    SingleStep(Prediction, usize, &'a TimeGrid),
-    Sampler(&'a dyn Sampler),
-}
-
 impl SolverSpec {
     /// The solver's table.
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         let value = toml::Value::try_from(self).expect("settings are TOML");
         value.as_table().and_then(|table| table.keys().next()).expect("a variant is a table of one key").clone()
     }
 
-    pub(super) fn family(&self) -> Family<'_> {
+    /// The method of a Runge-Kutta solver on a grid.
+    fn on_grid(&self) -> Option<(&'static Tableau, TimeGrid)> {
         match self {
-            SolverSpec::Euler { grid } => Family::Fixed(&tableau::EULER, grid),
-            SolverSpec::Midpoint { grid } => Family::Fixed(&tableau::MIDPOINT, grid),
-            SolverSpec::Heun { grid } => Family::Fixed(&tableau::HEUN, grid),
-            SolverSpec::Rk4 { grid } => Family::Fixed(&tableau::RK4, grid),
-            SolverSpec::Rk23(adaptive) => Family::Adaptive(&tableau::RK23, *adaptive),
-            SolverSpec::Rk45(adaptive) => Family::Adaptive(&tableau::RK45, *adaptive),
-            SolverSpec::Tsit5(adaptive) => Family::Adaptive(&tableau::TSIT5, *adaptive),
-            SolverSpec::Dop853(adaptive) => Family::Adaptive(&dop853::DOP853, *adaptive),
-            SolverSpec::Edm(churn) => Family::Edm(churn),
-            SolverSpec::Sra { grid } => Family::Sra(grid),
-            SolverSpec::AdaptiveSde { rtol, atol } => Family::AdaptiveSde(*rtol, *atol),
-            SolverSpec::DpmSolver { order, grid } => Family::SingleStep(Prediction::Noise, *order, grid),
-            SolverSpec::DpmSolverPp { order, grid } => Family::MultiStep(Scheme::DpmSolverPp, *order, grid),
-            SolverSpec::DpmSolverPpSingle { order, grid } => Family::SingleStep(Prediction::Data, *order, grid),
-            SolverSpec::Deis { order, variable, grid } => Family::MultiStep(Scheme::Deis(*variable), *order, grid),
-            SolverSpec::UniPc { order, variant, grid } => Family::MultiStep(Scheme::UniPc(*variant), *order, grid),
-            SolverSpec::PredictorCorrector(sampler) => Family::Sampler(sampler),
-            SolverSpec::AnnealedLangevin(sampler) => Family::Sampler(sampler),
-            SolverSpec::DiscreteChain(sampler) => Family::Sampler(sampler),
+            SolverSpec::Euler { grid } => Some((&tableau::EULER, *grid)),
+            SolverSpec::Midpoint { grid } => Some((&tableau::MIDPOINT, *grid)),
+            SolverSpec::Heun { grid } => Some((&tableau::HEUN, *grid)),
+            SolverSpec::Rk4 { grid } => Some((&tableau::RK4, *grid)),
+            _ => None,
         }
+    }
+
+    /// The method of a Runge-Kutta solver with step control.
+    fn adaptive(&self) -> Option<(&'static Tableau, Adaptive)> {
+        match self {
+            SolverSpec::Rk23(adaptive) => Some((&tableau::RK23, *adaptive)),
+            SolverSpec::Rk45(adaptive) => Some((&tableau::RK45, *adaptive)),
+            SolverSpec::Tsit5(adaptive) => Some((&tableau::TSIT5, *adaptive)),
+            SolverSpec::Dop853(adaptive) => Some((&dop853::DOP853, *adaptive)),
+            _ => None,
+        }
+    }
+
+    /// This as a solver of any ordinary differential equation. A fault's key is relative to `solver`: the solver knows the reverse process
+    /// alone or needs noise, or its settings can't work.
+    pub fn general(&self) -> Result<General, Fault> {
+        let name = &*self.name();
+        if let Some((tableau, grid)) = self.on_grid() {
+            return grid.check().map(|()| General::Fixed(tableau, grid)).map_err(|fault| fault.within(name));
+        }
+        if let Some((tableau, adaptive)) = self.adaptive() {
+            return adaptive.check().map(|()| General::Adaptive(tableau, adaptive)).map_err(|fault| fault.within(name));
+        }
+        Err(match self {
+            SolverSpec::Sra { .. } | SolverSpec::AdaptiveSde { .. } => needs_noise(name),
+            _ => {
+                let message = format!("{name} can't carry a log-density: it solves the reverse process alone");
+                Fault::new(name, message, "use a Runge-Kutta method, such as rk45 or heun")
+            }
+        })
+    }
+
+    /// This as a solver of any dynamics with noise. Faults as for [`general`](SolverSpec::general).
+    pub fn stochastic(&self) -> Result<Stochastic, Fault> {
+        let name = &*self.name();
+        if let Some((tableau, grid)) = self.on_grid() {
+            return grid.check().map(|()| Stochastic::Fixed(tableau, grid)).map_err(|fault| fault.within(name));
+        }
+        match *self {
+            SolverSpec::Sra { grid } => grid.check().map(|()| Stochastic::Sra(grid)).map_err(|fault| fault.within(name)),
+            SolverSpec::AdaptiveSde { rtol, atol } => {
+                control::check_tolerances(rtol, atol, "Jolicoeur-Martineau et al. use rtol = 0.01 to 0.5")
+                    .map_err(|fault| fault.within(name))?;
+                Ok(Stochastic::Adaptive { rtol, atol })
+            }
+            _ => {
+                let message = format!("{name} can't solve the reverse SDE: its error estimate knows no noise");
+                Err(Fault::new(name, message, "use dynamics = \"probability-flow\", or a solver with a grid such as euler or heun"))
+            }
+        }
+    }
+
+    /// This as a solver of the reverse process of the family parameter η. Faults as for [`general`](SolverSpec::general), and of what can't
+    /// serve η.
+    pub fn sampler(&self, eta: f64) -> Result<Box<dyn Sampler + '_>, Fault> {
+        let name = &*self.name();
+        let noisy = eta > 0.0;
+        let sampler: Result<Box<dyn Sampler>, Fault> = match self {
+            SolverSpec::Edm(_) if noisy => {
+                let help = "use dynamics = \"probability-flow\", to which s_churn adds noise";
+                return Err(Fault::new(name, "edm brings its own noise", help));
+            }
+            SolverSpec::UniPc { .. } if noisy => {
+                return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
+            }
+            SolverSpec::Edm(churn) => churn.check().map(|()| Box::new(churn.clone()) as _),
+            SolverSpec::DpmSolver { order, grid } => SingleStep::new(Prediction::Noise, *order, *grid).map(|solver| Box::new(solver) as _),
+            SolverSpec::DpmSolverPpSingle { order, grid } => {
+                SingleStep::new(Prediction::Data, *order, *grid).map(|solver| Box::new(solver) as _)
+            }
+            SolverSpec::DpmSolverPp { order, grid } => {
+                MultiStep::new(Scheme::DpmSolverPp, *order, *grid).map(|solver| Box::new(solver) as _)
+            }
+            SolverSpec::Deis { order, variable, grid } => {
+                MultiStep::new(Scheme::Deis(*variable), *order, *grid).map(|solver| Box::new(solver) as _)
+            }
+            SolverSpec::UniPc { order, variant, grid } => {
+                MultiStep::new(Scheme::UniPc(*variant), *order, *grid).map(|solver| Box::new(solver) as _)
+            }
+            SolverSpec::PredictorCorrector(sampler) => Ok(Box::new(sampler.clone())),
+            SolverSpec::AnnealedLangevin(sampler) => Ok(Box::new(sampler.clone())),
+            SolverSpec::DiscreteChain(sampler) => Ok(Box::new(sampler.clone())),
+            SolverSpec::Sra { .. } | SolverSpec::AdaptiveSde { .. } if !noisy => return Err(needs_noise(name)),
+            _ if noisy => return self.stochastic().map(|solver| Box::new(solver) as _),
+            _ => return self.general().map(|solver| Box::new(solver) as _),
+        };
+        sampler.map_err(|fault| fault.within(name))
+    }
+
+    /// Whether this can sample the reverse process of a family parameter η from 1 to t_min. `network_levels` are the levels of noise of a
+    /// network in discrete time.
+    pub fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
+        self.sampler(eta)?.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(&self.name()))
+    }
+
+    /// Solves the reverse process.
+    ///
+    /// Errors: a solver that can't, as [`sampler`](SolverSpec::sampler) says; a solution that is not finite, or an adaptive step that shrinks
+    /// to nothing.
+    pub fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution, Error> {
+        finite(self.sampler(reverse.eta)?.sample(reverse, problem, noise, watch)?, problem.span.1)
     }
 
     /// Whether an example depends on its batch mates.
     pub fn couples_batch(&self) -> bool {
-        match self.family() {
-            Family::Adaptive(_, adaptive) => adaptive.control == Control::BatchCoupled,
-            _ => matches!(self, SolverSpec::PredictorCorrector(sampler) if sampler.couples_batch()),
+        match self {
+            SolverSpec::PredictorCorrector(sampler) => sampler.couples_batch(),
+            _ => self.adaptive().is_some_and(|(tableau, adaptive)| General::Adaptive(tableau, adaptive).couples_batch()),
         }
     }
+}
+
+fn needs_noise(name: &str) -> Fault {
+    Fault::new(name, format!("{name} is for dynamics with noise"), "use a Runge-Kutta method without noise, such as heun or rk45")
 }

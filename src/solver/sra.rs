@@ -3,9 +3,10 @@
 
 use tch::Tensor;
 
+use super::sampler::{Noise, Solution, Statistics};
 use super::trajectory::{Step, Watch};
-use super::{Noise, Statistics};
 use crate::dynamics::Dynamics;
+use crate::model::At;
 use crate::tensor::select;
 
 /// Solves along `times`, two evaluations and two normal draws a step:
@@ -15,9 +16,9 @@ use crate::tensor::select;
 /// a_1 = a(x, t),    a_2 = a(x + ¾ h a_1 + 3/2 b(t + h) I/|h|, t + ¾ h)
 /// x  <- x + h (a_1 + 2 a_2) / 3 + b(t + h) ΔW + (b(t) - b(t + h)) I/|h|
 /// ```
-pub(super) fn solve(dynamics: &dyn Dynamics, x: &Tensor, times: &[f64], noise: &mut Noise, watch: &mut Watch) -> (Tensor, Statistics) {
+pub(super) fn solve(dynamics: &dyn Dynamics, x: &Tensor, times: &[f64], noise: &mut Noise, watch: &mut Watch) -> Solution {
     let batch = x.size()[0] as usize;
-    let slope = |x: &Tensor, t: f64| dynamics.drift(x, &vec![t; batch]);
+    let slope = |x: &Tensor, t: f64| dynamics.drift(&At::whole(x, &vec![t; batch]));
     let mut x = x.shallow_clone();
     for (n, pair) in times.windows(2).enumerate() {
         let (t, h) = (pair[0], pair[1] - pair[0]);
@@ -29,6 +30,5 @@ pub(super) fn solve(dynamics: &dyn Dynamics, x: &Tensor, times: &[f64], noise: &
         x = x + (first + second * 2.0) * (h / 3.0) + path * b_new + mean * (b - b_new);
         watch(&Step::on_grid(batch, times, n, false, &|rows, _| select(&x, rows)));
     }
-    let steps = times.len() as u32 - 1;
-    (x, Statistics { evaluations: vec![2 * steps; batch], accepted: vec![steps; batch], rejected: vec![0; batch] })
+    (x, Statistics::of_steps(batch, times.len() - 1, 2))
 }

@@ -16,7 +16,7 @@ use times::Times;
 
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
-use crate::loss::{Batch, Objective, denoising_score_matching, discrete_score_matching, implicit_score_matching, sliced_score_matching};
+use crate::loss::{Batch, Objective, denoising_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::ScoreNetwork;
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
@@ -41,7 +41,7 @@ pub struct Source {
     pub flip: bool,
 }
 
-/// Trains `model` from the checkpoint `newest`, or from scratch, to `spec.steps` steps; the last step is a checkpoint.
+/// Trains `network` under `sde` from the checkpoint `newest`, or from scratch, to `spec.steps` steps; the last step is a checkpoint.
 ///
 /// A function of (seed, experiment, thread count): interrupted anywhere and resumed, it ends with the same bits.
 /// Errors: a loss or gradient that is not finite; the files; an interruption, after saving.
@@ -49,19 +49,18 @@ pub fn train(
     spec: &Train,
     seed: u64,
     sde: &dyn Sde,
-    model: &ScoreNetwork,
+    network: &ScoreNetwork,
     newest: Option<Checkpoint>,
     source: Source,
     around: Surroundings,
 ) -> Result<()> {
     let Surroundings { run, log, terminal, stop } = around;
-    let mut state = State::new(spec, model);
+    let mut state = State::new(spec, network);
     if let Some(checkpoint) = newest {
         state.load(&checkpoint)?;
     }
-    let score = model.score(sde, true);
-    let chain = model.chain(sde);
-    let times = Times::new(spec, sde, chain.as_ref());
+    let score = network.model(sde, true);
+    let times = Times::new(spec, &score);
     let dimension = source.dataset.shape().iter().product::<usize>() as i64;
     let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
@@ -70,20 +69,19 @@ pub fn train(
 
     while state.step < spec.steps {
         let step = state.step;
-        let x0 = batches.next().to_device(model.device);
+        let x0 = batches.next().to_device(network.device);
         let (t, w) = times.draw(&rng::uniform(seed, Purpose::Time, step, spec.batch));
-        let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), model.device);
+        let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), network.device);
         rng::seed_torch(seed, Purpose::Dropout, step);
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
-        let losses = match (&chain, &spec.objective) {
-            (Some(chain), _) => discrete_score_matching(chain, &score, spec.reduction, &batch),
-            (None, Objective::Denoising) => denoising_score_matching(sde, &score, spec.reduction, &batch),
-            (None, Objective::Implicit { curvature }) => implicit_score_matching(sde, &score, spec.reduction, *curvature, &batch),
-            (None, Objective::Sliced { projections, law, variance_reduced }) => {
+        let losses = match &spec.objective {
+            Objective::Denoising => denoising_score_matching(&score, spec.reduction, &batch),
+            Objective::Implicit { curvature } => implicit_score_matching(&score, spec.reduction, *curvature, &batch),
+            Objective::Sliced { projections, law, variance_reduced } => {
                 let examples = step * spec.batch as u64..(step + 1) * spec.batch as u64;
-                let draw = |j| rng::rows(*law, seed, Purpose::Projection, examples.clone(), j, &[dimension], model.device);
+                let draw = |j| rng::rows(*law, seed, Purpose::Projection, examples.clone(), j, &[dimension], network.device);
                 let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
-                sliced_score_matching(sde, &score, spec.reduction, *variance_reduced, &projections, &batch)
+                sliced_score_matching(&score, spec.reduction, *variance_reduced, &projections, &batch)
             }
         };
         let update = state.update(spec, &losses, &t)?;
@@ -100,7 +98,7 @@ pub fn train(
                     ("train/gradient_norm", norm),
                     ("train/learning_rate", update.lr),
                     ("train/examples_per_second", rate * spec.batch as f64),
-                    ("train/ema_drift", state.ema.drift(model.parameters.flat()).double_value(&[])),
+                    ("train/ema_drift", state.ema.drift(network.parameters.flat()).double_value(&[])),
                 ],
             );
         }

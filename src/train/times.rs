@@ -2,20 +2,18 @@
 
 use super::Train;
 use crate::loss::{TimeLaw, stratified};
-use crate::sde::{Chain, Sde};
+use crate::model::Model;
 
 pub(super) struct Times<'a> {
     spec: &'a Train,
-    sde: &'a dyn Sde,
+    model: &'a dyn Model,
     law: TimeLaw<'a>,
-    /// In discrete time.
-    chain: Option<&'a Chain>,
 }
 
 impl<'a> Times<'a> {
     /// `spec` has passed its checks.
-    pub fn new(spec: &'a Train, sde: &'a dyn Sde, chain: Option<&'a Chain>) -> Times<'a> {
-        Times { spec, sde, law: spec.time.law(sde, spec.weighting, spec.t_min), chain }
+    pub fn new(spec: &'a Train, model: &'a dyn Model) -> Times<'a> {
+        Times { spec, model, law: spec.time.law(model.sde(), spec.weighting, spec.t_min) }
     }
 
     /// t and the weight w on ‖σ s + z‖² of each example, from independent u ~ U[0, 1).
@@ -26,21 +24,18 @@ impl<'a> Times<'a> {
         (t, w)
     }
 
+    /// In discrete time all levels are drawn alike.
     fn time(&self, u: f64) -> f64 {
-        match self.chain {
+        match self.model.chain() {
             None => self.law.time(u),
             // The last stratum's u may round to 1.
-            Some(chain) => chain.time(((u * chain.levels() as f64) as usize).min(chain.levels() - 1)),
+            Some(chain) => chain.time(((u * chain.len() as f64) as usize).min(chain.len() - 1)),
         }
     }
 
     fn weight(&self, t: f64) -> f64 {
-        let weighting = &self.spec.weighting;
-        match self.chain {
-            None if self.spec.importance => weighting.at(self.sde, t) * self.law.importance(t),
-            None => weighting.at(self.sde, t),
-            Some(chain) => weighting.of_snr((chain.alpha(t) / chain.sigma(t)).powi(2)).expect("a weighting that serves levels"),
-        }
+        let weight = self.spec.weighting.at_level(self.model.sde(), &self.model.level(t));
+        if self.spec.importance && self.model.chain().is_none() { weight * self.law.importance(t) } else { weight }
     }
 }
 

@@ -4,12 +4,13 @@ use statrs::statistics::Statistics as _;
 use tch::{Kind, Tensor};
 
 use super::{BoundSpec, Bounded, Form, Levels};
-use crate::bound::{Decoder, Elbo, Level, Start, Variance, Vlb, tightened};
+use crate::bound::{Decoder, Elbo, Start, Vlb, tightened};
 use crate::divergence::Probes;
 use crate::likelihood::parts::error_of_mean;
 use crate::likelihood::points::{Points, at_zero};
 use crate::likelihood::{Job, Likelihood, Subject};
 use crate::rng::{self, Law, Purpose};
+use crate::sde::{Level, Variance};
 use crate::tensor::to_vec;
 
 /// Examples whose bounds are made together.
@@ -71,9 +72,9 @@ impl Batch<'_> {
 
     /// [jobs, draws]: pairs of draws in the same part of the log-SNR and of the same point.
     fn elbo(&self, form: Form, draws: usize) -> Tensor {
-        let Subject { sde, model, .. } = *self.subject;
-        let elbo = Elbo { sde, model, t_min: self.spec.t_min };
-        let decoder = self.decoder(Level::of(sde, self.spec.t_min));
+        let model = self.subject.model;
+        let elbo = Elbo { model, t_min: self.spec.t_min };
+        let decoder = self.decoder(model.sde().level(self.spec.t_min));
         let start = if decoder.is_some() { Start::Zero } else { Start::TMin };
         let points = self.points();
         let shares: Vec<Vec<f64>> =
@@ -103,10 +104,9 @@ impl Batch<'_> {
     }
 
     fn chain(&self, levels: &Levels, variance: Variance) -> Vlb<'_> {
-        let Subject { sde, model, .. } = *self.subject;
-        let levels = levels.build(self.subject, self.spec.t_min);
+        let levels = levels.build(self.subject.model, self.spec.t_min);
         let decoder = self.decoder(levels[0]).expect("a checked bound of a chain has a decoder");
-        Vlb { sde, model, levels, variance, decoder }
+        Vlb { model: self.subject.model, levels, variance, decoder }
     }
 
     /// L_0 … L_N in data units [jobs, N + 1, draws].

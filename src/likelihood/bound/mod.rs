@@ -9,10 +9,10 @@ use tch::no_grad;
 
 use super::points::BelowTMin;
 use super::{Job, Likelihood, Record, Store, Subject};
-use crate::bound::{Level, Variance};
 use crate::error::{Fault, Result};
+use crate::model::Model;
 use crate::progress::Terminal;
-use crate::sde::{Chain, Sde};
+use crate::sde::{Level, Sde, Variance};
 use crate::solver::TimeGrid;
 use batch::Batch;
 
@@ -110,22 +110,24 @@ impl BoundSpec {
 
 impl Levels {
     /// From the lowest to the highest. They have passed their check.
-    fn build(&self, subject: &Subject, t_min: f64) -> Vec<Level> {
-        let sde = subject.sde;
+    fn build(&self, model: &dyn Model, t_min: f64) -> Vec<Level> {
+        let sde = model.sde();
         match self {
-            Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| Level::of(sde, t)).collect(),
+            Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| sde.level(t)).collect(),
             Levels::Chain(n) => {
                 let chain = sde.chain(*n).expect("a checked number of levels");
-                (0..*n).map(|i| of_chain(&chain, chain.time(i), subject)).collect()
+                chain.levels().iter().map(|level| of_chain(level, model)).collect()
             }
         }
     }
 }
 
-/// The chain's level at its own time `t`, with the time at which the model is to be asked.
-fn of_chain(chain: &Chain, t: f64, subject: &Subject) -> Level {
-    let level = Level { t, alpha: chain.alpha(t), sigma: chain.sigma(t) };
-    if subject.discrete { level } else { Level { t: subject.sde.time_of_log_snr(level.log_snr()), ..level } }
+/// A level of a chain, with the time at which the model is to be asked.
+fn of_chain(level: &Level, model: &dyn Model) -> Level {
+    match model.chain() {
+        Some(_) => *level,
+        None => Level { t: model.sde().time_of_log_snr(level.log_snr()), ..*level },
+    }
 }
 
 /// A batch of examples with their bounds.

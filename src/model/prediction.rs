@@ -1,0 +1,170 @@
+//! What a model can say of x_t, and how one quantity becomes another: the one place where it does.
+//!
+//! With x̂ = `E[x_0 | x_t]` and ε = `E[z | x_t]`, x_t = α x̂ + σ ε, the score is -ε / σ, and the velocity of the probability flow
+//! α' x̂ + σ' ε = f x - ½ g² s (Song et al. 2021, eq. 13; Lipman et al. 2023, arXiv 2210.02747, sec. 4). So each is a linear function of
+//! x_t and of any other.
+
+use tch::Tensor;
+
+use super::At;
+use crate::sde::{Level, Sde, Slope};
+use crate::tensor::column_of;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// x̂, the denoised state.
+    Data,
+    /// ε, the noise.
+    Noise,
+    /// ∇ₓ ln p_t(x) = -ε / σ.
+    Score,
+    /// dx/dt of the probability flow.
+    Velocity,
+}
+
+pub struct Prediction {
+    pub quantity: Quantity,
+    /// [B, ...].
+    pub value: Tensor,
+}
+
+impl Prediction {
+    /// The value as another quantity of the same process.
+    ///
+    /// From x̂ and the velocity all is finite where α = 0, too; from the noise and the score what divides by α is not.
+    pub fn into_quantity(self, wanted: Quantity, sde: &dyn Sde, at: &At) -> Tensor {
+        if self.quantity == wanted {
+            return self.value;
+        }
+        let all = |f: &dyn Fn([f64; 3]) -> bool| at.t.iter().all(|&t| f(combination(self.quantity, wanted, sde, t)));
+        let factor = |i: usize| column_of(at.x, at.t, |t| combination(self.quantity, wanted, sde, t)[i]);
+        let mut sum = self.value * factor(1);
+        if !all(&|[of_x, ..]| of_x == 0.0) {
+            sum += if all(&|[of_x, ..]| of_x == 1.0) { at.x.shallow_clone() } else { at.x * factor(0) };
+        }
+        if all(&|[.., divisor]| divisor == 1.0) { sum } else { sum / factor(2) }
+    }
+}
+
+/// [p, q, r] of (p x + q value) / r.
+fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, t: f64) -> [f64; 3] {
+    use Quantity::{Data, Noise, Score, Velocity};
+    let Level { alpha, sigma, .. } = sde.level(t);
+    let half_rate = || 0.5 * sde.diffusion(t).powi(2);
+    let slopes = || {
+        let slope: Slope = sde.slope(t);
+        (slope.alpha, slope.sigma, alpha * slope.sigma - sigma * slope.alpha)
+    };
+    match (given, wanted) {
+        (Data, Data) | (Noise, Noise) | (Score, Score) | (Velocity, Velocity) => [0.0, 1.0, 1.0],
+        (Score, Data) => [1.0, sigma * sigma, alpha],
+        (Score, Noise) => [0.0, -sigma, 1.0],
+        (Score, Velocity) => [sde.drift(t), -half_rate(), 1.0],
+        (Noise, Data) => [1.0, -sigma, alpha],
+        (Noise, Score) => [0.0, -1.0 / sigma, 1.0],
+        (Noise, Velocity) => [sde.drift(t), half_rate() / sigma, 1.0],
+        (Data, Noise) => [1.0, -alpha, sigma],
+        (Data, Score) => [-1.0, alpha, sigma * sigma],
+        (Data, Velocity) => {
+            let (_, sigma_slope, determinant) = slopes();
+            [sigma_slope, -determinant, sigma]
+        }
+        (Velocity, Data) => {
+            let (_, sigma_slope, determinant) = slopes();
+            [sigma_slope, -sigma, determinant]
+        }
+        (Velocity, Noise) => {
+            let (alpha_slope, _, determinant) = slopes();
+            [-alpha_slope, alpha, determinant]
+        }
+        (Velocity, Score) => {
+            let (alpha_slope, _, determinant) = slopes();
+            [alpha_slope, -alpha, sigma * determinant]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::error::Fault;
+    use crate::sde::{Chain, SubVp, Ve, Vp};
+    use crate::tensor::to_vec;
+
+    const ALL: [Quantity; 4] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity];
+
+    /// α = 1 - t, σ = t, which has no signal left at t = 1.
+    struct Line;
+
+    impl Sde for Line {
+        fn level(&self, t: f64) -> Level {
+            Level { t, alpha: 1.0 - t, sigma: t }
+        }
+        fn slope(&self, _t: f64) -> Slope {
+            Slope { alpha: -1.0, sigma: 1.0 }
+        }
+        fn prior_std(&self) -> f64 {
+            1.0
+        }
+        fn time_of_log_snr(&self, lambda: f64) -> f64 {
+            1.0 / (1.0 + (0.5 * lambda).exp())
+        }
+        fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
+            Err(Fault::new("levels", "none", "none"))
+        }
+        fn check(&self) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    /// x_t and the four quantities for two examples with known x̂ and ε, at their own times.
+    fn world(sde: &dyn Sde, t: &[f64]) -> (Tensor, [Tensor; 4]) {
+        let data = Tensor::from_slice(&[0.3, -1.2, 2.0, 0.7]).view([2, 2]);
+        let noise = Tensor::from_slice(&[-0.4, 0.9, 1.1, -2.0]).view([2, 2]);
+        let of = |f: &dyn Fn(f64) -> f64| column_of(&data, t, f);
+        let x = &data * of(&|t| sde.level(t).alpha) + &noise * of(&|t| sde.level(t).sigma);
+        let score = -&noise / of(&|t| sde.level(t).sigma);
+        let velocity = &data * of(&|t| sde.slope(t).alpha) + &noise * of(&|t| sde.slope(t).sigma);
+        (x, [data, noise, score, velocity])
+    }
+
+    #[test]
+    fn every_quantity_becomes_every_other() {
+        tch::set_num_threads(1);
+        let sdes: [&dyn Sde; 4] = [
+            &Vp { beta_min: 0.1, beta_max: 20.0 },
+            &SubVp { beta_min: 0.1, beta_max: 20.0 },
+            &Ve { sigma_min: 0.01, sigma_max: 50.0 },
+            &Line,
+        ];
+        for sde in sdes {
+            for t in [[0.05, 0.4], [0.3, 0.3]] {
+                let (x, truth) = world(sde, &t);
+                for (quantity, value) in ALL.iter().zip(&truth) {
+                    for (wanted, truth) in ALL.iter().zip(&truth) {
+                        let given = Prediction { quantity: *quantity, value: value.copy() };
+                        let got = given.into_quantity(*wanted, sde, &At::whole(&x, &t));
+                        let apart = ((got - truth) / (truth.abs() + 1.0)).abs().max().double_value(&[]);
+                        assert!(apart < 1e-9, "{quantity:?} as {wanted:?} at {t:?}: {apart}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn data_and_velocity_serve_a_time_without_signal() {
+        tch::set_num_threads(1);
+        let t = [1.0, 1.0];
+        let (x, truth) = world(&Line, &t);
+        for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3])] {
+            for (wanted, truth) in ALL.iter().zip(&truth) {
+                let got = Prediction { quantity, value: value.copy() }.into_quantity(*wanted, &Line, &At::whole(&x, &t));
+                let apart = (got - truth).abs().sum(Kind::Double).double_value(&[]);
+                assert!(apart < 1e-12, "{quantity:?} as {wanted:?}: {:?}", to_vec(truth));
+            }
+        }
+    }
+}
