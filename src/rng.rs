@@ -20,11 +20,11 @@ pub enum Purpose {
     Order = 3,
     /// Flips and dequantisation of a training example; index: position in the run.
     Augment = 4,
-    /// Training times t; index: step.
+    /// Training times t; index: position in the run.
     Time = 5,
-    /// Training noise z; index: step.
+    /// Training noise z; index: position in the run.
     Noise = 6,
-    /// Dropout masks; index: step.
+    /// Dropout masks; index: position in the run, one draw a layer.
     Dropout = 7,
     /// Start points x_T; index: example.
     Prior = 8,
@@ -66,11 +66,6 @@ pub fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
 /// A seed for another run-like thing inside this run (one rollout, one chunk of samples).
 pub fn derive(seed: u64, purpose: Purpose, index: u64) -> u64 {
     mix(&[seed, purpose as u64, index])
-}
-
-/// Seeds LibTorch's own generators, which only dropout uses.
-pub fn seed_torch(seed: u64, purpose: Purpose, index: u64) {
-    tch::manual_seed((derive(seed, purpose, index) >> 1) as i64);
 }
 
 /// A law of rows of f32 numbers z with E z zᵀ = I.
@@ -124,18 +119,57 @@ pub fn rows(law: Law, seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, 
 
 /// [`rows`] for any (example, draw): [places, shape...].
 pub fn rows_at(law: Law, seed: u64, purpose: Purpose, places: &[(u64, u64)], shape: &[i64], device: Device) -> Tensor {
+    filled(seed, purpose, places, shape, device, |rng, row| law.fill(rng, row))
+}
+
+/// Rows of numbers that are 1 / keep with probability `keep` in (0, 1], and else 0; the probability is rounded to 16 binary places. Rows as
+/// in [`rows`].
+pub fn masks(seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], keep: f64, device: Device) -> Tensor {
+    let places: Vec<(u64, u64)> = rows.map(|example| (example, draw)).collect();
+    let limit = ((keep * 65536.0).round() as u32).max(1);
+    let kept = (65536.0 / f64::from(limit)) as f32;
+    filled(seed, purpose, &places, shape, device, |rng, row| {
+        for pair in row.chunks_mut(2) {
+            let word = rng.next_u32();
+            let halves = [word & 0xffff, word >> 16];
+            pair.iter_mut().zip(halves).for_each(|(out, half)| *out = if half < limit { kept } else { 0.0 });
+        }
+    })
+}
+
+/// One stream for each (example, draw), in parallel: [places, shape...], f32.
+fn filled(
+    seed: u64,
+    purpose: Purpose,
+    places: &[(u64, u64)],
+    shape: &[i64],
+    device: Device,
+    fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync,
+) -> Tensor {
     let base = generator(seed, purpose, 0);
     let size = shape.iter().product::<i64>() as usize;
     let mut values = vec![0f32; places.len() * size];
-    values.par_chunks_mut(size.max(1)).zip(places).with_min_len(64).for_each(|(row, &(example, draw))| {
+    // A row of a thread's worth of numbers is worth a thread.
+    let least = (CHUNK / size.max(1)).clamp(1, 64);
+    values.par_chunks_mut(size.max(1)).zip(places).with_min_len(least).for_each(|(row, &(example, draw))| {
         let mut rng = base.clone();
         rng.set_stream(example);
         rng.set_word_pos(u128::from(draw) << 32);
-        law.fill(&mut rng, row);
+        fill(&mut rng, row);
     });
-    let mut full = vec![places.len() as i64];
-    full.extend_from_slice(shape);
+    let full = [&[places.len() as i64], shape].concat();
     Tensor::from_slice(&values).view(full.as_slice()).to_device(device)
+}
+
+/// u ~ U[0, 1), f64, one for each row: a function of (seed, purpose, row).
+pub fn uniform_rows(seed: u64, purpose: Purpose, rows: Range<u64>) -> Vec<f64> {
+    let base = generator(seed, purpose, 0);
+    let of = |row| {
+        let mut rng = base.clone();
+        rng.set_stream(row);
+        rng.random()
+    };
+    rows.map(of).collect()
 }
 
 /// n numbers u ~ U[0, 1), f64.

@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
 
     pub fn score(&self) -> Box<dyn Model + '_> {
         match (&self.model, &self.experiment.score) {
-            (Some(model), _) => Box::new(model.model(self.sde(), false)),
+            (Some(model), _) => Box::new(model.model(self.sde())),
             (None, Some(ScoreSpec::GaussianMixture(mixture))) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
             (None, None) => unreachable!("a loaded experiment has a network or a score"),
         }

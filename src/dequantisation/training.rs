@@ -9,10 +9,11 @@ use super::{Dequantiser, Variational};
 use crate::bound::Elbo;
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
+use crate::loss::stratified;
 use crate::model::Model;
 use crate::optim::{Adam, clip_by_norm};
 use crate::progress::Terminal;
-use crate::rng::{self, Purpose};
+use crate::rng::{self, Law, Purpose};
 use crate::run::log::Log;
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -48,10 +49,10 @@ pub fn train(
     let (mut sum, mut count, mut note) = (0.0, 0.0, String::new());
     for step in 1..=spec.steps {
         let pixels = pixels.next().to_device(dequantiser.device);
-        let noise = rng::normal(seed, Purpose::Prior, step, &pixels.size(), dequantiser.device);
-        let z = rng::normal(seed, Purpose::Noise, step, &pixels.size(), dequantiser.device).to_kind(Kind::Double);
-        let strata = rng::uniform(seed, Purpose::Time, step, spec.batch).into_iter().enumerate();
-        let u: Vec<f64> = strata.map(|(i, u)| (i as f64 + u) / spec.batch as f64).collect();
+        let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
+        let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, &pixels.size()[1..], dequantiser.device);
+        let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
+        let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
         let loss = dequantiser.bound(&elbo, scale, &pixels, &noise, &u, &z).mean(Kind::Double) / d;
         let mut gradient = dequantiser.parameters.gradient(&loss);
         let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);

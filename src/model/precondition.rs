@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 use super::{At, Model, Prediction, Quantity};
 use crate::error::Fault;
-use crate::net::Network;
+use crate::net::{Dropout, Network};
 use crate::sde::{Chain, Level, Sde};
 use crate::tensor::{column, column_of};
 
@@ -105,14 +105,14 @@ pub struct Preconditioned<'a> {
     pub to_unit: (f64, f64),
     /// The kind the network computes in.
     pub kind: Kind,
-    /// Dropout on?
-    pub train: bool,
+    /// For training.
+    pub dropout: Option<&'a Dropout>,
 }
 
 impl Preconditioned<'_> {
     /// F(x, label), with one label per example.
     fn network(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
-        self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.train)
+        self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.dropout)
     }
 
     /// gain · F(x in [-1, 1], label), where (label, gain) is a function of t.
@@ -210,14 +210,14 @@ mod tests {
     /// F(x, c) = x · c, so that what goes in can be read from what comes out.
     struct Product;
     impl Network for Product {
-        fn forward(&self, x: &Tensor, noise: &Tensor, _train: bool) -> Tensor {
+        fn forward(&self, x: &Tensor, noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
             x * noise.view([-1, 1])
         }
     }
 
     fn score(sde: &dyn Sde, precondition: &Precondition, to_unit: (f64, f64), x: f64, t: f64) -> f64 {
         let parametrisation = &precondition.under(sde).unwrap();
-        let model = Preconditioned { sde, network: &Product, parametrisation, to_unit, kind: Kind::Double, train: false };
+        let model = Preconditioned { sde, network: &Product, parametrisation, to_unit, kind: Kind::Double, dropout: None };
         model.score(&At::whole(&Tensor::from_slice(&[x]).view([1, 1]), &[t])).double_value(&[0, 0])
     }
 

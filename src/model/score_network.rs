@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::{Parametrisation, Preconditioned};
-use crate::net::{Network, NetworkSpec};
+use crate::net::{Dropout, Network, NetworkSpec};
 use crate::optim::{Builder, Parameters};
 use crate::sde::Sde;
 use crate::space::Scale;
@@ -54,9 +54,14 @@ impl ScoreNetwork {
         self.kind
     }
 
-    /// The model with the present weights under `sde`, which the parametrisation was made for; `train` switches dropout on.
-    pub fn model<'a>(&'a self, sde: &'a dyn Sde, train: bool) -> Preconditioned<'a> {
+    /// The model with the present weights under `sde`, which the parametrisation was made for.
+    pub fn model<'a>(&'a self, sde: &'a dyn Sde) -> Preconditioned<'a> {
         let ScoreNetwork { network, parametrisation, to_unit, kind, .. } = self;
-        Preconditioned { sde, network: &**network, parametrisation, to_unit: *to_unit, kind: *kind, train }
+        Preconditioned { sde, network: &**network, parametrisation, to_unit: *to_unit, kind: *kind, dropout: None }
+    }
+
+    /// The same in training.
+    pub fn in_training<'a>(&'a self, sde: &'a dyn Sde, dropout: &'a Dropout) -> Preconditioned<'a> {
+        Preconditioned { dropout: Some(dropout), ..self.model(sde) }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::dropout::Dropout;
 use super::layers::{Conv2d, GroupNorm, Linear, Nin, merge};
 use super::resample::{Direction, Filter, FilterSpec};
 use crate::optim::Builder;
@@ -85,7 +86,7 @@ impl ResidualBlock {
     }
 
     /// `x` [B, inputs, H, W]; `embedding` [B, width], already through its activation, or None in a network without noise label.
-    pub fn forward(&self, x: &Tensor, embedding: Option<&Tensor>, train: bool) -> Tensor {
+    pub fn forward(&self, x: &Tensor, embedding: Option<&Tensor>, dropout: Option<&Dropout>) -> Tensor {
         let resize = |x: Tensor| match &self.resize {
             Some((filter, direction)) => filter.apply(&x, *direction),
             None => x,
@@ -94,7 +95,8 @@ impl ResidualBlock {
         if let Some(embedding) = embedding {
             h += self.dense.forward(embedding).unsqueeze(-1).unsqueeze(-1);
         }
-        let h = self.norm_1.forward(&h).silu().dropout(self.dropout, train);
+        let h = self.norm_1.forward(&h).silu();
+        let h = dropout.map_or_else(|| h.shallow_clone(), |dropout| dropout.apply(&h, self.dropout));
         let h = self.conv_1.forward(&h);
         let x = resize(x.shallow_clone());
         match &self.shortcut {

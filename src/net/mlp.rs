@@ -5,9 +5,9 @@ use std::f64::consts::TAU;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Network;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::Linear;
+use super::{Dropout, Network};
 use crate::error::Fault;
 use crate::optim::{Builder, Init};
 
@@ -110,7 +110,7 @@ impl Mlp {
 }
 
 impl Network for Mlp {
-    fn forward(&self, x: &Tensor, noise: &Tensor, _train: bool) -> Tensor {
+    fn forward(&self, x: &Tensor, noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
         let waves = self.embedding.forward(noise);
         let features = self.projection.as_ref().map(|w| {
             let angle = x.matmul(w) * TAU;

@@ -6,6 +6,7 @@ mod attention;
 pub mod block;
 pub mod coupling;
 pub mod ddpm;
+mod dropout;
 pub mod embedding;
 mod layers;
 pub mod mlp;
@@ -14,6 +15,7 @@ pub mod reference;
 pub mod resample;
 mod unet;
 
+pub use dropout::Dropout;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use unet::UNet;
@@ -24,13 +26,13 @@ use crate::optim::Builder;
 /// A noise-conditional network.
 pub trait Network {
     /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, same kind; the result
-    /// has the shape of `x`. `train` switches dropout on.
-    fn forward(&self, x: &Tensor, noise: &Tensor, train: bool) -> Tensor;
+    /// has the shape of `x`. `dropout` is for training.
+    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor;
 
     /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
     /// numbered layers shows nothing.
-    fn trace(&self, x: &Tensor, noise: &Tensor, train: bool, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
-        self.forward(x, noise, train)
+    fn trace(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
+        self.forward(x, noise, dropout)
     }
 }
 

@@ -8,6 +8,7 @@ use tch::Tensor;
 use super::Network;
 use super::attention::Attention;
 use super::block::{BlockKind, ResidualBlock, Style};
+use super::dropout::Dropout;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
 use super::ncsnpp::{Combine, Level, ProgressiveInput, ProgressiveOutput, Spec};
@@ -77,9 +78,9 @@ impl Head {
 }
 
 impl Resize {
-    fn forward(&self, h: &Tensor, embedding: Option<&Tensor>, train: bool) -> Tensor {
+    fn forward(&self, h: &Tensor, embedding: Option<&Tensor>, dropout: Option<&Dropout>) -> Tensor {
         match self {
-            Resize::Block(block) => block.forward(h, embedding, train),
+            Resize::Block(block) => block.forward(h, embedding, dropout),
             Resize::Layer(layer) => layer.forward(h),
         }
     }
@@ -202,11 +203,11 @@ impl UNet {
 }
 
 impl Network for UNet {
-    fn forward(&self, x: &Tensor, noise: &Tensor, train: bool) -> Tensor {
-        self.trace(x, noise, train, &mut |_| ())
+    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor {
+        self.trace(x, noise, dropout, &mut |_| ())
     }
 
-    fn trace(&self, x: &Tensor, noise: &Tensor, train: bool, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+    fn trace(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, see: &mut dyn FnMut(&Tensor)) -> Tensor {
         fn seen(h: Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
             see(&h);
             h
@@ -219,14 +220,14 @@ impl Network for UNet {
         let mut pyramid = x.shallow_clone();
         for level in &self.down {
             for (block, attention) in &level.blocks {
-                h = seen(block.forward(&h, embedding, train), see);
+                h = seen(block.forward(&h, embedding, dropout), see);
                 if let Some(attention) = attention {
                     h = seen(attention.forward(&h), see);
                 }
                 kept.push(h.shallow_clone());
             }
             let Some((resize, input)) = &level.exit else { continue };
-            h = seen(resize.forward(&h, embedding, train), see);
+            h = seen(resize.forward(&h, embedding, dropout), see);
             match input {
                 InputPyramid::None => {}
                 InputPyramid::Skip(resample, convolution, combine) => {
@@ -246,14 +247,14 @@ impl Network for UNet {
             kept.push(h.shallow_clone());
         }
 
-        h = seen(self.middle.0.forward(&h, embedding, train), see);
+        h = seen(self.middle.0.forward(&h, embedding, dropout), see);
         h = seen(self.middle.1.forward(&h), see);
-        h = seen(self.middle.2.forward(&h, embedding, train), see);
+        h = seen(self.middle.2.forward(&h, embedding, dropout), see);
 
         for level in &self.up {
             for block in &level.blocks {
                 let skip = kept.pop().expect("as many blocks up as tensors kept on the way down");
-                h = seen(block.forward(&Tensor::cat(&[h, skip], 1), embedding, train), see);
+                h = seen(block.forward(&Tensor::cat(&[h, skip], 1), embedding, dropout), see);
             }
             if let Some(attention) = &level.attention {
                 h = seen(attention.forward(&h), see);
@@ -268,7 +269,7 @@ impl Network for UNet {
                 }
             }
             if let Some(resize) = &level.exit {
-                h = seen(resize.forward(&h, embedding, train), see);
+                h = seen(resize.forward(&h, embedding, dropout), see);
             }
         }
         match &self.head {

@@ -53,7 +53,7 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
     let mut model = golden.model(kind)?;
     model.parameters.freeze();
     model.parametrisation = golden.parametrisation(&spec, None)?;
-    let score = model.model(sde, false);
+    let score = model.model(sde);
     let x = tensors.get("data_scaled")?.to_kind(Kind::Double);
     let shape = x.size()[1..].to_vec();
     let (batch, d) = (x.size()[0] as usize, shape.iter().product::<i64>());

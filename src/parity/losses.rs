@@ -85,7 +85,7 @@ fn mean_loss(case: &Case, golden: &Golden, model: &mut ScoreNetwork, loss: &Loss
     let spec = sde::default(case, loss.sde)?;
     let sde = spec.get();
     model.parametrisation = golden.parametrisation(&spec, loss.weighting.is_none().then_some(LEVELS))?;
-    let score = model.model(sde, false);
+    let score = model.model(sde);
     let (t, w) = match (loss.weighting, score.chain()) {
         (Some(weighting), _) => {
             let t = times(tensors.get("u")?);

@@ -49,7 +49,7 @@ fn compare(description: &Description, spec: &SdeSpec, golden: &Golden, kind: Kin
     let sde = spec.get();
     let mut model = golden.model(kind)?;
     model.parametrisation = golden.parametrisation(spec, None)?;
-    let score = model.model(sde, false);
+    let score = model.model(sde);
     let Description { rtol, atol, eps, .. } = *description;
     let solver = SolverSpec::Rk45(Adaptive { rtol, atol, control: Control::BatchCoupled });
     // `z` was rounded to f32 where it is a multiple of the prior's draw, and these paths amplify that.

@@ -126,7 +126,7 @@ fn compare(
     let sde = spec.get();
     let mut model = golden.model(kind)?;
     model.parametrisation = golden.parametrisation(spec, (!settings.cont).then_some(settings.steps))?;
-    let score = model.model(sde, false);
+    let score = model.model(sde);
     let chain = |levels| sde.chain(levels).map_err(|fault| case.error(fault.message));
     let own;
     let model: &dyn Model = if matches!(spec, SdeSpec::Ve(_)) && !settings.cont {

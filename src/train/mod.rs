@@ -18,8 +18,9 @@ use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::loss::{Batch, Objective, denoising_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::ScoreNetwork;
+use crate::net::Dropout;
 use crate::progress::Terminal;
-use crate::rng::{self, Purpose};
+use crate::rng::{self, Law, Purpose};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::{Run, log::Log};
 use crate::sde::Sde;
@@ -59,27 +60,29 @@ pub fn train(
     if let Some(checkpoint) = newest {
         state.load(&checkpoint)?;
     }
-    let score = network.model(sde, true);
-    let times = Times::new(spec, &score);
-    let dimension = source.dataset.shape().iter().product::<usize>() as i64;
+    let model = network.model(sde);
+    let times = Times::new(spec, &model);
+    let shape: Vec<i64> = source.dataset.shape().iter().map(|&n| n as i64).collect();
     let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
     let mut window = Window::new();
     let mut note = String::new();
 
     while state.step < spec.steps {
-        let step = state.step;
         let x0 = batches.next().to_device(network.device);
-        let (t, w) = times.draw(&rng::uniform(seed, Purpose::Time, step, spec.batch));
-        let z = rng::normal(seed, Purpose::Noise, step, &x0.size(), network.device);
-        rng::seed_torch(seed, Purpose::Dropout, step);
+        // The examples' positions in the run, whose functions all draws are.
+        let positions = state.step * spec.batch as u64..(state.step + 1) * spec.batch as u64;
+        let (t, w) = times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+        let z = rng::rows(Law::Gaussian, seed, Purpose::Noise, positions.clone(), 0, &shape, network.device);
+        let dropout = Dropout::new(seed, positions.clone());
+        let score = network.in_training(sde, &dropout);
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
         let losses = match &spec.objective {
             Objective::Denoising => denoising_score_matching(&score, spec.reduction, &batch),
             Objective::Implicit { curvature } => implicit_score_matching(&score, spec.reduction, *curvature, &batch),
             Objective::Sliced { projections, law, variance_reduced } => {
-                let examples = step * spec.batch as u64..(step + 1) * spec.batch as u64;
-                let draw = |j| rng::rows(*law, seed, Purpose::Projection, examples.clone(), j, &[dimension], network.device);
+                let dimension = shape.iter().product();
+                let draw = |j| rng::rows(*law, seed, Purpose::Projection, positions.clone(), j, &[dimension], network.device);
                 let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
                 sliced_score_matching(&score, spec.reduction, *variance_reduced, &projections, &batch)
             }

@@ -1,0 +1,70 @@
+//! Dropout (Srivastava et al. 2014) whose masks are functions of an example's position in the run.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use tch::Tensor;
+
+use crate::rng::{self, Purpose};
+
+/// What is dropped in one pass through a network: the mask of an example is a function of (seed, its position in the run, which of the
+/// dropping layers it meets), whatever the batch around it.
+pub struct Dropout {
+    seed: u64,
+    positions: Range<u64>,
+    /// Dropping layers met so far.
+    met: Cell<u64>,
+}
+
+impl Dropout {
+    /// For a pass of the examples at these positions of the run.
+    pub fn new(seed: u64, positions: Range<u64>) -> Dropout {
+        Dropout { seed, positions, met: Cell::new(0) }
+    }
+
+    /// x [B, ...] with each number set to 0 with `probability`, in [0, 1), and the others divided by the rest of it.
+    pub(super) fn apply(&self, x: &Tensor, probability: f64) -> Tensor {
+        if probability == 0.0 {
+            return x.shallow_clone();
+        }
+        let layer = self.met.replace(self.met.get() + 1);
+        x * rng::masks(self.seed, Purpose::Dropout, self.positions.clone(), layer, &x.size()[1..], 1.0 - probability, x.device())
+            .to_kind(x.kind())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::tensor::to_vec;
+
+    #[test]
+    fn a_mask_keeps_its_share_and_the_mean() {
+        tch::set_num_threads(1);
+        let x = Tensor::ones([20, 3, 40, 40], (Kind::Double, Device::Cpu));
+        let y = Dropout::new(1, 0..20).apply(&x, 0.3);
+        let dropped = y.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((dropped - 0.3).abs() < 4.0 * (0.21f64 / 96_000.0).sqrt(), "{dropped}");
+        assert!((y.max().double_value(&[]) * 0.7 - 1.0).abs() < 1e-4);
+        assert!((y.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.01);
+        assert_eq!(to_vec(&Dropout::new(1, 0..20).apply(&x, 0.0)), to_vec(&x));
+    }
+
+    #[test]
+    fn a_mask_belongs_to_a_position_and_a_layer() {
+        tch::set_num_threads(1);
+        let x = Tensor::ones([6, 50], (Kind::Float, Device::Cpu));
+        let whole = Dropout::new(1, 10..16);
+        let layers = [whole.apply(&x, 0.5), whole.apply(&x, 0.5)];
+        for (first, n) in [(0, 2), (2, 4)] {
+            let part = Dropout::new(1, 10 + first as u64..10 + (first + n) as u64);
+            for layer in &layers {
+                assert_eq!(to_vec(&part.apply(&x.narrow(0, first, n), 0.5)), to_vec(&layer.narrow(0, first, n)));
+            }
+        }
+        assert_ne!(to_vec(&layers[0]), to_vec(&layers[1]));
+        assert_ne!(to_vec(&layers[0]), to_vec(&Dropout::new(2, 10..16).apply(&x, 0.5)));
+    }
+}
