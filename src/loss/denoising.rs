@@ -21,8 +21,8 @@ pub fn denoising_score_matching(model: &dyn Model, reduction: Reduction, batch: 
 pub fn denoising_errors(model: &dyn Model, x0: &Tensor, levels: &[Level], z: &Tensor) -> Tensor {
     let t: Vec<f64> = levels.iter().map(|level| level.t).collect();
     let sigma = column(x0, levels.iter().map(|level| level.sigma));
-    let x = x0 * column(x0, levels.iter().map(|level| level.alpha)) + z * &sigma;
-    (model.score(&At::whole(&x, &t)) * sigma + z).square()
+    let x = x0 * column(x0, levels.iter().map(|level| level.alpha)) + z * sigma;
+    (z - model.noise(&At::whole(&x, &t))).square()
 }
 
 #[cfg(test)]

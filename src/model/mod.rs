@@ -38,19 +38,19 @@ pub trait Model {
     }
     /// ∇ₓ ln p_t(x) [B, ...].
     fn score(&self, at: &At) -> Tensor {
-        self.predict(at).into_quantity(Quantity::Score, self.sde(), at)
+        self.predict(at).into_quantity(Quantity::Score, self.sde(), &|t| self.level(t), at)
     }
     /// The denoised state `E[x_0 | x_t]` [B, ...].
     fn data(&self, at: &At) -> Tensor {
-        self.predict(at).into_quantity(Quantity::Data, self.sde(), at)
+        self.predict(at).into_quantity(Quantity::Data, self.sde(), &|t| self.level(t), at)
     }
     /// `E[z | x_t]` [B, ...].
     fn noise(&self, at: &At) -> Tensor {
-        self.predict(at).into_quantity(Quantity::Noise, self.sde(), at)
+        self.predict(at).into_quantity(Quantity::Noise, self.sde(), &|t| self.level(t), at)
     }
     /// dx/dt of the probability flow [B, ...].
     fn velocity(&self, at: &At) -> Tensor {
-        self.predict(at).into_quantity(Quantity::Velocity, self.sde(), at)
+        self.predict(at).into_quantity(Quantity::Velocity, self.sde(), &|t| self.level(t), at)
     }
 }
 

@@ -115,11 +115,11 @@ impl Preconditioned<'_> {
         self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.dropout)
     }
 
-    /// gain · F(x in [-1, 1], label), where (label, gain) is a function of t.
-    fn parametrised(&self, x: &Tensor, t: &[f64], of: impl Fn(f64) -> (f64, f64)) -> Tensor {
+    /// F(x in [-1, 1], label).
+    fn in_unit_range(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
         let (scale, shift) = self.to_unit;
         let input = if self.to_unit == (1.0, 0.0) { x.shallow_clone() } else { x * scale + shift };
-        self.network(&input, t, |t| of(t).0) * column_of(x, t, |t| of(t).1)
+        self.network(&input, t, label)
     }
 
     fn edm(&self, x: &Tensor, t: &[f64], sigma_data: f64) -> Tensor {
@@ -140,13 +140,19 @@ impl Model for Preconditioned<'_> {
     fn predict(&self, at: &At) -> Prediction {
         let (sde, t) = (self.sde, at.t);
         let state = at.x.to_kind(self.kind);
-        let score = match self.parametrisation {
-            Parametrisation::Reference => self.parametrised(&state, t, |t| reference_parametrisation(sde, t)),
-            Parametrisation::Discrete(chain) => self.parametrised(&state, t, |t| discrete_parametrisation(chain, t)),
-            Parametrisation::Plain(label, output) => self.parametrised(&state, t, |t| (label.at(sde, t), output.gain(sde, t))),
-            Parametrisation::Edm { sigma_data } => self.edm(&state, t, *sigma_data),
+        let Prediction { quantity, value } = match self.parametrisation {
+            Parametrisation::Reference => {
+                let (label, output) = reference_parametrisation(sde);
+                output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t)))
+            }
+            Parametrisation::Plain(label, output) => output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t))),
+            Parametrisation::Discrete(chain) => {
+                let f = self.in_unit_range(&state, t, |t| discrete_parametrisation(chain, t).0);
+                Prediction { quantity: Quantity::Score, value: f * column_of(&state, t, |t| discrete_parametrisation(chain, t).1) }
+            }
+            Parametrisation::Edm { sigma_data } => Prediction { quantity: Quantity::Score, value: self.edm(&state, t, *sigma_data) },
         };
-        Prediction { quantity: Quantity::Score, value: score.to_kind(at.x.kind()) }
+        Prediction { quantity, value: value.to_kind(at.x.kind()) }
     }
 
     fn chain(&self) -> Option<&Chain> {
@@ -157,14 +163,13 @@ impl Model for Preconditioned<'_> {
     }
 }
 
-/// (label, gain) of the reference's parametrisation, score = gain · F(x, label): a network under a process that shrinks its signal is told
-/// 999 t and predicts the noise; under one that keeps it, VE, it is told ln σ and predicts σ times the score.
-fn reference_parametrisation(sde: &dyn Sde, t: f64) -> (f64, f64) {
-    let sigma = sde.sigma(t);
-    if keeps_signal(&sde.level(1.0)) { (sigma.ln(), 1.0 / sigma) } else { (999.0 * t, -1.0 / sigma) }
+/// The reference's parametrisation: a network under a process that shrinks its signal is told 999 t and predicts the noise; under one that
+/// keeps it, VE, it is told ln σ and predicts σ times the score.
+fn reference_parametrisation(sde: &dyn Sde) -> (Label, Output) {
+    if keeps_signal(&sde.level(1.0)) { (Label::LogSigma, Output::ScaledScore) } else { (Label::Time, Output::Noise) }
 }
 
-/// The same on a chain. DDPM numbers the levels with the noise; between two levels its label is not rounded but σ is that of the level below.
+/// (label, gain) on a chain, score = gain · F(x, label). DDPM numbers the levels with the noise; between two levels its label is not rounded but σ is that of the level below.
 /// NCSN numbers them from the largest σ and takes the nearest level for both.
 pub fn discrete_parametrisation(chain: &Chain, t: f64) -> (f64, f64) {
     let last = chain.len() - 1;
@@ -192,12 +197,12 @@ impl Label {
 }
 
 impl Output {
-    /// score / F.
-    fn gain(self, sde: &dyn Sde, t: f64) -> f64 {
+    /// What F says.
+    fn prediction(self, f: Tensor) -> Prediction {
         match self {
-            Output::Noise => -1.0 / sde.sigma(t),
-            Output::Score => 1.0,
-            Output::ScaledScore => 1.0 / sde.sigma(t),
+            Output::Noise => Prediction { quantity: Quantity::Noise, value: f },
+            Output::Score => Prediction { quantity: Quantity::Score, value: f },
+            Output::ScaledScore => Prediction { quantity: Quantity::Noise, value: -f },
         }
     }
 }

@@ -29,15 +29,15 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The value as another quantity of the same process.
+    /// The value as another quantity: x at t is at the level `level(t)`, the velocity is that of `sde`.
     ///
     /// From x̂ and the velocity all is finite where α = 0, too; from the noise and the score what divides by α is not.
-    pub fn into_quantity(self, wanted: Quantity, sde: &dyn Sde, at: &At) -> Tensor {
+    pub fn into_quantity(self, wanted: Quantity, sde: &dyn Sde, level: &dyn Fn(f64) -> Level, at: &At) -> Tensor {
         if self.quantity == wanted {
             return self.value;
         }
-        let all = |f: &dyn Fn([f64; 3]) -> bool| at.t.iter().all(|&t| f(combination(self.quantity, wanted, sde, t)));
-        let factor = |i: usize| column_of(at.x, at.t, |t| combination(self.quantity, wanted, sde, t)[i]);
+        let all = |f: &dyn Fn([f64; 3]) -> bool| at.t.iter().all(|&t| f(combination(self.quantity, wanted, sde, level(t))));
+        let factor = |i: usize| column_of(at.x, at.t, |t| combination(self.quantity, wanted, sde, level(t))[i]);
         let mut sum = self.value * factor(1);
         if !all(&|[of_x, ..]| of_x == 0.0) {
             sum += if all(&|[of_x, ..]| of_x == 1.0) { at.x.shallow_clone() } else { at.x * factor(0) };
@@ -47,9 +47,8 @@ impl Prediction {
 }
 
 /// [p, q, r] of (p x + q value) / r.
-fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, t: f64) -> [f64; 3] {
+fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, Level { t, alpha, sigma }: Level) -> [f64; 3] {
     use Quantity::{Data, Noise, Score, Velocity};
-    let Level { alpha, sigma, .. } = sde.level(t);
     let half_rate = || 0.5 * sde.diffusion(t).powi(2);
     let slopes = || {
         let slope: Slope = sde.slope(t);
@@ -145,7 +144,7 @@ mod tests {
                 for (quantity, value) in ALL.iter().zip(&truth) {
                     for (wanted, truth) in ALL.iter().zip(&truth) {
                         let given = Prediction { quantity: *quantity, value: value.copy() };
-                        let got = given.into_quantity(*wanted, sde, &At::whole(&x, &t));
+                        let got = given.into_quantity(*wanted, sde, &|t| sde.level(t), &At::whole(&x, &t));
                         let apart = ((got - truth) / (truth.abs() + 1.0)).abs().max().double_value(&[]);
                         assert!(apart < 1e-9, "{quantity:?} as {wanted:?} at {t:?}: {apart}");
                     }
@@ -161,7 +160,8 @@ mod tests {
         let (x, truth) = world(&Line, &t);
         for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3])] {
             for (wanted, truth) in ALL.iter().zip(&truth) {
-                let got = Prediction { quantity, value: value.copy() }.into_quantity(*wanted, &Line, &At::whole(&x, &t));
+                let got =
+                    Prediction { quantity, value: value.copy() }.into_quantity(*wanted, &Line, &|t| Line.level(t), &At::whole(&x, &t));
                 let apart = (got - truth).abs().sum(Kind::Double).double_value(&[]);
                 assert!(apart < 1e-12, "{quantity:?} as {wanted:?}: {:?}", to_vec(truth));
             }
