@@ -2,7 +2,7 @@
 //! for vectors. `cargo bench --bench network`
 
 use divan::{Bencher, black_box};
-use score_sde::net::{Network, NetworkSpec};
+use score_sde::net::{Dropout, Network, NetworkSpec};
 use score_sde::optim::{Builder, Parameters};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -104,14 +104,14 @@ fn setup(case: &Case) -> Setup {
 #[divan::bench(args = CASES)]
 fn forward(bencher: Bencher, case: &Case) {
     let Setup { network, x, noise, .. } = setup(case);
-    bencher.bench_local(|| no_grad(|| black_box(network.forward(&x, &noise, false))));
+    bencher.bench_local(|| no_grad(|| black_box(network.forward(&x, &noise, None))));
 }
 
 #[divan::bench(args = CASES)]
 fn training_step(bencher: Bencher, case: &Case) {
     let Setup { network, parameters, x, noise } = setup(case);
     bencher.bench_local(|| {
-        let loss = network.forward(&x, &noise, true).square().mean(Kind::Float);
+        let loss = network.forward(&x, &noise, Some(&Dropout::new(0, 0..case.batch as u64))).square().mean(Kind::Float);
         black_box(parameters.gradient(&loss))
     });
 }
@@ -122,7 +122,7 @@ fn input_gradient(bencher: Bencher, case: &Case) {
     parameters.freeze();
     let x = x.set_requires_grad(true);
     bencher.bench_local(|| {
-        let y = network.forward(&x, &noise, false);
+        let y = network.forward(&x, &noise, None);
         black_box(Tensor::run_backward(&[(&y * &y.detach()).sum(Kind::Float)], &[&x], false, false))
     });
 }

@@ -40,7 +40,7 @@ fn solve(sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> (Tensor, Statistics) {
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |n: usize| normal(Purpose::Brownian, n as u64);
     solver
-        .sample(Reverse { sde, model: &model, eta }, &Problem { x: &x, span: SPAN, denoise: false }, &mut noise, &mut |_| {})
+        .sample(&Reverse { model: &model, eta }, &Problem { x: &x, span: SPAN, denoise: false }, &mut noise, &mut |_| {})
         .expect("the exact score is finite")
 }
 

@@ -45,6 +45,7 @@
 //! | [`data`] | data sets and batches |
 //! | [`pth`] | PyTorch's checkpoints, read without running them |
 //! | [`bound`], [`solver`], [`loss`], [`dynamics`], [`divergence`] | the mathematics, on tensors; no I/O, no random numbers |
+//! | [`testing`] | worlds in which everything is known, for tests and benches |
 //! | [`model`] | scores: exact, of a network, decorated |
 //! | [`net`], [`optim`] | networks, layers; parameters, Adam, EMA |
 //! | [`law`], [`space`], [`sde`] | Gaussian mixtures; data units and model space; the forward processes, on f64 |
@@ -77,4 +78,6 @@ pub mod sde;
 pub mod solver;
 pub mod space;
 pub mod tensor;
+#[doc(hidden)]
+pub mod testing;
 pub mod train;

@@ -234,4 +234,13 @@ mod tests {
         assert_eq!(values(&some.get(1)), values(&rows(Law::Sphere, 3, Purpose::Probe, 0..1, 0, &[d], Device::Cpu)));
         assert_eq!(values(&some.get(0)), values(&rows(Law::Sphere, 3, Purpose::Probe, 7..8, 2, &[d], Device::Cpu)));
     }
+
+    #[test]
+    fn uniform_rows_belong_to_their_positions() {
+        let whole = uniform_rows(1, Purpose::Time, 0..3000);
+        assert_eq!(whole[1000..], uniform_rows(1, Purpose::Time, 1000..3000));
+        let mean = whole.iter().sum::<f64>() / 3000.0;
+        assert!((mean - 0.5).abs() < 4.0 / (12.0 * 3000f64).sqrt() && whole.iter().all(|u| (0.0..1.0).contains(u)), "{mean}");
+        assert_ne!(whole[..10], uniform_rows(2, Purpose::Time, 0..10));
+    }
 }

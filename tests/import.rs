@@ -125,7 +125,7 @@ impl Home {
 fn model(Loaded { experiment, train, .. }: &Loaded) -> ScoreNetwork {
     let Experiment { network, precondition, data, .. } = experiment;
     let (network, precondition) = (network.as_ref().unwrap(), precondition.as_ref().unwrap());
-    ScoreNetwork::new(network, precondition, data.scale(), train.shape(), 1, Device::Cpu)
+    ScoreNetwork::new(network, precondition.under(experiment.sde.get()).unwrap(), data.scale(), train.shape(), 1, Device::Cpu)
 }
 
 #[derive(Clone, Copy)]
@@ -182,7 +182,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.get(), loaded.train.shape());
     let spec = experiment.sample.as_ref().unwrap();
-    sample(spec, 3, sde, &model.score(sde, false), shape, Device::Cpu, &Terminal::new(true)).unwrap().x
+    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

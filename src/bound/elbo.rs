@@ -89,6 +89,7 @@ impl Elbo<'_> {
 mod tests {
     use tch::Device;
 
+    use super::super::level::noised;
     use super::super::worlds::{Bent, Nothing, mean_and_error, mixture, normal, sdes, stratified};
     use super::*;
     use crate::model::ExactScore;
@@ -111,15 +112,15 @@ mod tests {
         let mixture = mixture();
         for (name, sde) in sdes() {
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-            let elbo = Elbo { sde: &*sde, model: &exact, t_min: T_MIN };
-            let (lowest, last) = (Level::of(&*sde, T_MIN), Level::of(&*sde, 1.0));
+            let elbo = Elbo { model: &exact, t_min: T_MIN };
+            let (lowest, last) = (sde.level(T_MIN), sde.level(1.0));
             for (i, point) in [[0.3, -0.2], [2.0, 1.5]].iter().enumerate() {
                 let x = Tensor::from_slice(point).view([1, 2]).repeat([N as i64, 1]);
                 let (u, z) = (stratified(N), normal(i as u64, N, 2));
                 let at_t_min = |x: &Tensor| -exact.log_density(x, &[T_MIN; N]).mean(Kind::Double).double_value(&[]);
                 let from_zero =
-                    at_t_min(&lowest.noised(&x, &normal(7, N, 2))) + excess(&*sde, &exact, &x, (last.alpha, last.sigma.powi(2)));
-                let from_t_min = at_t_min(&x) + excess(&*sde, &exact, &x, last.from(&lowest));
+                    at_t_min(&noised(&lowest, &x, &normal(7, N, 2))) + excess(&*sde, &exact, &x, (last.alpha, last.sigma.powi(2)));
+                let from_t_min = at_t_min(&x) + excess(&*sde, &exact, &x, kernel(&last, &lowest));
                 let probes = Probes::Random(rng::rows(Law::Rademacher, 1, Purpose::Probe, 0..N as u64, 0, &[2], Device::Cpu).unsqueeze(0));
                 let forms = [
                     ("denoising", elbo.denoising(&x, &u, &z), from_zero),
@@ -146,11 +147,11 @@ mod tests {
         for (name, sde) in sdes() {
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
             let bound = |stretch, shift| {
-                let model = Bent { score: &exact, sde: &*sde, stretch, shift };
-                Elbo { sde: &*sde, model: &model, t_min: T_MIN }.denoising(&x0, &stratified(N), &normal(0, N, 2))
+                let model = Bent { score: &exact, stretch, shift };
+                Elbo { model: &model, t_min: T_MIN }.denoising(&x0, &stratified(N), &normal(0, N, 2))
             };
             let least = bound(0.0, 0.0);
-            let x_t_min = Level::of(&*sde, T_MIN).noised(&x0, &normal(7, N, 2));
+            let x_t_min = noised(&sde.level(T_MIN), &x0, &normal(7, N, 2));
             let (gap, error) = mean_and_error(&(&least + exact.log_density(&x_t_min, &[T_MIN; N])));
             assert!((-4.0 * error..4.0 * error + 0.01).contains(&gap), "{name}: {gap} ± {error} above the truth");
             for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2)] {
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn the_share_of_the_way_is_a_law_of_time_proportional_to_g2_over_sigma2() {
         for (name, sde) in sdes() {
-            let elbo = Elbo { sde: &*sde, model: &Nothing, t_min: 1e-5 };
+            let elbo = Elbo { model: &Nothing(&*sde), t_min: 1e-5 };
             assert!((elbo.level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (elbo.level(1.0).t - 1.0).abs() < 1e-9, "{name}: the ends");
             for u in [0.1, 0.5, 0.9] {
                 let h = 1e-5;
@@ -174,7 +175,7 @@ mod tests {
             }
         }
         // the normaliser ∫ g²/σ² dt of VP from 1e-5 to 1, as published
-        let vp = sdes().remove(0).1;
-        assert!((Elbo { sde: &*vp, model: &Nothing, t_min: 1e-5 }.span() - 23.8644724).abs() < 1e-6);
+        let vp = &*sdes().remove(0).1;
+        assert!((Elbo { model: &Nothing(vp), t_min: 1e-5 }.span() - 23.8644724).abs() < 1e-6);
     }
 }

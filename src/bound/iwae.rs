@@ -51,9 +51,10 @@ mod tests {
     use tch::Device;
 
     use super::super::worlds::{gaussian, levels, mean_and_error, normal, sdes};
-    use super::super::{Decoder, DecoderLaw, Level, Variance};
+    use super::super::{Decoder, DecoderLaw};
     use super::*;
     use crate::model::ExactScore;
+    use crate::sde::{Level, Variance};
 
     const N: usize = 1000;
     const MEAN: f64 = 0.2;
@@ -66,13 +67,14 @@ mod tests {
             let slope = level.alpha * STD * STD / variance;
             (slope, MEAN - slope * level.alpha * MEAN)
         };
-        let (mut mean, mut variance) = (0.0, vlb.sde.prior_std().powi(2));
+        let (mut mean, mut variance) = (0.0, vlb.model.sde().prior_std().powi(2));
         for pair in vlb.levels.windows(2).rev() {
-            let posterior = pair[1].posterior(&pair[0]);
+            let transition = Transition::new(pair[1], pair[0]);
+            let (of_x, of_x0) = transition.posterior_mean();
             let (slope, shift) = denoised(&pair[1]);
-            let slope = posterior.mean.0 + posterior.mean.1 * slope;
-            mean = slope * mean + posterior.mean.1 * shift;
-            variance = slope * slope * variance + vlb.variance.of(&posterior);
+            let slope = of_x + of_x0 * slope;
+            mean = slope * mean + of_x0 * shift;
+            variance = slope * slope * variance + transition.variance(vlb.variance);
         }
         let (slope, shift) = denoised(&vlb.levels[0]);
         let (mean, variance) = (slope * mean + shift, slope * slope * variance + (vlb.levels[0].sigma / vlb.levels[0].alpha).powi(2));
@@ -89,7 +91,7 @@ mod tests {
             let levels = levels(&*sde, sde.time_of_log_snr(3.0), 25);
             for variance in [Variance::Beta, Variance::BetaTilde] {
                 let decoder = Decoder { model: &exact, level: levels[0], law: DecoderLaw::Tweedie };
-                let vlb = Vlb { sde: &*sde, model: &exact, levels: levels.clone(), variance, decoder };
+                let vlb = Vlb { model: &exact, levels: levels.clone(), variance, decoder };
                 let x0 = Tensor::from_slice(&[0.8]).view([1, 1]).repeat([N as i64, 1]);
                 let paths: Vec<Tensor> = (0..8).map(|k| vlb.log_weight(&x0, &mut |i| normal(8 * i as u64 + k, N, 1))).collect();
                 let log_weights = Tensor::stack(&paths, 1);

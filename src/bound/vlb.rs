@@ -151,7 +151,7 @@ mod tests {
         for (name, sde) in sdes() {
             let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
             let bound = |stretch, shift| {
-                let model = Bent { score: &exact, sde: &*sde, stretch, shift };
+                let model = Bent { score: &exact, stretch, shift };
                 let vlb = chain(&model, levels(&*sde, 1e-3, 10), Variance::BetaTilde);
                 vlb.terms(&x0, &mut |i| normal(i as u64, N, 2)).sum_dim_intlist(1i64, false, Kind::Double)
             };

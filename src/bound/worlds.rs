@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::law::GaussianMixture;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::{Level, Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
@@ -42,7 +42,7 @@ impl Model for Bent<'_> {
     }
     fn predict(&self, at: &At) -> Prediction {
         let shift = column_of(at.x, at.t, |t| self.shift / self.sde().sigma(t));
-        Prediction { quantity: Quantity::Score, value: self.score.score(at) * (1.0 + self.stretch) + shift }
+        Prediction::of_score(self.score.score(at) * (1.0 + self.stretch) + shift)
     }
 }
 

@@ -93,15 +93,20 @@ mod tests {
 
     use super::*;
     use crate::law::GaussianMixture;
-    use crate::model::ExactScore;
+    use crate::model::{At, ExactScore, Prediction};
     use crate::run::Run;
-    use crate::sde::Ve;
+    use crate::sde::{Sde, Ve};
 
     /// The exact score of vectors, for images of one pixel.
     struct OnePixel<'a>(ExactScore<'a>);
-    impl ScoreModel for OnePixel<'_> {
-        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-            self.0.score(&x.view([-1, 1]), t).view_as(x)
+    impl Model for OnePixel<'_> {
+        fn sde(&self) -> &dyn Sde {
+            self.0.sde()
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, t, .. } = *at;
+            Prediction::of_score(self.0.score(&At::whole(&x.view([-1, 1]), t)).view_as(x))
         }
     }
 
@@ -151,7 +156,7 @@ mod tests {
             if trained {
                 let home = tempfile::tempdir().unwrap();
                 let run = Run::open(home.path()).unwrap();
-                let subject = Subject { sde: &SDE, model: &model, dataset: Arc::new(Pixels), scale: SCALE, flip: false };
+                let subject = Subject { model: &model, dataset: Arc::new(Pixels), scale: SCALE, flip: false };
                 train(&spec, 1, &dequantiser, subject, 0, &mut Log::open(&run, 1), &Terminal::new(true)).unwrap();
                 dequantiser.save(&run).unwrap();
                 let again = Dequantiser::new(&spec, &[1, 1, 1], 2, Device::Cpu);

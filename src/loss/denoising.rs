@@ -28,19 +28,10 @@ pub fn denoising_errors(model: &dyn Model, x0: &Tensor, levels: &[Level], z: &Te
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{Ve, Vp};
-    use crate::tensor::to_vec;
+    use crate::sde::Sde;
+    use crate::tensor::{column_of, to_vec};
+    use crate::testing::{CHAINED, Formula, VP, standard, zero};
     use tch::{Device, Kind};
-
-    const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-
-    /// s = -x.
-    struct Normal;
-    impl ScoreModel for Normal {
-        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-            -x
-        }
-    }
 
     #[test]
     fn it_is_the_loss_of_a_denoising_autoencoder() {
@@ -50,7 +41,7 @@ mod tests {
             Tensor::from_slice(&[1.0, 2.0, 3.0, 0.5, 0.0, -1.0]).view([2, 3]),
         );
         let t = [0.01, 0.4];
-        let got = to_vec(&denoising_score_matching(&VP, &Normal, Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &[3.0, 0.5] }));
+        let got = to_vec(&denoising_score_matching(&standard(&VP), Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &[3.0, 0.5] }));
         for (i, w) in [(0, 3.0), (1, 0.5)] {
             let (alpha, sigma) = (VP.alpha(t[i]), VP.sigma(t[i]));
             let truth: f64 = (0..3)
@@ -68,25 +59,19 @@ mod tests {
     #[test]
     fn discrete_time_sees_the_chains_marginals() {
         tch::set_num_threads(1);
-        /// s = -x / σ², the exact score of a chain that starts at zero.
-        struct FromZero<'a>(&'a Chain);
-        impl ScoreModel for FromZero<'_> {
-            fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-                x * column_of(x, t, |t| -self.0.sigma(t).powi(-2))
-            }
-        }
-        let sdes: [Box<dyn Sde>; 2] = [Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }), Box::new(Ve { sigma_min: 0.01, sigma_max: 10.0 })];
-        for sde in sdes {
+        for (_, sde) in CHAINED {
             let chain = sde.chain(50).unwrap();
+            // s = -x / σ², the exact score of a chain that starts at zero.
+            let score = |x: &Tensor, t: &[f64]| x * column_of(x, t, |t| -chain.level(t).sigma.powi(-2));
+            let from_zero = Formula { sde, chain: Some(chain.clone()), score };
             let t = [chain.time(0), chain.time(20), 0.77, chain.time(49)];
             let x0 = Tensor::from_slice(&[1.0, -0.4, 0.3, 2.0]).view([4, 1]);
             let z = Tensor::from_slice(&[0.5, 1.0, -1.0, 0.2]).view([4, 1]);
-            let loss = |x0: &Tensor| {
-                to_vec(&discrete_score_matching(&chain, &FromZero(&chain), Reduction::Mean, &Batch { x0, t: &t, z: &z, w: &[1.0; 4] }))
-            };
+            let loss =
+                |x0: &Tensor| to_vec(&denoising_score_matching(&from_zero, Reduction::Mean, &Batch { x0, t: &t, z: &z, w: &[1.0; 4] }));
             assert!(loss(&x0.zeros_like()).iter().all(|loss| *loss < 1e-24));
             for ((got, x0), t) in loss(&x0).iter().zip(to_vec(&x0)).zip(t) {
-                let truth = (chain.alpha(t) * x0 / chain.sigma(t)).powi(2);
+                let truth = (chain.level(t).alpha * x0 / chain.level(t).sigma).powi(2);
                 assert!((got / truth - 1.0).abs() < 1e-9, "{got} is not {truth} at t = {t}");
             }
         }
@@ -95,16 +80,10 @@ mod tests {
     #[test]
     fn weights_and_reductions_are_what_they_say() {
         tch::set_num_threads(1);
-        struct Zero;
-        impl ScoreModel for Zero {
-            fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-                x.zeros_like()
-            }
-        }
         let x0 = Tensor::zeros([2, 3], (Kind::Double, Device::Cpu));
         let z = Tensor::from_slice(&[1.0, 2.0, 3.0, 0.5, 0.0, -1.0]).view([2, 3]);
         let loss =
-            |w: &[f64], reduction| to_vec(&denoising_score_matching(&VP, &Zero, reduction, &Batch { x0: &x0, t: &[0.2, 0.9], z: &z, w }));
+            |w: &[f64], reduction| to_vec(&denoising_score_matching(&zero(&VP), reduction, &Batch { x0: &x0, t: &[0.2, 0.9], z: &z, w }));
         assert_eq!(loss(&[1.0, 1.0], Reduction::HalfSum), [7.0, 0.625]);
         assert_eq!(loss(&[1.0, 1.0], Reduction::Mean), [14.0 / 3.0, 1.25 / 3.0]);
         assert_eq!(loss(&[2.0, 4.0], Reduction::HalfSum), [14.0, 2.5]);

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::law::GaussianMixture;
-use crate::model::{ExactScore, ScoreModel};
+use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::{Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
@@ -54,11 +54,18 @@ struct Bent<'a> {
     shift: f64,
 }
 
-impl ScoreModel for Bent<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+impl Model for Bent<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
         let (sin, cos) = self.angle.sin_cos();
         let turn = Tensor::from_slice(&[cos, sin, -sin, cos]).view([2, 2]);
-        self.exact.score(x, t).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t))
+        Prediction::of_score(
+            self.exact.score(&At::whole(x, t)).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t)),
+        )
     }
 }
 
@@ -73,12 +80,12 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
         let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
         let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let losses = |model: &dyn ScoreModel| {
+        let losses = |model: &dyn Model| {
             let sliced =
-                |law, k, reduced| sliced_score_matching(sde, model, Reduction::HalfSum, reduced, &projections(law, k, N), &batch).detach();
+                |law, k, reduced| sliced_score_matching(model, Reduction::HalfSum, reduced, &projections(law, k, N), &batch).detach();
             [
-                ("denoising", denoising_score_matching(sde, model, Reduction::HalfSum, &batch).detach()),
-                ("implicit", implicit_score_matching(sde, model, Reduction::HalfSum, 0.0, &batch).detach()),
+                ("denoising", denoising_score_matching(model, Reduction::HalfSum, &batch).detach()),
+                ("implicit", implicit_score_matching(model, Reduction::HalfSum, 0.0, &batch).detach()),
                 ("sliced", sliced(Law::Rademacher, 2, false)),
                 ("sliced, variance-reduced", sliced(Law::Gaussian, 1, true)),
             ]
@@ -89,12 +96,12 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
             assert!(difference.abs() <= 4.0 * error, "{name}, {weighting:?}: {difference} ± {error} from denoising");
         }
         let x = &x0 * column_of(&x0, &t, |t| sde.alpha(t)) + &z * column_of(&x0, &t, |t| sde.sigma(t));
-        let truth = exact.score(&x, &t);
+        let truth = exact.score(&At::whole(&x, &t));
         for (stretch, angle, shift) in
             [(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, -0.4, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, -0.3), (0.0, 0.0, 0.3)]
         {
             let model = Bent { exact: &exact, sde, stretch, angle, shift };
-            let squares = ((model.score(&x, &t) - &truth) * column_of(&x, &t, |t| sde.sigma(t))).square();
+            let squares = ((model.score(&At::whole(&x, &t)) - &truth) * column_of(&x, &t, |t| sde.sigma(t))).square();
             let distance = batch.weighted(&squares, Reduction::HalfSum);
             for ((name, loss), (_, least)) in losses(&model).into_iter().zip(&least) {
                 let excess = loss - least;
@@ -117,9 +124,9 @@ fn sliced_along_the_axes_is_implicit() {
     // Their mean v vᵀ is I.
     let axes = (Tensor::eye(2, (Kind::Double, Device::Cpu)) * 2f64.sqrt()).unsqueeze(1).expand([2, 50, 2], false);
     for reduction in [Reduction::Mean, Reduction::HalfSum] {
-        let implicit = implicit_score_matching(&VP, &exact, reduction, 0.0, &batch);
+        let implicit = implicit_score_matching(&exact, reduction, 0.0, &batch);
         for reduced in [false, true] {
-            let apart = sliced_score_matching(&VP, &exact, reduction, reduced, &axes, &batch) - &implicit;
+            let apart = sliced_score_matching(&exact, reduction, reduced, &axes, &batch) - &implicit;
             assert!(apart.abs().max().double_value(&[]) < 1e-12 && implicit.abs().min().double_value(&[]) > 1e-6);
         }
     }
@@ -135,7 +142,7 @@ fn curvatures_are_squared_slopes() {
     let t = [0.01, 0.3, 1.0];
     let batch = Batch { x0: &x0, t: &t, z: &z, w: &[1.0, 2.0, 3.0] };
     let exact = ExactScore::new(&VP, &gaussian, Device::Cpu);
-    let loss = |curvature| implicit_score_matching(&VP, &exact, Reduction::HalfSum, curvature, &batch);
+    let loss = |curvature| implicit_score_matching(&exact, Reduction::HalfSum, curvature, &batch);
     for (i, added) in to_vec(&(loss(0.7) - loss(0.0))).into_iter().enumerate() {
         let (a, v) = (VP.alpha(t[i]).powi(2), VP.sigma(t[i]).powi(2));
         let truth: f64 = [0.5, 2.0].iter().map(|c| 0.7 * (v / (a * c + v)).powi(2)).sum::<f64>() * (i as f64 + 1.0);
@@ -148,9 +155,14 @@ fn curvatures_are_squared_slopes() {
 fn a_linear_score_learns_a_gaussian_without_its_conditional_score() {
     tch::set_num_threads(1);
     struct Linear(Tensor, Tensor);
-    impl ScoreModel for Linear {
-        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-            x.matmul(&self.0.transpose(0, 1)) + &self.1
+    impl Model for Linear {
+        fn sde(&self) -> &dyn Sde {
+            &VP
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, .. } = *at;
+            Prediction::of_score(x.matmul(&self.0.transpose(0, 1)) + &self.1)
         }
     }
     const N: u64 = 400;
@@ -182,12 +194,12 @@ fn a_linear_score_learns_a_gaussian_without_its_conditional_score() {
         let found = Tensor::cat(&[&model.0, &model.1.unsqueeze(1)], 1).detach();
         (found - &truth).abs().max().double_value(&[])
     };
-    let implicit = learn(400, &|model, _| implicit_score_matching(&VP, model, Reduction::Mean, 0.0, &batch));
+    let implicit = learn(400, &|model, _| implicit_score_matching(model, Reduction::Mean, 0.0, &batch));
     assert!(implicit < 1e-6, "implicit: {implicit} from the closed form {truth}");
     for (law, reduced, close) in [(Law::Rademacher, true, 0.05), (Law::Gaussian, false, 0.2)] {
         let sliced = learn(400, &|model, step| {
             let v = rng::rows(law, 3, Purpose::Projection, N * step..N * (step + 1), 0, &[2], Device::Cpu).to_kind(Kind::Double);
-            sliced_score_matching(&VP, model, Reduction::Mean, reduced, &v.unsqueeze(0), &batch)
+            sliced_score_matching(model, Reduction::Mean, reduced, &v.unsqueeze(0), &batch)
         });
         println!("sliced, {law:?}, variance-reduced {reduced}: {sliced} from the closed form");
         assert!(sliced < close, "sliced, {law:?}: {sliced} from the closed form {truth}");
@@ -207,7 +219,7 @@ fn the_likelihood_law_has_a_fraction_of_the_variance() {
             let law = spec.law(sde, Weighting::Likelihood, t_min);
             let t: Vec<f64> = rng::uniform(4, Purpose::Time, 0, N as usize).into_iter().map(|u| law.time(u)).collect();
             let w: Vec<f64> = t.iter().map(|&t| Weighting::Likelihood.at(sde, t) * law.importance(t)).collect();
-            let losses = denoising_score_matching(sde, &exact, Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &w });
+            let losses = denoising_score_matching(&exact, Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &w });
             let (mean, error) = mean(&losses);
             println!("{spec:?}: loss {mean:.4} ± {error:.4}, standard deviation / mean {:.3}", error * (N as f64).sqrt() / mean);
             (mean, error)

@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 use tch::{Device, Kind, Tensor};
 
-use super::{At, Model, Prediction, Quantity};
+use super::{At, Model, Prediction};
 use crate::law::GaussianMixture;
 use crate::sde::Sde;
 use crate::tensor::column_of;
@@ -74,7 +74,7 @@ impl Model for ExactScore<'_> {
         let responsibilities = log_joint.softmax(0, None::<Kind>).unsqueeze(-1);
         let gradients = scaled.matmul(&self.vectors.transpose(1, 2));
         let score = -(responsibilities * gradients).sum_dim_intlist(0i64, false, None::<Kind>).to_kind(at.x.kind());
-        Prediction { quantity: Quantity::Score, value: score }
+        Prediction::of_score(score)
     }
 }
 

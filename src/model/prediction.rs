@@ -29,6 +29,10 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    pub fn of_score(value: Tensor) -> Prediction {
+        Prediction { quantity: Quantity::Score, value }
+    }
+
     /// The value as another quantity: x at t is at the level `level(t)`, the velocity is that of `sde`.
     ///
     /// From x̂ and the velocity all is finite where α = 0, too; from the noise and the score what divides by α is not.

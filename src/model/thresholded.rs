@@ -1,6 +1,6 @@
 //! Dynamic thresholding of the denoised state, as a score.
 
-use super::{At, Model, Prediction, Quantity};
+use super::{At, Model, Prediction};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 
@@ -34,7 +34,7 @@ impl Model for DynamicThresholding<'_> {
         let q = u.abs().flatten(1, -1).quantile_scalar(self.quantile, 1, false, "linear").clamp_min(1.0).view(shape.as_slice());
         let change = u.minimum(&q).maximum(&-&q) / q - u;
         let value = score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t));
-        Prediction { quantity: Quantity::Score, value }
+        Prediction::of_score(value)
     }
 
     fn chain(&self) -> Option<&Chain> {
@@ -44,6 +44,8 @@ impl Model for DynamicThresholding<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tch::Tensor;
+
     use super::*;
     use crate::dynamics::denoise;
     use crate::sde::{SubVp, Ve, Vp};
@@ -51,9 +53,14 @@ mod tests {
 
     /// The score whose denoised state is a given constant.
     struct Towards<'a>(&'a dyn Sde, Tensor);
-    impl ScoreModel for Towards<'_> {
-        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-            (&self.1 * column_of(x, t, |t| self.0.alpha(t)) - x) / column_of(x, t, |t| self.0.sigma(t).powi(2))
+    impl Model for Towards<'_> {
+        fn sde(&self) -> &dyn Sde {
+            self.0
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, t, .. } = *at;
+            Prediction::of_score((&self.1 * column_of(x, t, |t| self.0.alpha(t)) - x) / column_of(x, t, |t| self.0.sigma(t).powi(2)))
         }
     }
 
@@ -71,11 +78,11 @@ mod tests {
         let truth = [0.5, 0.75, 0.0, 1.0, 0.0, 0.2, 0.7, 1.0];
         for sde in &sdes {
             let model = Towards(&**sde, towards.shallow_clone());
-            let bounded = DynamicThresholding { sde: &**sde, model: &model, range: [0.0, 1.0], quantile: 2.0 / 3.0 };
+            let bounded = DynamicThresholding { model: &model, range: [0.0, 1.0], quantile: 2.0 / 3.0 };
             for t in [0.01, 0.4, 1.0] {
-                let got = to_vec(&denoise(&**sde, &bounded, &x, t));
+                let got = to_vec(&denoise(&bounded, &x, t));
                 assert!(got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9), "{got:?} is not {truth:?} at t = {t}");
-                let (free, own) = (model.score(&x, &[t, t]), bounded.score(&x, &[t, t]));
+                let (free, own) = (model.score(&At::whole(&x, &[t, t])), bounded.score(&At::whole(&x, &[t, t])));
                 assert_eq!(to_vec(&free.get(1)), to_vec(&own.get(1)), "a state within the range is left alone");
             }
         }

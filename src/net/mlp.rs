@@ -140,10 +140,10 @@ mod tests {
         let parameters = builder.finish();
         let x = normal(2, Purpose::Data, 0, &[256, 2], Device::Cpu);
         let noise = normal(3, Purpose::Data, 0, &[256], Device::Cpu);
-        assert!(network.forward(&x, &noise, true).abs().max().double_value(&[]) < 1e-2);
+        assert!(network.forward(&x, &noise, None).abs().max().double_value(&[]) < 1e-2);
 
         let truth = &x * noise.sin().unsqueeze(1);
-        let loss = || (network.forward(&x, &noise, true) - &truth).square().mean(Kind::Float);
+        let loss = || (network.forward(&x, &noise, None) - &truth).square().mean(Kind::Float);
         let start = loss().double_value(&[]);
         let mut momentum = parameters.flat().zeros_like();
         for _ in 0..300 {
@@ -170,7 +170,7 @@ mod tests {
             no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
             let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);
             let noise = normal(7, Purpose::Data, 0, &[5], Device::Cpu).to_kind(Kind::Double);
-            let y = network.forward(&x, &noise, true);
+            let y = network.forward(&x, &noise, None);
             assert_eq!(y.size(), x.size());
             let loss = y.square().sum(Kind::Double);
             let gradient = Tensor::run_backward(&[&loss], &[&x], true, false).remove(0);

@@ -283,7 +283,7 @@ impl Network for UNet {
 mod tests {
     use super::*;
     use crate::net::ddpm;
-    use crate::rng::{Purpose, normal, seed_torch};
+    use crate::rng::{Purpose, normal};
     use tch::{Device, Kind, no_grad};
 
     /// A small network whose parameters are all random, and images with labels for it.
@@ -311,14 +311,11 @@ mod tests {
     #[test]
     fn dropout_is_for_training_and_follows_its_seed() {
         let (network, x, noise) = small(true);
-        let train = |seed| {
-            seed_torch(seed, Purpose::Dropout, 0);
-            network.forward(&x, &noise, true)
-        };
+        let train = |seed| network.forward(&x, &noise, Some(&Dropout::new(seed, 0..3)));
         assert_eq!(train(1), train(1));
         assert_ne!(train(1), train(2));
-        let eval = network.forward(&x, &noise, false);
-        assert_eq!(eval, network.forward(&x, &noise, false));
+        let eval = network.forward(&x, &noise, None);
+        assert_eq!(eval, network.forward(&x, &noise, None));
         assert_ne!(eval, train(1));
     }
 
@@ -326,16 +323,16 @@ mod tests {
     fn only_a_conditional_network_sees_its_label() {
         for conditional in [true, false] {
             let (network, x, noise) = small(conditional);
-            let moved = network.forward(&x, &(&noise * 0.5), false);
-            assert_eq!(network.forward(&x, &noise, false) != moved, conditional);
+            let moved = network.forward(&x, &(&noise * 0.5), None);
+            assert_eq!(network.forward(&x, &noise, None) != moved, conditional);
         }
     }
 
     #[test]
     fn an_image_does_not_see_its_batch_mates() {
         let (network, x, noise) = small(true);
-        let batch = network.forward(&x, &noise, false);
-        let alone = network.forward(&x.narrow(0, 1, 1), &noise.narrow(0, 1, 1), false);
+        let batch = network.forward(&x, &noise, None);
+        let alone = network.forward(&x.narrow(0, 1, 1), &noise.narrow(0, 1, 1), None);
         assert!((batch.narrow(0, 1, 1) - alone).abs().max().double_value(&[]) < 1e-12);
     }
 
@@ -343,7 +340,7 @@ mod tests {
     fn second_derivatives_equal_central_differences_of_the_first() {
         let (network, x, noise) = small(true);
         let gradient = |x: &Tensor, graph| {
-            let loss = network.forward(x, &noise, false).square().sum(Kind::Double);
+            let loss = network.forward(x, &noise, None).square().sum(Kind::Double);
             Tensor::run_backward(&[loss], &[x], true, graph).remove(0)
         };
         let direction = normal(4, Purpose::Probe, 0, &x.size(), Device::Cpu).to_kind(Kind::Double);

@@ -9,7 +9,7 @@ use super::model::Golden;
 use super::sde::{Constants, LEVELS};
 use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::model::{At, Model, Prediction, Quantity, discrete_parametrisation};
+use crate::model::{At, Model, Prediction, discrete_parametrisation};
 use crate::sde::{Chain, Sde, SdeSpec, Variance};
 use crate::solver::{Corrector, Norms, Predictor, PredictorCorrector, Problem, StepFactor};
 use crate::tensor::column_of;
@@ -98,7 +98,7 @@ impl Model for OwnLevels<'_> {
             let own = discrete_parametrisation(&self.network, 1.0 - label / (self.network.len() - 1) as f64);
             own.1 / gain
         };
-        Prediction { quantity: Quantity::Score, value: self.model.score(at) * column_of(at.x, at.t, ratio) }
+        Prediction::of_score(self.model.score(at) * column_of(at.x, at.t, ratio))
     }
 }
 

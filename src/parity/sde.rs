@@ -7,7 +7,7 @@ use super::compare::{Per, Report};
 use super::golden::{Case, Tensors, prefix};
 use crate::dynamics::{Dynamics, Reverse, squared_norm};
 use crate::error::Result;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::sde::{Chain, Sde, SdeSpec, SubVp, Ve, Vp, place_of};
 use crate::solver::TimeGrid;
 use crate::tensor::{column, column_of, to_vec};
@@ -62,7 +62,7 @@ impl Model for Given<'_> {
         self.0
     }
     fn predict(&self, _at: &At) -> Prediction {
-        Prediction { quantity: Quantity::Score, value: self.1.shallow_clone() }
+        Prediction::of_score(self.1.shallow_clone())
     }
 }
 

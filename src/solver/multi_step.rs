@@ -149,15 +149,13 @@ impl Sampler for MultiStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{Ve, Vp};
-    use crate::solver::tests::nothing;
+    use crate::testing::{CHAINED, zero};
 
     #[test]
     fn deis_integrates_polynomials_in_its_own_variable() {
-        let sdes: [Box<dyn Sde>; 2] = [Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }), Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })];
-        for sde in sdes {
+        for (_, sde) in CHAINED {
             let times = [0.7, 0.85, 0.95];
-            let step = Step::new(Prediction::Noise, &Reverse { sde: &*sde, model: &nothing(), eta: 0.0 }, times[0], 0.5);
+            let step = Step::new(Prediction::Noise, &Reverse { model: &zero(sde), eta: 0.0 }, times[0], 0.5);
             // Simpson's rule over the step, at t(θ).
             let integral = |p: &dyn Fn(f64) -> f64| {
                 let n = 2000;
@@ -171,7 +169,7 @@ mod tests {
             let rho = |t: f64| sde.sigma(t) / sde.alpha(t);
             let variables: [(DeisVariable, &dyn Fn(f64) -> f64); 2] = [(DeisVariable::Time, &|t| t), (DeisVariable::NoiseToSignal, &rho)];
             for (variable, v) in variables {
-                let weights = Scheme::Deis(variable).predictor(&*sde, &step, &times);
+                let weights = Scheme::Deis(variable).predictor(sde, &step, &times);
                 for k in 0..3 {
                     let sum: f64 = weights.iter().zip(times).map(|(w, t)| w * v(t).powi(k)).sum();
                     let truth = integral(&|t| v(t).powi(k));

@@ -67,7 +67,7 @@ pub enum SolverSpec {
 
 impl SolverSpec {
     /// The solver's table.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let value = toml::Value::try_from(self).expect("settings are TOML");
         value.as_table().and_then(|table| table.keys().next()).expect("a variant is a table of one key").clone()
     }

@@ -2,18 +2,20 @@ use super::dop853::DOP853;
 use super::tableau::{EULER, HEUN, MIDPOINT, RK4, RK23, RK45, TSIT5};
 use super::*;
 use crate::divergence::Probes;
-use crate::dynamics::{FlowWithLogDensity, Reverse};
+use crate::dynamics::{Dynamics, FlowWithLogDensity, Reverse};
+use crate::error::Fault;
 use crate::law::GaussianMixture;
-use crate::model::{ExactScore, ScoreModel};
+use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{SubVp, Ve, Vp};
+use crate::sde::{Sde, SubVp, Variance, Ve, Vp};
 use crate::tensor::{column, to_vec};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// x' = -x.
 struct Decay;
 impl Dynamics for Decay {
-    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+    fn drift(&self, at: &At) -> Tensor {
+        let At { x, .. } = *at;
         -x
     }
 }
@@ -21,7 +23,8 @@ impl Dynamics for Decay {
 /// dx = -x dt + g dw.
 struct OrnsteinUhlenbeck(f64);
 impl Dynamics for OrnsteinUhlenbeck {
-    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+    fn drift(&self, at: &At) -> Tensor {
+        let At { x, .. } = *at;
         -x
     }
     fn diffusion(&self, _t: f64) -> f64 {
@@ -45,17 +48,6 @@ fn mixture() -> GaussianMixture {
         means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
         covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
     }
-}
-
-/// A score that is 0, where only the process matters.
-pub(super) fn nothing() -> impl ScoreModel {
-    struct Nothing;
-    impl ScoreModel for Nothing {
-        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-            x.zeros_like()
-        }
-    }
-    Nothing
 }
 
 fn start() -> Tensor {
@@ -103,9 +95,9 @@ fn exponential_solvers_have_their_orders() {
         let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..32, 0, &[2], Device::Cpu).to_kind(Kind::Double);
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
-            let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
+            let reverse = Reverse { model: &exact, eta: 0.0 };
             solver
-                .sample(reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+                .sample(&reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
                 .unwrap()
                 .0
         };
@@ -176,7 +168,7 @@ fn the_stationary_law_of_ornstein_uhlenbeck_is_kept() {
     let mut noise = |n: usize| normal(n as u64 + 1);
     let x = normal(0) * (g / 2f64.sqrt());
     let solver = SolverSpec::Heun { grid: uniform(50) };
-    let (x, statistics) = solver.solve(&mut OrnsteinUhlenbeck(g), &VP, &x, (0.0, 2.0), Some(&mut noise), &mut |_| {}).unwrap();
+    let (x, statistics) = solver.stochastic().unwrap().solve(&OrnsteinUhlenbeck(g), &VP, &x, (0.0, 2.0), &mut noise, &mut |_| {}).unwrap();
     let variance = x.square().mean(Kind::Double).double_value(&[]);
     assert!((variance / (g * g / 2.0) - 1.0).abs() < 0.04, "{variance}");
     assert!(statistics.evaluations.iter().all(|&n| n == 100));
@@ -187,7 +179,7 @@ fn adaptive_steps_meet_the_tolerance_and_land_on_the_end() {
     tch::set_num_threads(1);
     for (rtol, bound) in [(1e-4, 1e-4), (1e-8, 1e-8)] {
         let solver = SolverSpec::Rk45(Adaptive::new(rtol, rtol));
-        let (x, statistics) = solver.solve(&mut Decay, &VP, &start(), (0.0, 3.0), None, &mut |_| {}).unwrap();
+        let (x, statistics) = solver.general().unwrap().solve(&Decay, &VP, &start(), (0.0, 3.0), &mut |_| {}).unwrap();
         assert!((x.double_value(&[0, 0]) - (-3f64).exp()).abs() < bound);
         for i in 0..2 {
             assert_eq!(statistics.evaluations[i], 2 + 6 * (statistics.accepted[i] + statistics.rejected[i]));
@@ -200,7 +192,8 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
     // Printed by scripts/reference/adaptive_steps.py.
     struct Wave;
     impl Dynamics for Wave {
-        fn drift(&self, x: &Tensor, t: &[f64]) -> Tensor {
+        fn drift(&self, at: &At) -> Tensor {
+            let At { x, t, .. } = *at;
             -x.square() * column(x, t.iter().map(|t| (3.0 * t).cos()))
         }
     }
@@ -229,7 +222,7 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
         let mut accepted = Vec::new();
         let start = Tensor::from_slice(&[1.0, 2.0, -0.2]).view([3, 1]);
         let (end, statistics) =
-            solver.solve(&mut Wave, &VP, &start, (0.0, 3.0), None, &mut |step| accepted.extend(step.to.first())).unwrap();
+            solver.general().unwrap().solve(&Wave, &VP, &start, (0.0, 3.0), &mut |step| accepted.extend(step.to.first())).unwrap();
         assert_eq!(statistics.evaluations, [evaluations; 3]);
         assert_eq!(statistics.accepted, [accepted.len() as u32; 3]);
         // The error of order 8 is a difference of nearly equal numbers, whose rounding moves the steps.
@@ -247,9 +240,8 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
         let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
-        let solve = |x: &Tensor| {
-            solver.solve(&mut Reverse { sde: &*sde, model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), None, &mut |_| {}).unwrap()
-        };
+        let solve =
+            |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
         let (together, statistics) = solve(&x);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
         for i in [0, 7, 15] {
@@ -263,14 +255,19 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
 #[test]
 fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
     struct Broken;
-    impl ScoreModel for Broken {
-        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-            x * f64::NAN
+    impl Model for Broken {
+        fn sde(&self) -> &dyn Sde {
+            &VP
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, .. } = *at;
+            Prediction::of_score(x * f64::NAN)
         }
     }
     let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
     let error =
-        solver.solve(&mut Reverse { sde: &VP, model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), None, &mut |_| {}).unwrap_err();
+        solver.general().unwrap().solve(&Reverse { model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on"), "{error}");
 }
 
@@ -284,10 +281,10 @@ fn log_density_of_a_mixture_is_the_closed_form() {
     let x = Tensor::from_slice(&points.concat()).view([64, 2]);
     for (name, sde) in sdes() {
         let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
-        let mut flow = FlowWithLogDensity { sde: &*sde, model: &exact, shape: vec![2], probes: Probes::Exact };
+        let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Exact);
         let state = flow.start(&x);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-6, 1e-6));
-        let (end, _) = solver.solve(&mut flow, &*sde, &state, (t_min, 1.0), None, &mut |_| {}).unwrap();
+        let (end, _) = solver.general().unwrap().solve(&flow, &*sde, &state, (t_min, 1.0), &mut |_| {}).unwrap();
         let (x_end, change) = flow.split(&end);
         // Against the exact law at both ends, so that nothing but the solve is measured.
         let log_density = to_vec(&(exact.log_density(&x_end, &[1.0; 64]) - change.view(-1)));
@@ -302,7 +299,7 @@ fn log_density_of_a_mixture_is_the_closed_form() {
 fn start_points_are_left_as_they_were() {
     let x = start();
     for solver in [SolverSpec::Euler { grid: uniform(3) }, SolverSpec::Rk45(Adaptive::new(1e-3, 1e-3))] {
-        let _ = solver.solve(&mut Decay, &VP, &x, (0.0, 1.0), None, &mut |_| {}).unwrap();
+        let _ = solver.general().unwrap().solve(&Decay, &VP, &x, (0.0, 1.0), &mut |_| {}).unwrap();
         assert_eq!(to_vec(&x), [1.0, 2.0]);
     }
 }
@@ -318,9 +315,25 @@ fn grids_are_monotone_and_keep_their_ends() {
     }
 }
 
+/// What a solver is asked for.
+#[derive(Clone, Copy)]
+enum Task {
+    ReverseSde,
+    ProbabilityFlow,
+    LogDensity,
+}
+
+fn check(solver: &SolverSpec, task: Task) -> Result<(), Fault> {
+    match task {
+        Task::ReverseSde => solver.sampler(1.0).map(drop),
+        Task::ProbabilityFlow => solver.sampler(0.0).map(drop),
+        Task::LogDensity => solver.general().map(drop),
+    }
+}
+
 #[test]
 fn unusable_settings_name_their_key() {
-    let key = |spec: SolverSpec, task| spec.check(task).unwrap_err().key;
+    let key = |spec: SolverSpec, task| check(&spec, task).unwrap_err().key;
     assert_eq!(key(SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5)), Task::ReverseSde), "rk45");
     assert_eq!(key(SolverSpec::Rk45(Adaptive::new(0.0, 1e-5)), Task::LogDensity), "rk45.rtol");
     assert_eq!(key(SolverSpec::Tsit5(Adaptive::new(1e-5, f64::NAN)), Task::LogDensity), "tsit5.atol");
@@ -334,10 +347,10 @@ fn unusable_settings_name_their_key() {
     assert_eq!(key(deis(4, 3), Task::ReverseSde), "deis.order");
     assert_eq!(key(SolverSpec::DpmSolver { order: 0, grid: uniform(9) }, Task::ProbabilityFlow), "dpm-solver.order");
     assert_eq!(key(SolverSpec::DpmSolverPpSingle { order: 3, grid: uniform(9) }, Task::LogDensity), "dpm-solver-pp-single");
-    assert_eq!(SolverSpec::DpmSolver { order: 3, grid: uniform(1) }.check(Task::ReverseSde), Ok(()));
+    assert_eq!(check(&SolverSpec::DpmSolver { order: 3, grid: uniform(1) }, Task::ReverseSde), Ok(()));
     let unipc = SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: uniform(9) };
     assert_eq!(key(unipc.clone(), Task::ReverseSde), "uni-pc");
-    assert_eq!(unipc.check(Task::ProbabilityFlow), Ok(()));
+    assert_eq!(check(&unipc, Task::ProbabilityFlow), Ok(()));
 }
 
 mod control;

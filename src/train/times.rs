@@ -43,9 +43,9 @@ impl<'a> Times<'a> {
 mod tests {
     use super::*;
     use crate::rng::{self, Purpose};
-    use crate::sde::Vp;
-
-    const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+    use crate::sde::Sde;
+    use crate::testing::{Formula, VP, never_asked};
+    use tch::Tensor;
 
     fn spec(choices: &str) -> Train {
         let rest = "steps = 1\nbatch = 1\nlr = 1\nwarmup = 0\nclip = 1\nbetas = [0, 0]\neps = 1\nweight_decay = 0\nema = 0\ncheckpoint_every = 1\n\
@@ -55,7 +55,7 @@ mod tests {
 
     /// The mean of w sin t.
     fn mean(spec: &Train, u: &[f64]) -> f64 {
-        let (t, w) = Times::new(spec, &VP, None).draw(u);
+        let (t, w) = Times::new(spec, &never_asked(&VP)).draw(u);
         t.iter().zip(&w).map(|(t, w)| w * t.sin()).sum::<f64>() / u.len() as f64
     }
 
@@ -88,12 +88,13 @@ mod tests {
     #[test]
     fn all_levels_are_drawn_and_weighed_by_their_own_noise() {
         let chain = VP.chain(30).unwrap();
+        let model = Formula { sde: &VP, chain: Some(chain.clone()), score: |x: &Tensor, _: &[f64]| x.zeros_like() };
         let spec = spec("weighting = { min-snr = { gamma = 5 } }\ntime = 'uniform'\nimportance = true\nstratified = true");
-        let times = Times::new(&spec, &VP, Some(&chain));
+        let times = Times::new(&spec, &model);
         let (t, w) = times.draw(&[0.5; 30]);
         assert_eq!(t, (0..30).map(|i| chain.time(i)).collect::<Vec<_>>());
         for (t, w) in t.iter().zip(w) {
-            let snr = (chain.alpha(*t) / chain.sigma(*t)).powi(2);
+            let snr = chain.level(*t).log_snr().exp();
             assert!((w - (5.0 / snr).min(1.0)).abs() < 1e-12);
         }
         assert_eq!(times.draw(&[1.0 - f64::EPSILON / 2.0; 30]).0[29], 1.0);

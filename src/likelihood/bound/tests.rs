@@ -2,18 +2,19 @@
 
 use statrs::function::erf::erfc;
 use statrs::statistics::Statistics as _;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use super::*;
 use crate::data::Dataset;
 use crate::law::GaussianMixture;
 use crate::likelihood::tests::{self, Given, points, sdes};
 use crate::likelihood::{Trace, likelihood};
-use crate::model::{ExactScore, ScoreModel};
+use crate::model::{ExactScore, Model};
 use crate::run::Run;
 use crate::sde::{Ve, Vp};
 use crate::solver::SolverSpec;
 use crate::space::Scale;
+use crate::testing::never_asked;
 
 fn mixture() -> GaussianMixture {
     GaussianMixture {
@@ -28,8 +29,8 @@ fn spec(count: usize, below_t_min: BelowTMin) -> Likelihood {
     Likelihood { below_t_min, ..tests::spec(count, solver, Trace::Exact {}) }
 }
 
-fn subject<'a>(sde: &'a dyn Sde, model: &'a dyn ScoreModel, dataset: &'a dyn Dataset, scale: Scale) -> Subject<'a> {
-    Subject { sde, model, dataset, scale, dequantiser: None, discrete: false, seed: 4, device: Device::Cpu }
+fn subject<'a>(model: &'a dyn Model, dataset: &'a dyn Dataset, scale: Scale) -> Subject<'a> {
+    Subject { model, dataset, scale, dequantiser: None, seed: 4, device: Device::Cpu }
 }
 
 fn measure(bound: &BoundSpec, spec: &Likelihood, subject: &Subject) -> Bounds {
@@ -47,7 +48,7 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
     let data = points(&mixture, n, 2);
     for (name, sde) in sdes() {
         let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-        let subject = subject(&*sde, &exact, &data, Scale::Vectors { scale: 1.0 });
+        let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
         for below in [BelowTMin::Tweedie, BelowTMin::Jensen] {
             let spec = spec(n, below);
             let exact = likelihood(&spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap().nats();
@@ -80,7 +81,7 @@ fn reported_errors_are_the_spread_of_repeats() {
     let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
     // one point, whose repeats differ in their random numbers alone
     let data = Given { shape: vec![2], values: vec![vec![0.3, -0.2]; n] };
-    let subject = subject(&sde, &exact, &data, Scale::Vectors { scale: 1.0 });
+    let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
     let spec = spec(n, BelowTMin::Tweedie);
     for bound in [ELBO, BoundSpec::Elbo { form: Form::Sliced, draws: 8 }, VLB, IWAE] {
         let measured = measure(&bound, &spec, &subject);
@@ -93,13 +94,6 @@ fn reported_errors_are_the_spread_of_repeats() {
 #[test]
 fn a_bound_depends_on_its_example_alone_and_is_made_once() {
     tch::set_num_threads(1);
-    /// Not to be asked again.
-    struct Nothing;
-    impl ScoreModel for Nothing {
-        fn score(&self, _x: &Tensor, _t: &[f64]) -> Tensor {
-            panic!("what is stored must not be computed")
-        }
-    }
     let (mixture, n) = (mixture(), 5);
     let sde = Vp { beta_min: 0.1, beta_max: 20.0 };
     let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
@@ -109,11 +103,11 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
     let run = Run::open(home.path()).unwrap();
     for (i, bound) in [ELBO, VLB, IWAE].iter().enumerate() {
         let spec = spec(n, BelowTMin::Tweedie);
-        let together = measure(bound, &spec, &subject(&sde, &exact, &data, scale));
+        let together = measure(bound, &spec, &subject(&exact, &data, scale));
         let in_batches = Likelihood { batch: 2, ..spec.clone() };
         let store = || Store::open(&run, &format!("bound-{i}"), &spec, 4, None).unwrap();
-        let first = bounds(bound, &in_batches, &subject(&sde, &exact, &data, scale), &mut store(), &Terminal::new(true)).unwrap();
-        let again = bounds(bound, &in_batches, &subject(&sde, &Nothing, &data, scale), &mut store(), &Terminal::new(true)).unwrap();
+        let first = bounds(bound, &in_batches, &subject(&exact, &data, scale), &mut store(), &Terminal::new(true)).unwrap();
+        let again = bounds(bound, &in_batches, &subject(&never_asked(&sde), &data, scale), &mut store(), &Terminal::new(true)).unwrap();
         assert!(together.nats.iter().zip(&first.nats).all(|(a, b)| (a - b).abs() < 1e-9), "{:?} {:?}", together.nats, first.nats);
         assert_eq!((&first.nats, &first.errors, &first.terms), (&again.nats, &again.errors, &again.terms));
     }
@@ -132,7 +126,7 @@ fn the_probability_of_a_pixel_is_bounded_and_nearly_met_without_dequantisation()
     let sde = Ve { sigma_min: 0.4 / 255.0, sigma_max: 5.0 };
     let exact = ExactScore::new(&sde, &world, Device::Cpu);
     let pixels = Given { shape: vec![1], values: (0..256).map(|i| vec![i as f32]).collect() };
-    let subject = subject(&sde, &exact, &pixels, scale);
+    let subject = subject(&exact, &pixels, scale);
     let spec = spec(256, BelowTMin::Discrete);
     let entropy: f64 = (0..256).map(|i| mass(i as f64)).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
     let over_the_data = |values: &mut dyn Iterator<Item = f64>| values.enumerate().map(|(i, value)| mass(i as f64) * value).sum::<f64>();

@@ -15,7 +15,7 @@ fn a_target_is_met_without_bias_and_with_more_probes_where_they_matter() {
     let (n, repeats, target) = (60, 24, 0.03);
     let dataset = points(&mixture, n, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 6 } };
-    let run = |trace, seed| measure(&spec(n, solver.clone(), trace), &sde, &exact, &dataset, Scale::Vectors { scale: 1.0 }, seed);
+    let run = |trace, seed| measure(&spec(n, solver.clone(), trace), &exact, &dataset, Scale::Vectors { scale: 1.0 }, seed);
     // On a grid all probes share the way of x, so that the exact trace is what their mean tends to.
     let truth = run(Trace::Exact {}, 0).nats().mean();
     let (mut deviations, mut errors, mut reached) = (Vec::new(), Vec::new(), 0);

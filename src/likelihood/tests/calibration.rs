@@ -1,6 +1,7 @@
 //! Is the reported error the spread that is seen?
 
 use super::*;
+use crate::model::{At, Prediction};
 use crate::tensor::{column_of, to_vec};
 use statrs::statistics::Statistics as _;
 use std::f64::consts::PI;
@@ -24,7 +25,7 @@ impl Calibration {
 
 /// A law of data under an SDE with all that is known of it.
 struct World<'a> {
-    model: &'a dyn ScoreModel,
+    model: &'a dyn Model,
     dataset: &'a dyn Dataset,
     /// Minus ln p_t_min of the examples.
     truth: Vec<f64>,
@@ -34,12 +35,12 @@ struct World<'a> {
 
 /// A hundred evaluations of n examples each with two probes, as one run of the phase. Every evaluation has examples and probes of its own:
 /// its mean misses the law's by the whole error, and that of its own examples' closed form by the probes' part alone.
-fn study(sde: &dyn Sde, world: &World, n: usize, steps: usize, seed: u64) -> [Calibration; 2] {
+fn study(world: &World, n: usize, steps: usize, seed: u64) -> [Calibration; 2] {
     let spec = Likelihood {
         batch: 100_000 / world.dataset.shape()[0].max(50),
         ..spec(REPEATS * n, SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps } }, hutchinson(2))
     };
-    let result = measure(&spec, sde, world.model, world.dataset, Scale::Vectors { scale: 1.0 }, seed);
+    let result = measure(&spec, world.model, world.dataset, Scale::Vectors { scale: 1.0 }, seed);
     let parts: Vec<Parts> = result.estimates().chunks(n).map(|group| Parts::new(&spec, group)).collect();
     let of_the_law: Vec<f64> = parts.iter().map(|part| part.mean - world.mean).collect();
     let of_these: Vec<f64> = parts.iter().zip(world.truth.chunks(n)).map(|(part, truth)| part.mean - truth.mean()).collect();
@@ -73,9 +74,14 @@ impl<'a> Blocks<'a> {
     }
 }
 
-impl ScoreModel for Blocks<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-        -self.rotate(&(self.rotate(x, false) / self.variances(x, t)), true)
+impl Model for Blocks<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
+        Prediction::of_score(-self.rotate(&(self.rotate(x, false) / self.variances(x, t)), true))
     }
 }
 
@@ -99,7 +105,7 @@ fn the_reported_error_is_the_spread_that_is_seen() {
                 };
                 let truth = minus_log_density(&dataset);
                 let mean = minus_log_density(&points(&mixture, 50_000, 100)).mean();
-                study(&**sde, &World { model: &exact, dataset: &dataset, truth, mean }, n, steps, seed)
+                study(&World { model: &exact, dataset: &dataset, truth, mean }, n, steps, seed)
             } else {
                 let model = Blocks::new(&**sde);
                 let z = rng::rows(Law::Gaussian, seed, Purpose::Data, 0..(REPEATS * n) as u64, 0, &[d as i64], Device::Cpu);
@@ -110,7 +116,7 @@ fn the_reported_error_is_the_spread_that_is_seen() {
                 let half = |q: Tensor| to_vec(&((q + (&variances * 2.0 * PI).log()).sum_dim_intlist(1i64, false, Kind::Double) * 0.5));
                 let truth = half(model.rotate(&x, false).square() / &variances);
                 let mean = half(&model.values / &variances)[0];
-                study(&**sde, &World { model: &model, dataset: &dataset, truth, mean }, n, steps, seed)
+                study(&World { model: &model, dataset: &dataset, truth, mean }, n, steps, seed)
             };
             for (what, Calibration { covered, ratio }) in ["whole", "probes'"].iter().zip(calibrations) {
                 let case = format!("D = {d}, {name}, {what} error: {covered} of {REPEATS} within 2, reported / observed {ratio:.3}");

@@ -89,14 +89,7 @@ pub(super) fn hutchinson(probes: usize) -> Trace {
     Trace::Hutchinson(Probing { law: Law::Rademacher, budget: Budget::Fixed { probes } })
 }
 
-pub(super) fn measure(
-    spec: &Likelihood,
-    sde: &dyn Sde,
-    model: &dyn ScoreModel,
-    dataset: &dyn Dataset,
-    scale: Scale,
-    seed: u64,
-) -> Likelihoods {
-    let subject = Subject { sde, model, dataset, scale, dequantiser: None, discrete: false, seed, device: Device::Cpu };
+pub(super) fn measure(spec: &Likelihood, model: &dyn Model, dataset: &dyn Dataset, scale: Scale, seed: u64) -> Likelihoods {
+    let subject = Subject { model, dataset, scale, dequantiser: None, seed, device: Device::Cpu };
     likelihood(spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap()
 }

@@ -1,6 +1,7 @@
 //! Images whose pixels are uniform have 8 bits/dim, by the same way that any images go.
 
 use super::*;
+use crate::model::{At, Prediction};
 use crate::tensor::column_of;
 use tch::Tensor;
 
@@ -11,8 +12,13 @@ struct Cube<'a> {
     hi: f64,
 }
 
-impl ScoreModel for Cube<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+impl Model for Cube<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
         let (alpha, sigma) = (column_of(x, t, |t| self.sde.alpha(t)), column_of(x, t, |t| self.sde.sigma(t)));
         // Mirrored where x lies right of the middle: tails are then small numbers, not 1 less small numbers.
         let y = x - &alpha * (0.5 * (self.lo + self.hi));
@@ -23,7 +29,7 @@ impl ScoreModel for Cube<'_> {
         let (log_cdf_a, log_cdf_b) = (a.special_log_ndtr(), b.special_log_ndtr());
         let log_mass = &log_cdf_a + (-(log_cdf_b - &log_cdf_a).exp()).log1p();
         let slope = (log_density(&a) - &log_mass).exp() - (log_density(&b) - &log_mass).exp();
-        slope / sigma * side
+        Prediction::of_score(slope / sigma * side)
     }
 }
 
@@ -42,7 +48,7 @@ fn uniform_pixels_have_exactly_eight_bits_through_the_whole_phase() {
         let spec =
             Likelihood { batch: 2, t_min: 1e-4, dequantisation: Dequantisation::Uniform { draws: 2 }, ..spec(3, solver, hutchinson(2)) };
         spec.check(scale, &sde, None).unwrap();
-        let result = measure(&spec, &sde, &model, &dataset, scale, 1);
+        let result = measure(&spec, &model, &dataset, scale, 1);
         let parts = result.parts().times(result.bits_per_nat());
         assert!((parts.mean - 8.0).abs() < 1e-3, "{range:?}: {} bits/dim", parts.mean);
         assert!(parts.probe.unwrap() < 1e-9, "on a diagonal Jacobian Rademacher probes are exact");

@@ -1,18 +1,24 @@
 //! An evaluation that was stopped goes on, and ends with the same bytes.
 
 use super::*;
+use crate::model::{At, Prediction};
 use crate::run::Run;
 use crate::tensor::to_vec;
 use std::cell::Cell;
 use tch::Tensor;
 
 /// Counts its examples.
-struct Counting<'a>(&'a dyn ScoreModel, Cell<i64>);
+struct Counting<'a>(&'a dyn Model, Cell<i64>);
 
-impl ScoreModel for Counting<'_> {
-    fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+impl Model for Counting<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.0.sde()
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
         self.1.set(self.1.get() + x.size()[0]);
-        self.0.score(x, t)
+        Prediction::of_score(self.0.score(&At::whole(x, t)))
     }
 }
 
@@ -30,12 +36,10 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let measured = |name: &str, spec: &Likelihood| {
         let model = Counting(&exact, Cell::new(0));
         let subject = Subject {
-            sde: &sde,
             model: &model,
             dataset: &dataset,
             scale: Scale::Vectors { scale: 1.0 },
             dequantiser: None,
-            discrete: false,
             seed: 5,
             device: Device::Cpu,
         };
@@ -89,7 +93,7 @@ fn an_evaluation_of_the_field_is_one_of_the_network() {
         let model = Counting(&exact, Cell::new(0));
         let solver = SolverSpec::Rk45(crate::solver::Adaptive { control, ..crate::solver::Adaptive::new(1e-5, 1e-5) });
         let spec = Likelihood { t_min: 1e-5, ..spec(32, solver, hutchinson(1)) };
-        let result = measure(&spec, &sde, &model, &dataset, Scale::Vectors { scale: 1.0 }, 1);
+        let result = measure(&spec, &model, &dataset, Scale::Vectors { scale: 1.0 }, 1);
         let total: u32 = result.statistics().evaluations.iter().sum();
         assert_eq!(i64::from(total), model.1.get(), "one forward pass each");
         println!("{control:?}: {} evaluations an example, {} of the reference's network", total / 32, 2 * total / 32);

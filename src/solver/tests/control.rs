@@ -5,9 +5,14 @@ fn cost(control: Control) -> (u32, u32, f64) {
     let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
     let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..64, 0, &[2], Device::Cpu).to_kind(Kind::Double);
     let solve = |adaptive| {
-        let reverse = Reverse { sde: &VP, model: &exact, eta: 0.0 };
+        let reverse = Reverse { model: &exact, eta: 0.0 };
         SolverSpec::Rk45(adaptive)
-            .sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
+            .sample(
+                &reverse,
+                &Problem { x: &x, span: (1.0, 1e-3), denoise: false },
+                &mut |_| unreachable!("there is no noise"),
+                &mut |_| {},
+            )
             .unwrap()
     };
     let truth = solve(Adaptive::new(1e-10, 1e-10)).0;
@@ -30,7 +35,8 @@ fn a_coupled_batch_is_one_long_example() {
     tch::set_num_threads(1);
     let coupled = Adaptive { control: Control::BatchCoupled, ..Adaptive::new(1e-6, 1e-6) };
     let x = Tensor::from_slice(&[1.0, 2.0, -0.5, 30.0]).view([2, 2]);
-    let solve = |adaptive, x: &Tensor| SolverSpec::Tsit5(adaptive).solve(&mut Decay, &VP, x, (0.0, 2.0), None, &mut |_| {}).unwrap();
+    let solve =
+        |adaptive, x: &Tensor| SolverSpec::Tsit5(adaptive).general().unwrap().solve(&Decay, &VP, x, (0.0, 2.0), &mut |_| {}).unwrap();
     let (batch, cost) = solve(coupled, &x);
     let (long, own) = solve(Adaptive::new(1e-6, 1e-6), &x.view([1, 4]));
     assert_eq!(to_vec(&batch), to_vec(&long));
@@ -40,9 +46,14 @@ fn a_coupled_batch_is_one_long_example() {
 #[test]
 fn a_state_keeps_its_kind_whatever_the_score_computes_in() {
     struct Single;
-    impl ScoreModel for Single {
-        fn score(&self, x: &Tensor, _t: &[f64]) -> Tensor {
-            -x.to_kind(Kind::Float)
+    impl Model for Single {
+        fn sde(&self) -> &dyn Sde {
+            &VP
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, .. } = *at;
+            Prediction::of_score(-x.to_kind(Kind::Float))
         }
     }
     tch::set_num_threads(1);
@@ -51,10 +62,10 @@ fn a_state_keeps_its_kind_whatever_the_score_computes_in() {
         SolverSpec::Heun { grid: uniform(3) },
         SolverSpec::DpmSolverPp { order: 1, grid: uniform(3) },
     ] {
-        let reverse = Reverse { sde: &VP, model: &Single, eta: 0.0 };
+        let reverse = Reverse { model: &Single, eta: 0.0 };
         let (x, _) = solver
             .sample(
-                reverse,
+                &reverse,
                 &Problem { x: &start(), span: (1.0, 0.1), denoise: false },
                 &mut |_| unreachable!("there is no noise"),
                 &mut |_| {},

@@ -11,10 +11,10 @@ fn without_churn_it_is_heun_in_the_noise_level() {
         let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solve = |solver: SolverSpec| {
-            let reverse = Reverse { sde: &*sde, model: &exact, eta: 0.0 };
+            let reverse = Reverse { model: &exact, eta: 0.0 };
             solver
                 .sample(
-                    reverse,
+                    &reverse,
                     &Problem { x: &x, span: (1.0, 0.01), denoise: false },
                     &mut |_| unreachable!("there is no noise"),
                     &mut |_| {},
@@ -32,10 +32,15 @@ fn without_churn_it_is_heun_in_the_noise_level() {
 #[test]
 fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
     struct Inside;
-    impl ScoreModel for Inside {
-        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
+    impl Model for Inside {
+        fn sde(&self) -> &dyn Sde {
+            &VP
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, t, .. } = *at;
             assert!(t.iter().all(|t| (0.01..=1.0).contains(t)), "{t:?}");
-            -x
+            Prediction::of_score(-x)
         }
     }
     tch::set_num_threads(1);
@@ -46,9 +51,10 @@ fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
             asked.push(n);
             x.zeros_like()
         };
-        let reverse = Reverse { sde: &VP, model: &Inside, eta: 0.0 };
-        let _ =
-            SolverSpec::Edm(churn).sample(reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+        let reverse = Reverse { model: &Inside, eta: 0.0 };
+        let _ = SolverSpec::Edm(churn)
+            .sample(&reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut noise, &mut |_| {})
+            .unwrap();
         asked
     };
     assert_eq!(asked(churn(0.0, 5)), [0usize; 0]);
@@ -59,7 +65,7 @@ fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
 
 #[test]
 fn unusable_churn_names_its_key() {
-    let key = |churn: Churn, task| SolverSpec::Edm(churn).check(task).unwrap_err().key;
+    let key = |churn: Churn, task| key_of(SolverSpec::Edm(churn), task);
     let flow = Task::ProbabilityFlow;
     assert_eq!(key(Churn { s_churn: -1.0, ..churn(0.0, 5) }, flow), "edm.s_churn");
     assert_eq!(key(Churn { s_min: f64::NAN, ..churn(0.0, 5) }, flow), "edm.s_min");
@@ -75,5 +81,5 @@ fn unusable_churn_names_its_key() {
 }
 
 fn key_of(solver: SolverSpec, task: Task) -> String {
-    solver.check(task).unwrap_err().key
+    check(&solver, task).unwrap_err().key
 }

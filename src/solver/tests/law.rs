@@ -56,8 +56,8 @@ pub(super) fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f6
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
-    let reverse = Reverse { sde, model: &exact, eta };
-    let (x, _) = solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+    let reverse = Reverse { model: &exact, eta };
+    let (x, _) = solver.sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
     let (marginal, energy) = distances(&x);
     let settings = toml::Value::try_from(solver).unwrap();
     let case = format!("| {settings} | {eta} | {name} | {marginal:.3} | {energy:.1e} |");
@@ -102,10 +102,10 @@ fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector
         let normal = |purpose, draw| rng::rows(Law::Gaussian, 8, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
         let solve = |solver: &SolverSpec, eta| {
-            let reverse = Reverse { sde: &*sde, model: &exact, eta };
+            let reverse = Reverse { model: &exact, eta };
             let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
             let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
-            solver.sample(reverse, &problem, &mut noise, &mut |_| {}).unwrap()
+            solver.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap()
         };
         let corrector = Corrector::Langevin { steps: 1, snr: 0.16, norms: Norms::Batch, alpha: StepFactor::Chain };
         let reference = PredictorCorrector { steps: 1000, predictor: Predictor::ReverseDiffusion, corrector };

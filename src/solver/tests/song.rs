@@ -1,10 +1,9 @@
 //! Predictor-corrector, annealed Langevin and the discrete chain.
 
-use std::cell::RefCell;
-
 use super::law::assert_law;
 use super::*;
-use crate::sde::level;
+use crate::sde::Level;
+use crate::testing::{Counting, Formula, constant};
 
 fn langevin(snr: f64, norms: Norms) -> Corrector {
     Corrector::Langevin { steps: 1, snr, norms, alpha: StepFactor::Chain }
@@ -47,7 +46,7 @@ fn predictors_and_correctors_follow_the_law_of_the_data() {
             solvers.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
         }
         for (solver, eta) in solvers {
-            solver.check_process(&*sde, eta, 1e-3, None).unwrap();
+            solver.check(&*sde, eta, 1e-3, None).unwrap();
             assert_law(name, &*sde, &solver, eta);
         }
     }
@@ -91,10 +90,10 @@ fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
         let exact = ExactScore::new(&*sde, &data, Device::Cpu);
         let shape = [n, d as i64];
         let x = normal(1000, &shape) * sde.prior_std();
-        let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+        let reverse = Reverse { model: &exact, eta: 1.0 };
         let solver = pc(100, Predictor::ReverseDiffusion, langevin(0.16, Norms::PerExample));
         let (x, _) =
-            solver.sample(reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
+            solver.sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
         let (mean, deviation) = (x.mean(None).double_value(&[]), x.std(true).double_value(&[]));
         assert!((mean - 0.3).abs() < 0.03, "{name}: mean {mean}");
         assert!((deviation / variance.sqrt() - 1.0).abs() < 0.04, "{name}: deviation {deviation}");
@@ -109,10 +108,10 @@ fn per_example_norms_make_a_sample_the_same_in_any_batch() {
         let difference = |solver: &SolverSpec| {
             let solve = |first: i64, n: i64| {
                 let rows = |k| normal(k, &[6, 2]).narrow(0, first, n);
-                let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+                let reverse = Reverse { model: &exact, eta: 1.0 };
                 let x = rows(1000) * sde.prior_std();
                 let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
-                solver.sample(reverse, &problem, &mut { rows }, &mut |_| {}).unwrap().0
+                solver.sample(&reverse, &problem, &mut { rows }, &mut |_| {}).unwrap().0
             };
             let alone = Tensor::cat(&[solve(0, 1), solve(1, 1), solve(2, 4)], 0);
             (alone - solve(0, 6)).abs().max().double_value(&[])
@@ -121,14 +120,6 @@ fn per_example_norms_make_a_sample_the_same_in_any_batch() {
         assert!(difference(&solver(Norms::PerExample)) < 1e-10, "{name}");
         assert!(difference(&solver(Norms::Batch)) > 1e-3, "{name}");
         assert!(solver(Norms::Batch).couples_batch() && !solver(Norms::PerExample).couples_batch());
-    }
-}
-
-/// The score that is always the same.
-struct Constant(Tensor);
-impl ScoreModel for Constant {
-    fn score(&self, _x: &Tensor, _t: &[f64]) -> Tensor {
-        self.0.shallow_clone()
     }
 }
 
@@ -154,8 +145,8 @@ fn corrector_steps_have_their_size() {
             ];
             for (corrector, ratio) in cases {
                 let h = 2.0 * factor * ratio * ratio;
-                let model = Constant(score.shallow_clone());
-                let reverse = Reverse { sde: &*sde, model: &model, eta: 1.0 };
+                let model = constant(&*sde, score.shallow_clone());
+                let reverse = Reverse { model: &model, eta: 1.0 };
                 let moved = corrector.correct(&reverse, &row([1.0, 2.0]), t, steps, || z.shallow_clone());
                 let error = (moved - row([1.0 + 3.0 * h, 2.0 + 4.0 * (2.0 * h).sqrt()])).abs().max().double_value(&[]);
                 assert!(error < 1e-12, "{name}: {corrector:?} is off by {error}");
@@ -191,9 +182,9 @@ fn evaluations_and_draws_are_those_that_happen() {
                 assert_eq!(step.from[0], reached);
                 (reached, share) = (step.to[0], step.share);
             };
-            let reverse = Reverse { sde: &VP, model: &exact, eta };
+            let reverse = Reverse { model: &exact, eta };
             let problem = Problem { x: &normal(99, &[3, 2]), span: (1.0, 1e-3), denoise };
-            let (_, statistics) = solver.sample(reverse, &problem, &mut noise, &mut watch).unwrap();
+            let (_, statistics) = solver.sample(&reverse, &problem, &mut noise, &mut watch).unwrap();
             assert_eq!(statistics.evaluations, vec![evaluations; 3], "{solver:?}");
             assert_eq!(draws, truth, "{solver:?}");
             assert_eq!(share, 1.0, "{solver:?}");
@@ -208,7 +199,7 @@ fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, 
     let one_at = |i: usize| (0..rows).map(|row| f64::from(u8::from(row == i))).collect::<Vec<f64>>();
     let column = |values: Vec<f64>| Tensor::from_slice(&values).view([-1, 1]);
     let problem = Problem { x: &column(one_at(1)), span: (1.0, t_min), denoise };
-    let (x, _) = solver.sample(reverse, &problem, &mut |k| column(one_at(k + 2)), &mut |_| {}).unwrap();
+    let (x, _) = solver.sample(&reverse, &problem, &mut |k| column(one_at(k + 2)), &mut |_| {}).unwrap();
     let x = to_vec(&x);
     let gain = x[1] - x[0];
     (x[0] + gain * start.0, gain * gain * start.1 + x[2..].iter().map(|response| (response - x[0]).powi(2)).sum::<f64>())
@@ -226,12 +217,12 @@ fn a_chain_towards_one_point_has_the_marginals_of_the_levels() {
     for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
         let exact = ExactScore::new(&*sde, &gaussian(0.7, 0.0), Device::Cpu);
         let marginals = sde.chain(levels).unwrap();
-        let (alpha, sigma) = marginals.marginal(levels - 1);
+        let Level { alpha, sigma, .. } = marginals.levels()[levels - 1];
         for (eta, spacing) in [(0.0, Spacing::Linear), (0.5, Spacing::Quadratic), (1.0, Spacing::Linear), (1.0, Spacing::Quadratic)] {
             let solver = chain(levels, 15, spacing, Variance::BetaTilde);
-            let reverse = Reverse { sde: &*sde, model: &exact, eta };
+            let reverse = Reverse { model: &exact, eta };
             let (mean, variance) = linear_law(&solver, reverse, t_min, false, 14, (0.7 * alpha, sigma * sigma));
-            let (alpha, sigma) = marginals.marginal(level(t_min, levels));
+            let Level { alpha, sigma, .. } = marginals.level(t_min);
             assert!((mean - 0.7 * alpha).abs() < 1e-9, "{name}, η = {eta}: mean {mean}");
             assert!((variance / (sigma * sigma) - 1.0).abs() < 1e-9, "{name}, η = {eta}: variance {variance}");
         }
@@ -250,8 +241,8 @@ fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
         for variance in [Variance::Beta, Variance::BetaTilde] {
             let (mut mean, mut spread) = start;
             for i in (0..levels).rev() {
-                let (alpha_t, sigma_t) = marginals.marginal(i);
-                let (alpha_s, sigma_s) = if i == 0 { (1.0, 0.0) } else { marginals.marginal(i - 1) };
+                let Level { alpha: alpha_t, sigma: sigma_t, .. } = marginals.levels()[i];
+                let Level { alpha: alpha_s, sigma: sigma_s, .. } = if i == 0 { Level::DATA } else { marginals.levels()[i - 1] };
                 let (a, k) = (alpha_t / alpha_s, alpha_t * v / (alpha_t * alpha_t * v + sigma_t * sigma_t));
                 let beta = sigma_t * sigma_t - a * a * sigma_s * sigma_s;
                 let (of_x, of_x0) = (a * (sigma_s / sigma_t).powi(2), alpha_s * beta / (sigma_t * sigma_t));
@@ -266,7 +257,7 @@ fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
                 (mean, spread) = (gain * mean + of_x0 * mu * (1.0 - k * alpha_t), gain * gain * spread + noise);
             }
             let solver = chain(levels, steps, Spacing::Linear, variance);
-            let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+            let reverse = Reverse { model: &exact, eta: 1.0 };
             let law = linear_law(&solver, reverse, 1e-3, true, steps - 1, start);
             assert!(
                 (law.0 - mean).abs() < 1e-9 && (law.1 - spread).abs() < 1e-9,
@@ -282,7 +273,7 @@ fn variance_beta_is_exact_for_standard_normal_data_under_vp() {
     let exact = ExactScore::new(&VP, &gaussian(0.0, 1.0), Device::Cpu);
     for (steps, spacing) in [(300, Spacing::Linear), (12, Spacing::Linear), (12, Spacing::Quadratic)] {
         let law = |variance| {
-            let reverse = Reverse { sde: &VP, model: &exact, eta: 1.0 };
+            let reverse = Reverse { model: &exact, eta: 1.0 };
             linear_law(&chain(300, steps, spacing, variance), reverse, 1e-3, false, steps - 1, (0.0, 1.0)).1
         };
         assert!((law(Variance::Beta) - 1.0).abs() < 1e-9, "{steps} {spacing:?}: {}", law(Variance::Beta));
@@ -296,12 +287,12 @@ fn ancestral_sampling_is_the_chain_on_all_its_levels() {
     let (n, shape) = (40, [5, 2]);
     for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
         // The predictor asks at the grid's times, the chain at the levels' own; a score that does not know the time sees only the steps.
-        let model = Constant(normal(50, &shape));
+        let model = constant(&*sde, normal(50, &shape));
         for (eta, variance) in [(1.0, Variance::Beta), (1.0, Variance::BetaTilde), (0.3, Variance::BetaTilde)] {
             let solve = |solver: SolverSpec| {
-                let reverse = Reverse { sde: &*sde, model: &model, eta };
+                let reverse = Reverse { model: &model, eta };
                 let problem = Problem { x: &normal(99, &shape), span: (1.0, 1e-5), denoise: true };
-                solver.sample(reverse, &problem, &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
+                solver.sample(&reverse, &problem, &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
             };
             let (a, of_a) = solve(pc(n, ancestral(variance), Corrector::None));
             let (b, of_b) = solve(chain(n, n, Spacing::Linear, variance));
@@ -314,31 +305,22 @@ fn ancestral_sampling_is_the_chain_on_all_its_levels() {
 
 #[test]
 fn a_chain_asks_a_model_at_the_noise_it_knows() {
-    /// Remembers the times it was asked at.
-    struct Asked(Option<usize>, RefCell<Vec<f64>>);
-    impl ScoreModel for Asked {
-        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-            self.1.borrow_mut().push(t[0]);
-            -x
-        }
-        fn levels(&self) -> Option<usize> {
-            self.0
-        }
-    }
     for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
-        let asked = |levels| {
-            let model = Asked(levels, RefCell::new(Vec::new()));
-            let reverse = Reverse { sde: &*sde, model: &model, eta: 0.0 };
+        let asked = |levels: Option<usize>| {
+            let chain_of = |levels| sde.chain(levels).unwrap();
+            let model = Formula { chain: levels.map(chain_of), ..Formula::new(&*sde, |x, _| -x) };
+            let model = Counting::new(&model);
+            let reverse = Reverse { model: &model, eta: 0.0 };
             let solver = chain(1000, 10, Spacing::Linear, Variance::Beta);
-            let problem = Problem { x: &start(), span: (1.0, 1e-5), denoise: true };
-            let _ = solver.sample(reverse, &problem, &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
-            model.1.into_inner()
+            let problem = Problem { x: &start().narrow(0, 0, 1), span: (1.0, 1e-5), denoise: true };
+            let _ = solver.sample(&reverse, &problem, &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
+            model.times()
         };
         let levels: Vec<usize> = (0..10).rev().map(|i| 111 * i).collect();
         let marginals = sde.chain(1000).unwrap();
         assert_eq!(asked(Some(1000)), levels.iter().map(|&i| marginals.time(i)).collect::<Vec<_>>(), "{name}");
         for (&i, t) in levels.iter().zip(asked(None)) {
-            let (alpha, sigma) = marginals.marginal(i);
+            let Level { alpha, sigma, .. } = marginals.levels()[i];
             assert!((sde.alpha(t) / alpha - 1.0).abs() < 1e-9 && (sde.sigma(t) / sigma - 1.0).abs() < 1e-9, "{name}, level {i}: t = {t}");
         }
     }
@@ -347,20 +329,20 @@ fn a_chain_asks_a_model_at_the_noise_it_knows() {
 #[test]
 fn what_a_process_cannot_do_is_refused_with_the_key() {
     let [vp, sub_vp, ve] = sdes().map(|(_, sde)| sde);
-    let key = |spec: SolverSpec, sde: &dyn Sde, eta: f64, levels| spec.check_process(sde, eta, 1e-3, levels).unwrap_err().key;
+    let key = |spec: SolverSpec, sde: &dyn Sde, eta: f64, levels| spec.check(sde, eta, 1e-3, levels).unwrap_err().key;
     let none = || Corrector::None;
     let beta = || ancestral(Variance::Beta);
     assert_eq!(key(pc(1000, beta(), none()), &*sub_vp, 1.0, None), "predictor-corrector.predictor");
     assert_eq!(key(pc(20, beta(), none()), &*vp, 1.0, None), "predictor-corrector.predictor");
     assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), &*vp, 1.0, None), "predictor-corrector.steps");
     assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), &*vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(pc(21, beta(), none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(21, beta(), none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
     assert_eq!(key(pc(50, beta(), none()), &*ve, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
     assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
     // The last step goes from t_min to the data: it can't be shorter than t_min. The reference's thousand at 1e-3 are just possible.
     assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check_process(&*vp, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
     assert_eq!(key(pc(9, Predictor::None, none()), &*ve, 1.0, None), "predictor-corrector.predictor");
     let annealed = |steps, snr| Corrector::AnnealedLangevin { steps, snr, alpha: StepFactor::One };
     let corrected = |corrector| pc(9, Predictor::None, corrector);
@@ -373,7 +355,7 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
     assert_eq!(key(ncsn(1, 100, 2e-5), &*ve, 1.0, None), "annealed-langevin.levels");
     assert_eq!(key(ncsn(10, 0, 2e-5), &*ve, 1.0, None), "annealed-langevin.steps_per_level");
     assert_eq!(key(ncsn(10, 100, 4.2e-4), &*ve, 1.0, None), "annealed-langevin.epsilon");
-    assert_eq!(ncsn(10, 100, 2e-5).check_process(&*ve, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(ncsn(10, 100, 2e-5).check(&*ve, 1.0, 1e-3, None), Ok(()));
 
     let of = |levels, steps| chain(levels, steps, Spacing::Linear, Variance::Beta);
     assert_eq!(key(of(1000, 10), &*sub_vp, 1.0, None), "discrete-chain.levels");
@@ -382,10 +364,10 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
     assert_eq!(key(of(1000, 1001), &*vp, 1.0, None), "discrete-chain.steps");
     assert_eq!(key(of(1000, 1), &*vp, 1.0, None), "discrete-chain.steps");
     assert_eq!(key(of(1000, 10), &*vp, 1.5, Some(1000)), "discrete-chain.variance");
-    assert_eq!(of(1000, 1000).check_process(&*vp, 1.0, 1e-3, Some(1000)), Ok(()));
+    assert_eq!(of(1000, 1000).check(&*vp, 1.0, 1e-3, Some(1000)), Ok(()));
 
     for spec in [pc(9, Predictor::EulerMaruyama, none()), ncsn(10, 100, 2e-5), of(100, 10)] {
-        assert_eq!(spec.check(Task::LogDensity).unwrap_err().key, spec.name());
-        assert_eq!(spec.check(Task::ProbabilityFlow), Ok(()));
+        assert_eq!(check(&spec, Task::LogDensity).unwrap_err().key, spec.name());
+        assert_eq!(check(&spec, Task::ProbabilityFlow), Ok(()));
     }
 }

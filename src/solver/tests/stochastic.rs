@@ -4,7 +4,8 @@ use crate::solver::sra;
 /// dx = -x dt + g(t) dw, g(t) = 0.5 + t: noise that depends on time.
 struct Swelling;
 impl Dynamics for Swelling {
-    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+    fn drift(&self, at: &At) -> Tensor {
+        let At { x, .. } = *at;
         -x
     }
     fn diffusion(&self, t: f64) -> f64 {
@@ -45,7 +46,8 @@ fn rms(x: Tensor) -> f64 {
 /// dx = -sin 2x dt + g(t) dw, with the same g.
 struct Swinging;
 impl Dynamics for Swinging {
-    fn drift(&self, x: &Tensor, _t: &[f64]) -> Tensor {
+    fn drift(&self, at: &At) -> Tensor {
+        let At { x, .. } = *at;
         -(x * 2.0).sin()
     }
     fn diffusion(&self, t: f64) -> f64 {
@@ -103,7 +105,7 @@ fn means_and_variances_have_the_weak_order() {
         let start = Tensor::ones([total as i64 + 1, 1], (Kind::Double, Device::Cpu));
         let units = Tensor::eye(total as i64 + 1, (Kind::Double, Device::Cpu));
         let mut noise = |k: usize| units.narrow(1, k as i64 + 1, 1);
-        let end = to_vec(&solver.solve(&mut Swelling, &VP, &start, (0.0, 1.0), Some(&mut noise), &mut |_| {}).unwrap().0);
+        let end = to_vec(&solver.stochastic().unwrap().solve(&Swelling, &VP, &start, (0.0, 1.0), &mut noise, &mut |_| {}).unwrap().0);
         (end[0], end[1..].iter().map(|x| (x - end[0]).powi(2)).sum::<f64>())
     };
     // ∫ e^(2 (s - 1)) (0.5 + s)² ds = [e^(2 (s - 1)) (s² / 2 + 1 / 8)] between 0 and 1.
@@ -162,10 +164,10 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
         let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
         let solve = |first: u64, rows: u64| {
             let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, first..first + rows, n as u64, &[2], Device::Cpu);
-            let reverse = Reverse { sde: &*sde, model: &exact, eta: 1.0 };
+            let reverse = Reverse { model: &exact, eta: 1.0 };
             solver
                 .sample(
-                    reverse,
+                    &reverse,
                     &Problem { x: &x.narrow(0, first as i64, rows as i64), span: (1.0, 1e-3), denoise: false },
                     &mut noise,
                     &mut |_| {},
@@ -189,15 +191,20 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
 fn an_adaptive_sde_that_can_not_go_on_is_an_error_wherever_it_stops() {
     /// Finite above t = 0.3.
     struct Broken;
-    impl ScoreModel for Broken {
-        fn score(&self, x: &Tensor, t: &[f64]) -> Tensor {
-            -x * column(x, t.iter().map(|&t| if t > 0.3 { 1.0 } else { f64::NAN }))
+    impl Model for Broken {
+        fn sde(&self) -> &dyn Sde {
+            &VP
+        }
+
+        fn predict(&self, at: &At) -> Prediction {
+            let At { x, t, .. } = *at;
+            Prediction::of_score(-x * column(x, t.iter().map(|&t| if t > 0.3 { 1.0 } else { f64::NAN })))
         }
     }
     tch::set_num_threads(1);
     let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..2, n as u64, &[1], Device::Cpu);
-    let reverse = Reverse { sde: &VP, model: &Broken, eta: 1.0 };
+    let reverse = Reverse { model: &Broken, eta: 1.0 };
     let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
-    let error = solver.sample(reverse, &Problem { x: &start(), span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap_err();
+    let error = solver.sample(&reverse, &Problem { x: &start(), span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on") && error.to_string().contains("t = 0.3"), "{error}");
 }

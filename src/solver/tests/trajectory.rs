@@ -6,7 +6,7 @@ fn truth(reverse: impl Fn() -> Reverse<'static>, x: &Tensor, times: &[f64]) -> T
     let solver = SolverSpec::Dop853(Adaptive::new(1e-11, 1e-11));
     let to = |&t: &f64| match t {
         1.0 => x.copy(),
-        _ => solver.sample(reverse(), &Problem { x, span: (1.0, t), denoise: false }, &mut no_noise, &mut |_| {}).unwrap().0,
+        _ => solver.sample(&reverse(), &Problem { x, span: (1.0, t), denoise: false }, &mut no_noise, &mut |_| {}).unwrap().0,
     };
     Tensor::stack(&times.iter().map(to).collect::<Vec<_>>(), 0)
 }
@@ -24,7 +24,7 @@ fn world(eta: f64) -> (impl Fn() -> Reverse<'static>, Tensor) {
     tch::set_num_threads(1);
     let exact: &'static ExactScore = Box::leak(Box::new(ExactScore::new(&VP, &mixture(), Device::Cpu)));
     let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..8, 0, &[2], Device::Cpu).to_kind(Kind::Double);
-    (move || Reverse { sde: &VP, model: exact, eta }, x)
+    (move || Reverse { model: exact, eta }, x)
 }
 
 #[test]
@@ -45,7 +45,9 @@ fn states_between_steps_have_the_order_of_their_interpolant() {
         let error = |steps| {
             let mut trajectory = Trajectory::new(&times, &x, 1.0);
             let _ = solver(steps)
-                .sample(reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |step| trajectory.record(step))
+                .sample(&reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |step| {
+                    trajectory.record(step)
+                })
                 .unwrap();
             assert!(trajectory.reached.iter().zip(times).all(|(row, t)| row.iter().all(|reached| *reached == t)));
             largest(trajectory.states - &truth)
@@ -70,12 +72,14 @@ fn states_between_adaptive_steps_are_as_good_as_the_steps() {
         ] {
             let mut trajectory = Trajectory::new(&times, &x, 1.0);
             let (end, cost) = solver
-                .sample(reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |step| trajectory.record(step))
+                .sample(&reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |step| {
+                    trajectory.record(step)
+                })
                 .unwrap();
             let error = largest(trajectory.states - &truth);
             assert!(error < 5e-5, "{solver:?}: {error:e}");
             let (same, least) =
-                solver.sample(reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |_| {}).unwrap();
+                solver.sample(&reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |_| {}).unwrap();
             assert_eq!(to_vec(&end), to_vec(&same), "asking changes no sample");
             assert!(cost.evaluations.iter().zip(&least.evaluations).all(|(a, b)| a - b <= extra * 4 && (extra == 0 || a > b)));
         }
@@ -93,7 +97,7 @@ fn a_path_with_noise_is_told_where_the_grid_is() {
             trajectory.record(step);
             states.push((step.state)(&[0, 1, 2, 3, 4, 5, 6, 7], &step.to));
         };
-        let (end, _) = solver.sample(reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut { noise }, &mut watch).unwrap();
+        let (end, _) = solver.sample(&reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut { noise }, &mut watch).unwrap();
         for (j, t) in [1.0, 0.5, 0.2].into_iter().enumerate() {
             assert!(trajectory.reached[j].iter().all(|reached| (reached - t).abs() < 1e-12), "{:?}", trajectory.reached);
         }

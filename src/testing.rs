@@ -1,0 +1,210 @@
+//! Worlds in which everything is known, for unit tests, `tests/` and `benches/` alone: processes, a mixture, scores that misbehave on
+//! purpose, and normal draws. There is one of each, so that what one test measured holds in the next; a test that needs other constants
+//! says why.
+
+use std::cell::RefCell;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::law::GaussianMixture;
+use crate::model::{At, ExactScore, Model, Prediction};
+use crate::rng::{self, Purpose};
+use crate::sde::{Chain, Sde, SubVp, Ve, Vp};
+use crate::tensor::{column_of, to_vec};
+
+/// The reference's constants for CIFAR-10.
+pub const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
+pub const SUB_VP: SubVp = SubVp { beta_min: 0.1, beta_max: 20.0 };
+pub const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
+
+/// Every process, with its name in an experiment.
+pub const SDES: [(&str, &dyn Sde); 3] = [("vp", &VP), ("sub-vp", &SUB_VP), ("ve", &VE)];
+
+/// Those that are limits of chains.
+pub const CHAINED: [(&str, &dyn Sde); 2] = [("vp", &VP), ("ve", &VE)];
+
+/// Two correlated Gaussians of unequal weight in the plane. Nothing about it is symmetric, so that a sign, a weight or an axis that is
+/// lost shows.
+pub fn mixture() -> GaussianMixture {
+    GaussianMixture {
+        weights: vec![1.0, 2.0],
+        means: vec![vec![-1.0, 0.5], vec![1.0, 0.0]],
+        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
+    }
+}
+
+/// N(μ, std² I) in D dimensions, all of whose means are `mean`.
+pub fn gaussian(d: usize, mean: f64, std: f64) -> GaussianMixture {
+    let row = |i: usize| (0..d).map(|j| if i == j { std * std } else { 0.0 }).collect();
+    GaussianMixture { weights: vec![1.0], means: vec![vec![mean; d]], covariances: vec![(0..d).map(row).collect()] }
+}
+
+/// n points of a law [n, D], f64.
+pub fn points(law: &GaussianMixture, seed: u64, n: usize) -> Tensor {
+    let factored = law.factored();
+    let mut rng = rng::generator(seed, Purpose::Data, 0);
+    let values: Vec<f64> = (0..n).flat_map(|_| factored.sample(&mut rng)).collect();
+    Tensor::from_slice(&values).view([n as i64, -1])
+}
+
+/// The exact score of a law under a process.
+pub fn exact<'a>(sde: &'a dyn Sde, law: &GaussianMixture) -> ExactScore<'a> {
+    ExactScore::new(sde, law, Device::Cpu)
+}
+
+/// Draw `draw` of z ~ N(0, I), f64.
+pub fn normal(draw: u64, shape: &[i64]) -> Tensor {
+    rng::normal(3, Purpose::Noise, draw, shape, Device::Cpu).to_kind(Kind::Double)
+}
+
+/// x_1 of the prior, f64.
+pub fn prior(sde: &dyn Sde, shape: &[i64]) -> Tensor {
+    rng::normal(3, Purpose::Prior, 0, shape, Device::Cpu).to_kind(Kind::Double) * sde.prior_std()
+}
+
+/// A solver's source of noise where there is none.
+pub fn no_noise(_: usize) -> Tensor {
+    unreachable!("there is no noise")
+}
+
+/// Mean and standard error of independent draws `[n]`.
+pub fn mean_and_error(draws: &Tensor) -> (f64, f64) {
+    let draws = to_vec(&draws.detach());
+    let n = draws.len() as f64;
+    let mean = draws.iter().sum::<f64>() / n;
+    let squares: f64 = draws.iter().map(|x| (x - mean).powi(2)).sum();
+    (mean, (squares / (n * (n - 1.0))).sqrt())
+}
+
+/// max |x|.
+pub fn largest(x: &Tensor) -> f64 {
+    x.abs().max().double_value(&[])
+}
+
+/// √ mean x².
+pub fn root_mean_square(x: &Tensor) -> f64 {
+    x.square().mean(Kind::Double).sqrt().double_value(&[])
+}
+
+/// A score that is written down: a function of x [B, ...] and a time per example.
+pub struct Formula<'a, F: Fn(&Tensor, &[f64]) -> Tensor> {
+    pub sde: &'a dyn Sde,
+    /// In discrete time.
+    pub chain: Option<Chain>,
+    pub score: F,
+}
+
+impl<'a, F: Fn(&Tensor, &[f64]) -> Tensor> Formula<'a, F> {
+    /// In continuous time.
+    pub fn new(sde: &'a dyn Sde, score: F) -> Formula<'a, F> {
+        Formula { sde, chain: None, score }
+    }
+}
+
+impl<F: Fn(&Tensor, &[f64]) -> Tensor> Model for Formula<'_, F> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
+        Prediction::of_score((self.score)(x, t))
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
+    }
+}
+
+/// Zero, where only the process matters.
+pub fn zero(sde: &dyn Sde) -> impl Model {
+    Formula::new(sde, |x, _| x.zeros_like())
+}
+
+/// -x, the exact score of N(0, I) under VP.
+pub fn standard(sde: &dyn Sde) -> impl Model {
+    Formula::new(sde, |x, _| -x)
+}
+
+/// The same for every x [B, ...] and t.
+pub fn constant(sde: &dyn Sde, score: Tensor) -> impl Model {
+    Formula::new(sde, move |_, _| score.shallow_clone())
+}
+
+/// -x above a time, and no number at and below it.
+pub fn broken_below(sde: &dyn Sde, time: f64) -> impl Model {
+    Formula::new(sde, move |x, t| -x * column_of(x, t, |t| if t > time { 1.0 } else { f64::NAN }))
+}
+
+/// A model that is never asked.
+pub fn never_asked(sde: &dyn Sde) -> impl Model {
+    Formula::new(sde, |_, _| panic!("this score is not to be asked"))
+}
+
+/// A model of vectors, asked for images of as many pixels.
+pub fn of_pixels<'a>(sde: &'a dyn Sde, model: &'a dyn Model) -> impl Model + 'a {
+    Formula::new(sde, |x, t| model.score(&At::whole(&x.flatten(1, -1), t)).view_as(x))
+}
+
+/// A score in the plane times (1 + stretch), turned by an angle, plus shift / σ.
+pub struct Bent<'a> {
+    pub sde: &'a dyn Sde,
+    pub model: &'a dyn Model,
+    pub stretch: f64,
+    /// In radians.
+    pub angle: f64,
+    pub shift: f64,
+}
+
+impl Model for Bent<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.sde
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
+        let (sin, cos) = self.angle.sin_cos();
+        let turn = Tensor::from_slice(&[cos, sin, -sin, cos]).view([2, 2]);
+        Prediction::of_score(
+            self.model.score(&At::whole(x, t)).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t)),
+        )
+    }
+}
+
+/// A model that remembers the time of each example it was asked for.
+pub struct Counting<'a> {
+    pub model: &'a dyn Model,
+    asked: RefCell<Vec<f64>>,
+}
+
+impl<'a> Counting<'a> {
+    pub fn new(model: &'a dyn Model) -> Counting<'a> {
+        Counting { model, asked: RefCell::default() }
+    }
+
+    /// The times so far, in their order.
+    pub fn times(&self) -> Vec<f64> {
+        self.asked.borrow().clone()
+    }
+
+    /// How many examples so far.
+    pub fn examples(&self) -> usize {
+        self.asked.borrow().len()
+    }
+}
+
+impl Model for Counting<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let At { x, t, .. } = *at;
+        self.asked.borrow_mut().extend(t);
+        Prediction::of_score(self.model.score(&At::whole(x, t)))
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        self.model.chain()
+    }
+}
