@@ -31,7 +31,7 @@ pub trait Network {
 
     /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
     /// numbered layers shows nothing.
-    fn trace(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
+    fn forward_showing(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
         self.forward(x, noise, dropout)
     }
 }

@@ -71,7 +71,7 @@ pub enum Combine {
 }
 
 /// The channels of one level.
-pub(super) struct Level {
+pub(super) struct Stage {
     /// Channels inside.
     pub width: i64,
     /// Channels that enter each block on the way down.
@@ -135,7 +135,7 @@ impl Spec {
     }
 
     /// The channels of each level, from fine to coarse, for images of this width.
-    pub(super) fn levels(&self, size: usize) -> Vec<Level> {
+    pub(super) fn levels(&self, size: usize) -> Vec<Stage> {
         let mut channels = self.channels as i64;
         let mut kept = vec![channels];
         let last = self.multipliers.len() - 1;
@@ -153,7 +153,7 @@ impl Spec {
                 }
                 kept.push(channels);
             }
-            levels.push(Level { width, down, up: Vec::new(), size: size >> i });
+            levels.push(Stage { width, down, up: Vec::new(), size: size >> i });
         }
         for level in levels.iter_mut().rev() {
             for _ in 0..=self.blocks {

@@ -11,7 +11,7 @@ use super::block::{BlockKind, ResidualBlock, Style};
 use super::dropout::Dropout;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
-use super::ncsnpp::{Combine, Level, ProgressiveInput, ProgressiveOutput, Spec};
+use super::ncsnpp::{Combine, ProgressiveInput, ProgressiveOutput, Spec, Stage};
 use super::resample::{Direction, Resample};
 use crate::optim::Builder;
 
@@ -104,7 +104,7 @@ impl UNet {
             skip_rescale: spec.skip_rescale,
         };
         let levels = spec.levels(width);
-        let attends = |level: &Level| spec.attention.contains(&level.size);
+        let attends = |level: &Stage| spec.attention.contains(&level.size);
         let resize = |direction, width, builder: &Builder| match spec.block {
             BlockKind::Biggan => Resize::Block(ResidualBlock::resizing(direction, width, &style, builder)),
             BlockKind::Ddpm if spec.resample_with_convolution => {
@@ -204,10 +204,10 @@ impl UNet {
 
 impl Network for UNet {
     fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor {
-        self.trace(x, noise, dropout, &mut |_| ())
+        self.forward_showing(x, noise, dropout, &mut |_| ())
     }
 
-    fn trace(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+    fn forward_showing(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, see: &mut dyn FnMut(&Tensor)) -> Tensor {
         fn seen(h: Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
             see(&h);
             h

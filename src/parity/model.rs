@@ -107,7 +107,7 @@ impl<'a> Golden<'a> {
         let labels = self.tensors.get(&format!("{}.labels", prefix(x.kind())))?;
         let noise: Vec<f64> = to_vec(labels).into_iter().map(|label| if log_label { label.ln() } else { label }).collect();
         let input = if centered { x.shallow_clone() } else { x * 2 - 1 };
-        let y = model.network.trace(&input, &column(x, noise).view(-1), None, see);
+        let y = model.network.forward_showing(&input, &column(x, noise).view(-1), None, see);
         Ok(match (scale_by_sigma, log_label) {
             (false, _) => y,
             (true, true) => y / column(x, to_vec(labels)),

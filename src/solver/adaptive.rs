@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tch::Tensor;
 
-use super::control::{Adaptive, Control, Law, Traveller, rms};
+use super::control::{Adaptive, Control, Controller, Traveller, rms};
 use super::fixed::{between, combine};
 use super::sampler::{Solution, Statistics};
 use super::tableau::Tableau;
@@ -133,7 +133,7 @@ pub(super) fn solve(
     let groups = if adaptive.control == Control::BatchCoupled { 1 } else { shape[0] as usize };
     let mut dynamics = Grouped { dynamics, shape: shape[1..].to_vec(), size: shape[0] as usize / groups, rows: None };
     let (size, stages) = (dynamics.size, tableau.b.len());
-    let law = Law::new(adaptive.control, tableau.order);
+    let controller = Controller::new(adaptive.control, tableau.order);
 
     let result = x.reshape([groups as i64, -1]).copy();
     let mut x = result.copy();
@@ -146,7 +146,7 @@ pub(super) fn solve(
         let from = travellers.iter().map(|e| e.t).collect();
         let to = travellers.iter().map(|e| e.aim(end)).collect::<Result<Vec<f64>>>()?;
         let attempt = Attempt::new(tableau, &dynamics, &x, &slope, from, to);
-        let judge = |((group, error), t_new): ((&mut Traveller, f64), &f64)| group.judge(law, error, *t_new);
+        let judge = |((group, error), t_new): ((&mut Traveller, f64), &f64)| group.judge(controller, error, *t_new);
         let accepted: Vec<bool> = travellers.iter_mut().zip(attempt.errors(adaptive)).zip(&attempt.to).map(judge).collect();
 
         let way: f64 = travellers.iter().map(|e| (e.t - start) / (end - start)).sum();

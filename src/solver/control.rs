@@ -66,7 +66,7 @@ pub(super) fn rms(x: &Tensor, scale: &Tensor) -> Vec<f64> {
 /// β = 0: the elementary controller with the constants of scipy's RK45. β > 0: the PI controller (Gustafsson 1991; Hairer & Wanner 1996,
 /// sec. IV.2), whose steps shrink while the error still grows. An error that is not finite rejects the step.
 #[derive(Clone, Copy)]
-pub(super) struct Law {
+pub(super) struct Controller {
     alpha: f64,
     beta: f64,
 }
@@ -77,12 +77,12 @@ const MAX_FACTOR: f64 = 10.0;
 /// Errors before count as no less: one lucky step should not shorten the next.
 const MIN_ERROR: f64 = 1e-4;
 
-impl Law {
+impl Controller {
     /// For an error estimate of order q: α = 1 / (q + 1) - ¾ β, and β = 0.2 / (q + 1) for the PI controller, 0.04 for a pair of order 5(4).
-    pub fn new(control: Control, q: u32) -> Law {
+    pub fn new(control: Control, q: u32) -> Controller {
         let power = 1.0 / f64::from(q + 1);
         let beta = if control == Control::Pi { 0.2 * power } else { 0.0 };
-        Law { alpha: power - 0.75 * beta, beta }
+        Controller { alpha: power - 0.75 * beta, beta }
     }
 }
 
@@ -117,10 +117,10 @@ impl Traveller {
     }
 
     /// Takes the answer to an attempt that would end at `t_new`; whether it is accepted.
-    pub fn judge(&mut self, law: Law, error: f64, t_new: f64) -> bool {
+    pub fn judge(&mut self, controller: Controller, error: f64, t_new: f64) -> bool {
         let accept = error < 1.0;
-        let wish = SAFETY * error.powf(-law.alpha);
-        let wish = if accept { wish * self.error_before.powf(law.beta) } else { wish };
+        let wish = SAFETY * error.powf(-controller.alpha);
+        let wish = if accept { wish * self.error_before.powf(controller.beta) } else { wish };
         if accept {
             self.error_before = error.max(MIN_ERROR);
         }

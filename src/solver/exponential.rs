@@ -29,20 +29,20 @@ use crate::sde::Sde;
 
 /// What a polynomial stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prediction {
+pub(super) enum Integrand {
     /// D
     Data,
     /// ε
     Noise,
 }
 
-impl Prediction {
+impl Integrand {
     pub fn evaluate(self, reverse: &Reverse, x: &Tensor, t: f64) -> Tensor {
         let times = vec![t; x.size()[0] as usize];
         let at = At::whole(x, &times);
         match self {
-            Prediction::Data => reverse.model.data(&at),
-            Prediction::Noise => reverse.model.noise(&at),
+            Integrand::Data => reverse.model.data(&at),
+            Integrand::Noise => reverse.model.noise(&at),
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn lambda(sde: &dyn Sde, t: f64) -> f64 {
 }
 
 /// A step from s to t as numbers: x_t = decay · x_s + gain · ∫_0^1 e · exp(-e (1 - θ)) P(λ_s + θ h) dθ + noise · z.
-pub(super) struct Step {
+pub(super) struct Interval {
     /// λ_s
     pub lambda: f64,
     pub h: f64,
@@ -76,24 +76,24 @@ pub(super) struct Step {
     pub noise: f64,
 }
 
-impl Step {
-    pub fn new(prediction: Prediction, reverse: &Reverse, s: f64, t: f64) -> Step {
+impl Interval {
+    pub fn new(integrand: Integrand, reverse: &Reverse, s: f64, t: f64) -> Interval {
         let (sde, eta) = (reverse.sde(), reverse.eta);
         let eta2 = eta * eta;
         let start = lambda(sde, s);
         let h = lambda(sde, t) - start;
-        let (e, decay, gain, noise) = match prediction {
-            Prediction::Data => (
+        let (e, decay, gain, noise) = match integrand {
+            Integrand::Data => (
                 (1.0 + eta2) * h,
                 sde.sigma(t) / sde.sigma(s) * (-eta2 * h).exp(),
                 sde.alpha(t),
                 sde.sigma(t) * (-(-2.0 * eta2 * h).exp_m1()).sqrt(),
             ),
-            Prediction::Noise => {
+            Integrand::Noise => {
                 (-h, sde.alpha(t) / sde.alpha(s), (1.0 + eta2) * sde.sigma(t), eta * sde.sigma(t) * (2.0 * h).exp_m1().sqrt())
             }
         };
-        Step { lambda: start, h, e, decay, gain, noise }
+        Interval { lambda: start, h, e, decay, gain, noise }
     }
 
     /// ∫_0^1 e · exp(-e (1 - θ)) dθ.
@@ -129,8 +129,8 @@ impl Step {
 mod tests {
     use super::*;
 
-    fn step(e: f64) -> Step {
-        Step { lambda: 0.0, h: e, e, decay: 1.0, gain: 1.0, noise: 0.0 }
+    fn step(e: f64) -> Interval {
+        Interval { lambda: 0.0, h: e, e, decay: 1.0, gain: 1.0, noise: 0.0 }
     }
 
     #[test]

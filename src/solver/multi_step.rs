@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::exponential::{Prediction, Step, check_order, lambda};
+use super::exponential::{Integrand, Interval, check_order, lambda};
 use super::grid::TimeGrid;
 use super::sampler::{Noise, Sampler, Solution, Statistics};
 use super::trajectory::{self, Watch};
@@ -45,15 +45,15 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    fn prediction(self) -> Prediction {
+    fn integrand(self) -> Integrand {
         match self {
-            Scheme::DpmSolverPp | Scheme::UniPc(_) => Prediction::Data,
-            Scheme::Deis(_) => Prediction::Noise,
+            Scheme::DpmSolverPp | Scheme::UniPc(_) => Integrand::Data,
+            Scheme::Deis(_) => Integrand::Noise,
         }
     }
 
     /// Weights of the predictions at `times`, newest first, for the next state.
-    fn predictor(self, sde: &dyn Sde, step: &Step, times: &[f64]) -> Vec<f64> {
+    fn predictor(self, sde: &dyn Sde, step: &Interval, times: &[f64]) -> Vec<f64> {
         match self {
             Scheme::Deis(variable) => {
                 let at = |lambda: f64| match variable {
@@ -79,12 +79,12 @@ impl Scheme {
 }
 
 /// θ of each time on a step's scale, 0 at its start and 1 at its end in λ.
-fn fractions(sde: &dyn Sde, step: &Step, times: &[f64]) -> Vec<f64> {
+fn fractions(sde: &dyn Sde, step: &Interval, times: &[f64]) -> Vec<f64> {
     times.iter().map(|&t| (lambda(sde, t) - step.lambda) / step.h).collect()
 }
 
 /// UniPC's weights that correct a state, for the denoised one at its own θ = 1 and then the older ones.
-fn corrector(variant: UniPcVariant, step: &Step, nodes: &[f64]) -> Vec<f64> {
+fn corrector(variant: UniPcVariant, step: &Interval, nodes: &[f64]) -> Vec<f64> {
     let phi = step.phi();
     match (nodes, variant) {
         ([_, _], UniPcVariant::Bh1) => vec![0.5 * step.e, phi - 0.5 * step.e],
@@ -113,31 +113,35 @@ impl Sampler for MultiStep {
     fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
         let _no_grad = tch::no_grad_guard();
         let MultiStep { scheme, order, grid } = *self;
-        let (sde, prediction) = (reverse.sde(), scheme.prediction());
+        let (sde, integrand) = (reverse.sde(), scheme.integrand());
         let times = &*grid.times(sde, span);
         let noisy = reverse.eta > 0.0;
         let batch = x.size()[0] as usize;
         let mut x = x.shallow_clone();
         let mut seen: VecDeque<Tensor> = VecDeque::new();
-        let mut last: Option<(Step, Tensor)> = None;
+        let mut last: Option<(Interval, Tensor)> = None;
         // The times of `seen`, newest first.
         let past = |n: usize, count: usize| -> Vec<f64> { (0..count).map(|i| times[n - i]).collect() };
         for (n, pair) in times.windows(2).enumerate() {
-            let step = Step::new(prediction, reverse, pair[0], pair[1]);
-            seen.push_front(prediction.evaluate(reverse, &x, pair[0]));
+            let step = Interval::new(integrand, reverse, pair[0], pair[1]);
+            seen.push_front(integrand.evaluate(reverse, &x, pair[0]));
             if let (Scheme::UniPc(variant), Some((before, start))) = (scheme, &last) {
                 let nodes = fractions(sde, before, &past(n, seen.len()));
                 x = before.advance(start, &corrector(variant, before, &nodes), &seen);
             }
             seen.truncate(order);
-            let predict = |step: &Step| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
+            let predict = |step: &Interval| step.advance(&x, &scheme.predictor(sde, step, &past(n, seen.len())), &seen);
             let mut next = predict(&step);
             if noisy {
                 next += noise(n) * step.noise;
             }
             // A state between is that of a shorter step with the same polynomial.
             let state = |rows: &[usize], at: &[f64]| {
-                if at[0] == pair[1] { select(&next, rows) } else { select(&predict(&Step::new(prediction, reverse, pair[0], at[0])), rows) }
+                if at[0] == pair[1] {
+                    select(&next, rows)
+                } else {
+                    select(&predict(&Interval::new(integrand, reverse, pair[0], at[0])), rows)
+                }
             };
             watch(&trajectory::Step::on_grid(batch, times, n, !noisy, &state));
             last = Some((step, std::mem::replace(&mut x, next)));
@@ -155,7 +159,7 @@ mod tests {
     fn deis_integrates_polynomials_in_its_own_variable() {
         for (_, sde) in CHAINED {
             let times = [0.7, 0.85, 0.95];
-            let step = Step::new(Prediction::Noise, &Reverse { model: &zero(sde), eta: 0.0 }, times[0], 0.5);
+            let step = Interval::new(Integrand::Noise, &Reverse { model: &zero(sde), eta: 0.0 }, times[0], 0.5);
             // Simpson's rule over the step, at t(θ).
             let integral = |p: &dyn Fn(f64) -> f64| {
                 let n = 2000;

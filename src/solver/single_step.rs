@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::exponential::{Prediction, Step, check_order, lambda};
+use super::exponential::{Integrand, Interval, check_order, lambda};
 use super::grid::TimeGrid;
 use super::sampler::{Noise, Sampler, Solution, Statistics};
 use super::trajectory::{self, Watch};
@@ -16,22 +16,22 @@ use crate::tensor::select;
 /// The stages lie at θ = i / order in λ. With noise, stages and end see one Brownian path: the increments between neighbouring stages
 /// are drawn, `order` draws a step, and carried on by the exact linear part.
 pub(super) struct SingleStep {
-    prediction: Prediction,
+    integrand: Integrand,
     order: usize,
     grid: TimeGrid,
 }
 
 impl SingleStep {
-    pub fn new(prediction: Prediction, order: usize, grid: TimeGrid) -> Result<SingleStep, Fault> {
+    pub fn new(integrand: Integrand, order: usize, grid: TimeGrid) -> Result<SingleStep, Fault> {
         check_order(order, 3, &grid, usize::MAX)?;
-        Ok(SingleStep { prediction, order, grid })
+        Ok(SingleStep { integrand, order, grid })
     }
 }
 
 impl Sampler for SingleStep {
     fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
         let _no_grad = tch::no_grad_guard();
-        let SingleStep { prediction, order, grid } = *self;
+        let SingleStep { integrand, order, grid } = *self;
         let noisy = reverse.eta > 0.0;
         let sde = reverse.sde();
         let times = grid.times(sde, span);
@@ -44,22 +44,22 @@ impl Sampler for SingleStep {
                 i if i == order => pair[1],
                 i => sde.time_of_log_snr(2.0 * (start + (end - start) * i as f64 / order as f64)),
             };
-            let mut seen = vec![prediction.evaluate(reverse, &x, pair[0])];
+            let mut seen = vec![integrand.evaluate(reverse, &x, pair[0])];
             let mut shaken: Option<Tensor> = None;
             let mut next = x.shallow_clone();
             for i in 1..=order {
-                let step = Step::new(prediction, reverse, pair[0], stage_time(i));
+                let step = Interval::new(integrand, reverse, pair[0], stage_time(i));
                 let (weights, used) = weights(&step, i, order);
                 let mut state = step.advance(&x, &weights, used.iter().map(|&j| &seen[j]));
                 if noisy {
-                    let part = Step::new(prediction, reverse, stage_time(i - 1), stage_time(i));
+                    let part = Interval::new(integrand, reverse, stage_time(i - 1), stage_time(i));
                     let fresh = noise(n * order + i - 1) * part.noise;
                     let path = shaken.map_or_else(|| fresh.shallow_clone(), |before| before * part.decay + &fresh);
                     state += &path;
                     shaken = Some(path);
                 }
                 if i < order {
-                    seen.push(prediction.evaluate(reverse, &state, stage_time(i)));
+                    seen.push(integrand.evaluate(reverse, &state, stage_time(i)));
                 } else {
                     next = state;
                 }
@@ -69,7 +69,7 @@ impl Sampler for SingleStep {
                 if at[0] == pair[1] {
                     return select(&next, rows);
                 }
-                let step = Step::new(prediction, reverse, pair[0], at[0]);
+                let step = Interval::new(integrand, reverse, pair[0], at[0]);
                 let nodes: Vec<f64> = (0..order).map(|i| (end - start) / step.h * i as f64 / order as f64).collect();
                 select(&step.advance(&x, &step.polynomial_weights(&nodes, |theta| theta), &seen), rows)
             };
@@ -82,7 +82,7 @@ impl Sampler for SingleStep {
 
 /// The weights that lead to stage i, and the stages they belong to. Order 2 ends with the exponential midpoint rule, order 3 with the line
 /// through stages 0 and 2.
-fn weights(step: &Step, i: usize, order: usize) -> (Vec<f64>, Vec<usize>) {
+fn weights(step: &Interval, i: usize, order: usize) -> (Vec<f64>, Vec<usize>) {
     match (i, order) {
         (1, _) => (vec![step.phi()], vec![0]),
         (2, 2) => (vec![step.phi()], vec![1]),

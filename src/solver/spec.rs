@@ -6,7 +6,7 @@ use super::control::{self, Adaptive};
 use super::discrete_chain::DiscreteChain;
 use super::dop853;
 use super::edm::Churn;
-use super::exponential::Prediction;
+use super::exponential::Integrand;
 use super::general::{General, Stochastic};
 use super::grid::TimeGrid;
 use super::langevin::AnnealedLangevin;
@@ -147,9 +147,9 @@ impl SolverSpec {
                 return Err(Fault::new(name, "uni-pc knows no noise", "use dynamics = \"probability-flow\", or dpm-solver-pp"));
             }
             SolverSpec::Edm(churn) => churn.check().map(|()| Box::new(churn.clone()) as _),
-            SolverSpec::DpmSolver { order, grid } => SingleStep::new(Prediction::Noise, *order, *grid).map(|solver| Box::new(solver) as _),
+            SolverSpec::DpmSolver { order, grid } => SingleStep::new(Integrand::Noise, *order, *grid).map(|solver| Box::new(solver) as _),
             SolverSpec::DpmSolverPpSingle { order, grid } => {
-                SingleStep::new(Prediction::Data, *order, *grid).map(|solver| Box::new(solver) as _)
+                SingleStep::new(Integrand::Data, *order, *grid).map(|solver| Box::new(solver) as _)
             }
             SolverSpec::DpmSolverPp { order, grid } => {
                 MultiStep::new(Scheme::DpmSolverPp, *order, *grid).map(|solver| Box::new(solver) as _)
