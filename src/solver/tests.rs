@@ -358,4 +358,5 @@ mod edm;
 mod law;
 mod song;
 mod stochastic;
+mod tableaus;
 mod trajectory;
