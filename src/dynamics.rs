@@ -139,3 +139,51 @@ pub fn denoise(model: &dyn Model, x: &Tensor, t: f64) -> Tensor {
 pub fn squared_norm(x: &Tensor) -> Vec<f64> {
     crate::tensor::to_vec(&sum_per_example(&x.to_kind(Kind::Double).square()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SDES, exact, largest, mixture};
+
+    #[test]
+    fn many_discretised_steps_are_the_reverse_process() {
+        tch::set_num_threads(1);
+        let x = Tensor::from_slice(&[0.4, -1.0, 1.5, 0.2]).view([2, 2]);
+        let t = [0.31, 0.8];
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture());
+            for eta in [0.0, 0.5, 1.0] {
+                let reverse = Reverse { model: &exact, eta };
+                let at = At::whole(&x, &t);
+                let apart = |n: usize| {
+                    let (f, g) = reverse.discretised(&at, n);
+                    // x' = x - f + G z over a step of -1 / N.
+                    let drift = reverse.drift(&at);
+                    let diffusion = column_of(&x, &t, |t| sde.diffusion(t));
+                    let drift = largest(&((f * n as f64 - drift) / diffusion.square()));
+                    (drift, largest(&((g * (n as f64).sqrt() - &diffusion * eta) / diffusion)))
+                };
+                let ((drift, diffusion), (close, closer)) = (apart(1_000), apart(100_000));
+                assert!(close < 1e-3 && closer < 1e-3, "{name}, η = {eta}: {close}, {closer} apart");
+                assert!(close <= 0.1 * drift && closer <= 0.1 * diffusion + 1e-15 || name == "sub-vp", "{name}, η = {eta}: no limit");
+            }
+        }
+    }
+
+    #[test]
+    fn probes_follow_the_rows_that_are_asked_for() {
+        tch::set_num_threads(1);
+        let exact = exact(SDES[0].1, &mixture());
+        let probes = Tensor::from_slice(&[1.0, -1.0, 1.0, 1.0, 0.5, 2.0]).view([1, 3, 2]);
+        let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Random(probes));
+        let x = Tensor::from_slice(&[0.4, -1.0, 1.5, 0.2, -0.3, 0.9]).view([3, 2]);
+        let state = flow.start(&x);
+        let all = flow.drift(&At::whole(&state, &[0.2, 0.5, 0.9]));
+        for rows in [vec![0, 2], vec![1], vec![2, 1], vec![0, 1, 2]] {
+            let chosen = crate::tensor::select(&state, &rows);
+            let t: Vec<f64> = rows.iter().map(|&i| [0.2, 0.5, 0.9][i]).collect();
+            let some = flow.drift(&At { x: &chosen, t: &t, rows: Some(&rows) });
+            assert_eq!(largest(&(some - crate::tensor::select(&all, &rows))), 0.0, "{rows:?}");
+        }
+    }
+}

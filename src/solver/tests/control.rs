@@ -28,6 +28,16 @@ fn own_steps_cost_less_than_common_ones_and_pi_rejects_fewer() {
     assert!(f64::from(own.0) < 0.9 * f64::from(coupled.0));
     assert!(f64::from(pi.1) < 0.8 * f64::from(own.1) && pi.0 < own.0);
     assert!([own, pi, coupled].iter().all(|(_, _, distance)| *distance < 2e-4));
+    // What these constants cost: a safety of 0.85 or 0.95, or a β of 0.1 or 0.3 / (q + 1), is off by more.
+    for (name, (evaluations, rejected, _), truth) in [("own", own, (4172, 226)), ("pi", pi, (3812, 147)), ("coupled", coupled, (5504, 384))]
+    {
+        assert!(
+            f64::from(evaluations.abs_diff(truth.0)) < 0.004 * f64::from(truth.0),
+            "{name}: {evaluations} evaluations, not {}",
+            truth.0
+        );
+        assert!(rejected.abs_diff(truth.1) < 5, "{name}: {rejected} rejected steps, not {}", truth.1);
+    }
 }
 
 #[test]

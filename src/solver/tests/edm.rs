@@ -83,3 +83,39 @@ fn unusable_churn_names_its_key() {
 fn key_of(solver: SolverSpec, task: Task) -> String {
     check(&solver, task).unwrap_err().key
 }
+
+#[test]
+fn karras_times_are_the_published_ones() {
+    // Karras et al. 2022, eq. 5, for N = 18, σ from 80 to 0.002, ρ = 7, written out.
+    let (n, largest, smallest) = (18, 80f64, 0.002f64);
+    let root = |sigma: f64| sigma.powf(1.0 / 7.0);
+    let published: Vec<f64> =
+        (0..n).map(|i| (root(largest) + f64::from(i) / f64::from(n - 1) * (root(smallest) - root(largest))).powi(7)).collect();
+    let ve = Ve { sigma_min: smallest, sigma_max: largest };
+    let times = TimeGrid::Karras { steps: 17, rho: 7.0 }.times(&ve, (1.0, 0.0));
+    assert_eq!(times.len(), 18);
+    for (t, sigma) in times.iter().zip(&published) {
+        assert!((ve.sigma(*t) / sigma - 1.0).abs() < 1e-9, "{} is not {sigma}", ve.sigma(*t));
+    }
+    // The first few as numbers, to three digits.
+    for (sigma, truth) in published.iter().zip([80.0, 57.6, 40.8, 28.4, 19.4, 12.9]) {
+        assert!((sigma - truth).abs() < 0.05, "{sigma} is not {truth}");
+    }
+}
+
+/// Under a linear score the variance of a churned sample is what the start leaves of it and s_noise² times what unit noise adds.
+#[test]
+fn s_noise_scales_the_fresh_noise() {
+    tch::set_num_threads(1);
+    let exact = ExactScore::new(&VP, &song::gaussian(0.0, 0.5), Device::Cpu);
+    let variance = |s_noise: f64, start: f64| {
+        let solver = SolverSpec::Edm(Churn { s_noise, ..churn(20.0, 12) });
+        song::linear_law(&solver, Reverse { model: &exact, eta: 0.0 }, 1e-2, false, 12, (0.0, start)).1
+    };
+    let (from_start, added) = (variance(1.0, 1.0) - variance(1.0, 0.0), variance(1.0, 0.0));
+    assert!(from_start > 0.0 && added > 0.1, "churn must matter here: {from_start}, {added}");
+    for s_noise in [0.5, 1.007, 2.0] {
+        let truth = from_start + s_noise * s_noise * added;
+        assert!((variance(s_noise, 1.0) / truth - 1.0).abs() < 1e-12, "s_noise {s_noise}: {} is not {truth}", variance(s_noise, 1.0));
+    }
+}

@@ -34,6 +34,8 @@ fn predictors_and_correctors_follow_the_law_of_the_data() {
     for (name, sde) in sdes() {
         let mut solvers = vec![
             (pc(200, Predictor::EulerMaruyama, Corrector::None), 1.0),
+            (pc(200, Predictor::EulerMaruyama, Corrector::None), 0.5),
+            (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.5),
             (pc(200, Predictor::EulerMaruyama, annealed(0.1, StepFactor::One)), 1.0),
             (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
             (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
@@ -194,7 +196,7 @@ fn evaluations_and_draws_are_those_that_happen() {
 
 /// Mean and variance of a solution whose steps are linear, for a start of the given mean and variance: found from the solutions for x = 0, for
 /// x = 1, and for 1 as each single draw.
-fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, draws: usize, start: (f64, f64)) -> (f64, f64) {
+pub(super) fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, draws: usize, start: (f64, f64)) -> (f64, f64) {
     let rows = draws + 2;
     let one_at = |i: usize| (0..rows).map(|row| f64::from(u8::from(row == i))).collect::<Vec<f64>>();
     let column = |values: Vec<f64>| Tensor::from_slice(&values).view([-1, 1]);
@@ -205,7 +207,7 @@ fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, denoise: bool, 
     (x[0] + gain * start.0, gain * gain * start.1 + x[2..].iter().map(|response| (response - x[0]).powi(2)).sum::<f64>())
 }
 
-fn gaussian(mean: f64, variance: f64) -> GaussianMixture {
+pub(super) fn gaussian(mean: f64, variance: f64) -> GaussianMixture {
     GaussianMixture { weights: vec![1.0], means: vec![vec![mean]], covariances: vec![vec![vec![variance]]] }
 }
 
