@@ -4,11 +4,13 @@
 //! α' x̂ + σ' ε = f x - ½ g² s (Song et al. 2021, eq. 13; Lipman et al. 2023, arXiv 2210.02747, sec. 4). So each is a linear function of
 //! x_t and of any other.
 
+use std::cell::LazyCell;
+
 use tch::Tensor;
 
 use super::At;
-use crate::sde::{Level, Sde, Slope};
-use crate::tensor::column_of;
+use crate::sde::{Level, Sde};
+use crate::tensor::column;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -40,50 +42,41 @@ impl Prediction {
         if self.quantity == wanted {
             return self.value;
         }
-        let all = |f: &dyn Fn([f64; 3]) -> bool| at.t.iter().all(|&t| f(combination(self.quantity, wanted, sde, level(t))));
-        let factor = |i: usize| column_of(at.x, at.t, |t| combination(self.quantity, wanted, sde, level(t))[i]);
+        let together = at.t.iter().all(|&t| t == at.t[0]);
+        let times = if together { &at.t[..1] } else { at.t };
+        let combinations: Vec<[f64; 3]> = times.iter().map(|&t| combination(self.quantity, wanted, sde, t, level)).collect();
+        let all = |i: usize, number: f64| combinations.iter().all(|combination| combination[i] == number);
+        let factor = |i: usize| column(at.x, combinations.iter().map(|combination| combination[i]));
         let mut sum = self.value * factor(1);
-        if !all(&|[of_x, ..]| of_x == 0.0) {
-            sum += if all(&|[of_x, ..]| of_x == 1.0) { at.x.shallow_clone() } else { at.x * factor(0) };
+        if !all(0, 0.0) {
+            sum += if all(0, 1.0) { at.x.shallow_clone() } else { at.x * factor(0) };
         }
-        if all(&|[.., divisor]| divisor == 1.0) { sum } else { sum / factor(2) }
+        if all(2, 1.0) { sum } else { sum / factor(2) }
     }
 }
 
-/// [p, q, r] of (p x + q value) / r.
-fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, Level { t, alpha, sigma }: Level) -> [f64; 3] {
+/// [p, q, r] of (p x + q value) / r at t.
+fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, t: f64, level: &dyn Fn(f64) -> Level) -> [f64; 3] {
     use Quantity::{Data, Noise, Score, Velocity};
+    // What a case does not need is not worked out.
+    let at = LazyCell::new(|| level(t));
+    let slope = LazyCell::new(|| sde.slope(t));
     let half_rate = || 0.5 * sde.diffusion(t).powi(2);
-    let slopes = || {
-        let slope: Slope = sde.slope(t);
-        (slope.alpha, slope.sigma, alpha * slope.sigma - sigma * slope.alpha)
-    };
+    let determinant = || at.alpha * slope.sigma - at.sigma * slope.alpha;
     match (given, wanted) {
         (Data, Data) | (Noise, Noise) | (Score, Score) | (Velocity, Velocity) => [0.0, 1.0, 1.0],
-        (Score, Data) => [1.0, sigma * sigma, alpha],
-        (Score, Noise) => [0.0, -sigma, 1.0],
+        (Score, Data) => [1.0, at.sigma * at.sigma, at.alpha],
+        (Score, Noise) => [0.0, -at.sigma, 1.0],
         (Score, Velocity) => [sde.drift(t), -half_rate(), 1.0],
-        (Noise, Data) => [1.0, -sigma, alpha],
-        (Noise, Score) => [0.0, -1.0 / sigma, 1.0],
-        (Noise, Velocity) => [sde.drift(t), half_rate() / sigma, 1.0],
-        (Data, Noise) => [1.0, -alpha, sigma],
-        (Data, Score) => [-1.0, alpha, sigma * sigma],
-        (Data, Velocity) => {
-            let (_, sigma_slope, determinant) = slopes();
-            [sigma_slope, -determinant, sigma]
-        }
-        (Velocity, Data) => {
-            let (_, sigma_slope, determinant) = slopes();
-            [sigma_slope, -sigma, determinant]
-        }
-        (Velocity, Noise) => {
-            let (alpha_slope, _, determinant) = slopes();
-            [-alpha_slope, alpha, determinant]
-        }
-        (Velocity, Score) => {
-            let (alpha_slope, _, determinant) = slopes();
-            [alpha_slope, -alpha, sigma * determinant]
-        }
+        (Noise, Data) => [1.0, -at.sigma, at.alpha],
+        (Noise, Score) => [0.0, -1.0 / at.sigma, 1.0],
+        (Noise, Velocity) => [sde.drift(t), half_rate() / at.sigma, 1.0],
+        (Data, Noise) => [1.0, -at.alpha, at.sigma],
+        (Data, Score) => [-1.0, at.alpha, at.sigma * at.sigma],
+        (Data, Velocity) => [slope.sigma, -determinant(), at.sigma],
+        (Velocity, Data) => [slope.sigma, -at.sigma, determinant()],
+        (Velocity, Noise) => [-slope.alpha, at.alpha, determinant()],
+        (Velocity, Score) => [slope.alpha, -at.alpha, at.sigma * determinant()],
     }
 }
 
@@ -93,8 +86,8 @@ mod tests {
 
     use super::*;
     use crate::error::Fault;
-    use crate::sde::{Chain, SubVp, Ve, Vp};
-    use crate::tensor::to_vec;
+    use crate::sde::{Chain, Slope, SubVp, Ve, Vp};
+    use crate::tensor::{column_of, to_vec};
 
     const ALL: [Quantity; 4] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity];
 
