@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::{NamedSource, SourceSpan};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
@@ -19,9 +20,10 @@ use crate::sde::SdeSpec;
 use crate::train::Train;
 
 /// An experiment: either `[score.*]`, a score that is known, or `[network.*]`, `[precondition.*]` and `[train]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
+    /// Every random number is a function of it.
     pub seed: u64,
     pub sde: SdeSpec,
     pub data: Data,

@@ -69,7 +69,7 @@ pub fn derive(seed: u64, purpose: Purpose, index: u64) -> u64 {
 }
 
 /// A law of rows of f32 numbers z with E z zᵀ = I.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Law {
     /// N(0, 1) for each number

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ndarray::{Array1, Array2, Array4, ArrayD};
 use ndarray_npy::NpzWriter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use statrs::statistics::Statistics as _;
@@ -22,16 +23,17 @@ use crate::solver::{Problem, SolverSpec, Statistics, Step, Trajectory};
 use crate::space::Scale;
 use crate::tensor::to_vec;
 
-/// `[sample]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[sample]`: how many samples are drawn, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
+    /// Samples, at least 1.
     pub count: usize,
     /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     pub dynamics: DynamicsSpec,
     pub solver: SolverSpec,
-    /// Where the solver stops.
+    /// Where the solver stops, in (0, 1); the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE).
     pub t_min: f64,
     /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
@@ -46,14 +48,15 @@ pub struct Sample {
 const MOST_TIMES: usize = 100;
 
 /// `[sample.thresholding]`: [`DynamicThresholding`](crate::model::DynamicThresholding).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholding {
+    /// In (0, 1]; 1 for the largest number.
     pub quantile: f64,
 }
 
 /// Which reverse process is solved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum DynamicsSpec {
     /// The reverse SDE, η = 1.
@@ -61,7 +64,10 @@ pub enum DynamicsSpec {
     /// The probability-flow ODE, η = 0.
     ProbabilityFlow,
     /// The family between and beyond: noise of η g(t).
-    Family { eta: f64 },
+    Family {
+        /// η, at least 0.
+        eta: f64,
+    },
 }
 
 impl DynamicsSpec {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array4;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Split;
@@ -11,15 +12,16 @@ use super::arrays::Images;
 use crate::error::{Error, Result};
 
 /// `[data.cifar10]`: the training images of `data_batch_{1..5}.bin` (those that are there) and the test images of `test_batch.bin`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cifar10 {
+    /// Where the files are; relative to the working directory.
     pub folder: PathBuf,
-    /// model values of black and white
+    /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],
-    /// random horizontal flip in training
+    /// Whether training mirrors each image with probability one half.
     pub flip: bool,
-    /// uniform noise within a pixel's bin in training
+    /// Whether training adds uniform noise within a pixel's bin.
     pub dequantise: bool,
 }
 

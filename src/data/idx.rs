@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use flate2::bufread::GzDecoder;
 use ndarray::{Array3, Array4, s};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Images;
@@ -12,18 +13,20 @@ use super::{Split, open_file};
 use crate::error::{Error, Fault, Result};
 
 /// `[data.idx]`: grey images from two IDX files, plain or gzipped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Idx {
+    /// The file to train on; relative to the working directory.
     pub train: PathBuf,
+    /// The file to measure.
     pub test: PathBuf,
-    /// black pixels added on each side (2 makes 32 x 32 of 28 x 28)
+    /// Black pixels added on each side, 0 to 256; 2 makes 32 x 32 of 28 x 28.
     pub pad: usize,
-    /// model values of black and white
+    /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],
-    /// random horizontal flip in training
+    /// Whether training mirrors each image with probability one half.
     pub flip: bool,
-    /// uniform noise within a pixel's bin in training
+    /// Whether training adds uniform noise within a pixel's bin.
     pub dequantise: bool,
 }
 

@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use batches::{Batches, chosen, dequantised, examples};
@@ -27,7 +28,7 @@ use crate::error::{Error, Fault, Result};
 use crate::space::Scale;
 
 /// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     Train,
@@ -61,8 +62,8 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// `[data.*]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[data.*]`: the data set, and how it becomes model space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Data {
     Checkerboard(Checkerboard),

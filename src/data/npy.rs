@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Images, Vectors};
@@ -13,32 +14,36 @@ use super::{Split, open_file};
 use crate::error::{Error, Result};
 
 /// `[data.npy_vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyVectors {
+    /// The file to train on; relative to the working directory.
     pub train: PathBuf,
+    /// The file to measure.
     pub test: PathBuf,
-    /// model = x / scale
+    /// What vectors are divided by for model space, above 0.
     pub scale: f64,
 }
 
 /// `[data.npy_images]`: two arrays of u8.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyImages {
+    /// The file to train on; relative to the working directory.
     pub train: PathBuf,
+    /// The file to measure.
     pub test: PathBuf,
     pub layout: Layout,
-    /// model values of black and white
+    /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],
-    /// random horizontal flip in training
+    /// Whether training mirrors each image with probability one half.
     pub flip: bool,
-    /// uniform noise within a pixel's bin in training
+    /// Whether training adds uniform noise within a pixel's bin.
     pub dequantise: bool,
 }
 
 /// The axes of an array of images: number, channels, height, width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
     Nhw,

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Split;
@@ -17,13 +18,14 @@ use crate::rng::{self, Purpose};
 
 /// `[data.checkerboard]`: uniform on the 8 dark squares of side 2 of a 4 x 4 board on [-4, 4]²; ln p = -ln 32 on them.
 /// A square is dark where ⌊x/2⌋ + ⌊y/2⌋ is even.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Checkerboard {
-    /// number of points
+    /// Points to train on, 1 to 100,000,000.
     pub train: usize,
+    /// Points to measure, 1 to 100,000,000.
     pub test: usize,
-    /// model = x / scale
+    /// What vectors are divided by for model space, above 0.
     pub scale: f64,
 }
 
@@ -52,15 +54,16 @@ fn is_dark(x: &[f64]) -> bool {
 }
 
 /// `[data.two_moons]`, `[data.swiss_roll]`, `[data.spirals]`, `[data.rings]`: x = c + noise z with c on a curve in the plane and z ~ N(0, I).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoisyCurve {
-    /// number of points
+    /// Points to train on, 1 to 100,000,000.
     pub train: usize,
+    /// Points to measure, 1 to 100,000,000.
     pub test: usize,
-    /// standard deviation around the curve, in its units; 0 is allowed
+    /// Standard deviation around the curve, in its units, at least 0.
     pub noise: f64,
-    /// model = x / scale
+    /// What vectors are divided by for model space, above 0.
     pub scale: f64,
 }
 
@@ -114,14 +117,16 @@ pub(super) fn rings(rng: &mut ChaCha8Rng) -> [f64; 2] {
 }
 
 /// `[data.gaussian_mixture]`: points of p(x) = Σ_k w_k N(x; μ_k, C_k), whose density is known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
-    /// number of points
+    /// Points to train on, 1 to 100,000,000.
     pub train: usize,
+    /// Points to measure, 1 to 100,000,000.
     pub test: usize,
-    /// model = x / scale
+    /// What vectors are divided by for model space, above 0.
     pub scale: f64,
+    /// The law of the points.
     pub mixture: GaussianMixture,
 }
 

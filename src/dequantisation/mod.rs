@@ -12,6 +12,7 @@ mod training;
 
 use std::f64::consts::PI;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -26,27 +27,29 @@ use crate::tensor::sum_per_example;
 pub use training::{Subject, train};
 
 /// `[dequantisation.*]`: a law of dequantisation noise that is trained after the score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum DequantisationSpec {
     Variational(Variational),
 }
 
 /// `[dequantisation.variational]`: u = sigmoid(h) with h from a [`CouplingFlow`], trained by Adam (β = 0.9, 0.999, ε = 1e-8).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variational {
+    /// Steps in all, at least 1.
     pub steps: u64,
-    /// Examples in one step.
+    /// Examples in one step, at least 1.
     pub batch: usize,
+    /// Adam's learning rate, above 0, such as 1e-3.
     pub lr: f64,
-    /// Largest norm of the gradient of the bound in nats/dim; `inf` for none.
+    /// Largest norm of the gradient of the bound in nats/dim, above 0; `inf` for none.
     pub clip: f64,
-    /// Where the bound's integral over time begins.
+    /// Where the bound's integral over time begins, in (0, 1), such as likelihood.t_min.
     pub t_min: f64,
-    /// Coupling layers.
+    /// Coupling layers, at least 1.
     pub layers: usize,
-    /// Channels of each layer's small network.
+    /// Channels of each layer's small network, at least 1.
     pub channels: usize,
 }
 

@@ -3,20 +3,21 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::error::Fault;
 
 /// p(x) = Σ_k w_k N(x; μ_k, C_k), weights in any unit (they are normalised).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GaussianMixture {
-    /// `[K]`
+    /// `[K]`: weights above 0 in any unit.
     pub weights: Vec<f64>,
-    /// `[K][D]`
+    /// `[K][D]`: μ_k.
     pub means: Vec<Vec<f64>>,
-    /// `[K][D][D]`, symmetric and positive definite
+    /// `[K][D][D]`: C_k, symmetric and positive definite.
     pub covariances: Vec<Vec<Vec<f64>>>,
 }
 

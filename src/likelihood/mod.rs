@@ -12,6 +12,7 @@ mod trace;
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -34,8 +35,8 @@ use crate::solver::{General, SolverSpec, Step};
 use crate::space::Scale;
 use budget::Next;
 
-/// `[likelihood]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[likelihood]`: whose likelihood is measured, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Likelihood {
     pub split: Split,
@@ -43,7 +44,7 @@ pub struct Likelihood {
     pub count: usize,
     /// Solves that are done together; a solve's result does not depend on it, unless the solver couples a batch.
     pub batch: usize,
-    /// Where the flow starts.
+    /// Where the flow starts, in (0, 1); the reference uses 1e-5.
     pub t_min: f64,
     /// What becomes of the mass between 0 and t_min.
     pub below_t_min: BelowTMin,
@@ -58,15 +59,21 @@ pub struct Likelihood {
 }
 
 /// How discrete pixels become points of a density.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Dequantisation {
     /// Vectors: the data are points already.
     None,
     /// Pixels: `draws` of u ~ U[0, 1) for each example; the mean over u bounds ln P(pixels) from below (Theis et al. 2016).
-    Uniform { draws: usize },
+    Uniform {
+        /// Of each example, 1 to 65536; 2 or more tell what the noise does to the result.
+        draws: usize,
+    },
     /// Pixels: `draws` of u for each example from the law that `[dequantisation.variational]` trains (see [`crate::dequantisation`]).
-    Variational { draws: usize },
+    Variational {
+        /// Of each example, 1 to 65536.
+        draws: usize,
+    },
 }
 
 impl Dequantisation {

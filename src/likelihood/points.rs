@@ -1,5 +1,6 @@
 //! From examples to points of the density at t_min: dequantisation, and the way from 0 to t_min.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
@@ -12,7 +13,7 @@ use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// What becomes of the mass between 0 and t_min; the laws but the first make the result a bound of -ln p at 0 (see [`DecoderLaw`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BelowTMin {
     /// Nothing: the density at t_min is taken for that at 0, as in Song et al. 2021.

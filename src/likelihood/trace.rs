@@ -1,5 +1,6 @@
 //! `[likelihood.trace]`: how the divergence of the score is estimated, and how often.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -9,7 +10,7 @@ use crate::error::Fault;
 use crate::rng::{self, Law, Purpose};
 
 /// How the divergence of the score is estimated. Probes differ between examples and stay for a whole solve.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Trace {
     /// D backward passes an evaluation.
@@ -22,7 +23,7 @@ pub enum Trace {
 }
 
 /// Of what law the probes are, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Probing {
     pub law: Law,
@@ -41,14 +42,18 @@ pub enum Budget {
 }
 
 /// [`Probing`] as it is written.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// The law of the probes.
     law: Law,
+    /// So many for every point, in one solve: 1 to 65536, for hutch-pp a multiple of 3. The reference uses 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<usize>,
+    /// In place of `probes`: the standard error of the mean that comes from probes is to be at most this, bits/dim, above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     target_standard_error: Option<f64>,
+    /// With a target: the most probes of a point, 2 (hutch-pp: 6) to 65536.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_probes: Option<usize>,
 }

@@ -13,6 +13,7 @@ pub use sliced::sliced_score_matching;
 pub use time::{TimeLaw, TimeSpec, stratified};
 pub use weighting::Weighting;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -21,7 +22,7 @@ use crate::rng::Law;
 use crate::tensor::{column, sum_per_example};
 
 /// `[train] objective`: the estimator of the same mean loss E w ‖σ s - σ ∇ ln p_t‖² + const that is descended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Objective {
     /// From the score of x_t given x_0: [`denoising_score_matching`].
@@ -33,8 +34,9 @@ pub enum Objective {
     },
     /// From random projections of s and its Jacobian: [`sliced_score_matching`].
     Sliced {
-        /// Projections of each example.
+        /// Projections of each example, at least 1.
         projections: usize,
+        /// The law of the projections.
         law: Law,
         /// ‖s‖² exactly, instead of by the projections: SSM-VR.
         variance_reduced: bool,
@@ -74,7 +76,7 @@ impl Objective {
 }
 
 /// How the squared errors of one example's D numbers become one loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
     /// Their mean.

@@ -1,5 +1,6 @@
 //! The law of t: how often each time is looked at, in training and in bounds of the likelihood.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Weighting;
@@ -8,7 +9,7 @@ use crate::error::Fault;
 use crate::sde::Sde;
 
 /// `[train] time`: the density p(t) on [t_min, 1] that times are drawn from.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum TimeSpec {
     /// U(t_min, 1).
@@ -19,7 +20,12 @@ pub enum TimeSpec {
     /// p ∝ w, whichever weighting is chosen ([`Weighting::at`]): its losses have one scale.
     Weighting,
     /// ln(σ / α) ~ N(mean, std²), cut to [t_min, 1] (Karras et al. 2022, arXiv 2206.00364, inverse 1: -1.2 and 1.2 for data in [-1, 1]).
-    LogNormal { mean: f64, std: f64 },
+    LogNormal {
+        /// Of ln(σ / α), between its values at t_min and at 1.
+        mean: f64,
+        /// At least 0.01.
+        std: f64,
+    },
 }
 
 impl TimeSpec {

@@ -1,5 +1,6 @@
 //! Weightings of the times: λ(t) of the loss λ(t) ‖s(x_t, t) - ∇ ln p(x_t | x_0)‖².
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
@@ -7,7 +8,7 @@ use crate::sde::{Level, Sde};
 
 /// λ(t) (Song et al. 2021, eq. 7), by its factor w = λ / σ² on the noise error ‖σ s + z‖². With the signal-to-noise ratio SNR = α² / σ²
 /// any of them serves any process.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Weighting {
     /// λ = σ², w = 1: every time's loss has the same scale. It is also DDPM's simple loss ‖ẑ - z‖² (Ho et al. 2020, eq. 14).

@@ -7,6 +7,7 @@ mod prediction;
 mod score_network;
 mod thresholded;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -55,7 +56,7 @@ pub trait Model {
 }
 
 /// `[score.*]`: a score that is known and not trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum ScoreSpec {
     GaussianMixture(GaussianMixture),

@@ -1,5 +1,6 @@
 //! From a network F(x, c_noise) to a score: what goes in, what comes out.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -10,7 +11,7 @@ use crate::sde::{Chain, Level, Sde};
 use crate::tensor::{column, column_of};
 
 /// `[precondition.*]`: how a network's output becomes a score.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Precondition {
     /// The reference's parametrisation (Song et al. 2021): VP and sub-VP use score = -F(x, 999 t) / σ, VE uses F(x, ln σ) / σ. Data that do
@@ -19,12 +20,17 @@ pub enum Precondition {
     /// The reference's discrete time, for the SDEs that are limits of chains with so many noise levels (see [`crate::sde::Chain`]); training
     /// then draws levels, not times. VP uses score = -F(x, t (N - 1)) / σ_i (DDPM), VE uses F(x, N - 1 - i) / σ_i (NCSN), σ_i of the chain.
     Discrete {
-        /// N.
+        /// N, at least 2; the reference uses 1000.
         levels: usize,
     },
     /// As `reference`, but with any label and any meaning of F: VP and sub-VP there are `time` and `noise`, VE is `log-sigma` and
     /// `scaled-score`.
-    Plain { label: Label, output: Output },
+    Plain {
+        /// What the network is told of the time.
+        label: Label,
+        /// What the network predicts.
+        output: Output,
+    },
     /// EDM's (Karras et al. 2022, arXiv 2206.00364, table 1) through (α, σ), for any SDE. With v = σ² + α² σ_data²:
     /// score = -x / v + (α σ_data / (σ √v)) F(x / √v, ¼ ln(σ / α)).
     Edm {
@@ -34,7 +40,7 @@ pub enum Precondition {
 }
 
 /// What a network is told of the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Label {
     /// 999 t, for embeddings that expect to count steps.
@@ -48,7 +54,7 @@ pub enum Label {
 }
 
 /// What a network predicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Output {
     /// The noise z: score = -F / σ.

@@ -1,5 +1,6 @@
 //! Residual blocks.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -9,7 +10,7 @@ use super::resample::{Direction, Filter, FilterSpec};
 use crate::optim::Builder;
 
 /// The kind of residual block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockKind {
     /// Ho et al. 2020: keeps the size; resampling is a layer between blocks.

@@ -1,5 +1,6 @@
 //! The U-Net of Ho et al. 2020, app. B, as the reference has it: the plain corner of the NCSN++ family.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::block::BlockKind;
@@ -8,16 +9,23 @@ use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput};
 use super::resample::FilterSpec;
 use crate::error::Fault;
 
-/// `[network.ddpm]`: each key means what it means in `[network.ncsnpp]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[network.ddpm]`: the U-Net of Ho et al. 2020; each key means what it means in `[network.ncsnpp]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
+    /// As in ncsnpp; a multiple of 32.
     pub channels: usize,
+    /// As in ncsnpp.
     pub multipliers: Vec<usize>,
+    /// As in ncsnpp.
     pub blocks: usize,
+    /// As in ncsnpp.
     pub attention: Vec<usize>,
+    /// As in ncsnpp.
     pub dropout: f64,
+    /// As in ncsnpp.
     pub resample_with_convolution: bool,
+    /// As in ncsnpp.
     pub conditional: bool,
 }
 

@@ -1,5 +1,6 @@
 //! Noise labels as vectors of sines and cosines.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -7,7 +8,7 @@ use crate::error::Fault;
 use crate::optim::{Builder, Init};
 
 /// How a network sees its noise label.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum EmbeddingSpec {
     /// Sines and cosines of fixed, geometrically spaced frequencies from 1 to 1e-4 per unit of the label: for labels that count steps,
@@ -15,7 +16,10 @@ pub enum EmbeddingSpec {
     Positional,
     /// Sines and cosines of random frequencies W ~ N(0, scale²) that are never trained: for labels of order 1, such as ln σ. Tancik et al.
     /// 2020. A small scale makes the network smooth in the label, which adaptive solvers reward with longer steps.
-    Fourier { scale: f64 },
+    Fourier {
+        /// In inverse units of the label, above 0; the reference uses 16 with the label ln σ.
+        scale: f64,
+    },
 }
 
 impl EmbeddingSpec {

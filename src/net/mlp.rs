@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -11,27 +12,32 @@ use super::{Dropout, Network};
 use crate::error::Fault;
 use crate::optim::{Builder, Init};
 
-/// `[network.mlp]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[network.mlp]`: a residual network for vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Features of every layer; the noise label is embedded with a quarter as many frequencies.
+    /// Features of every layer, at least 8; the noise label is embedded with a quarter as many frequencies.
     pub width: usize,
-    /// Residual blocks, of two layers each.
+    /// Residual blocks, of two layers each, at least 1.
     pub depth: usize,
     pub input: InputSpec,
     pub embedding: EmbeddingSpec,
 }
 
 /// How the network sees a vector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum InputSpec {
     /// As it is.
     Plain,
     /// With sines and cosines of `count` random projections W x, W ~ N(0, scale²), never trained: for laws with edges and fine
     /// structure in few dimensions. Tancik et al. 2020.
-    Fourier { count: usize, scale: f64 },
+    Fourier {
+        /// Projections, at least 1.
+        count: usize,
+        /// In inverse units of model space, above 0, such as 0.5.
+        scale: f64,
+    },
 }
 
 impl Spec {

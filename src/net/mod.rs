@@ -16,6 +16,7 @@ pub mod resample;
 mod unet;
 
 pub use dropout::Dropout;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use unet::UNet;
@@ -37,7 +38,7 @@ pub trait Network {
 }
 
 /// `[network.<name>]`: which network, and its size.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum NetworkSpec {
     Mlp(mlp::Spec),

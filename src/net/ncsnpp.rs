@@ -1,5 +1,6 @@
 //! NCSN++ and DDPM++: the networks of Song et al. 2021, app. C and H, with every choice of that family.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::block::BlockKind;
@@ -7,19 +8,19 @@ use super::embedding::EmbeddingSpec;
 use super::resample::FilterSpec;
 use crate::error::Fault;
 
-/// `[network.ncsnpp]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[network.ncsnpp]`: a U-Net for images, DDPM++ and NCSN++ of Song et al. 2021.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Channels of the first level; also the size of the noise embedding.
+    /// Channels of the first level, at least 4; also the size of the noise embedding. The reference uses 128.
     pub channels: usize,
-    /// Channels of each level as multiples of `channels`; each level has half the size of the one before.
+    /// Channels of each level, at least one, as multiples of `channels`; each level has half the size of the one before.
     pub multipliers: Vec<usize>,
-    /// Residual blocks in each level on the way down; one more on the way up.
+    /// Residual blocks in each level on the way down, at least 1; one more on the way up.
     pub blocks: usize,
-    /// Image sizes at which attention follows the blocks.
+    /// Image sizes at which attention follows the blocks, each one of a level.
     pub attention: Vec<usize>,
-    /// Probability that a feature is dropped in training.
+    /// Probability that a feature is dropped in training, in [0, 1).
     pub dropout: f64,
     pub block: BlockKind,
     pub resample: FilterSpec,
@@ -34,12 +35,12 @@ pub struct Spec {
     pub conditional: bool,
     /// Whether each sum of a residual branch and its shortcut is divided by √2.
     pub skip_rescale: bool,
-    /// Scale of the last layer of each residual branch at the start; 0 makes every block start as its shortcut.
+    /// Scale of the last layer of each residual branch at the start, at least 0; 0 makes every block start as its shortcut.
     pub init_scale: f64,
 }
 
 /// How the levels on the way up build the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProgressiveOutput {
     /// By the last level alone.
@@ -51,7 +52,7 @@ pub enum ProgressiveOutput {
 }
 
 /// How the levels on the way down see the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProgressiveInput {
     /// Through the first level alone.
@@ -63,7 +64,7 @@ pub enum ProgressiveInput {
 }
 
 /// How two feature maps become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Combine {
     Sum,

@@ -1,5 +1,6 @@
 //! Images at half and at double size.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -8,7 +9,7 @@ use crate::error::Fault;
 use crate::optim::Builder;
 
 /// The filter of resampling.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum FilterSpec {
     /// Mean of 2x2 pixels down, nearest neighbour up.

@@ -10,6 +10,7 @@ mod transition;
 mod ve;
 mod vp;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
@@ -67,7 +68,7 @@ pub trait Sde: Send + Sync {
 }
 
 /// `[sde.vp]`, `[sde.sub-vp]` or `[sde.ve]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SdeSpec {
     Vp(Vp),

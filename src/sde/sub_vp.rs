@@ -1,15 +1,18 @@
 //! The sub-VP process (Song et al. 2021, eq. 12): VP's mean with a smaller variance, for better likelihoods.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Chain, Level, LinearBeta, Sde, Slope};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √(β(t) (1 - α⁴)) dw with β(t) linear: α = exp(-½∫β), σ = 1 - α², prior N(0, I).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubVp {
+    /// β(0), above 0; the reference uses 0.1.
     pub beta_min: f64,
+    /// β(1), at least beta_min; the reference uses 20.
     pub beta_max: f64,
 }
 

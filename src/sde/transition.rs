@@ -1,12 +1,13 @@
 //! The step between two levels of noise: of the forward process, of its reverse given x_0, and of the family that runs backwards.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Level;
 
 /// The variance of a model's step p(x_s | x_t) from a level t down to a level s, whose mean is that of q(x_s | x_t, x_0) with Tweedie's
 /// x̂_0 for x_0 (Ho et al. 2020, sec. 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variance {
     /// β = σ_t² - α_ts² σ_s², the forward step's: right for x_0 ~ N(0, I) under VP.

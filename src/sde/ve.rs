@@ -1,5 +1,6 @@
 //! The variance-exploding process (Song et al. 2021, eq. 9; the limit of NCSN's noise levels).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{place_of, time_of};
@@ -9,10 +10,12 @@ use crate::error::Fault;
 /// dx = g(t) dw: α = 1, σ(t) = σ_min (σ_max / σ_min)^t, g = σ √(2 ln(σ_max / σ_min)), prior N(0, σ_max² I).
 ///
 /// As in the reference, σ(0) = σ_min stands for zero noise: x_0 already carries noise of σ_min.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ve {
+    /// σ(0) in model space, above 0; the reference uses 0.01.
     pub sigma_min: f64,
+    /// σ(1) in model space, above sigma_min; about the largest distance between two examples, 50 for CIFAR-10 in [0, 1] in the reference.
     pub sigma_max: f64,
 }
 

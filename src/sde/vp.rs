@@ -1,5 +1,6 @@
 //! The variance-preserving process (Song et al. 2021, eq. 11; the limit of DDPM's chain).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{place_of, time_of};
@@ -7,10 +8,12 @@ use super::{Chain, Level, LinearBeta, Sde, Slope, check_levels};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √β(t) dw with β(t) linear: α = exp(-½∫β), σ² = 1 - α², prior N(0, I).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vp {
+    /// β(0), above 0; the reference uses 0.1.
     pub beta_min: f64,
+    /// β(1), at least beta_min; the reference uses 20.
     pub beta_max: f64,
 }
 

@@ -1,5 +1,6 @@
 //! Step control of the adaptive solvers: which error is accepted, and how long the next step is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -8,17 +9,20 @@ use crate::tensor::to_vec;
 
 /// `solver.rk45 = { rtol, atol, control }`: a step is accepted if the root mean square of error / (atol + rtol · max(|x|, |x_new|)) is
 /// below 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adaptive {
+    /// Relative tolerance, in (0, 1); the reference uses 1e-5.
     pub rtol: f64,
+    /// Absolute tolerance in the unit of the state, in (0, 1); the reference uses 1e-5.
     pub atol: f64,
+    /// Over what an error is measured; per-example if left out.
     #[serde(default)]
     pub control: Control,
 }
 
 /// Over what the root mean square goes, and what follows from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Control {
     /// Each example has its own error, time and step: its result does not depend on its batch mates. The elementary controller.

@@ -1,5 +1,6 @@
 //! The discrete chain of DDPM (Ho et al. 2020, arXiv 2006.11239) and DDIM (Song et al. 2021a, arXiv 2010.02502), backwards.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
@@ -16,7 +17,7 @@ use crate::tensor::select;
 /// A network in discrete time is asked at the levels it knows, one in continuous time at the time that has the level's α / σ (for VP the last
 /// level lies slightly beyond t = 1). `denoise` takes the step from the lowest level to x_0 = `E[x_0 | x]`, which has no noise; without it the
 /// result is the state at the lowest level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscreteChain {
     /// N; the network's, if that lives in discrete time.
@@ -28,7 +29,7 @@ pub struct DiscreteChain {
 }
 
 /// Which levels are visited, i = 0, …, S - 1 (Song et al. 2021a, appendix D.2, with both ends and no level twice).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spacing {
     /// ⌊c i⌋

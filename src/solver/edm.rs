@@ -2,6 +2,7 @@
 //!
 //! With y = x/α and s = σ/α the probability flow is dy/ds = -σ ∇ₓ ln p(x), the predicted noise, whatever the process is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -14,15 +15,18 @@ use crate::model::At;
 use crate::tensor::select;
 
 /// `solver.edm = { s_churn, s_min, s_max, s_noise, grid }`. Levels of noise are of s = σ/α.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Churn {
-    /// Before each of N steps s is raised by min(s_churn / N, √2 - 1) of itself with fresh noise; 0 is the deterministic method.
+    /// Before each of N steps s is raised by min(s_churn / N, √2 - 1) of itself with fresh noise; at least 0, which is the deterministic method.
+    /// EDM uses 0 to 80.
     pub s_churn: f64,
-    /// Only steps that start within [s_min, s_max] are churned.
+    /// Only steps that start within [s_min, s_max] are churned, levels of s = σ/α; at least 0. EDM uses 0.05.
     pub s_min: f64,
+    /// At least s_min; `inf` for no limit. EDM uses 50.
     pub s_max: f64,
-    /// The standard deviation of the fresh noise; 1 keeps the law, a little more makes up for a network that denoises too much.
+    /// The standard deviation of the fresh noise, above 0; 1 keeps the law, a little more makes up for a network that denoises too much
+    /// (EDM: 1 to 1.007).
     pub s_noise: f64,
     pub grid: TimeGrid,
 }

@@ -1,20 +1,32 @@
 //! Time grids, as functions of (α, σ).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::sde::Sde;
 
 /// Where a fixed-step solver stops on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum TimeGrid {
     /// Equal steps in t.
-    Uniform { steps: usize },
+    Uniform {
+        /// At least 1.
+        steps: usize,
+    },
     /// Equal steps in (σ/α)^(1/ρ) (Karras et al. 2022, eq. 5).
-    Karras { steps: usize, rho: f64 },
+    Karras {
+        /// At least 1.
+        steps: usize,
+        /// ρ, at least 1; EDM uses 7.
+        rho: f64,
+    },
     /// Equal steps in ln(α²/σ²).
-    LogSnr { steps: usize },
+    LogSnr {
+        /// At least 1.
+        steps: usize,
+    },
 }
 
 impl TimeGrid {

@@ -1,5 +1,6 @@
 //! Langevin dynamics: steps that leave p_t as it is, and the sampler made of nothing else.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
@@ -15,27 +16,32 @@ use crate::tensor::select;
 /// Steps at one time t towards p_t: x' = x + h s(x, t) + √(2h) z with a new z for each (Song et al. 2021, algorithms 4 and 5).
 ///
 /// Both rules for h carry a factor α, see [`StepFactor`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Corrector {
+    /// No correction.
     None,
     /// h = 2 α (snr ‖z‖ / ‖s‖)².
     Langevin {
+        /// Steps at each time, at least 1.
         steps: usize,
+        /// The signal-to-noise ratio of a step, above 0; the reference uses 0.16 for CIFAR-10.
         snr: f64,
         norms: Norms,
         alpha: StepFactor,
     },
     /// h = 2 α (snr σ(t))².
     AnnealedLangevin {
+        /// Steps at each time, at least 1.
         steps: usize,
+        /// The signal-to-noise ratio of a step, above 0; the reference uses 0.16 for CIFAR-10.
         snr: f64,
         alpha: StepFactor,
     },
 }
 
 /// Which ‖z‖ / ‖s‖ sets a Langevin step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norms {
     /// Means over the batch, as in the reference: one step for all, so that a sample depends on its batch mates, and `sample.batch` counts
@@ -47,12 +53,13 @@ pub enum Norms {
 }
 
 /// The factor α of a Langevin step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepFactor {
     /// (1 + f)² of the step x' = (1 + f) x + G z that one of N discretised steps of the process takes at t: 1 - β_i for VP, 1 for VE, as in
     /// the reference.
     Chain,
+    /// 1.
     One,
 }
 
@@ -132,14 +139,14 @@ impl Corrector {
 ///
 /// The levels are of y = x_t / α(t), with noise of σ_i = σ(t_i) / α(t_i): geometric from t = 1 to t_min. A step at level i is
 /// y' = y + ½ a_i ∇ ln p_i(y) + √a_i z with a_i = epsilon · σ_i² / σ_L², σ_L the last and smallest. Any SDE has such levels; the paper's are VE's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnealedLangevin {
-    /// L.
+    /// L, at least 2; the paper uses 10.
     pub levels: usize,
-    /// T.
+    /// T, at least 1; the paper uses 100.
     pub steps_per_level: usize,
-    /// ε, in squared units of the data.
+    /// ε, in squared units of the data, above 0 and below 4 σ_L², where steps diverge; the paper uses 0.2 σ_L².
     pub epsilon: f64,
 }
 

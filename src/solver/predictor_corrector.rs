@@ -1,5 +1,6 @@
 //! Predictor-corrector sampling (Song et al. 2021, arXiv 2011.13456, sec. 4.2, algorithms 2 and 3, appendices E to G).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -19,27 +20,27 @@ use crate::tensor::{column, select};
 /// The predictor's step is 1 / N of the process, so that the one at t_min arrives at the data; `denoise` leaves the noise of that one out,
 /// as in the reference. (Without a predictor the state stays at t_min, and `denoise` is Tweedie's formula there.) The reverse family's η, 0
 /// for the probability flow, is the predictor's; the corrector's noise is its own. N has nothing to do with the levels of a network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PredictorCorrector {
-    /// N.
+    /// N, at least 2; the reference uses 1000.
     pub steps: usize,
     pub predictor: Predictor,
     pub corrector: Corrector,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The step that leads from one time to the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Predictor {
+    /// No prediction: the state stays at t_min.
     None,
     /// A step of dt = -1 / N.
     EulerMaruyama,
     /// The process discretised in N steps, reversed: x' = x - f + G z (appendix E).
     ReverseDiffusion,
     /// A step down the chain with N levels, for processes that have one. The reference's: variance `beta` for VP, `beta-tilde` for VE.
-    Ancestral {
-        variance: Variance,
-    },
+    Ancestral { variance: Variance },
 }
 
 /// What came of one time.

@@ -1,5 +1,6 @@
 //! `[sample.solver.*]` and `[likelihood.solver.*]`: every solver by its name and settings, and the loop that serves it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::control::{self, Adaptive};
@@ -21,7 +22,7 @@ use crate::error::{Error, Fault};
 use crate::sde::Sde;
 
 /// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SolverSpec {
     /// Euler; Euler-Maruyama when the dynamics are stochastic.
@@ -45,18 +46,45 @@ pub enum SolverSpec {
     /// Strong order 1.5, for stochastic dynamics only.
     Sra { grid: TimeGrid },
     /// Euler-Maruyama and stochastic Heun with step control for each example, for stochastic dynamics only.
-    AdaptiveSde { rtol: f64, atol: f64 },
+    AdaptiveSde {
+        /// Relative tolerance, in (0, 1); the paper uses 0.01 to 0.5.
+        rtol: f64,
+        /// Absolute tolerance in the unit of the state, in (0, 1).
+        atol: f64,
+    },
     /// DPM-Solver of order 1 to 3, single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
-    DpmSolver { order: usize, grid: TimeGrid },
+    DpmSolver {
+        /// 1 to 3.
+        order: usize,
+        grid: TimeGrid,
+    },
     /// DPM-Solver++ multi-step of order 1 to 3; its SDE form when the dynamics are stochastic. One evaluation a step. Order 1 is DDIM in
     /// continuous time, and DDPM's ancestral chain with variance β̃ for the reverse SDE.
-    DpmSolverPp { order: usize, grid: TimeGrid },
+    DpmSolverPp {
+        /// 1 to 3, and no more than the grid has steps.
+        order: usize,
+        grid: TimeGrid,
+    },
     /// DPM-Solver++ single-step, as many evaluations a step as its order; its SDE form when the dynamics are stochastic.
-    DpmSolverPpSingle { order: usize, grid: TimeGrid },
+    DpmSolverPpSingle {
+        /// 1 to 3.
+        order: usize,
+        grid: TimeGrid,
+    },
     /// DEIS through 1 to 4 noise predictions; its SDE form when the dynamics are stochastic. One evaluation a step.
-    Deis { order: usize, variable: DeisVariable, grid: TimeGrid },
+    Deis {
+        /// 1 to 4, and no more than the grid has steps.
+        order: usize,
+        variable: DeisVariable,
+        grid: TimeGrid,
+    },
     /// UniPC of order 1 to 3, one evaluation a step; deterministic dynamics only.
-    UniPc { order: usize, variant: UniPcVariant, grid: TimeGrid },
+    UniPc {
+        /// 1 to 3, and no more than the grid has steps.
+        order: usize,
+        variant: UniPcVariant,
+        grid: TimeGrid,
+    },
     /// Song et al.'s predictors and Langevin correctors.
     PredictorCorrector(PredictorCorrector),
     /// NCSN's sampler: Langevin dynamics at one noise level after the other.

@@ -1,30 +1,33 @@
 //! `[train]`: the keys of training and what is wrong with them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
 use crate::sde::Sde;
 
-/// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[train]`: how the score is learnt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
+    /// Steps in all, at least 1.
     pub steps: u64,
-    /// Examples in one step.
+    /// Examples in one step, at least 1.
     pub batch: usize,
+    /// Adam's learning rate, above 0; the reference uses 2e-4.
     pub lr: f64,
-    /// Steps until the learning rate reaches `lr`.
+    /// Steps until the learning rate reaches `lr`; the reference uses 5000.
     pub warmup: u64,
-    /// Largest norm of the whole gradient; `inf` for none.
+    /// Largest norm of the whole gradient, above 0; `inf` for none. The reference uses 1.
     pub clip: f64,
-    /// Adam's β₁, β₂.
+    /// Adam's β₁, β₂, each in [0, 1); the reference uses [0.9, 0.999].
     pub betas: [f64; 2],
-    /// Adam's ε.
+    /// Adam's ε, above 0; the reference uses 1e-8.
     pub eps: f64,
-    /// λ of ½ λ ‖θ‖², whose gradient is added to the loss's after clipping; 0 for none.
+    /// λ of ½ λ ‖θ‖², at least 0, whose gradient is added to the loss's after clipping; 0 for none.
     pub weight_decay: f64,
-    /// Rate of the parameters' moving average.
+    /// Rate of the parameters' moving average, in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP).
     pub ema: f64,
     pub objective: Objective,
     /// λ(t).
@@ -38,14 +41,14 @@ pub struct Train {
     pub importance: bool,
     /// Whether each t of a batch comes from its own of `batch` equal parts of the law, or all are independent.
     pub stratified: bool,
-    /// The least time that is trained at.
+    /// The least time that is trained at, in (0, 1); the reference uses 1e-5.
     pub t_min: f64,
-    /// Steps between checkpoints.
+    /// Steps between checkpoints, at least 1. Operational.
     pub checkpoint_every: u64,
-    /// Newest checkpoints that are kept. Operational.
+    /// Newest checkpoints that are kept, at least 1. Operational.
     #[serde(default = "default_keep")]
     pub keep: usize,
-    /// Steps between points of the curves. Operational.
+    /// Steps between points of the curves, at least 1. Operational.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
 }

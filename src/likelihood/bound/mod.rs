@@ -4,6 +4,7 @@ mod batch;
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::no_grad;
 
@@ -20,20 +21,34 @@ use batch::Batch;
 ///
 /// An example's error is that of the bound's own draws. Draws of dequantisation are gone through in turn; what they do is in the error of the
 /// mean over examples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum BoundSpec {
     /// In continuous time (see [`crate::bound::Elbo`]): `draws` of (t, z) for each example, two in each of draws / 2 equal parts of the log-SNR,
     /// so that their differences tell the error; one evaluation a draw.
-    Elbo { form: Form, draws: usize },
+    Elbo {
+        form: Form,
+        /// Even, at least 2.
+        draws: usize,
+    },
     /// Of a chain of levels, term by term (see [`crate::bound::Vlb`]): `draws` of the noise of all levels; an evaluation for each level and draw.
-    Vlb { levels: Levels, variance: Variance, draws: usize },
+    Vlb {
+        levels: Levels,
+        variance: Variance,
+        /// At least 1; 2 or more tell the error.
+        draws: usize,
+    },
     /// Of the chain, tightened by `paths` paths (see [`crate::bound::tightened`]); an evaluation for each level and path.
-    Iwae { levels: Levels, variance: Variance, paths: usize },
+    Iwae {
+        levels: Levels,
+        variance: Variance,
+        /// At least 1, which is the VLB.
+        paths: usize,
+    },
 }
 
 /// The integrand of the bound in continuous time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// ‖z + σ s‖² - ‖z‖².
@@ -45,7 +60,7 @@ pub enum Form {
 }
 
 /// The levels of a chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Levels {
     /// Those of the chain with so many levels that the SDE is the limit of (DDPM's, NCSN's); its lowest level takes t_min's place. A
