@@ -7,8 +7,8 @@ use ndarray::Array4;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Split;
 use super::arrays::Images;
+use super::{Split, Summary};
 use crate::error::{Error, Result};
 
 /// `[data.cifar10]`: the training images of `data_batch_{1..5}.bin` (those that are there) and the test images of `test_batch.bin`.
@@ -34,54 +34,81 @@ const CURE: &str = "run scripts/fetch-cifar10, which fills data/cifar-10-batches
 
 impl Cifar10 {
     pub(super) fn open(&self, split: Split) -> Result<Images> {
-        let names = match split {
+        let files = self.files(split)?;
+        let mut pixels = Vec::with_capacity(files.len() * RECORDS * PIXELS);
+        for path in &files {
+            let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
+            append(&bytes, &mut pixels).map_err(|message| wrong(path, message))?;
+        }
+        let n = pixels.len() / PIXELS;
+        let pixels = Array4::from_shape_vec((n, 3, 32, 32), pixels).expect("whole records were appended");
+        Ok(Images { pixels, note: self.note(split, files.len(), n) })
+    }
+
+    pub(super) fn describe(&self, split: Split) -> Result<Summary> {
+        let files = self.files(split)?;
+        let mut len = 0;
+        for path in &files {
+            let size = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
+            len += records(size as usize).map_err(|message| wrong(path, message))?;
+        }
+        Ok(Summary { shape: vec![3, 32, 32], len, note: self.note(split, files.len(), len) })
+    }
+
+    /// Files that a split has when it is complete, and images.
+    fn official(split: Split) -> (usize, usize) {
+        split.of((TRAINING_FILES, TRAINING_FILES * RECORDS), (1, RECORDS))
+    }
+
+    /// The files of a split that are there.
+    fn files(&self, split: Split) -> Result<Vec<PathBuf>> {
+        let names: Vec<String> = match split {
             Split::Train => (1..=TRAINING_FILES).map(|k| format!("data_batch_{k}.bin")).collect(),
             Split::Test => vec!["test_batch.bin".to_owned()],
         };
-        let found: Vec<&String> = names.iter().filter(|name| self.folder.join(name).exists()).collect();
+        let found: Vec<PathBuf> = names.iter().map(|name| self.folder.join(name)).filter(|path| path.exists()).collect();
         if found.is_empty() {
             let message = if self.folder.is_dir() { format!("has no {}", names.join(", ")) } else { "there is no such folder".to_owned() };
             return Err(Error::data(&self.folder, message, CURE));
         }
-        let mut pixels = Vec::with_capacity(found.len() * RECORDS * PIXELS);
-        for name in &found {
-            read_file(&self.folder.join(name), &mut pixels)?;
-        }
-        let n = pixels.len() / PIXELS;
-        let official = if split == Split::Train { TRAINING_FILES * RECORDS } else { RECORDS };
-        let note = (n != official).then(|| {
-            let files = format!("{} of {} files", found.len(), names.len());
-            format!("{}: {n} images in {files}, where CIFAR-10 has {official}", self.folder.display())
-        });
-        let pixels = Array4::from_shape_vec((n, 3, 32, 32), pixels).expect("whole records were appended");
-        Ok(Images { pixels, note })
+        Ok(found)
+    }
+
+    /// What is missing of a split.
+    fn note(&self, split: Split, files: usize, n: usize) -> Option<String> {
+        let (all, official) = Cifar10::official(split);
+        let note = || format!("{}: {n} images in {files} of {all} files, where CIFAR-10 has {official}", self.folder.display());
+        (n != official).then(note)
     }
 }
 
-fn read_file(path: &Path, pixels: &mut Vec<u8>) -> Result<()> {
-    let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
-    let help = "the binary version of CIFAR-10 is wanted; scripts/fetch-cifar10 brings it";
-    append(&bytes, pixels).map_err(|message| Error::data(path, message, help))
+fn wrong(path: &Path, message: String) -> Error {
+    Error::data(path, message, "the binary version of CIFAR-10 is wanted; scripts/fetch-cifar10 brings it")
 }
 
 /// Appends the pixels of every record.
 fn append(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<(), String> {
-    let (records, rest) = (bytes.chunks_exact(RECORD), bytes.len() % RECORD);
-    let n = records.len();
-    if bytes.is_empty() {
-        return Err("the file is empty".to_owned());
-    }
-    if let Some(i) = records.clone().position(|record| record[0] > 9) {
+    if let Some(i) = bytes.chunks_exact(RECORD).position(|record| record[0] > 9) {
         return Err(format!("is not CIFAR-10: image {i} has label {}, not 0..=9", bytes[i * RECORD]));
+    }
+    records(bytes.len())?;
+    bytes.chunks_exact(RECORD).for_each(|record| pixels.extend_from_slice(&record[1..]));
+    Ok(())
+}
+
+/// How many records a file of `size` bytes holds.
+fn records(size: usize) -> Result<usize, String> {
+    let (n, rest) = (size / RECORD, size % RECORD);
+    if size == 0 {
+        return Err("the file is empty".to_owned());
     }
     if rest > 0 && n < RECORDS {
         return Err(format!("is cut short: {n} images of {RECORD} bytes and then {rest} bytes"));
     }
     if rest > 0 || n > RECORDS {
-        return Err(format!("is too long: {} bytes, {} more than {RECORDS} images have", bytes.len(), bytes.len() - RECORDS * RECORD));
+        return Err(format!("is too long: {size} bytes, {} more than {RECORDS} images have", size - RECORDS * RECORD));
     }
-    records.for_each(|record| pixels.extend_from_slice(&record[1..]));
-    Ok(())
+    Ok(n)
 }
 
 #[cfg(test)]

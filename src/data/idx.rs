@@ -1,7 +1,9 @@
 //! IDX files of images, the format of MNIST and Fashion-MNIST: big-endian header, then one byte a pixel.
 
+use std::cmp::Ordering;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 use ndarray::{Array3, Array4, s};
@@ -9,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Images;
-use super::{Split, open_file};
+use super::{Split, Summary, open_file, size};
 use crate::error::{Error, Fault, Result};
 
 /// `[data.idx]`: grey images from two IDX files, plain or gzipped.
@@ -46,15 +48,26 @@ impl Idx {
     }
 
     pub(super) fn open(&self, split: Split) -> Result<Images> {
-        let path = match split {
-            Split::Train => &self.train,
-            Split::Test => &self.test,
-        };
-        let file = BufReader::new(open_file(path, CURE)?);
-        let help = "an IDX file of images starts with the bytes 00 00 08 03, its count, height and width; bring a fresh copy";
-        let images = read_maybe_gzipped(file).map_err(|message| Error::data(path, message, help))?;
+        let (path, file) = self.file(split)?;
+        let images = unpacked(BufReader::new(file)).and_then(|mut source| read(&mut source)).map_err(|message| wrong(path, message))?;
         Ok(Images { pixels: padded(&images, self.pad), note: None })
     }
+
+    pub(super) fn describe(&self, split: Split) -> Result<Summary> {
+        let (path, file) = self.file(split)?;
+        let size = size(&file, path)?;
+        let Header { n, height, width } = described(BufReader::new(file), size).map_err(|message| wrong(path, message))?;
+        Ok(Summary { shape: vec![1, height + 2 * self.pad, width + 2 * self.pad], len: n, note: None })
+    }
+
+    fn file(&self, split: Split) -> Result<(&Path, File)> {
+        let path: &Path = split.of(&self.train, &self.test);
+        Ok((path, open_file(path, CURE)?))
+    }
+}
+
+fn wrong(path: &Path, message: String) -> Error {
+    Error::data(path, message, "an IDX file of images starts with the bytes 00 00 08 03, its count, height and width; bring a fresh copy")
 }
 
 fn padded(images: &Array3<u8>, pad: usize) -> Array4<u8> {
@@ -64,46 +77,93 @@ fn padded(images: &Array3<u8>, pad: usize) -> Array4<u8> {
     pixels
 }
 
-fn read_maybe_gzipped(mut source: impl BufRead) -> Result<Array3<u8>, String> {
+fn gzipped(source: &mut impl BufRead) -> Result<bool, String> {
     let start = source.fill_buf().map_err(|error| format!("cannot be read: {error}"))?;
-    if start.starts_with(&[0x1f, 0x8b]) { read(GzDecoder::new(source)) } else { read(source) }
+    Ok(start.starts_with(&[0x1f, 0x8b]))
+}
+
+fn unpacked<'a>(mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, String> {
+    Ok(if gzipped(&mut source)? { Box::new(GzDecoder::new(source)) } else { Box::new(source) })
+}
+
+/// The header of a file of `size` bytes, which is held to that size unless the file is gzipped.
+fn described(mut source: impl BufRead, size: u64) -> Result<Header, String> {
+    let plain = !gzipped(&mut source)?;
+    let header = Header::read(&mut unpacked(source)?)?;
+    if plain {
+        header.is_followed_by(size.saturating_sub(HEADER as u64))?;
+    }
+    Ok(header)
+}
+
+/// Bytes before the pixels.
+const HEADER: usize = 16;
+
+/// What a file promises: images and their size in pixels, all of them at least 1, together no more than `usize` can count.
+struct Header {
+    n: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Header {
+    fn read(source: &mut impl Read) -> Result<Header, String> {
+        let header = up_to(HEADER, source)?;
+        match header[..] {
+            [] => return Err("the file is empty".to_owned()),
+            [0, 0, 8, 3, ..] => (),
+            [0, 0, 8, 1, ..] => return Err("holds labels; the file of images is wanted".to_owned()),
+            [0, 0, 8, dims, ..] => return Err(format!("holds bytes in {dims} dimensions; images have 3: count, height and width")),
+            [0, 0, kind, 1..=4, ..] => return Err(format!("holds numbers of kind 0x{kind:02x}; pixels are bytes, kind 0x08")),
+            _ => return Err(format!("is not an IDX file: it starts with the bytes {:02x?}", &header[..header.len().min(4)])),
+        }
+        let words: Vec<usize> = header.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
+        let [_, n, height, width] = words[..] else {
+            return Err(format!("is cut short: its header has {} of {HEADER} bytes", header.len()));
+        };
+        if n == 0 || height == 0 || width == 0 {
+            return Err(format!("holds no pixels: {n} images of {height} x {width}"));
+        }
+        let header = Header { n, height, width };
+        match n.checked_mul(height).and_then(|size| size.checked_mul(width)) {
+            Some(_) => Ok(header),
+            None => Err(format!("{}, more than memory can hold", header.promise())),
+        }
+    }
+
+    /// Bytes of pixels.
+    fn size(&self) -> usize {
+        self.n * self.height * self.width
+    }
+
+    fn promise(&self) -> String {
+        format!("its header promises {} images of {} x {}", self.n, self.height, self.width)
+    }
+
+    fn is_followed_by(&self, bytes: u64) -> Result<(), String> {
+        let (promise, size) = (self.promise(), self.size());
+        match bytes.cmp(&(size as u64)) {
+            Ordering::Less => Err(format!("is cut short: {promise}, {size} bytes, but {bytes} follow")),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(format!("is too long: {promise}, {size} bytes, but more follow")),
+        }
+    }
+}
+
+/// The next bytes of a file, so many or all that are left.
+fn up_to(most: usize, source: &mut impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let result = source.take(most as u64).read_to_end(&mut bytes);
+    result.map(|_| bytes).map_err(|error| format!("cannot be read to its end, it is damaged or cut short: {error}"))
 }
 
 /// [N, H, W]. What the header promises is never allocated before it has been read.
-fn read(mut source: impl Read) -> Result<Array3<u8>, String> {
-    let mut up_to = |most: usize| {
-        let mut bytes = Vec::new();
-        let result = source.by_ref().take(most as u64).read_to_end(&mut bytes);
-        result.map(|_| bytes).map_err(|error| format!("cannot be read to its end, it is damaged or cut short: {error}"))
-    };
-    let header = up_to(16)?;
-    match header[..] {
-        [] => return Err("the file is empty".to_owned()),
-        [0, 0, 8, 3, ..] => (),
-        [0, 0, 8, 1, ..] => return Err("holds labels; the file of images is wanted".to_owned()),
-        [0, 0, 8, dims, ..] => return Err(format!("holds bytes in {dims} dimensions; images have 3: count, height and width")),
-        [0, 0, kind, 1..=4, ..] => return Err(format!("holds numbers of kind 0x{kind:02x}; pixels are bytes, kind 0x08")),
-        _ => return Err(format!("is not an IDX file: it starts with the bytes {:02x?}", &header[..header.len().min(4)])),
-    }
-    let words: Vec<usize> = header.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
-    let [_, n, height, width] = words[..] else {
-        return Err(format!("is cut short: its header has {} of 16 bytes", header.len()));
-    };
-    if n == 0 || height == 0 || width == 0 {
-        return Err(format!("holds no pixels: {n} images of {height} x {width}"));
-    }
-    let promised = format!("its header promises {n} images of {height} x {width}");
-    let size =
-        n.checked_mul(height).and_then(|size| size.checked_mul(width)).ok_or_else(|| format!("{promised}, more than memory can hold"))?;
-    let mut pixels = up_to(size)?;
-    if pixels.len() < size {
-        return Err(format!("is cut short: {promised}, {size} bytes, but {} follow", pixels.len()));
-    }
-    if !up_to(1)?.is_empty() {
-        return Err(format!("is too long: {promised}, {size} bytes, but more follow"));
-    }
+fn read(source: &mut impl Read) -> Result<Array3<u8>, String> {
+    let header = Header::read(source)?;
+    let mut pixels = up_to(header.size(), source)?;
+    header.is_followed_by((pixels.len() + up_to(1, source)?.len()) as u64)?;
     pixels.shrink_to_fit();
-    Array3::from_shape_vec((n, height, width), pixels).map_err(|error| format!("{promised}: {error}"))
+    Array3::from_shape_vec((header.n, header.height, header.width), pixels).map_err(|error| format!("{}: {error}", header.promise()))
 }
 
 #[cfg(test)]
@@ -124,6 +184,10 @@ mod tests {
         [n, height, width].iter().for_each(|word| bytes.extend(word.to_be_bytes()));
         bytes.extend(pixels);
         bytes
+    }
+
+    fn read_maybe_gzipped(bytes: &[u8]) -> Result<Array3<u8>, String> {
+        read(&mut unpacked(bytes)?)
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -186,6 +250,10 @@ mod tests {
         for (bytes, message) in cases {
             let error = read_maybe_gzipped(bytes).unwrap_err();
             assert!(error.contains(message), "`{error}` does not say `{message}`");
+            if !bytes.starts_with(&[0x1f, 0x8b]) {
+                let described = described(bytes, bytes.len() as u64).map(|header| header.n);
+                assert_eq!(described, Err(error), "the header and the size of a plain file tell as much");
+            }
         }
     }
 
@@ -200,7 +268,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = read_maybe_gzipped(&bytes[..]);
+            let _ = read_maybe_gzipped(&bytes);
         }
 
         #[test]
@@ -208,7 +276,7 @@ mod tests {
             let n = u32::from(n % 16);
             let promised = (n * height * width) as usize;
             let bytes = idx(n, height, width, &vec![1; size]);
-            prop_assert_eq!(read_maybe_gzipped(&bytes[..]).is_ok(), promised > 0 && promised == size);
+            prop_assert_eq!(read_maybe_gzipped(&bytes).is_ok(), promised > 0 && promised == size);
         }
 
         #[test]
@@ -216,7 +284,7 @@ mod tests {
             let mut bytes = gzip(&idx(2, 5, 5, &[3; 50]));
             let at = at % bytes.len();
             bytes[at] = value;
-            let _ = read_maybe_gzipped(&bytes[..]);
+            let _ = read_maybe_gzipped(&bytes);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Data sets: what a split holds, in the data's own units, and how it becomes batches in model space.
 //!
-//! A set is one table of the experiment file (`[data.idx]`, `[data.checkerboard]`, ...). [`Data::open`] reads or draws a split into
-//! memory, [`crate::space::Scale`] maps its units to model space, [`Batches`] assembles training batches ahead of the training step.
+//! A set is one table of the experiment file (`[data.idx]`, `[data.checkerboard]`, ...). [`Data::describe`] tells a split's shape and
+//! length from the headers of its files, [`Data::open`] reads or draws it into memory, [`crate::space::Scale`] maps its units to model
+//! space, [`Batches`] assembles training batches ahead of the training step.
 
 mod arrays;
 mod batches;
@@ -35,6 +36,16 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// That one of two which is for this split.
+    fn of<T>(self, train: T, test: T) -> T {
+        match self {
+            Split::Train => train,
+            Split::Test => test,
+        }
+    }
+}
+
 /// A split in memory; its examples are in the data's own units: pixel values 0..=255, or the components of a vector.
 pub trait Dataset: Send + Sync {
     /// One example, without the batch: `[D]` or `[C, H, W]`.
@@ -60,6 +71,17 @@ pub trait Dataset: Send + Sync {
     fn note(&self) -> Option<&str> {
         None
     }
+}
+
+/// What a split holds, as the headers and sizes of its files tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// [`Dataset::shape`]
+    pub shape: Vec<usize>,
+    /// [`Dataset::len`]
+    pub len: usize,
+    /// [`Dataset::note`]
+    pub note: Option<String>,
 }
 
 /// `[data.*]`: the data set, and how it becomes model space.
@@ -124,6 +146,21 @@ impl Data {
         })
     }
 
+    /// What [`Data::open`] would find in a split, without reading or drawing it. Errors are those of a header and of a file's size;
+    /// damage further in is found by [`Data::open`].
+    pub fn describe(&self, split: Split) -> Result<Summary> {
+        let points = |len: usize, dimension: usize| Summary { shape: vec![dimension], len, note: None };
+        Ok(match self {
+            Data::Checkerboard(set) => points(split.of(set.train, set.test), 2),
+            Data::TwoMoons(set) | Data::SwissRoll(set) | Data::Spirals(set) | Data::Rings(set) => points(split.of(set.train, set.test), 2),
+            Data::GaussianMixture(set) => points(split.of(set.train, set.test), set.mixture.dimension()),
+            Data::NpyVectors(set) => set.describe(split)?,
+            Data::NpyImages(set) => set.describe(split)?,
+            Data::Idx(set) => set.describe(split)?,
+            Data::Cifar10(set) => set.describe(split)?,
+        })
+    }
+
     /// The map between data units and model space.
     pub fn scale(&self) -> Scale {
         match self {
@@ -147,6 +184,11 @@ impl Data {
             _ => false,
         }
     }
+}
+
+/// The size of an open file, bytes.
+fn size(file: &File, path: &Path) -> Result<u64> {
+    Ok(file.metadata().map_err(|error| Error::io("read", path, error))?.len())
 }
 
 /// Opens a data file; `cure` says what brings it when it is missing.

@@ -4,13 +4,14 @@ use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Array4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
+use memmap2::Mmap;
+use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Images, Vectors};
-use super::{Split, open_file};
+use super::{Split, Summary, open_file, size};
 use crate::error::{Error, Result};
 
 /// `[data.npy_vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
@@ -53,42 +54,59 @@ pub enum Layout {
 
 impl NpyVectors {
     pub(super) fn open(&self, split: Split) -> Result<Vectors> {
-        let path = choose(split, &self.train, &self.test);
-        let bytes = read(path)?;
-        let values = vectors(&bytes).map_err(|message| {
-            Error::data(path, message, "an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype(\"float32\"))")
-        })?;
+        let path = split.of(&self.train, &self.test);
+        let values = vectors(&read(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
         Ok(Vectors { values, log_density: Box::new(|_| None) })
+    }
+
+    pub(super) fn describe(&self, split: Split) -> Result<Summary> {
+        let path = split.of(&self.train, &self.test);
+        let (len, dimension) = shape_of_vectors(&map(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
+        Ok(Summary { shape: vec![dimension], len, note: None })
+    }
+
+    fn wrong(path: &Path, message: String) -> Error {
+        Error::data(path, message, "an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype(\"float32\"))")
     }
 }
 
 impl NpyImages {
     pub(super) fn open(&self, split: Split) -> Result<Images> {
-        let path = choose(split, &self.train, &self.test);
-        let bytes = read(path)?;
-        let pixels = images(&bytes, self.layout).map_err(|message| {
-            Error::data(
-                path,
-                message,
-                "an array of uint8 whose axes are those of `layout` is wanted: numpy.save(path, x.astype(\"uint8\"))",
-            )
-        })?;
+        let path = split.of(&self.train, &self.test);
+        let pixels = images(&read(path)?, self.layout).map_err(|message| NpyImages::wrong(path, message))?;
         Ok(Images { pixels, note: None })
+    }
+
+    pub(super) fn describe(&self, split: Split) -> Result<Summary> {
+        let path = split.of(&self.train, &self.test);
+        let bytes = map(path)?;
+        let shape = view_of_images(&bytes, self.layout).map_err(|message| NpyImages::wrong(path, message))?.shape().to_vec();
+        Ok(Summary { shape: shape[1..].to_vec(), len: shape[0], note: None })
+    }
+
+    fn wrong(path: &Path, message: String) -> Error {
+        let help = "an array of uint8 whose axes are those of `layout` is wanted: numpy.save(path, x.astype(\"uint8\"))";
+        Error::data(path, message, help)
     }
 }
 
-fn choose<'a>(split: Split, train: &'a Path, test: &'a Path) -> &'a Path {
-    match split {
-        Split::Train => train,
-        Split::Test => test,
-    }
-}
+const CURE: &str = "save the array there with numpy.save, or correct the path";
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = open_file(path, "save the array there with numpy.save, or correct the path")?;
-    file.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+    open_file(path, CURE)?.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
     Ok(bytes)
+}
+
+/// A file whose header alone is going to be read.
+fn map(path: &Path) -> Result<Mmap> {
+    let file = open_file(path, CURE)?;
+    let io = |error| Error::io("read", path, error);
+    if !file.metadata().map_err(io)?.is_file() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    }
+    // SAFETY: the bytes are looked at once, before this returns to anyone who could change the file.
+    unsafe { Mmap::map(&file) }.map_err(io)
 }
 
 /// The array in a file, in C or Fortran order.
@@ -113,11 +131,37 @@ fn wrong_rank(shape: &[usize], expected: impl Debug) -> String {
     format!("has {} axes, shape {shape:?}, not {expected:?}", shape.len())
 }
 
-fn vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+/// Rows of either precision.
+enum Rows<'a> {
+    Single(ArrayView2<'a, f32>),
+    Double(ArrayView2<'a, f64>),
+}
+
+fn view_of_vectors(bytes: &[u8]) -> Result<Rows<'_>, String> {
     let expected = "float32 or float64";
-    let values = match ArrayViewD::<f64>::view_npy(bytes) {
-        Err(ViewNpyError::WrongDescriptor(_)) => matrix(view::<f32>(bytes, expected)?, |x| x)?,
-        _ => matrix(view::<f64>(bytes, expected)?, |x| x as f32)?,
+    match ArrayViewD::<f64>::view_npy(bytes) {
+        Err(ViewNpyError::WrongDescriptor(_)) => matrix(view(bytes, expected)?).map(Rows::Single),
+        _ => matrix(view(bytes, expected)?).map(Rows::Double),
+    }
+}
+
+fn matrix<A>(array: ArrayViewD<A>) -> Result<ArrayView2<A>, String> {
+    let shape = array.shape().to_vec();
+    array.into_dimensionality::<Ix2>().map_err(|_| wrong_rank(&shape, ["N", "D"]))
+}
+
+fn shape_of_vectors(bytes: &[u8]) -> Result<(usize, usize), String> {
+    Ok(match view_of_vectors(bytes)? {
+        Rows::Single(rows) => rows.dim(),
+        Rows::Double(rows) => rows.dim(),
+    })
+}
+
+/// A copy in row-major order.
+fn vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+    let values = match view_of_vectors(bytes)? {
+        Rows::Single(rows) => copy(rows, |x| x),
+        Rows::Double(rows) => copy(rows, |x| x as f32),
     };
     match values.outer_iter().position(|row| row.iter().any(|x| !x.is_finite())) {
         Some(i) => Err(format!("row {i} holds a number that is not finite in f32: {}", values.row(i))),
@@ -125,15 +169,13 @@ fn vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     }
 }
 
-/// A copy in row-major order.
-fn matrix<A: Copy>(array: ArrayViewD<A>, convert: impl Fn(A) -> f32) -> Result<Array2<f32>, String> {
-    let rank_2 = array.view().into_dimensionality::<Ix2>().map_err(|_| wrong_rank(array.shape(), ["N", "D"]))?;
-    let mut values = Array2::zeros(rank_2.dim());
-    values.zip_mut_with(&rank_2, |value, x| *value = convert(*x));
-    Ok(values)
+fn copy<A: Copy>(rows: ArrayView2<A>, convert: impl Fn(A) -> f32) -> Array2<f32> {
+    let mut values = Array2::zeros(rows.dim());
+    values.zip_mut_with(&rows, |value, x| *value = convert(*x));
+    values
 }
 
-fn images(bytes: &[u8], layout: Layout) -> Result<Array4<u8>, String> {
+fn view_of_images(bytes: &[u8], layout: Layout) -> Result<ArrayView4<'_, u8>, String> {
     let array = view::<u8>(bytes, "uint8")?;
     let shape = array.shape().to_vec();
     let nchw = match layout {
@@ -141,8 +183,12 @@ fn images(bytes: &[u8], layout: Layout) -> Result<Array4<u8>, String> {
         Layout::Nchw => array.into_dimensionality::<Ix4>(),
         Layout::Nhwc => array.into_dimensionality::<Ix4>().map(|array| array.permuted_axes([0, 3, 1, 2])),
     };
-    let nchw = nchw.map_err(|_| wrong_rank(&shape, layout))?;
-    Ok(nchw.as_standard_layout().into_owned())
+    nchw.map_err(|_| wrong_rank(&shape, layout))
+}
+
+/// A copy [N, C, H, W] in row-major order.
+fn images(bytes: &[u8], layout: Layout) -> Result<Array4<u8>, String> {
+    Ok(view_of_images(bytes, layout)?.as_standard_layout().into_owned())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Checkerboard {
     }
 
     pub(super) fn draw(&self, split: Split, seed: u64) -> Vectors {
-        let values = points(count(split, self.train, self.test), split, seed, checkerboard);
+        let values = points(split.of(self.train, self.test), split, seed, checkerboard);
         Vectors { values, log_density: Box::new(|x| Some(if is_dark(x) { -32f64.ln() } else { f64::NEG_INFINITY })) }
     }
 }
@@ -80,7 +80,7 @@ impl NoisyCurve {
     }
 
     pub(super) fn draw(&self, curve: fn(&mut ChaCha8Rng) -> [f64; 2], split: Split, seed: u64) -> Vectors {
-        let values = points(count(split, self.train, self.test), split, seed, |rng| {
+        let values = points(split.of(self.train, self.test), split, seed, |rng| {
             curve(rng).map(|c| c + self.noise * rng.sample::<f64, _>(StandardNormal))
         });
         Vectors { values, log_density: Box::new(|_| None) }
@@ -138,7 +138,7 @@ impl Mixture {
 
     pub(super) fn draw(&self, split: Split, seed: u64) -> Vectors {
         let law = self.mixture.factored();
-        let values = points(count(split, self.train, self.test), split, seed, |rng| law.sample(rng));
+        let values = points(split.of(self.train, self.test), split, seed, |rng| law.sample(rng));
         Vectors { values, log_density: Box::new(move |x| Some(law.log_density(x))) }
     }
 }
@@ -153,13 +153,6 @@ fn check_counts(train: usize, test: usize) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-fn count(split: Split, train: usize, test: usize) -> usize {
-    match split {
-        Split::Train => train,
-        Split::Test => test,
-    }
 }
 
 /// n >= 1 points [n, D].
