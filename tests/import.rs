@@ -15,7 +15,7 @@ use score_sde::experiment::{self, Experiment, Loaded};
 use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
-use score_sde::run::{Run, checkpoint};
+use score_sde::run::{About, Run, checkpoint};
 use score_sde::sample::sample;
 use score_sde::tensor::to_vec;
 use score_sde::train::State;
@@ -104,8 +104,8 @@ impl Home {
             Some(name) => self.at(name).display().to_string(),
             None => word.to_owned(),
         });
-        let always = ["score-sde", "--quiet", "--threads", "1"].map(str::to_owned);
-        Arguments::try_parse_from(always.into_iter().chain(words)).unwrap().execute()
+        let quiet = line.starts_with("import").then(|| "--quiet".to_owned());
+        Arguments::try_parse_from(std::iter::once("score-sde".to_owned()).chain(words).chain(quiet)).unwrap().execute()
     }
 
     /// The message with which an import of `file` fails, which then has written nothing.
@@ -125,7 +125,14 @@ impl Home {
 fn model(Loaded { experiment, train, .. }: &Loaded) -> ScoreNetwork {
     let Experiment { network, precondition, data, .. } = experiment;
     let (network, precondition) = (network.as_ref().unwrap(), precondition.as_ref().unwrap());
-    ScoreNetwork::new(network, precondition.under(experiment.sde.get()).unwrap(), data.scale(), train.shape(), 1, Device::Cpu)
+    ScoreNetwork::new(
+        network,
+        precondition.under(experiment.sde.get()).unwrap(),
+        data.scale(),
+        &train.as_ref().unwrap().shape,
+        1,
+        Device::Cpu,
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -169,6 +176,7 @@ fn trained(home: &Home, name: &str) -> Run {
     });
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
+    run.introduce(&About::new(&loaded.shape)).unwrap();
     run.write("experiment.toml", loaded.experiment.resolved().as_bytes()).unwrap();
     state.save(&run, 2).unwrap();
     run
@@ -180,7 +188,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let model = model(&loaded);
     score_sde::train::load_average(&model, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
     let experiment = &loaded.experiment;
-    let (sde, shape) = (experiment.sde.get(), loaded.train.shape());
+    let (sde, shape) = (experiment.sde.get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
     sample(spec, 3, &model.model(sde), shape, Device::Cpu, &Terminal::new(true)).unwrap().x
 }
@@ -222,7 +230,7 @@ fn settings_that_differ_from_the_checkpoints_are_remarked_and_no_others() {
     let home = Home::new();
     let remarks = |out: &str, settings: &[&str]| {
         let mut command = assert_cmd::Command::cargo_bin("score-sde").unwrap();
-        command.args(["--quiet", "import"]).arg(fixture("ncsnpp.pth"));
+        command.args(["import", "--quiet"]).arg(fixture("ncsnpp.pth"));
         command.arg("--experiment").arg(home.at("ve.toml")).arg("--out").arg(home.at(out));
         command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         String::from_utf8(command.assert().success().get_output().stderr.clone()).unwrap()

@@ -79,6 +79,7 @@ fn a_run_leaves_what_it_promises() {
             "likelihood.png",
             "likelihood.solves.jsonl",
             "metrics.jsonl",
+            "run.json",
             "samples"
         ]
     );
@@ -228,19 +229,22 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
 }
 
 #[test]
-fn a_run_has_one_process() {
+fn a_run_has_one_writer_and_any_number_of_readers() {
     let home = Home::with(VECTORS);
     let mut first = home.start(&["run", "tiny.toml", "--set", "train.steps=100000000"]);
     home.wait_for("runs/tiny/checkpoints/step-00000010.safetensors", &mut first);
     let owner = format!("(process {})", first.id());
-    let refusals = [&RUN[..], &["sample", "runs/tiny"]].map(|second| home.fail(second).replace(&owner, "(process N)"));
-    assert_eq!(refusals[0], refusals[1]);
-    assert_snapshot!(refusals[0], @"runs/tiny: another process works in this run folder (process N) help: wait until it ends, stop it, or use another folder (--out DIR)");
+    let refusal = home.fail(&RUN).replace(&owner, "(process N)");
+    assert_snapshot!(refusal, @"runs/tiny: another process works in this run folder (process N) help: wait until it ends, stop it, or use another folder (--out DIR)");
+    home.succeed(&["sample", "runs/tiny", "--name", "early"]);
+    home.succeed(&["likelihood", "runs/tiny", "--name", "early"]);
+    home.succeed(&["export", "runs/tiny", "--to", "safetensors", "--out", "early"]);
+    assert_eq!(samples(&home, "runs/tiny/samples/early.npz").dim(), (4, 2));
     assert!(first.try_wait().unwrap().is_none(), "the first goes on");
     first.kill().unwrap();
     first.wait().unwrap();
-    let (_, stderr) = home.succeed(&["sample", "runs/tiny"]);
-    assert!(stderr.contains("sample 4/4"), "the lock dies with its process: {stderr}");
+    let refusal = home.fail(&RUN);
+    assert!(refusal.contains("holds a run of another experiment"), "the lock dies with its process: {refusal}");
 }
 
 /// Steps so slow that a signal lands where it should.

@@ -1,35 +1,43 @@
 //! `score-sde check`: the resolved experiment and what would run.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::Args;
+
+use super::Overrides;
 use crate::data::Split;
 use crate::error::Result;
-use crate::experiment;
-use crate::train::Train;
+use crate::experiment::{self, Family, Loaded};
 
-pub fn check(path: &Path, overrides: &[String]) -> Result<()> {
-    let loaded = experiment::load(path, overrides)?;
-    let experiment = &loaded.experiment;
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The experiment, a TOML file.
+    experiment: PathBuf,
+    #[command(flatten)]
+    set: Overrides,
+}
+
+pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
+    let Loaded { experiment, plan, shape, train } = experiment::load(&path, &set.overrides)?;
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
-    println!("# data        {} training examples of shape {:?}", loaded.train.len(), loaded.train.shape());
-    if let Some(note) = loaded.train.note() {
+    let examples = train.as_ref().map_or(0, |train| train.len);
+    println!("# data        {examples} training examples of shape {shape:?}");
+    if let Some(note) = train.as_ref().and_then(|train| train.note.as_ref()) {
         println!("#             {note}");
     }
-    match (&experiment.network, &experiment.train) {
-        (Some(network), Some(Train { steps, batch, .. })) => {
-            println!("# network     {} trainable parameters", network.parameter_count(loaded.train.shape()));
-            println!(
-                "# train       {steps} steps of {batch} examples, {:.1} epochs",
-                *steps as f64 * *batch as f64 / loaded.train.len() as f64
-            );
+    match &plan.family {
+        Family::Known(_) => println!("# score       exact; nothing is trained"),
+        Family::Score(learned) => {
+            println!("# network     {} trainable parameters", learned.network.parameter_count(&shape));
+            let (steps, batch) = (learned.train.steps, learned.train.batch);
+            println!("# train       {steps} steps of {batch} examples, {:.1} epochs", steps as f64 * batch as f64 / examples as f64);
         }
-        _ => println!("# score       exact; nothing is trained"),
     }
-    if let Some(sample) = &experiment.sample {
+    if let Some(sample) = &plan.sample {
         println!("# sample      {} samples", sample.count);
     }
-    if let Some(likelihood) = &experiment.likelihood {
+    if let Some(likelihood) = &plan.likelihood {
         let split = match likelihood.split {
             Split::Train => "training",
             Split::Test => "test",

@@ -1,18 +1,16 @@
 //! `score-sde export`: the averaged weights of a run as a safetensors file, for other programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::ValueEnum;
-use tch::{Device, Tensor};
+use clap::{Args, ValueEnum};
+use tch::Tensor;
 
-use super::Common;
-use super::session::Session;
 use crate::error::{Error, Result};
 use crate::experiment;
-use crate::progress::Terminal;
 use crate::pth::reference::{PREFIX, SIGMAS};
 use crate::run::{Run, tensors};
 use crate::sde::SdeSpec;
+use crate::session::{Machine, Session};
 
 /// The end of `score-sde export --help`.
 pub const IN_PYTORCH: &str = "\
@@ -31,20 +29,29 @@ pub enum Names {
     PthNames,
 }
 
-pub fn export(path: &Path, names: Names, out: Option<PathBuf>, scales: i64, common: &Common, terminal: &Terminal) -> Result<()> {
-    if let Some(setting) = common.overrides.first() {
-        let help = "an export is of the run as it is; leave --set out".into();
-        return Err(Error::Usage { message: format!("--set {setting} has nothing to change here"), help });
-    }
-    let run = Run::existing(path)?;
-    let loaded = experiment::load_run(&run, &[], &[])?;
-    let session = Session::new(&loaded, Device::Cpu, common.threads, terminal);
-    let step = session.load_average(&run)?;
-    let (Some(step), Some(model)) = (step, &session.model) else {
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A run folder.
+    run: PathBuf,
+    /// What the tensors are called.
+    #[arg(long, value_name = "NAMES")]
+    to: Names,
+    /// The file [default: weights.safetensors or weights-pth-names.safetensors in the run folder].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Length of module.sigmas with pth-names: the reference's model.num_scales.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i64).range(2..=1_000_000))]
+    scales: i64,
+}
+
+pub fn export(Arguments { run: path, to: names, out, scales }: Arguments) -> Result<()> {
+    let run = Run::reading(&path)?;
+    let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine::default());
+    let (Some(step), Some(model)) = (session.average(&run)?, session.network()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };
     let parameters = model.parameters.named();
-    let sigmas = noise_levels(&loaded.experiment.sde, scales);
+    let sigmas = noise_levels(&session.plan().sde, scales);
     let (file, named): (_, Vec<(String, &Tensor)>) = match names {
         Names::Safetensors => ("weights.safetensors", parameters.map(|(name, tensor, _)| (name.to_owned(), tensor)).collect()),
         Names::PthNames => {

@@ -1,41 +1,60 @@
 //! `score-sde import`: a checkpoint of the reference implementation as a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Common;
-use super::session::Session;
+use clap::Args;
+
+use super::{Overrides, Voice};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Loaded};
-use crate::progress::{Terminal, warn};
+use crate::progress::warn;
 use crate::pth::reference::{Checkpoint, Found};
-use crate::run::Run;
+use crate::run::{About, Run};
 use crate::sde::SdeSpec;
+use crate::session::{Machine, Session};
 use crate::train::{State, Train};
 
-pub fn import(checkpoint: &Path, experiment: &Path, out: &Path, common: &Common, terminal: &Terminal) -> Result<()> {
-    let loaded = experiment::load(experiment, &common.overrides)?;
-    let Some(spec) = &loaded.experiment.train else {
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The .pth file: a dict of optimizer, model, ema and step.
+    checkpoint: PathBuf,
+    /// What it was trained as, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    experiment: PathBuf,
+    /// The run folder, which must be new.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    voice: Voice,
+}
+
+pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) -> Result<()> {
+    let loaded = experiment::load(&experiment, &set.overrides)?;
+    let session = Session::new(&loaded, Machine { quiet: voice.quiet, ..Machine::default() });
+    let (Some(learned), Some(model)) = (session.plan().learned(), session.network()) else {
         return Err(Error::Usage {
             message: format!("{} describes a score that is known: there is no network to import into", experiment.display()),
             help: "give an experiment with [network.*], [precondition.*] and [train]".into(),
         });
     };
-    unused(out)?;
-    let session = Session::new(&loaded, common.device, common.threads, terminal);
-    let model = session.model.as_ref().expect("an experiment that trains has a network");
-    let mut file = Checkpoint::open(checkpoint)?;
+    unused(&out)?;
+    let spec = &learned.train;
+    let mut file = Checkpoint::open(&checkpoint)?;
     let mut state = State::new(spec, model);
     let found = file.fill(&model.parameters, &state.ema.average, [&state.adam.first_moment, &state.adam.second_moment])?;
-    same_noise(checkpoint, &loaded, found.sigmas)?;
+    same_noise(&checkpoint, &loaded, found.sigmas)?;
     state.step = file.step;
     remark(spec, state.step, &found);
 
-    let run = Run::open(out)?;
+    let run = Run::open(&out)?;
     state.save(&run, spec.keep)?;
+    run.introduce(&About::new(session.shape()))?;
     // Last, since it is what makes the folder a run.
     run.write("experiment.toml", loaded.experiment.resolved().as_bytes())?;
     let count = model.parameters.named().count();
-    terminal.say(&format!("{} -> {}: {count} tensors at step {}", checkpoint.display(), out.display(), state.step));
+    session.terminal().say(&format!("{} -> {}: {count} tensors at step {}", checkpoint.display(), out.display(), state.step));
     Ok(())
 }
 

@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tch::Tensor;
 
-use super::Common;
-use super::session::Session;
-use crate::data::dequantised;
+use super::{Machine, Overrides};
+use crate::data::{Split, dequantised};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Loaded};
+use crate::experiment::{self, Family};
 use crate::lab::{self, Grid, Sweep, World};
-use crate::model::{Precondition, ScoreSpec};
-use crate::progress::Terminal;
+use crate::law::GaussianMixture;
+use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
 use crate::run::{Run, replace};
+use crate::sde::Chain;
+use crate::session::Session;
 
 /// Points of the data that samples are compared with, at most.
 const DATA: usize = 5000;
 
 #[derive(Args, Debug)]
-pub struct Lab {
+pub struct Arguments {
     /// A run folder, or an experiment file whose score is known.
     target: PathBuf,
     /// Solvers by name, or all.
@@ -50,67 +51,63 @@ pub struct Lab {
     /// Folder of lab.csv, lab.md, lab.png and lab.svg [default: lab/ in the run folder, or lab/<file's stem>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    machine: Machine,
 }
 
-pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
-    let Lab { target, solvers, nfe: budgets, grids, churn: churns, tolerances, noisy_tolerances, t_min, count, out } = options;
-    let target = &target;
+pub fn lab(options: Arguments) -> Result<()> {
+    let Arguments { target, solvers, nfe: budgets, grids, churn: churns, tolerances, noisy_tolerances, t_min, count, out, .. } = options;
+    let (target, overrides) = (&target, &options.set.overrides);
     let candidates = lab::candidates(&solvers)?;
     let (run, loaded) = match target.is_dir() {
         true => {
-            let run = Run::existing(target)?;
-            let loaded = experiment::load_run(&run, &common.overrides, &["seed", "sample"])?;
+            let run = Run::reading(target)?;
+            let loaded = experiment::load_run(&run, overrides, &["seed", "sample"], false)?;
             (Some(run), loaded)
         }
-        false => (None, experiment::load(target, &common.overrides)?),
+        false => (None, experiment::load(target, overrides)?),
     };
-    let Loaded { experiment, train, .. } = &loaded;
-    if run.is_none() && experiment.score.is_none() {
-        return Err(Error::Usage {
-            message: format!("{} has no [score]: its network is not trained yet", target.display()),
-            help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian_mixture]".into(),
-        });
-    }
-    let session = Session::new(&loaded, common.device, common.threads, terminal);
-    if let Some(run) = &run {
-        session.load_average(run)?;
-    }
-    let law = experiment.score.as_ref().map(|ScoreSpec::GaussianMixture(mixture)| mixture);
-    let data = match law {
-        Some(mixture) => {
-            let factored = mixture.factored();
-            let mut rng = rng::generator(experiment.seed, Purpose::Data, 0);
-            let points: Vec<f64> = (0..DATA).flat_map(|_| factored.sample(&mut rng)).collect();
-            Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64])
-        }
+    let session = Session::new(&loaded, options.machine.into());
+    let plan = session.plan();
+    let law = match &plan.family {
+        Family::Known(ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
+        Family::Score(_) => None,
+    };
+    match &run {
+        Some(run) => drop(session.average(run)?),
+        None if law.is_some() => {}
         None => {
-            let n = train.len().min(DATA);
-            let places: Vec<(usize, usize)> = (0..n).map(|i| (i * train.len() / n, 0)).collect();
-            dequantised(&**train, experiment.data.scale(), &places, experiment.seed)
+            return Err(Error::Usage {
+                message: format!("{} has no [score]: its network is not trained yet", target.display()),
+                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian_mixture]".into(),
+            });
         }
-    };
-    let t_min = t_min.or(experiment.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
+    }
+    let data = points(&session, law)?;
+    let t_min = t_min.or(plan.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
     if !(t_min > 0.0 && t_min < 1.0) {
         return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
     }
-    let score = session.score();
-    let shape = train.shape().iter().map(|&n| n as i64).collect();
-    let world = World { model: &*score, shape, t_min, law, data, device: common.device };
+    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding));
+    let shape = session.shape().iter().map(|&n| n as i64).collect();
+    let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
     if world.data.size()[0] < 20 {
         let message = format!("the data hold {} examples, too few to compare samples with", world.data.size()[0]);
         return Err(Error::Usage { message, help: "give at least 20 training examples".into() });
     }
-    let levels = experiment.precondition.as_ref().and_then(Precondition::levels);
+    let levels = model.chain().map(Chain::len);
     let sweep = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances };
     sweep.check()?;
     let settings = sweep.settings(world.model.sde(), t_min, levels);
     for candidate in &sweep.candidates {
         if settings.iter().all(|setting| setting.solver != candidate.name) {
-            terminal.say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
+            session.terminal().say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
         }
     }
-    let count = count.unwrap_or(if train.shape().len() == 1 { 4000 } else { 100 });
-    let points = lab::measure(&world, settings, count as usize, experiment.seed, terminal)?;
+    let count = count.unwrap_or(if session.shape().len() == 1 { 4000 } else { 100 });
+    let points = lab::measure(&world, settings, count as usize, plan.seed, session.terminal())?;
 
     let out = out.unwrap_or_else(|| match &run {
         Some(run) => run.path().join("lab"),
@@ -124,4 +121,19 @@ pub fn lab(options: Lab, common: &Common, terminal: &Terminal) -> Result<()> {
     print!("{}", lab::recommendations(&points, &budgets));
     println!("{}", out.join("lab.png").display());
     Ok(())
+}
+
+/// Points of the data: of their law, where it is known, or of the training split.
+fn points(session: &Session, law: Option<&GaussianMixture>) -> Result<Tensor> {
+    let seed = session.plan().seed;
+    if let Some(mixture) = law {
+        let factored = mixture.factored();
+        let mut rng = rng::generator(seed, Purpose::Data, 0);
+        let points: Vec<f64> = (0..DATA).flat_map(|_| factored.sample(&mut rng)).collect();
+        return Ok(Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64]));
+    }
+    let train = session.dataset(Split::Train)?;
+    let n = train.len().min(DATA);
+    let places: Vec<(usize, usize)> = (0..n).map(|i| (i * train.len() / n, 0)).collect();
+    Ok(dequantised(&*train, session.scale(), &places, seed))
 }

@@ -1,53 +1,62 @@
-//! `score-sde likelihood`: the likelihood of a finished run, again.
+//! `score-sde likelihood`: the likelihood of a run, again.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::session::Session;
-use super::{Common, free_name, plain_name};
+use clap::{Args, ValueEnum};
+
+use super::{Machine, Overrides, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::likelihood::protocol;
-use crate::progress::Terminal;
 use crate::run::Run;
+use crate::session::Session;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A run folder.
+    run: PathBuf,
+    /// Name of the files in the run folder [default: the next free likelihood-2, likelihood-3, ...].
+    #[arg(long)]
+    name: Option<String>,
+    /// Whose likelihood: train or test; short for --set likelihood.split=...
+    #[arg(long)]
+    split: Option<String>,
+    /// Print the number by this protocol, too, and what each difference between the two is worth.
+    #[arg(long, value_name = "PROTOCOL")]
+    compare: Option<Protocol>,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    machine: Machine,
+}
 
 /// Whose protocol the number is put beside.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum Protocol {
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Protocol {
     /// That of Song et al. 2021, as their code has it.
     Reference,
 }
 
-pub fn likelihood(
-    path: &Path,
-    name: Option<String>,
-    split: Option<String>,
-    protocol: Option<Protocol>,
-    common: &Common,
-    terminal: &Terminal,
-) -> Result<()> {
-    let run = Run::existing(path)?;
+pub fn likelihood(Arguments { run: path, name, split, compare, set, machine }: Arguments) -> Result<()> {
+    let run = Run::reading(&path)?;
     let split = split.map(|split| format!("likelihood.split={split}"));
-    let overrides: Vec<String> = common.overrides.iter().cloned().chain(split).collect();
-    let loaded = experiment::load_run(&run, &overrides, &["seed", "likelihood"])?;
-    let spec = loaded.experiment.likelihood.as_ref().ok_or_else(|| {
+    let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
+    let session = Session::new(&experiment::load_run(&run, &overrides, &["seed", "likelihood"], true)?, machine.into());
+    let spec = session.plan().likelihood.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [likelihood]", "give one: --set 'likelihood={split=\"test\",...}' with all its keys")
     })?;
-    if protocol.is_some() {
-        protocol::reference(spec, loaded.experiment.data.scale())?;
+    if compare.is_some() {
+        protocol::reference(spec, session.scale())?;
     }
-    let session = Session::new(&loaded, common.device, common.threads, terminal);
-    let step = session.load_average(&run)?;
-    let name = match name {
-        Some(name) => plain_name(name)?,
-        None => free_name("likelihood", |name| run.path().join(format!("{name}.json")).exists()),
-    };
-    let values = session.likelihood(spec, &run, &name, step)?;
+    let step = session.average(&run)?;
+    let (name, _reserved) = result_name(&run, name, "likelihood", |name| format!("{name}.json"))?;
+    let values = session.likelihood(spec, &run, &name)?;
     let mut report = values.report(step);
     println!("{}", values.headline());
     values.bound_headline().iter().for_each(|line| println!("{line}"));
-    if let Some(Protocol::Reference) = protocol {
-        let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, &format!("{name}.{change}"), step);
-        let comparison = protocol::compare(spec, loaded.experiment.data.scale(), &values, &mut measure)?;
+    if let Some(Protocol::Reference) = compare {
+        let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, &format!("{name}.{change}"));
+        let comparison = protocol::compare(spec, session.scale(), &values, &mut measure)?;
         report["comparison"] = comparison.report();
         print!("{comparison}");
     }

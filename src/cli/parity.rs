@@ -1,23 +1,31 @@
 //! `score-sde parity`: golden cases through the code here, one row each.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use tch::Device;
+use clap::Args;
 
-use super::Common;
 use crate::error::{Error, Result};
 use crate::parity::{Case, Index, Row, run};
 
-pub fn parity(index: &Path, cases: &[String], kinds: &[String], common: &Common) -> Result<()> {
-    if !common.overrides.is_empty() || common.device != Device::Cpu {
-        return Err(Error::Usage {
-            message: "--set and --device have nothing to do here".into(),
-            help: "golden cases are complete, and their numbers were made on the cpu".into(),
-        });
-    }
-    tch::set_num_threads(common.threads.unwrap_or(1));
-    let index = Index::open(index)?;
-    let cases = index.select(cases, kinds)?;
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// An index.json of golden cases; tests/golden/README.md describes the format.
+    index: PathBuf,
+    /// Only this case. May be given many times.
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
+    /// Only cases of these kinds: model, sde, losses, train, pc, ode, likelihood.
+    #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
+    kinds: Vec<String>,
+    /// Threads of LibTorch.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    threads: i32,
+}
+
+pub fn parity(Arguments { index, cases, kinds, threads }: Arguments) -> Result<()> {
+    tch::set_num_threads(threads);
+    let index = Index::open(&index)?;
+    let cases = index.select(&cases, &kinds)?;
     let width = cases.iter().map(|case: &Case| case.name().len()).max().unwrap_or(0);
     println!("{}", Row::header(width));
     let (mut ok, mut failed, mut not_covered) = (0, 0, 0);

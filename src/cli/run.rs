@@ -1,148 +1,104 @@
-//! `score-sde run`: train, sample, train the dequantisation, likelihood, each once.
+//! `score-sde run`: every phase of an experiment, each once.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use clap::Args;
 
-use super::Common;
-use super::session::Session;
-use crate::dequantisation::{DequantisationSpec, Dequantiser};
+use super::{Machine, Overrides};
+use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
-use crate::progress::Terminal;
-use crate::run::Run;
-use crate::run::checkpoint::{self, Checkpoint};
+use crate::phase::{Phase, phases};
 use crate::run::log::Log;
-use crate::train::{Source, Surroundings, train};
+use crate::run::{About, FORMAT, Run, checkpoint};
+use crate::session::Session;
 
-pub fn run(path: &Path, out: Option<PathBuf>, common: &Common, terminal: &Terminal) -> Result<()> {
-    let loaded = experiment::load(path, &common.overrides)?;
-    let experiment = &loaded.experiment;
-    let folder = out.unwrap_or_else(|| default_run_folder(path));
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The experiment, a TOML file.
+    experiment: PathBuf,
+    /// The run folder [default: runs/<file's stem>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Result<()> {
+    let loaded = experiment::load(&path, &set.overrides)?;
+    let session = Session::new(&loaded, machine.into());
+    let phases = phases(session.plan());
+    open_data(&session)?;
+    let folder = out.unwrap_or_else(|| default_run_folder(&path));
     let run = Run::open(&folder)?;
-    claim(&run, experiment)?;
-    let session = Session::new(&loaded, common.device, common.threads, terminal);
-    terminal.say(&format!("{} -> {}", path.display(), folder.display()));
-    if let Some(note) = loaded.train.note() {
-        terminal.say(&format!("data: {note}"));
+    let about = claim(&run, &loaded)?;
+    session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));
+    if let Some(note) = loaded.train.as_ref().and_then(|train| train.note.as_ref()) {
+        session.terminal().say(&format!("data: {note}"));
     }
 
-    let left = Left::of(&run, experiment)?;
-    if left.train || left.sample || left.dequantisation || left.likelihood {
-        work(&run, &loaded, &session, left, terminal)?;
+    checkpoint::set_damaged_aside(&run)?;
+    let left: Vec<&dyn Phase> = phases.iter().map(|phase| &**phase).filter(|phase| !run.has(&phase.product())).collect();
+    if left.is_empty() {
+        session.terminal().say("every phase is done already");
     } else {
-        terminal.say("every phase is done already");
+        going_on(&run, &about, &left)?;
+        let done = checkpoint::newest_step(&run)?.unwrap_or(0);
+        let mut log = Log::open(&run, done + logged_after(&session, &run) + 1);
+        log.text("experiment", done, &format!("```toml\n{}```", loaded.experiment.resolved()));
+        left.iter().try_for_each(|phase| phase.run(&session, &run, &mut log))?;
     }
-    if experiment.sample.is_some() {
-        terminal.say(&format!("samples: {}", folder.join("samples/samples.png").display()));
-    }
-    if experiment.likelihood.is_some() {
-        terminal.say(&format!("likelihood: {}", folder.join("likelihood.json").display()));
-    }
-    Ok(())
-}
-
-/// What a run still has to do.
-struct Left {
-    /// Where earlier sessions of training stopped.
-    newest: Option<Checkpoint>,
-    train: bool,
-    sample: bool,
-    dequantisation: bool,
-    likelihood: bool,
-}
-
-impl Left {
-    fn of(run: &Run, experiment: &Experiment) -> Result<Left> {
-        let newest = match experiment.train.is_some() {
-            true => checkpoint::latest(run)?,
-            false => None,
-        };
-        let done = steps(&newest);
-        Ok(Left {
-            train: experiment.train.as_ref().is_some_and(|spec| done < spec.steps),
-            newest,
-            sample: experiment.sample.is_some() && run.read("samples/samples.json")?.is_none(),
-            dequantisation: experiment.dequantisation.is_some() && !Dequantiser::exists(run)?,
-            likelihood: experiment.likelihood.is_some() && run.read("likelihood.json")?.is_none(),
-        })
-    }
-}
-
-/// The training steps a checkpoint has behind it.
-fn steps(checkpoint: &Option<Checkpoint>) -> u64 {
-    checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step)
-}
-
-/// The phases that are left, each saved as soon as it is done.
-fn work(run: &Run, loaded: &Loaded, session: &Session, left: Left, terminal: &Terminal) -> Result<()> {
-    let experiment = &loaded.experiment;
-    let scale = experiment.data.scale();
-    let done = steps(&left.newest);
-    // A finished dequantisation has logged its steps after those of training.
-    let dequantised = match &experiment.dequantisation {
-        Some(DequantisationSpec::Variational(spec)) if !left.dequantisation => spec.steps,
-        _ => 0,
-    };
-    let mut log = Log::open(run, done + dequantised + 1);
-    log.text("experiment", done, &format!("```toml\n{}```", experiment.resolved()));
-
-    if let (true, Some(spec), Some(model)) = (left.train, &experiment.train, &session.model) {
-        let source = Source { dataset: loaded.train.clone(), scale, flip: experiment.data.flip() };
-        let stop = stop_on_signal()?;
-        let around = Surroundings { run, log: &mut log, terminal, stop: stop.clone() };
-        train(spec, experiment.seed, session.sde(), model, left.newest, source, around)?;
-        // From here on there is nothing to save in between: a signal ends the process at once.
-        stop.store(true, Ordering::Relaxed);
-    }
-    let step = if left.sample || left.dequantisation || left.likelihood { session.load_average(run)? } else { None };
-    if let (true, Some(spec)) = (left.sample, &experiment.sample) {
-        let samples = session.sample(spec)?;
-        let picture = session.picture(&samples);
-        samples.save(run, "samples", scale, spec, &picture)?;
-        log.image("samples", step.unwrap_or(0), &picture);
-    }
-    if left.dequantisation {
-        session.dequantise(run, step.unwrap_or(0), &mut log)?;
-    }
-    if let (true, Some(spec)) = (left.likelihood, &experiment.likelihood) {
-        let values = session.likelihood(spec, run, "likelihood", step)?;
-        let report = values.report(step);
-        values.bound_headline().iter().for_each(|line| terminal.say(line));
-        values.save(run, "likelihood", &report)?;
-        log.scalars(step.unwrap_or(0), &likelihood_scalars(&report));
-        log.histogram("likelihood/of_examples", step.unwrap_or(0), &values.histogram());
-        log.image("likelihood", step.unwrap_or(0), &values.picture());
+    for phase in phases.iter().filter(|phase| ["samples", "likelihood"].contains(&phase.name())) {
+        let shown = phase.product().replace("samples.json", "samples.png");
+        session.terminal().say(&format!("{}: {}", phase.name(), folder.join(shown).display()));
     }
     Ok(())
 }
 
-fn likelihood_scalars(report: &serde_json::Value) -> Vec<(&'static str, f64)> {
-    let number = |table: &str, key: &str| report[table][key].as_f64().unwrap_or(f64::NAN);
-    let mut scalars = vec![
-        ("likelihood/bits_per_dim", number("bits_per_dim", "mean")),
-        ("likelihood/bits_per_dim_standard_error", number("bits_per_dim", "standard_error")),
-        ("likelihood/nats", number("nats", "mean")),
-    ];
-    scalars.extend(report["bound"]["bits_per_dim"]["mean"].as_f64().map(|bound| ("likelihood/bound_bits_per_dim", bound)));
-    scalars
+/// Opens every split that is needed, so that damaged data are found before any work.
+fn open_data(session: &Session) -> Result<()> {
+    session.dataset(Split::Train)?;
+    match &session.plan().likelihood {
+        Some(likelihood) => session.dataset(likelihood.split).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Steps that a finished dequantisation has logged after those of training.
+fn logged_after(session: &Session, run: &Run) -> u64 {
+    session.plan().dequantisation.as_ref().filter(|_| run.has(crate::dequantisation::Dequantiser::FILE)).map_or(0, |spec| spec.steps)
+}
+
+/// A training that was begun with other random numbers can't go on with these.
+fn going_on(run: &Run, about: &About, left: &[&dyn Phase]) -> Result<()> {
+    let trains = left.iter().any(|phase| phase.name() == "train");
+    if about.format < FORMAT && trains && checkpoint::newest_step(run)?.is_some() {
+        let message = format!("is a run of format {}, whose training draws are others than those of format {FORMAT}", about.format);
+        return Err(Error::run(run.path(), message, "finish it with the version that began it, or start it anew (--out DIR)"));
+    }
+    Ok(())
 }
 
 /// Makes the folder this experiment's, or refuses if it is another's.
-fn claim(run: &Run, experiment: &Experiment) -> Result<()> {
+fn claim(run: &Run, Loaded { experiment, shape, .. }: &Loaded) -> Result<About> {
     let Some(text) = run.experiment()? else {
+        let about = About::new(shape);
+        run.introduce(&about)?;
         run.write("experiment.toml", experiment.resolved().as_bytes())?;
-        return Ok(());
+        return Ok(about);
     };
+    let about = run.about()?;
     let stored_path = run.path().join("experiment.toml");
     let stored: Experiment = toml::from_str(&text).map_err(|e| {
-        Error::run(&stored_path, format!("can't be read: {}", e.message().trim()), "was it edited? Use another folder (--out DIR)")
+        let message =
+            format!("of a run of format {}, can't be read by version {}: {}", about.format, env!("CARGO_PKG_VERSION"), e.message().trim());
+        Error::run(&stored_path, message, "use the version that began the run, or another folder (--out DIR)")
     })?;
     let differences = experiment.differences(&stored);
     if differences.is_empty() {
-        return Ok(());
+        return Ok(about);
     }
     let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
     let rest = differences.len().saturating_sub(8);
@@ -153,15 +109,4 @@ fn claim(run: &Run, experiment: &Experiment) -> Result<()> {
         run.path().display()
     );
     Err(Error::run(run.path(), format!("holds a run of another experiment:\n{}{more}", shown.join("\n")), help))
-}
-
-/// The first SIGINT or SIGTERM asks training to save and stop; the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|e| Error::io("listen for signals in", "this process", e))?;
-    }
-    Ok(stop)
 }

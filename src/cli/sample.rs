@@ -1,28 +1,38 @@
-//! `score-sde sample`: samples from a finished run, again.
+//! `score-sde sample`: samples from a run, again.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::session::Session;
-use super::{Common, free_name, plain_name};
+use clap::Args;
+
+use super::{Machine, Overrides, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
-use crate::progress::Terminal;
 use crate::run::Run;
+use crate::session::Session;
 
-pub fn sample(path: &Path, name: Option<String>, common: &Common, terminal: &Terminal) -> Result<()> {
-    let run = Run::existing(path)?;
-    let loaded = experiment::load_run(&run, &common.overrides, &["seed", "sample"])?;
-    let spec = loaded.experiment.sample.as_ref().ok_or_else(|| {
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A run folder.
+    run: PathBuf,
+    /// Name of the files below samples/ [default: the next free samples-2, samples-3, ...].
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub fn sample(Arguments { run: path, name, set, machine }: Arguments) -> Result<()> {
+    let run = Run::reading(&path)?;
+    let session = Session::new(&experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?, machine.into());
+    let spec = session.plan().sample.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")
     })?;
-    let session = Session::new(&loaded, common.device, common.threads, terminal);
-    session.load_average(&run)?;
-    let name = match name {
-        Some(name) => plain_name(name)?,
-        None => free_name("samples", |name| run.path().join(format!("samples/{name}.json")).exists()),
-    };
+    session.average(&run)?;
+    let (name, _reserved) = result_name(&run, name, "samples", |name| format!("samples/{name}.json"))?;
     let samples = session.sample(spec)?;
-    samples.save(&run, &name, loaded.experiment.data.scale(), spec, &session.picture(&samples))?;
+    samples.save(&run, &name, session.scale(), spec, &session.picture(&samples))?;
     println!("{}", run.path().join(format!("samples/{name}.png")).display());
     Ok(())
 }

@@ -94,10 +94,10 @@ pub struct Dequantiser {
     device: Device,
 }
 
-/// In the run folder.
-const FILE: &str = "dequantiser.safetensors";
-
 impl Dequantiser {
+    /// In the run folder.
+    pub const FILE: &str = "dequantiser.safetensors";
+
     /// A new one for images of `shape` [C, H, W], whose law is nearly uniform.
     pub fn new(spec: &Variational, shape: &[usize], seed: u64, device: Device) -> Dequantiser {
         let builder = Builder::new(rng::derive(seed, Purpose::Dequantiser, 0), Kind::Float, device);
@@ -128,15 +128,16 @@ impl Dequantiser {
     /// Writes `dequantiser.safetensors`.
     pub fn save(&self, run: &Run) -> Result<()> {
         let named: Vec<(String, &Tensor)> = self.parameters.named().map(|(name, tensor, _)| (name.to_owned(), tensor)).collect();
-        tensors::write(&run.path().join(FILE), &named, &[("version", env!("CARGO_PKG_VERSION").to_string())])
+        tensors::write(&run.path().join(Dequantiser::FILE), &named, &[("version", env!("CARGO_PKG_VERSION").to_string())])
     }
 
     /// Takes the weights that a run has saved and ends training; false if it has none.
     ///
     /// Errors: the file is damaged or was written for another network.
     pub fn load(&self, run: &Run) -> Result<bool> {
-        let Some(bytes) = run.read(FILE)? else { return Ok(false) };
-        let wrong = |what: String| Error::run(run.path().join(FILE), what, "remove the file, and score-sde run trains it again");
+        let Some(bytes) = run.read(Dequantiser::FILE)? else { return Ok(false) };
+        let wrong =
+            |what: String| Error::run(run.path().join(Dequantiser::FILE), what, "remove the file, and score-sde run trains it again");
         let (stored, _) = tensors::parse(&bytes).map_err(wrong)?;
         for (name, parameter, _) in self.parameters.named() {
             let source = stored.get(name).filter(|source| source.size() == parameter.size());
@@ -145,10 +146,5 @@ impl Dequantiser {
         }
         self.parameters.freeze();
         Ok(true)
-    }
-
-    /// Whether a run has saved one.
-    pub fn exists(run: &Run) -> Result<bool> {
-        Ok(run.read(FILE)?.is_some())
     }
 }

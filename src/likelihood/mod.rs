@@ -25,7 +25,7 @@ pub use report::Likelihoods;
 pub use store::{Record, Store};
 pub use trace::{Budget, Probing, Trace};
 
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, Summary};
 use crate::dequantisation::Dequantiser;
 use crate::error::{Fault, Result};
 use crate::model::Model;
@@ -118,14 +118,14 @@ impl Likelihood {
     }
 
     /// What can only be known with the split at hand.
-    pub fn check_against(&self, set: &dyn Dataset, trained: &[usize]) -> Result<(), Fault> {
-        if set.shape() != trained {
-            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape());
+    pub fn check_against(&self, set: &Summary, trained: &[usize]) -> Result<(), Fault> {
+        if set.shape != trained {
+            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape);
             return Err(Fault::new("split", message, "both splits must be of one shape"));
         }
-        if self.count > set.len() {
-            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len());
-            return Err(Fault::new("count", message, format!("give at most {}", set.len())));
+        if self.count > set.len {
+            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len);
+            return Err(Fault::new("count", message, format!("give at most {}", set.len)));
         }
         Ok(())
     }

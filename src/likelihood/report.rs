@@ -150,6 +150,19 @@ impl Likelihoods {
         format!("{:.4} {bar} {unit}{notes}{law}", parts.mean)
     }
 
+    /// The points of the curves.
+    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
+        let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
+        let mut scalars = vec![
+            ("likelihood/bits_per_dim", bits.mean),
+            ("likelihood/bits_per_dim_standard_error", bits.standard_error()),
+            ("likelihood/nats", nats.mean),
+        ];
+        let bound = self.bounds.as_ref().map(|bounds| (&bounds.nats).mean() * self.bits_per_nat());
+        scalars.extend(bound.map(|bound| ("likelihood/bound_bits_per_dim", bound)));
+        scalars
+    }
+
     /// One line for people about the bound, if there is one.
     pub fn bound_headline(&self) -> Option<String> {
         let bounds = self.bounds.as_ref()?;

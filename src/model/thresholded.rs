@@ -10,7 +10,7 @@ use crate::tensor::column_of;
 /// u' = clamp(u, -q, q) / q. The score follows by Tweedie's formula, s' = s + α (D' - D) / σ², so that every solver is served; where the
 /// denoised state is within the range, it is the model's own.
 pub struct DynamicThresholding<'a> {
-    pub model: &'a dyn Model,
+    pub model: Box<dyn Model + 'a>,
     /// [lo, hi], the values that data can have.
     pub range: [f64; 2],
     /// In (0, 1]; 1 for the largest number.
@@ -78,7 +78,8 @@ mod tests {
         let truth = [0.5, 0.75, 0.0, 1.0, 0.0, 0.2, 0.7, 1.0];
         for sde in &sdes {
             let model = Towards(&**sde, towards.shallow_clone());
-            let bounded = DynamicThresholding { model: &model, range: [0.0, 1.0], quantile: 2.0 / 3.0 };
+            let bounded =
+                DynamicThresholding { model: Box::new(Towards(&**sde, towards.shallow_clone())), range: [0.0, 1.0], quantile: 2.0 / 3.0 };
             for t in [0.01, 0.4, 1.0] {
                 let got = to_vec(&denoise(&bounded, &x, t));
                 assert!(got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9), "{got:?} is not {truth:?} at t = {t}");

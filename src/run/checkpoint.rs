@@ -57,6 +57,28 @@ impl Checkpoint {
     }
 }
 
+/// The file of a step, relative to the run.
+pub fn name(step: u64) -> String {
+    format!("{FOLDER}/step-{step:08}.safetensors")
+}
+
+/// The step of the newest checkpoint, whole or not; none in a new run.
+pub fn newest_step(run: &Run) -> Result<Option<u64>> {
+    Ok(list(run)?.into_keys().next_back())
+}
+
+/// Renames checkpoints that are newer than the newest whole one, so that their steps are trained again.
+///
+/// Errors: as [`latest`].
+pub fn set_damaged_aside(run: &Run) -> Result<()> {
+    let whole = latest(run)?.map(|checkpoint| checkpoint.step);
+    for (_, damaged) in list(run)?.into_iter().filter(|(step, _)| Some(*step) > whole) {
+        let aside = damaged.with_extension("damaged");
+        fs::rename(&damaged, &aside).map_err(|e| Error::io("rename", damaged, e))?;
+    }
+    Ok(())
+}
+
 /// Writes `checkpoints/step-<step>.safetensors` (f32, f64, i64 or u8 tensors of any device and layout), then removes all others but the
 /// newest `keep` up to this step. A file of a later step can only be one that `latest` refused.
 ///
@@ -74,7 +96,7 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
     let at = crc_position(&head, BLANK).expect("the checksum is in the metadata");
     head[at..at + BLANK.len()].copy_from_slice(format!("{:08x}", crc.finalize()).as_bytes());
 
-    let path = run.replace(&format!("{FOLDER}/step-{step:08}.safetensors"), |file| {
+    let path = run.replace(&name(step), |file| {
         file.write_all(&head)?;
         tensors.iter().try_for_each(|(_, tensor)| file.write_all(tensors::bytes(tensor)))
     })?;
@@ -92,7 +114,11 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
 pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     let saved = list(run)?;
     for path in saved.values().rev() {
-        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = match File::open(path) {
+            // The writer has removed it since.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return latest(run),
+            file => file.map_err(|e| Error::io("open", path, e))?,
+        };
         match load(path, &file) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
             Err(damage) => warn(&format!("{}: {damage}; trying the checkpoint before it", path.display())),
@@ -119,7 +145,7 @@ fn list(run: &Run) -> Result<BTreeMap<u64, PathBuf>> {
 
 /// Reads and checks one file; the error is what is wrong with it.
 fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
-    // SAFETY: the run's lock is held and no file here is ever changed in place, only replaced.
+    // SAFETY: no checkpoint is ever changed in place, only replaced or removed.
     let map = unsafe { Mmap::map(file) }.map_err(|e| format!("can't be read: {e}"))?;
     let damaged = |e| format!("is damaged: {e}");
     let (length, _) = SafeTensors::read_metadata(&map).map_err(damaged)?;

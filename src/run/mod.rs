@@ -1,19 +1,25 @@
-//! The run folder: everything one experiment leaves behind, with one writer at a time.
+//! The run folder: everything one experiment leaves behind, with one writer at a time and any number of readers.
 //!
 //! ```text
 //! runs/ve_cifar/
-//!   experiment.toml    the resolved experiment
-//!   metrics.jsonl      one line of numbers per logged step
-//!   events.out.*       the same for TensorBoard, one file per session
-//!   checkpoints/       step-00000020.safetensors, the newest few
-//!   samples/           pictures and arrays
-//!   .lock              held while a process works here
+//!   experiment.toml            the resolved experiment
+//!   run.json                   the format of the folder, and the shape of the data
+//!   metrics.jsonl              one line of numbers per logged step
+//!   events.out.*               the same for TensorBoard, one file per session
+//!   checkpoints/               step-00000020.safetensors, the newest few
+//!   samples/                   pictures, arrays and what they cost
+//!   dequantiser.safetensors    the trained law of dequantisation, if there is one
+//!   likelihood.*               the number, every example's, their histogram, and every solve as it was finished
+//!   lab/                       solvers compared
+//!   .lock                      held while a process trains here
 //! ```
 
+mod about;
 pub mod checkpoint;
 pub mod log;
 pub mod tensors;
 
+pub use about::{About, FORMAT};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -26,11 +32,25 @@ const EXPERIMENT: &str = "experiment.toml";
 /// Files of this prefix are being written; one that outlives its process is rubbish.
 const PARTIAL: &str = ".partial-";
 
-/// An open run folder. The lock is held until this is dropped, or the process dies in whatever way.
+/// An open run folder. A writer's lock is held until this is dropped, or the process dies in whatever way; a reader has none.
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
+    _lock: Option<File>,
+}
+
+/// The name of a result that nobody else writes meanwhile.
+#[derive(Debug)]
+pub struct Reserved {
+    path: PathBuf,
     _lock: File,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // An empty file left behind does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 impl Run {
@@ -47,15 +67,29 @@ impl Run {
         }
         let lock = lock(path)?;
         sweep(path)?;
-        Ok(Run { path: path.to_owned(), _lock: lock })
+        Ok(Run { path: path.to_owned(), _lock: Some(lock) })
     }
 
     /// Opens a run that must exist already: a folder with an `experiment.toml`.
     ///
     /// Errors: as `open`, and if there is no such run; that error lists the runs in or beside `path`.
     pub fn existing(path: &Path) -> Result<Run> {
+        Run::find(path)?;
+        Run::open(path)
+    }
+
+    /// Opens a run that must exist already beside whoever works there: what is read are files that a writer only ever replaces as a whole, and
+    /// what is written has a name of its own.
+    ///
+    /// Errors: there is no such run; that error lists the runs in or beside `path`.
+    pub fn reading(path: &Path) -> Result<Run> {
+        Run::find(path)?;
+        Ok(Run { path: path.to_owned(), _lock: None })
+    }
+
+    fn find(path: &Path) -> Result<()> {
         if path.join(EXPERIMENT).is_file() {
-            return Run::open(path);
+            return Ok(());
         }
         let problem = match fs::metadata(path) {
             Ok(found) if found.is_dir() => format!("is not a run: it holds no {EXPERIMENT}"),
@@ -82,6 +116,23 @@ impl Run {
             Error::run(self.path.join(EXPERIMENT), format!("is not text: {e}"), help)
         })?;
         Ok(Some(text))
+    }
+
+    /// Whether there is a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).is_file()
+    }
+
+    /// Reserves the name of a result for this process until the guard is dropped, or the process dies; `None` if another one has it.
+    pub fn reserve(&self, name: &str) -> Result<Option<Reserved>> {
+        let path = self.path.join(format!(".reserved-{}", name.replace('/', "-")));
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = open.map_err(|e| Error::io("open", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Reserved { path, _lock: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+        }
     }
 
     /// Puts a file of this content at `name`, relative to the run (`samples/grid.png`). Whatever happens meanwhile, even a power cut,
@@ -117,7 +168,8 @@ pub fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> R
     let attempt = || -> io::Result<()> {
         fs::create_dir_all(folder)?;
         let readable = Permissions::from_mode(0o644);
-        let mut partial = tempfile::Builder::new().prefix(PARTIAL).permissions(readable).tempfile_in(folder)?;
+        let prefix = format!("{PARTIAL}{}-", std::process::id());
+        let mut partial = tempfile::Builder::new().prefix(&prefix).permissions(readable).tempfile_in(folder)?;
         fill(partial.as_file_mut())?;
         partial.as_file().sync_all()?;
         partial.persist(path).map_err(|e| e.error)?;
@@ -155,11 +207,18 @@ fn sweep(folder: &Path) -> Result<()> {
         let entry = entry.map_err(|e| Error::io("read the folder", folder, e))?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             sweep(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+        } else if is_orphan(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path()).map_err(|e| Error::io("remove", entry.path(), e))?;
         }
     }
     Ok(())
+}
+
+/// Whether this is a half-written file of a process that is gone.
+fn is_orphan(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PARTIAL) else { return false };
+    let owner = rest.split('-').next().and_then(|id| id.parse::<u32>().ok());
+    owner.is_none_or(|id| id != std::process::id() && !Path::new("/proc").join(id.to_string()).exists())
 }
 
 /// The runs in a folder, or, if it has none, those beside it, or else those in `runs/`; the newest ten, newest first.

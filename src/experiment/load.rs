@@ -1,0 +1,90 @@
+//! From a file, or a run, to a checked experiment.
+
+use std::path::{Path, PathBuf};
+
+use super::plan::Plan;
+use super::text::Text;
+use super::written::Experiment;
+use crate::data::{Split, Summary};
+use crate::error::{Error, Result};
+use crate::run::{About, Run};
+
+/// A checked experiment. No data are in memory yet.
+pub struct Loaded {
+    pub experiment: Experiment,
+    pub plan: Plan,
+    /// The shape of one example.
+    pub shape: Vec<usize>,
+    /// The training split, where the data were looked at.
+    pub train: Option<Summary>,
+}
+
+/// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, the headers of data files, and that the network
+/// fits the data.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+    parse(&path.display().to_string(), &read(path)?, overrides)
+}
+
+/// [`load`] for a text that goes by the name `name` in messages.
+pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
+    let (text, experiment, plan) = planned(name, text, overrides)?;
+    let train = plan.data.describe(Split::Train)?;
+    checked(&text, experiment, plan, train.shape.clone(), Some(train), true)
+}
+
+/// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that
+/// none are looked at but those that are `measured`.
+pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool) -> Result<Loaded> {
+    for setting in overrides {
+        let top = setting.split(['.', '=']).next().unwrap_or_default().trim();
+        if !tables.contains(&top) {
+            return Err(Error::Usage {
+                message: format!("--set {setting} would change what was trained"),
+                help: format!("here only these may change: {}; for anything else, begin a run with score-sde run", tables.join(", ")),
+            });
+        }
+    }
+    let About { shape, .. } = run.about()?;
+    let path = run.path().join("experiment.toml");
+    let (text, experiment, plan) = planned(&path.display().to_string(), &read(&path)?, overrides)?;
+    let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
+    let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
+    checked(&text, experiment, plan, shape, train, measured)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::Usage {
+            message: format!("there is no experiment file {}", path.display()),
+            help: "name a TOML file, such as experiments/quickstart.toml".into(),
+        },
+        _ => Error::io("read", path, e),
+    })
+}
+
+fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experiment, Plan)> {
+    let mut text = Text { name: name.to_owned(), text: text.to_owned() };
+    for setting in overrides {
+        text = text.with(setting)?;
+    }
+    let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
+    Ok((text, experiment, plan))
+}
+
+fn checked(text: &Text, experiment: Experiment, plan: Plan, shape: Vec<usize>, train: Option<Summary>, measured: bool) -> Result<Loaded> {
+    let measured = match plan.likelihood.as_ref().filter(|_| measured) {
+        None => None,
+        Some(likelihood) => match (likelihood.split, &train) {
+            (Split::Train, Some(train)) => Some(train.clone()),
+            (split, _) => Some(plan.data.describe(split)?),
+        },
+    };
+    plan.check_against(&shape, measured.as_ref()).map_err(|fault| text.fault(fault))?;
+    Ok(Loaded { experiment, plan, shape, train })
+}
+
+/// `runs/<stem of the experiment file>`.
+pub fn default_run_folder(experiment: &Path) -> PathBuf {
+    Path::new("runs").join(experiment.file_stem().unwrap_or_default())
+}

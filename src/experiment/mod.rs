@@ -1,0 +1,11 @@
+//! The experiment file: as it is written, as it is checked, and everything that can be wrong with it found before any work.
+
+mod difference;
+mod load;
+mod plan;
+mod text;
+mod written;
+
+pub use load::{Loaded, default_run_folder, load, load_run, parse};
+pub use plan::{Family, Learned, Plan};
+pub use written::Experiment;

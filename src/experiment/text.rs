@@ -1,0 +1,109 @@
+//! An experiment's text: overrides, and errors that point at their line.
+
+use std::sync::Arc;
+
+use miette::{NamedSource, SourceSpan};
+use toml_edit::{Document, DocumentMut, Item, Table};
+
+use crate::error::{Error, Fault, Result};
+
+/// An experiment's text with the name that messages give it.
+pub(super) struct Text {
+    pub name: String,
+    pub text: String,
+}
+
+impl Text {
+    fn error(&self, message: String, span: Option<std::ops::Range<usize>>, help: Option<String>) -> Error {
+        let span = span.map(|s| SourceSpan::from((s.start, s.len())));
+        let text = NamedSource::new(&self.name, self.text.clone()).with_language("TOML");
+        Error::Experiment { message, text: Arc::new(text), span, help }
+    }
+
+    /// One `--set key=value`: the value is TOML, or else a string.
+    pub fn with(&self, setting: &str) -> Result<Text> {
+        let usage = |message: String, help: &str| Error::Usage { message, help: help.into() };
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(usage(format!("--set {setting} has no ="), "write --set KEY=VALUE, such as --set train.steps=1000"));
+        };
+        let value = value.trim().parse::<toml_edit::Value>().unwrap_or_else(|_| toml_edit::Value::from(value.trim()));
+        let mut document = self.text.parse::<DocumentMut>().map_err(|e| self.error(e.message().to_owned(), e.span(), None))?;
+        let path: Vec<&str> = key.split('.').map(str::trim).collect();
+        if path.contains(&"") {
+            return Err(usage(format!("--set {setting} names no key"), "write --set KEY=VALUE, such as --set train.steps=1000"));
+        }
+        let (last, tables) = path.split_last().expect("split gives at least one part");
+        let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+        for name in tables {
+            let implicit = || {
+                let mut table = Table::new();
+                table.set_implicit(true);
+                Item::Table(table)
+            };
+            table = table.entry(name).or_insert_with(implicit).as_table_like_mut().ok_or_else(|| {
+                usage(
+                    format!("--set {setting}: `{name}` is a value, not a table"),
+                    "score-sde check FILE prints every key of an experiment",
+                )
+            })?;
+        }
+        table.insert(last, Item::Value(value));
+        let name = if self.name.contains(" + --set") { self.name.clone() } else { format!("{} + --set", self.name) };
+        Ok(Text { name, text: document.to_string() })
+    }
+
+    /// The report of an error that serde found: unknown or missing keys, wrong types, bad syntax.
+    pub fn misspelt(&self, error: &toml::de::Error) -> Error {
+        let message = plainly(error.message().trim());
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let help = if message.contains("unknown field") || message.contains("unknown variant") {
+            quoted.split_first().and_then(|(wrong, choices)| nearest(wrong, choices)).map(|near| format!("did you mean `{near}`?"))
+        } else if message.contains("exactly one choice, but has more") {
+            Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+        } else if message.contains("exactly one choice, but has none") || message.contains("keys of its own") {
+            Some("give one; the files in experiments/ show the choices".into())
+        } else if message.contains("missing field") {
+            Some("every number that changes a result is given in the file; the files in experiments/ show all keys".into())
+        } else {
+            None
+        };
+        self.error(message, error.span(), help)
+    }
+
+    /// The report of a value that can't work: the line of its key, or of the nearest table around it.
+    pub fn fault(&self, fault: Fault) -> Error {
+        let span = Document::parse(self.text.clone()).ok().and_then(|document| {
+            let mut item = document.as_item();
+            let mut span = None;
+            for name in fault.key.split('.') {
+                let Some((key, inner)) = item.as_table_like().and_then(|table| table.get_key_value(name)) else { break };
+                span = inner.span().filter(|_| inner.is_value()).or(key.span()).or(span);
+                item = inner;
+            }
+            span
+        });
+        let message = if fault.key.is_empty() { fault.message } else { format!("{}: {}", fault.key, fault.message) };
+        self.error(message, span, Some(fault.help))
+    }
+}
+
+/// A message of the parser in a user's words.
+fn plainly(message: &str) -> String {
+    let words = [
+        ("wanted exactly 1 element, more than 1 element", "this table takes exactly one choice, but has more"),
+        ("wanted exactly 1 element, found 0 elements", "this table takes exactly one choice, but has none"),
+        ("invalid type: unit variant, expected struct variant", "this choice is a table with keys of its own"),
+        ("expected u64", "expected a whole number of at least 0"),
+        ("expected usize", "expected a whole number of at least 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ];
+    let ending = words.iter().find_map(|(rust, plain)| Some(format!("{}{plain}", message.strip_suffix(rust)?)));
+    ending.unwrap_or_else(|| message.to_owned())
+}
+
+/// The choice that is closest to a misspelt word, if any is close.
+fn nearest<'a>(wrong: &str, choices: &[&'a str]) -> Option<&'a str> {
+    let near = choices.iter().map(|choice| (strsim::damerau_levenshtein(wrong, choice), *choice)).min()?;
+    (near.0 <= 1 + wrong.len() / 3).then_some(near.1)
+}

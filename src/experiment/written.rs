@@ -1,0 +1,37 @@
+//! The experiment file as it is written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Data;
+use crate::dequantisation::DequantisationSpec;
+use crate::likelihood::Likelihood;
+use crate::model::{Precondition, ScoreSpec};
+use crate::net::NetworkSpec;
+use crate::sample::Sample;
+use crate::sde::SdeSpec;
+use crate::train::Train;
+
+/// An experiment: either `[score.*]`, a score that is known, or `[network.*]`, `[precondition.*]` and `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Every random number is a function of it.
+    pub seed: u64,
+    pub sde: SdeSpec,
+    pub data: Data,
+    pub score: Option<ScoreSpec>,
+    pub network: Option<NetworkSpec>,
+    pub precondition: Option<Precondition>,
+    pub train: Option<Train>,
+    pub sample: Option<Sample>,
+    pub dequantisation: Option<DequantisationSpec>,
+    pub likelihood: Option<Likelihood>,
+}
+
+impl Experiment {
+    /// The whole experiment as TOML, defaults included.
+    pub fn resolved(&self) -> String {
+        toml::to_string(self).expect("an experiment is a TOML document")
+    }
+}

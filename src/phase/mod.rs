@@ -1,0 +1,31 @@
+//! What a run does, one after the other, each once. A phase is one file here, a table of the experiment, and a line in [`phases`].
+
+mod dequantise;
+mod likelihood;
+mod sample;
+mod train;
+
+use crate::error::Result;
+use crate::experiment::Plan;
+use crate::run::Run;
+use crate::run::log::Log;
+use crate::session::Session;
+
+/// One thing a run does, once.
+pub trait Phase {
+    fn name(&self) -> &'static str;
+    /// The file of the run, written last, whose presence says that the phase is done.
+    fn product(&self) -> String;
+    /// Does what is left of it; killed anywhere and run again, it ends with the same bytes.
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()>;
+}
+
+/// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.
+pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
+    let mut phases: Vec<Box<dyn Phase>> = Vec::new();
+    phases.extend(plan.learned().map(|learned| Box::new(train::Training(learned.train.clone())) as _));
+    phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));
+    phases.extend(plan.dequantisation.iter().map(|_| Box::new(dequantise::Dequantising) as _));
+    phases.extend(plan.likelihood.iter().map(|spec| Box::new(likelihood::Measuring(spec.clone())) as _));
+    phases
+}

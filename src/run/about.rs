@@ -1,0 +1,54 @@
+//! `run.json`: what a run folder says of itself, for readers on other machines and of other versions.
+
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use crate::error::{Error, Result};
+
+const FILE: &str = "run.json";
+
+/// The format of run folders that this version writes.
+///
+/// 1: `run.json`; training draws are functions of an example's position in the run. 0, which has no `run.json`: they are functions of the step.
+pub const FORMAT: u32 = 1;
+
+/// What is known of a run without its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub format: u32,
+    /// Of one example; none where the format did not say.
+    pub shape: Option<Vec<usize>>,
+    /// The program that began the run.
+    pub version: String,
+}
+
+impl About {
+    /// A run that begins now.
+    pub fn new(shape: &[usize]) -> About {
+        About { format: FORMAT, shape: Some(shape.to_vec()), version: env!("CARGO_PKG_VERSION").into() }
+    }
+}
+
+impl Run {
+    /// Error: the run is of a later format, or its `run.json` is damaged.
+    pub fn about(&self) -> Result<About> {
+        let Some(bytes) = self.read(FILE)? else { return Ok(About { format: 0, shape: None, version: "0.1.0".into() }) };
+        let path = self.path().join(FILE);
+        let about: About = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::run(&path, format!("can't be read: {e}"), "restore the file from a copy, or start the run anew (--out DIR)")
+        })?;
+        if about.format > FORMAT {
+            let message = format!(
+                "is a run of format {}, written by version {}; this version reads formats 0 to {FORMAT}",
+                about.format, about.version
+            );
+            return Err(Error::run(self.path(), message, "use that version, or a later one"));
+        }
+        Ok(about)
+    }
+
+    pub fn introduce(&self, about: &About) -> Result<()> {
+        let text = serde_json::to_string(about).expect("numbers and words are JSON");
+        self.write(FILE, format!("{text}\n").as_bytes()).map(drop)
+    }
+}

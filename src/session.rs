@@ -1,0 +1,236 @@
+//! The library's front door: a plan and weights -> models, samples and densities.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::sync::Arc;
+
+use tch::Device;
+
+use crate::data::{self, Dataset, Split};
+use crate::dequantisation::{self, Dequantiser};
+use crate::error::{Error, Result};
+use crate::experiment::{self, Family, Learned, Loaded, Plan};
+use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
+use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
+use crate::progress::Terminal;
+use crate::run::Run;
+use crate::run::checkpoint;
+use crate::run::log::Log;
+use crate::sample::{self, Sample, Samples, Thresholding};
+use crate::sde::Sde;
+use crate::space::Scale;
+use crate::train;
+
+/// Where a session computes and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Threads of LibTorch; `None` for one with vectors and all cores with images.
+    pub threads: Option<i32>,
+    /// Say nothing but warnings.
+    pub quiet: bool,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine { device: Device::Cpu, threads: None, quiet: true }
+    }
+}
+
+/// A plan at work: its network, if it has one, and its data, which are opened when they are asked for.
+pub struct Session {
+    plan: Plan,
+    /// Of one example.
+    shape: Vec<usize>,
+    device: Device,
+    terminal: Terminal,
+    score: Score,
+    /// The step of the averaged weights, once they are taken.
+    average: OnceCell<Option<u64>>,
+    train: OnceCell<Arc<dyn Dataset>>,
+    test: OnceCell<Arc<dyn Dataset>>,
+}
+
+/// What answers for the score.
+enum Score {
+    Known(ScoreSpec),
+    Network(ScoreNetwork),
+}
+
+impl Session {
+    /// A session with fresh weights.
+    pub fn new(loaded: &Loaded, machine: Machine) -> Session {
+        let Loaded { plan, shape, .. } = loaded;
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+        tch::set_num_threads(machine.threads.unwrap_or(if shape.len() == 1 { 1 } else { cores }));
+        let score = match &plan.family {
+            Family::Known(score) => Score::Known(score.clone()),
+            Family::Score(learned) => {
+                let Learned { network, parametrisation, .. } = &**learned;
+                Score::Network(ScoreNetwork::new(network, parametrisation.clone(), plan.data.scale(), shape, plan.seed, machine.device))
+            }
+        };
+        Session {
+            score,
+            plan: plan.clone(),
+            shape: shape.clone(),
+            device: machine.device,
+            terminal: Terminal::new(machine.quiet),
+            average: OnceCell::new(),
+            train: OnceCell::new(),
+            test: OnceCell::new(),
+        }
+    }
+
+    /// The session of a run with its averaged weights, and the run, beside whoever works there.
+    ///
+    /// Errors: there is no such run, or nothing is trained in it yet.
+    pub fn open(path: &Path, machine: Machine) -> Result<(Session, Run)> {
+        let run = Run::reading(path)?;
+        let session = Session::new(&experiment::load_run(&run, &[], &[], true)?, machine);
+        session.average(&run)?;
+        Ok((session, run))
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The shape of one example: `[D]` or [C, H, W].
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    pub fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    pub fn sde(&self) -> &dyn Sde {
+        self.plan.sde.get()
+    }
+
+    /// Between the data's own units and model space.
+    pub fn scale(&self) -> Scale {
+        self.plan.data.scale()
+    }
+
+    /// The network; none where the score is known.
+    pub fn network(&self) -> Option<&ScoreNetwork> {
+        match &self.score {
+            Score::Known(_) => None,
+            Score::Network(network) => Some(network),
+        }
+    }
+
+    /// A split, opened on first use.
+    pub fn dataset(&self, split: Split) -> Result<Arc<dyn Dataset>> {
+        let cell = match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        };
+        if let Some(set) = cell.get() {
+            return Ok(set.clone());
+        }
+        let set = self.plan.data.open(split, self.plan.seed)?;
+        Ok(cell.get_or_init(|| set).clone())
+    }
+
+    /// Takes the averaged weights of the newest checkpoint, once; returns its step, or `None` where the score is known. Training is over then.
+    pub fn average(&self, run: &Run) -> Result<Option<u64>> {
+        if let Some(step) = self.average.get() {
+            return Ok(*step);
+        }
+        let step = match self.network() {
+            None => None,
+            Some(network) => {
+                let checkpoint = checkpoint::latest(run)?
+                    .ok_or_else(|| Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment"))?;
+                train::load_average(network, &checkpoint)?;
+                Some(checkpoint.step)
+            }
+        };
+        Ok(*self.average.get_or_init(|| step))
+    }
+
+    /// The model with its present weights.
+    pub fn model(&self) -> Box<dyn Model + '_> {
+        match &self.score {
+            Score::Network(network) => Box::new(network.model(self.sde())),
+            Score::Known(ScoreSpec::GaussianMixture(mixture)) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
+        }
+    }
+
+    /// The model as `[sample]` asks it: with its thresholding.
+    pub fn sampling_model(&self, thresholding: Option<Thresholding>) -> Box<dyn Model + '_> {
+        match (thresholding, self.scale()) {
+            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => {
+                Box::new(DynamicThresholding { model: self.model(), range, quantile })
+            }
+            _ => self.model(),
+        }
+    }
+
+    pub fn sample(&self, spec: &Sample) -> Result<Samples> {
+        sample::sample(spec, self.plan.seed, &*self.sampling_model(spec.thresholding), &self.shape, self.device, &self.terminal)
+    }
+
+    /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be opened.
+    pub fn picture(&self, samples: &Samples) -> image::RgbImage {
+        let beside = match (&self.shape[..], self.dataset(Split::Train)) {
+            ([_], Ok(set)) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
+            _ => samples.x.narrow(0, 0, 0),
+        };
+        samples.picture(self.scale(), &beside)
+    }
+
+    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
+    /// bounds in `<name>.bound.solves.jsonl`.
+    pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str) -> Result<Likelihoods> {
+        let step = self.average(run)?;
+        let dataset = &*self.dataset(spec.split)?;
+        let model = &*self.model();
+        let dequantiser = match spec.dequantisation {
+            Dequantisation::Variational { .. } => self.dequantiser(run)?,
+            _ => None,
+        };
+        let seed = self.plan.seed;
+        let subject = Subject { model, dataset, scale: self.scale(), dequantiser: dequantiser.as_ref(), seed, device: self.device };
+        let mut store = Store::open(run, name, spec, seed, step)?;
+        let mut values = likelihood::likelihood(spec, &subject, &mut store, &self.terminal)?;
+        if let Some(bound) = &spec.bound {
+            let mut store = Store::open(run, &format!("{name}.bound"), spec, seed, step)?;
+            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, &self.terminal)?);
+        }
+        Ok(values)
+    }
+
+    /// The dequantiser that the run has trained.
+    fn dequantiser(&self, run: &Run) -> Result<Option<Dequantiser>> {
+        let Some(dequantiser) = self.new_dequantiser() else { return Ok(None) };
+        match dequantiser.load(run)? {
+            true => Ok(Some(dequantiser)),
+            false => Err(Error::run(run.path(), "holds no dequantiser yet", "train it first: score-sde run with this experiment")),
+        }
+    }
+
+    fn new_dequantiser(&self) -> Option<Dequantiser> {
+        let spec = self.plan.dequantisation.as_ref()?;
+        Some(Dequantiser::new(spec, &self.shape, self.plan.seed, self.device))
+    }
+
+    /// Trains the dequantiser of the plan with the averaged weights fixed, and saves it.
+    pub fn dequantise(&self, run: &Run, log: &mut Log) -> Result<()> {
+        let (Some(spec), Some(dequantiser)) = (&self.plan.dequantisation, self.new_dequantiser()) else { return Ok(()) };
+        let first = self.average(run)?.unwrap_or(0);
+        let model = &*self.model();
+        let dataset = self.dataset(Split::Train)?;
+        let subject = dequantisation::Subject { model, dataset, scale: self.scale(), flip: self.plan.data.flip() };
+        dequantisation::train(spec, self.plan.seed, &dequantiser, subject, first, log, &self.terminal)?;
+        dequantiser.save(run)
+    }
+}
