@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Images, Vectors};
-use super::{Split, Summary, open_file, size};
+use super::{Split, Summary, open_file};
 use crate::error::{Error, Result};
 
 /// `[data.npy_vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
