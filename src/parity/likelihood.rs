@@ -23,7 +23,9 @@ const ACCEPTED: f64 = 1e-6;
 const FIRST: i64 = 16;
 /// Some random networks multiply a difference by ten with every few steps, until the step control takes other steps altogether. Where an
 /// end is off, a second solve from a start that differs by this share tells how far off rounding alone can take it.
-const NUDGE: f64 = 1e-13;
+fn nudge(kind: Kind) -> f64 {
+    if kind == Kind::Double { 1e-13 } else { f64::from(f32::EPSILON) }
+}
 
 #[derive(Deserialize)]
 struct Description {
@@ -67,7 +69,8 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
         let slope = flow.drift(&At::whole(&start, &vec![t; batch]));
         let (drift, change) = flow.split(&slope);
         report.golden(kind, &format!("drift_at_t{name}"), &drift.view_as(&x), Per::Entry, tensors)?;
-        report.golden(kind, &format!("div_at_t{name}"), &-change.view(-1), Per::Entry, tensors)?;
+        // One number an example: its own rounding in the reference is a matter of luck, the batch's is not.
+        report.golden(kind, &format!("div_at_t{name}"), &-change.view(-1), Per::Tensor { zero: 0.0 }, tensors)?;
     }
 
     let adaptive = Adaptive { rtol: description.rtol, atol: description.atol, control: Control::BatchCoupled };
@@ -85,18 +88,18 @@ fn solve(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
     let ours = solve(&start)?;
     let truth = tensors.get("f64.bpd")?;
     let distance = |a: &Tensor, b: &Tensor| (a.to_kind(Kind::Double) - b).abs().max().double_value(&[]);
-    if kind == Kind::Float {
-        report.apart(kind, "bpd", &ours.bits, truth, OWN * distance(tensors.get(&format!("{}.bpd", prefix(kind)))?, truth));
-        return Ok(());
-    }
-    let nfe = Tensor::from_slice(&[f64::from(description.f64_nfe)]);
-    let (mut bits, mut evaluations) = (BITS, 0.5);
+    let recorded = distance(tensors.get(&format!("{}.bpd", prefix(kind)))?, truth);
+    let (mut bits, mut evaluations) = (BITS.max(OWN * recorded), 0.5);
     if distance(&ours.bits, truth) > bits {
-        let beside = solve(&(&start * (1.0 + NUDGE)))?;
+        let beside = solve(&(&start * (1.0 + nudge(kind))))?;
         bits = bits.max(OWN * distance(&beside.bits, &ours.bits));
         evaluations += OWN * (beside.evaluations - ours.evaluations).abs();
     }
     report.apart(kind, "bpd", &ours.bits, truth, bits);
+    if kind == Kind::Float {
+        return Ok(());
+    }
+    let nfe = Tensor::from_slice(&[f64::from(description.f64_nfe)]);
     report.apart(kind, "nfe", &Tensor::from_slice(&[ours.evaluations]), &nfe, evaluations);
     let first = |times: &Tensor| times.narrow(0, 0, FIRST.min(times.size()[0]));
     report.within(kind, "t_accepted", &first(&ours.times), &first(tensors.get("f64.t_accepted")?), Per::Entry, ACCEPTED);

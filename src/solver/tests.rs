@@ -225,8 +225,8 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
             solver.general().unwrap().solve(&Wave, &VP, &start, (0.0, 3.0), &mut |step| accepted.extend(step.to.first())).unwrap();
         assert_eq!(statistics.evaluations, [evaluations; 3]);
         assert_eq!(statistics.accepted, [accepted.len() as u32; 3]);
-        // The error of order 8 is a difference of nearly equal numbers, whose rounding moves the steps.
-        let rounding = if matches!(solver, SolverSpec::Dop853(_)) { 1e-8 } else { 1e-12 };
+        // An error is a difference of nearly equal numbers, that of order 8 most of all, and its rounding moves the steps.
+        let rounding = if matches!(solver, SolverSpec::Dop853(_)) { 1e-8 } else { 1e-10 };
         let close = |got: &[f64], truth: &[f64]| got.iter().zip(truth).all(|(got, truth)| (got / truth - 1.0).abs() < rounding);
         assert!(close(&accepted, &times), "{solver:?}: {accepted:?}");
         assert!(close(&to_vec(&end), &x), "{solver:?}: {end:?}");
