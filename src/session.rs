@@ -4,19 +4,20 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use image::RgbImage;
 use tch::Device;
 
 use crate::data::{self, Dataset, Split};
 use crate::dequantisation::{self, Dequantiser};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
-use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
+use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved, Subject};
 use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
 use crate::progress::Terminal;
-use crate::run::Run;
 use crate::run::checkpoint;
 use crate::run::log::Log;
-use crate::sample::{self, Sample, Samples, Thresholding};
+use crate::run::{Journal, Run};
+use crate::sample::{self, Drawn, Sample, Samples, Thresholding};
 use crate::sde::Sde;
 use crate::space::Scale;
 use crate::train;
@@ -175,12 +176,29 @@ impl Session {
         }
     }
 
+    /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        sample::sample(spec, self.plan.seed, &*self.sampling_model(spec.thresholding), &self.shape, self.device, &self.terminal)
+        self.draw(spec, &mut Journal::nowhere())
+    }
+
+    /// Draws samples and saves them as `samples/<name>.*` of a run; killed and called again, it goes on where it was. Returns their picture.
+    pub fn sample_into(&self, spec: &Sample, run: &Run, name: &str) -> Result<RgbImage> {
+        let of = sample::subject(spec, self.plan.seed, self.average(run)?);
+        let mut journal = Journal::open(&run.path().join(format!("samples/{name}.journal")), &of)?;
+        let samples = self.draw(spec, &mut journal)?;
+        let picture = self.picture(&samples);
+        samples.save(run, name, self.scale(), spec, &picture)?;
+        journal.remove()?;
+        Ok(picture)
+    }
+
+    fn draw(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        let model = self.sampling_model(spec.thresholding);
+        sample::sample(spec, self.plan.seed, &*model, &self.shape, self.device, journal, &self.terminal)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be opened.
-    pub fn picture(&self, samples: &Samples) -> image::RgbImage {
+    pub fn picture(&self, samples: &Samples) -> RgbImage {
         let beside = match (&self.shape[..], self.dataset(Split::Train)) {
             ([_], Ok(set)) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
             _ => samples.x.narrow(0, 0, 0),
@@ -188,8 +206,8 @@ impl Session {
         samples.picture(self.scale(), &beside)
     }
 
-    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
-    /// bounds in `<name>.bound.solves.jsonl`.
+    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.journal` of the run, the
+    /// bounds in `<name>.bound.journal`.
     pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str) -> Result<Likelihoods> {
         let step = self.average(run)?;
         let dataset = &*self.dataset(spec.split)?;
@@ -200,11 +218,13 @@ impl Session {
         };
         let seed = self.plan.seed;
         let subject = Subject { model, dataset, scale: self.scale(), dequantiser: dequantiser.as_ref(), seed, device: self.device };
-        let mut store = Store::open(run, name, spec, seed, step)?;
-        let mut values = likelihood::likelihood(spec, &subject, &mut store, &self.terminal)?;
+        let place = |name: &str| run.path().join(format!("{name}.journal"));
+        let mut journal = Journal::open(&place(name), &likelihood::dependence(spec, seed, step, Solved::FOREIGN))?;
+        let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
         if let Some(bound) = &spec.bound {
-            let mut store = Store::open(run, &format!("{name}.bound"), spec, seed, step)?;
-            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, &self.terminal)?);
+            let of = likelihood::dependence(spec, seed, step, Bounded::FOREIGN);
+            let mut journal = Journal::open(&place(&format!("{name}.bound")), &of)?;
+            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut journal, &self.terminal)?);
         }
         Ok(values)
     }

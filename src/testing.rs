@@ -52,6 +52,20 @@ pub fn exact<'a>(sde: &'a dyn Sde, law: &GaussianMixture) -> ExactScore<'a> {
     ExactScore::new(sde, law, Device::Cpu)
 }
 
+/// Where the frames of a journal's bytes end: its beginning, and each whole record.
+pub fn frame_ends(journal: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 8;
+    while let Some(length) = journal.get(at..at + 8) {
+        at += 16 + u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        if at > journal.len() {
+            break;
+        }
+        ends.push(at);
+    }
+    ends
+}
+
 /// Draw `draw` of z ~ N(0, I), f64.
 pub fn normal(draw: u64, shape: &[i64]) -> Tensor {
     rng::normal(3, Purpose::Noise, draw, shape, Device::Cpu).to_kind(Kind::Double)

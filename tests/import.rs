@@ -15,7 +15,7 @@ use score_sde::experiment::{self, Experiment, Loaded};
 use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
-use score_sde::run::{About, Run, checkpoint};
+use score_sde::run::{About, Journal, Run, checkpoint};
 use score_sde::sample::sample;
 use score_sde::tensor::to_vec;
 use score_sde::train::State;
@@ -190,7 +190,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
-    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &Terminal::new(true)).unwrap().x
+    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

@@ -14,6 +14,7 @@ use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::NpzReader;
 use safetensors::SafeTensors;
 use score_sde::run::{Run, checkpoint};
+use score_sde::testing::frame_ends;
 use serde_json::Value;
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
@@ -74,10 +75,10 @@ fn a_run_leaves_what_it_promises() {
             ".lock",
             "checkpoints",
             "experiment.toml",
+            "likelihood.journal",
             "likelihood.json",
             "likelihood.npz",
             "likelihood.png",
-            "likelihood.solves.jsonl",
             "metrics.jsonl",
             "run.json",
             "samples"
@@ -134,15 +135,15 @@ fn a_finished_run_is_left_as_it_is_and_a_missing_phase_is_made_up_for() {
     likelihood: runs/tiny/likelihood.json
     ");
 
-    let lost = ["json", "npz", "png", "solves.jsonl"].map(|ending| format!("runs/tiny/likelihood.{ending}"));
+    let lost = ["json", "npz", "png", "journal"].map(|ending| format!("runs/tiny/likelihood.{ending}"));
     lost.iter().for_each(|name| fs::remove_file(home.path(name)).unwrap());
     let (_, stderr) = home.succeed(&RUN);
     assert!(!stderr.contains("train") && !stderr.contains("sample 4/4") && stderr.contains("likelihood 5/5"), "{stderr}");
     let after = home.contents("runs/tiny");
     for (path, old) in &before {
-        if ["likelihood.npz", "likelihood.png", "likelihood.solves.jsonl"].iter().any(|name| path.ends_with(name)) {
+        if ["likelihood.npz", "likelihood.png"].iter().any(|name| path.ends_with(name)) {
             assert!(after[path].0 == old.0, "the same likelihoods, to the bit");
-        } else if !path.ends_with("likelihood.json") && !path.ends_with("metrics.jsonl") {
+        } else if !["likelihood.json", "likelihood.journal", "metrics.jsonl"].iter().any(|name| path.ends_with(name)) {
             assert!(after[path] == *old, "{} was touched", path.display());
         }
     }
@@ -295,6 +296,47 @@ fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
     }
 }
 
+/// Whole records of a journal.
+fn records(home: &Home, journal: &str) -> usize {
+    frame_ends(&home.read(journal)).len().saturating_sub(1)
+}
+
+/// Starts a command and kills it when two of its `all` records are on the disk.
+fn killed_after_two_records(home: &Home, command: &[&str], journal: &str, all: usize) {
+    let mut child = home.start(command);
+    home.wait_for(journal, &mut child);
+    while records(home, journal) < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(child);
+    assert!(records(home, journal) < all, "the signal came too late to show anything");
+}
+
+#[test]
+fn killed_sampling_goes_on_and_ends_with_the_same_bytes() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let settings = ["count=20", "batch=3", "trajectory=[0.5]", "solver={heun={grid={uniform={steps=300}}}}", "dynamics='probability-flow'"]
+        .map(|setting| format!("sample.{setting}"));
+    let draw = |name| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        ["sample", "runs/tiny", "--name", name].into_iter().chain(settings).collect::<Vec<_>>()
+    };
+    home.succeed(&draw("whole"));
+    killed_after_two_records(&home, &draw("broken"), "runs/tiny/samples/broken.journal", 7);
+    let other = home.fail(&[&draw("broken")[..], &["--set", "sample.t_min=0.002"]].concat());
+    assert!(
+        other.contains("broken.journal: holds part of a result with other settings: sample.t_min is 0.001 there, 0.002 now"),
+        "{other}"
+    );
+    home.succeed(&draw("broken"));
+    for ending in [".npz", ".png", "-trajectory.png"] {
+        let [whole, broken] = ["whole", "broken"].map(|name| home.read(&format!("runs/tiny/samples/{name}{ending}")));
+        assert!(whole == broken, "{ending}");
+    }
+    assert!(!home.names("runs/tiny/samples").iter().any(|name| name.ends_with(".journal")), "what is done needs no journal");
+}
+
 #[test]
 fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
     let home = Home::with(VECTORS);
@@ -306,17 +348,11 @@ fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
         ["likelihood", "runs/tiny", "--name", name].into_iter().chain(settings).collect::<Vec<_>>()
     };
     home.succeed(&measure("whole"));
-    let solved = |name: &str| fs::read_to_string(home.path(&format!("runs/tiny/{name}.solves.jsonl"))).unwrap().lines().count() - 1;
-    assert_eq!(solved("whole"), 7, "six batches of 3 and the remaining 2");
-    let mut child = home.start(&measure("broken"));
-    home.wait_for("runs/tiny/broken.solves.jsonl", &mut child);
-    while solved("broken") < 2 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    kill(child);
-    assert!(solved("broken") < 7 && !home.path("runs/tiny/broken.json").exists(), "the signal came too late to show anything");
+    assert_eq!(records(&home, "runs/tiny/whole.journal"), 7, "six batches of 3 and the remaining 2");
+    killed_after_two_records(&home, &measure("broken"), "runs/tiny/broken.journal", 7);
+    assert!(!home.path("runs/tiny/broken.json").exists());
     home.succeed(&measure("broken"));
-    for ending in ["solves.jsonl", "npz", "png"] {
+    for ending in ["npz", "png"] {
         let [whole, broken] = ["whole", "broken"].map(|name| home.read(&format!("runs/tiny/{name}.{ending}")));
         assert!(whole == broken, "{ending}");
     }

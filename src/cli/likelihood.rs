@@ -57,8 +57,8 @@ pub fn likelihood(Arguments { run: path, name, split, compare, set, machine }: A
     if let Some(Protocol::Reference) = compare {
         let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, &format!("{name}.{change}"));
         let comparison = protocol::compare(spec, session.scale(), &values, &mut measure)?;
-        report["comparison"] = comparison.report();
         print!("{comparison}");
+        report.comparison = Some(comparison);
     }
     values.save(&run, &name, &report)?;
     println!("{}", run.path().join(format!("{name}.json")).display());

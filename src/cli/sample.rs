@@ -29,10 +29,8 @@ pub fn sample(Arguments { run: path, name, set, machine }: Arguments) -> Result<
     let spec = session.plan().sample.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")
     })?;
-    session.average(&run)?;
     let (name, _reserved) = result_name(&run, name, "samples", |name| format!("samples/{name}.json"))?;
-    let samples = session.sample(spec)?;
-    samples.save(&run, &name, session.scale(), spec, &session.picture(&samples))?;
+    session.sample_into(spec, &run, &name)?;
     println!("{}", run.path().join(format!("samples/{name}.png")).display());
     Ok(())
 }

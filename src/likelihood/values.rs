@@ -1,38 +1,32 @@
-//! What was measured: numbers for people, `.json`, `.npz` and a histogram.
-
-use std::io::Cursor;
+//! What was measured: each example's numbers, a line for people, `.npz` and a histogram.
 
 use image::RgbImage;
-use ndarray::{Array1, ArrayView1};
-use ndarray_npy::NpzWriter;
-use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
-use super::{Bounds, Likelihood, Outcome, Parts, Solved, Subject};
+use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
-use crate::run::Run;
-use crate::sample::summary;
+use crate::run::{Npz, Run};
 use crate::solver::Statistics;
 use crate::space::Scale;
 
 /// Negative log-likelihoods, per example and in data units.
 pub struct Likelihoods {
-    spec: Likelihood,
-    scale: Scale,
+    pub(super) spec: Likelihood,
+    pub(super) scale: Scale,
     /// D.
-    dimension: usize,
+    pub(super) dimension: usize,
     /// Nats, `[example][draw][probe]`.
     estimates: Vec<Vec<Vec<f64>>>,
     /// Of each solve.
-    statistics: Statistics,
+    pub(super) statistics: Statistics,
     /// Of each example, for all its solves: evaluations, accepted and rejected steps.
     costs: Vec<[u32; 3]>,
     /// Nats: the first solve of each example.
     first: Vec<f64>,
     /// Nats: a closer solve of the first examples minus theirs, with the same probes.
-    refined: Vec<f64>,
+    pub(super) refined: Vec<f64>,
     pub outcome: Outcome,
     pub bounds: Option<Bounds>,
     /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
@@ -181,87 +175,14 @@ impl Likelihoods {
         Some(format!("bound {} {unit}; bound - exact {}: {relation}", number(&bounds.nats), number(&above)))
     }
 
-    /// The number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
-    pub fn report(&self, step: Option<u64>) -> Value {
-        let in_unit = |factor: f64| {
-            let parts = self.parts().times(factor);
-            let Parts { mean, dataset, dequantisation, probe } = parts;
-            json!({
-                "mean": mean,
-                "standard_error": parts.standard_error(),
-                "parts": { "dataset": dataset, "dequantisation": dequantisation, "probes": probe },
-                "solver": self.solver(factor),
-            })
-        };
-        let probes: Vec<u32> = self.estimates.iter().map(|draws| draws.iter().map(Vec::len).sum::<usize>() as u32).collect();
-        let mut report = json!({
-            "count": self.estimates.len(),
-            "nats": in_unit(1.0),
-            "bits_per_dim": in_unit(self.bits_per_nat()),
-            "estimates_per_example": summary(&probes),
-            "probe_budget": match self.outcome {
-                Outcome::Fixed => "fixed",
-                Outcome::Reached => "target reached",
-                Outcome::Missed => "target missed",
-                Outcome::Cap => "max_probes reached before the target",
-            },
-            "solves": self.solves(),
-            "evaluations": summary(&self.statistics.evaluations),
-            "accepted_steps": summary(&self.statistics.accepted),
-            "rejected_steps": summary(&self.statistics.rejected),
-            "seconds": self.seconds,
-            "protocol": {
-                "settings": self.spec,
-                "weights": step.map_or(json!("exact score"), |step| json!(format!("moving average at step {step}"))),
-                "offset_bits_per_dim": -self.scale.log_det_per_dim() / std::f64::consts::LN_2,
-                "dimension": self.dimension,
-            },
-        });
-        if let Some(truth) = &self.truth {
-            let difference: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
-            report["truth"] = json!({ "nats": mean_and_error(truth), "excess_nats": mean_error_and_largest(&difference) });
-        }
-        if let Some(bounds) = &self.bounds {
-            report["bound"] = self.bound_report(bounds);
-        }
-        report
+    /// How many estimates each example has.
+    pub(super) fn probes(&self) -> Vec<u32> {
+        self.estimates.iter().map(|draws| draws.iter().map(Vec::len).sum::<usize>() as u32).collect()
     }
 
     /// Nats `[n]`: the bound minus the exact number, example by example.
-    fn above(&self, bounds: &Bounds) -> Vec<f64> {
+    pub(super) fn above(&self, bounds: &Bounds) -> Vec<f64> {
         bounds.nats.iter().zip(self.nats()).map(|(bound, exact)| bound - exact).collect()
-    }
-
-    fn bound_report(&self, bounds: &Bounds) -> Value {
-        let above = self.above(bounds);
-        let in_unit = |factor: f64| {
-            let scaled = |values: &[f64]| values.iter().map(|value| value * factor).collect::<Vec<_>>();
-            let mut value = mean_and_error(&scaled(&bounds.nats));
-            let squares: Option<f64> = bounds.errors.iter().map(|error| error.map(|error| error * error)).sum();
-            value["standard_error_from_draws"] = json!(squares.map(|squares| factor * squares.sqrt() / bounds.nats.len() as f64));
-            value["above_exact"] = mean_error_and_largest(&scaled(&above));
-            if !bounds.one_path.is_empty() {
-                value["one_path"] = mean_and_error(&scaled(&bounds.one_path));
-            }
-            value
-        };
-        json!({
-            "nats": in_unit(1.0),
-            "bits_per_dim": in_unit(self.bits_per_nat()),
-            "exact_at_most_bound": holds(&above),
-            "seconds": bounds.seconds,
-        })
-    }
-
-    /// What the solver's error does to the mean: this result minus a closer one, for the examples that were solved twice.
-    fn solver(&self, factor: f64) -> Value {
-        if self.refined.is_empty() {
-            return Value::Null;
-        }
-        let differences: Vec<f64> = self.refined.iter().map(|difference| -factor * difference).collect();
-        let mut solver = mean_error_and_largest(&differences);
-        solver["examples"] = json!(differences.len());
-        solver
     }
 
     /// Writes `<name>.npz`, `<name>.png` and, last, `<name>.json`.
@@ -271,18 +192,16 @@ impl Likelihoods {
     /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; of a
     /// bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
     /// (`bound_terms`, `bound_terms_error`; empty otherwise).
-    pub fn save(&self, run: &Run, name: &str, report: &Value) -> Result<()> {
-        let in_memory = "an archive in memory takes any array";
-        let mut archive = NpzWriter::new_compressed(Cursor::new(Vec::new()));
+    pub fn save(&self, run: &Run, name: &str, report: &Report) -> Result<()> {
+        let mut archive = Npz::new();
         let examples = self.examples();
         let n = examples.len();
-        archive.add_array("index", &Array1::from_iter(0..n as u64)).expect(in_memory);
-        let counts = Array1::from_iter(self.estimates.iter().map(|draws| draws.iter().map(Vec::len).sum::<usize>() as u32));
-        archive.add_array("estimates", &counts).expect(in_memory);
-        for (i, key) in ["evaluations", "accepted", "rejected"].iter().enumerate() {
-            archive.add_array(*key, &Array1::from_iter(self.costs.iter().map(|cost| cost[i]))).expect(in_memory);
+        archive.column("index", &(0..n as u64).collect::<Vec<_>>());
+        archive.column("estimates", &self.probes());
+        for (i, key) in ["evaluations", "accepted", "rejected"].into_iter().enumerate() {
+            archive.column(key, &self.costs.iter().map(|cost| cost[i]).collect::<Vec<_>>());
         }
-        let mut numbers = |key: &str, values: Vec<f64>| archive.add_array(key, &ArrayView1::from(&values)).expect(in_memory);
+        let mut numbers = |key: &str, values: Vec<f64>| archive.column(key, &values);
         let known = |part: Option<f64>| part.unwrap_or(f64::NAN);
         numbers("bits_per_dim", examples.iter().map(|example| example.mean * self.bits_per_nat()).collect());
         numbers("nats", self.nats());
@@ -299,9 +218,9 @@ impl Likelihoods {
                 numbers(key, bounds.terms.iter().map(|term| term[i]).collect());
             }
         }
-        run.write(&format!("{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
+        run.write(&format!("{name}.npz"), &archive.finish())?;
         run.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
-        run.write(&format!("{name}.json"), format!("{report:#}\n").as_bytes())?;
+        run.write_json(&format!("{name}.json"), report)?;
         Ok(())
     }
 
@@ -318,18 +237,8 @@ impl Likelihoods {
     }
 }
 
-fn mean_and_error(values: &[f64]) -> Value {
-    json!({ "mean": values.mean(), "standard_error": error_of_mean(values) })
-}
-
 /// Whether a mean is not below 0 by more than three of its errors. The bound is one for the law of the reverse SDE, and the exact number is
 /// that of the probability flow: for a trained network the two laws differ, so that this is no theorem then.
-fn holds(above: &[f64]) -> bool {
+pub(super) fn holds(above: &[f64]) -> bool {
     above.mean() >= -3.0 * error_of_mean(above).unwrap_or(0.0)
-}
-
-fn mean_error_and_largest(differences: &[f64]) -> Value {
-    let mut value = mean_and_error(differences);
-    value["largest"] = json!(differences.iter().map(|d| d.abs()).fold(0.0, f64::max));
-    value
 }

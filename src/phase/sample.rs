@@ -20,9 +20,7 @@ impl Phase for Sampling {
 
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()> {
         let step = session.average(folder)?.unwrap_or(0);
-        let samples = session.sample(&self.0)?;
-        let picture = session.picture(&samples);
-        samples.save(folder, "samples", session.scale(), &self.0, &picture)?;
+        let picture = session.sample_into(&self.0, folder, "samples")?;
         log.image("samples", step, &picture);
         Ok(())
     }

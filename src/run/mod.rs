@@ -16,14 +16,21 @@
 
 mod about;
 pub mod checkpoint;
+mod journal;
 pub mod log;
+mod npz;
 pub mod tensors;
 
 pub use about::{About, FORMAT};
+pub use journal::Journal;
+pub use npz::Npz;
+
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -139,6 +146,12 @@ impl Run {
     /// the file is afterwards either the old one or the new one, whole.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         self.replace(name, |file| file.write_all(bytes))
+    }
+
+    /// As `write`, with a report as JSON that people can read, too. Numbers that are not finite are null.
+    pub fn write_json(&self, name: &str, report: &impl Serialize) -> Result<PathBuf> {
+        let text = serde_json::to_string_pretty(report).expect("a report is JSON");
+        self.write(name, format!("{text}\n").as_bytes())
     }
 
     /// The content of the file `name`; none if there is no such file.

@@ -1,0 +1,193 @@
+//! `likelihood.json`: the number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
+
+use std::f64::consts::LN_2;
+
+use serde::Serialize;
+use statrs::statistics::Statistics as _;
+
+use super::parts::error_of_mean;
+use super::protocol::Comparison;
+use super::values::holds;
+use super::{Bounds, Likelihood, Likelihoods, Outcome};
+use crate::solver::{Cost, Counts};
+
+/// A measured likelihood.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Examples.
+    pub count: usize,
+    pub nats: Number,
+    pub bits_per_dim: Number,
+    pub estimates_per_example: Counts,
+    pub probe_budget: Outcome,
+    pub solves: usize,
+    /// Of a solve.
+    #[serde(flatten)]
+    pub cost: Cost,
+    pub seconds: f64,
+    pub protocol: Protocol,
+    /// Where the law of the data is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+}
+
+/// A mean over examples with its standard error, in one unit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Number {
+    pub mean: f64,
+    pub standard_error: f64,
+    pub parts: ErrorParts,
+    pub solver: Option<SolverError>,
+}
+
+/// Where the standard error comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorParts {
+    pub dataset: Option<f64>,
+    pub dequantisation: Option<f64>,
+    pub probes: Option<f64>,
+}
+
+/// What the solver's error does to the mean: this result minus a closer one, for the examples that were solved twice.
+#[derive(Clone, Debug, Serialize)]
+pub struct SolverError {
+    #[serde(flatten)]
+    pub difference: Difference,
+    pub examples: usize,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Protocol {
+    pub settings: Likelihood,
+    pub weights: String,
+    /// What the change of units between data and model space adds, bits/dim.
+    pub offset_bits_per_dim: f64,
+    /// D.
+    pub dimension: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Truth {
+    /// The data's own law.
+    pub nats: Mean,
+    /// Measured minus true.
+    pub excess_nats: Difference,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Bound {
+    pub nats: BoundNumber,
+    pub bits_per_dim: BoundNumber,
+    pub exact_at_most_bound: bool,
+    pub seconds: f64,
+}
+
+/// A bound in one unit.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoundNumber {
+    #[serde(flatten)]
+    pub mean: Mean,
+    /// The part that more draws would reduce.
+    pub standard_error_from_draws: Option<f64>,
+    pub above_exact: Difference,
+    /// IWAE's bound of one path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_path: Option<Mean>,
+}
+
+/// Of one number for each example.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mean {
+    pub mean: f64,
+    pub standard_error: Option<f64>,
+}
+
+impl Mean {
+    fn of(values: &[f64]) -> Mean {
+        Mean { mean: values.mean(), standard_error: error_of_mean(values) }
+    }
+}
+
+/// Of one difference for each example.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    #[serde(flatten)]
+    pub mean: Mean,
+    /// The largest, without its sign.
+    pub largest: f64,
+}
+
+impl Difference {
+    fn of(values: &[f64]) -> Difference {
+        Difference { mean: Mean::of(values), largest: values.iter().map(|value| value.abs()).fold(0.0, f64::max) }
+    }
+}
+
+fn times(factor: f64, values: &[f64]) -> Vec<f64> {
+    values.iter().map(|value| value * factor).collect()
+}
+
+impl Likelihoods {
+    /// `weights` is the step of the averaged weights; none for an exact score.
+    pub fn report(&self, weights: Option<u64>) -> Report {
+        let truth = |truth: &Vec<f64>| {
+            let excess: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
+            Truth { nats: Mean::of(truth), excess_nats: Difference::of(&excess) }
+        };
+        Report {
+            count: self.estimates().len(),
+            nats: self.number(1.0),
+            bits_per_dim: self.number(self.bits_per_nat()),
+            estimates_per_example: Counts::of(&self.probes()),
+            probe_budget: self.outcome,
+            solves: self.solves(),
+            cost: self.statistics.cost(),
+            seconds: self.seconds,
+            protocol: Protocol {
+                settings: self.spec.clone(),
+                weights: weights.map_or("exact score".into(), |step| format!("moving average at step {step}")),
+                offset_bits_per_dim: -self.scale.log_det_per_dim() / LN_2,
+                dimension: self.dimension,
+            },
+            truth: self.truth.as_ref().map(truth),
+            bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
+            comparison: None,
+        }
+    }
+
+    fn number(&self, factor: f64) -> Number {
+        let parts = self.parts().times(factor);
+        let solver = (!self.refined.is_empty())
+            .then(|| SolverError { difference: Difference::of(&times(-factor, &self.refined)), examples: self.refined.len() });
+        Number {
+            mean: parts.mean,
+            standard_error: parts.standard_error(),
+            parts: ErrorParts { dataset: parts.dataset, dequantisation: parts.dequantisation, probes: parts.probe },
+            solver,
+        }
+    }
+
+    fn bound(&self, bounds: &Bounds) -> Bound {
+        let above = self.above(bounds);
+        let in_unit = |factor: f64| {
+            let squares: Option<f64> = bounds.errors.iter().map(|error| error.map(|error| error * error)).sum();
+            BoundNumber {
+                mean: Mean::of(&times(factor, &bounds.nats)),
+                standard_error_from_draws: squares.map(|squares| factor * squares.sqrt() / bounds.nats.len() as f64),
+                above_exact: Difference::of(&times(factor, &above)),
+                one_path: (!bounds.one_path.is_empty()).then(|| Mean::of(&times(factor, &bounds.one_path))),
+            }
+        };
+        Bound {
+            nats: in_unit(1.0),
+            bits_per_dim: in_unit(self.bits_per_nat()),
+            exact_at_most_bound: holds(&above),
+            seconds: bounds.seconds,
+        }
+    }
+}
