@@ -249,6 +249,11 @@ impl Home {
         joined(&stderr[begin..])
     }
 
+    /// The stderr of a command, however it ends.
+    pub fn said(&self, arguments: &[&str]) -> String {
+        said(self.command(arguments).output().unwrap()).2
+    }
+
     /// Waits for a file that `child` is about to write.
     pub fn wait_for(&self, name: &str, child: &mut Child) {
         let begun = Instant::now();
