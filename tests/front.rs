@@ -64,6 +64,16 @@ fn a_run_of_another_format_is_read_or_refused_by_its_number() {
     home.write("runs/tiny/run.json", "{\"format\":");
     assert!(home.fail(&["sample", "runs/tiny"]).starts_with("runs/tiny/run.json: can't be read"));
 
+    home.write("runs/tiny/run.json", r#"{"format":1,"shape":[2],"version":"0.0.9"}"#);
+    let experiment = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    home.write("runs/tiny/experiment.toml", experiment.replace("below_t_min", "below"));
+    for verb in [&["sample", "runs/tiny"][..], &RUN] {
+        let message = home.fail(verb);
+        assert!(message.contains("of a run of format 1, begun by version 0.0.9, can't be read by version"), "{message}");
+        assert!(message.contains("unknown field `below`"), "{message}");
+    }
+    home.write("runs/tiny/experiment.toml", experiment);
+
     // What is trained can be used by every version; what is half trained would go on with other draws.
     std::fs::remove_file(home.path("runs/tiny/run.json")).unwrap();
     home.succeed(&["sample", "runs/tiny"]);

@@ -91,11 +91,7 @@ fn claim(run: &Run, Loaded { experiment, shape, .. }: &Loaded) -> Result<About> 
     };
     let about = run.about()?;
     let stored_path = run.path().join("experiment.toml");
-    let stored: Experiment = toml::from_str(&text).map_err(|e| {
-        let message =
-            format!("of a run of format {}, can't be read by version {}: {}", about.format, env!("CARGO_PKG_VERSION"), e.message().trim());
-        Error::run(&stored_path, message, "use the version that began the run, or another folder (--out DIR)")
-    })?;
+    let stored: Experiment = toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()))?;
     let differences = experiment.differences(&stored);
     if differences.is_empty() {
         return Ok(about);
