@@ -33,6 +33,6 @@ fn main() -> Result<()> {
     let missing =
         Error::Usage { message: "the experiment has no [likelihood]".into(), help: "add one, as in experiments/quickstart.toml".into() };
     let spec = session.plan().likelihood.clone().ok_or(missing)?;
-    println!("{}", session.likelihood(&spec, &run, "example")?.headline());
+    println!("{}", session.likelihood(&spec, &run, &run, "example")?.headline());
     Ok(())
 }

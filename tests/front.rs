@@ -90,8 +90,8 @@ fn a_verb_takes_no_flag_that_it_would_ignore() {
     for (verb, obeyed) in [
         ("run", &run[..]),
         ("check", &["--set"]),
-        ("sample", &["--device", "--threads", "--set", "--quiet", "--name"]),
-        ("likelihood", &["--device", "--threads", "--set", "--quiet", "--name"]),
+        ("sample", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
+        ("likelihood", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
         ("lab", &run),
         ("parity", &["--threads"]),
         ("import", &["--set", "--quiet", "--out"]),

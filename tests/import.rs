@@ -104,8 +104,10 @@ impl Home {
             Some(name) => self.at(name).display().to_string(),
             None => word.to_owned(),
         });
-        let quiet = line.starts_with("import").then(|| "--quiet".to_owned());
-        Arguments::try_parse_from(std::iter::once("score-sde".to_owned()).chain(words).chain(quiet)).unwrap().execute()
+        let computes = ["run", "sample"].iter().any(|verb| line.starts_with(verb));
+        let more = if computes { vec!["--quiet", "--threads", "1"] } else { vec!["--quiet"] };
+        let more = more.into_iter().filter(|_| !line.starts_with("export")).map(str::to_owned);
+        Arguments::try_parse_from(std::iter::once("score-sde".to_owned()).chain(words).chain(more)).unwrap().execute()
     }
 
     /// The message with which an import of `file` fails, which then has written nothing.
@@ -176,7 +178,7 @@ fn trained(home: &Home, name: &str) -> Run {
     });
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
-    run.introduce(&About::new(&loaded.shape)).unwrap();
+    run.introduce(&About::new(&loaded.shape, loaded.experiment.mark())).unwrap();
     run.write("experiment.toml", loaded.experiment.resolved().as_bytes()).unwrap();
     state.save(&run, 2).unwrap();
     run

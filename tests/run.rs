@@ -77,6 +77,7 @@ fn a_run_leaves_what_it_promises() {
             "experiment.toml",
             "likelihood.journal",
             "likelihood.json",
+            "likelihood.manifest",
             "likelihood.npz",
             "likelihood.png",
             "metrics.jsonl",
@@ -85,7 +86,7 @@ fn a_run_leaves_what_it_promises() {
         ]
     );
     assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
-    assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.npz", "samples.png"]);
+    assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.manifest", "samples.npz", "samples.png"]);
 
     let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
     assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
@@ -143,7 +144,8 @@ fn a_finished_run_is_left_as_it_is_and_a_missing_phase_is_made_up_for() {
     for (path, old) in &before {
         if ["likelihood.npz", "likelihood.png"].iter().any(|name| path.ends_with(name)) {
             assert!(after[path].0 == old.0, "the same likelihoods, to the bit");
-        } else if !["likelihood.json", "likelihood.journal", "metrics.jsonl"].iter().any(|name| path.ends_with(name)) {
+        } else if !["likelihood.json", "likelihood.journal", "likelihood.manifest", "metrics.jsonl"].iter().any(|name| path.ends_with(name))
+        {
             assert!(after[path] == *old, "{} was touched", path.display());
         }
     }
@@ -219,8 +221,17 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
     assert_eq!(home.json("runs/tiny/likelihood-2.json")["count"], 3);
 
     let after = home.contents("runs/tiny");
-    assert_eq!(after.len(), before.len() + 3 * 3 + 4);
+    assert_eq!(after.len(), before.len() + 3 * 4 + 5);
     assert!(before.iter().all(|(path, old)| after[path] == *old), "the old ones are left alone");
+
+    let taken = home.fail(&["sample", "runs/tiny", "--name", "samples", "--set", "sample.count=2"]);
+    assert!(taken.contains("samples/samples: is a result with other settings: sample.count is 4 there, 2 now"), "{taken}");
+    assert_eq!(sample(&["--name", "samples"]), "runs/tiny/samples/samples.png\n", "it is there already");
+    let (_, stderr) = home.succeed(&["sample", "runs/tiny", "--out", "elsewhere"]);
+    assert!(stderr.contains("sample 4/4"), "{stderr}");
+    assert_eq!(home.read("elsewhere/samples/samples-2.npz"), home.read("runs/tiny/samples/samples.npz"));
+    home.succeed(&["likelihood", "runs/tiny", "--out", "elsewhere"]);
+    assert!(home.path("elsewhere/likelihood-2.json").exists());
 
     assert_snapshot!(home.fail(&["sample", "runs/tiny", "--set", "train.steps=30"]), @"--set train.steps=30 would change what was trained help: here only these may change: seed, sample; for anything else, begin a run with score-sde run");
     assert_snapshot!(home.fail(&["likelihood", "runs/tiny", "--set", "sde.vp.beta_max=2"]), @"--set sde.vp.beta_max=2 would change what was trained help: here only these may change: seed, likelihood; for anything else, begin a run with score-sde run");
@@ -399,7 +410,7 @@ fn a_run_that_is_asked_to_stop_saves_its_step_says_so_and_resumes_to_the_same_bi
     interrupted_and_resumed(&home, &SLOW_VECTORS, |child| {
         terminate(&child);
         let (output, _, stderr) = said(ended(child));
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(output.status.code(), Some(75), "{stderr}");
         let saved = home.names("broken/checkpoints").pop().unwrap();
         let step: u64 = saved.trim_start_matches("step-").trim_end_matches(".safetensors").parse().unwrap();
         let message = format!("interrupted at step {step}, which is saved; the same command again goes on");
@@ -418,9 +429,10 @@ fn sampling_ends_at_once_when_asked_to() {
         assert!(stderr.read_line(&mut line).unwrap() > 0, "the process ended early");
     }
     terminate(&child);
-    assert_eq!(ended(child).status.code(), Some(130));
+    assert_eq!(ended(child).status.code(), Some(75));
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("interrupted at record 0 of runs/tiny/samples/samples.journal, which is saved"), "{rest}");
     assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
 }
 

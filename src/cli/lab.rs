@@ -1,5 +1,6 @@
 //! `score-sde lab`: solvers compared on one score.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,7 +15,7 @@ use crate::lab::{self, Grid, Sweep, World};
 use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
-use crate::run::{Journal, Run, replace};
+use crate::run::{Folder, Journal, Run};
 use crate::sde::Chain;
 use crate::session::Session;
 
@@ -119,9 +120,10 @@ pub fn lab(options: Arguments) -> Result<()> {
         "count": count,
         "settings": settings,
     });
-    let mut journal = Journal::open(&out.join("lab.journal"), &of)?;
+    let folder = Folder::create(&out)?;
+    let mut journal = Journal::open(&folder, "lab.journal", &of)?;
     let points = lab::measure(&world, settings, count as usize, plan.seed, &mut journal, session.terminal())?;
-    let write = |name: &str, bytes: &[u8]| replace(&out.join(name), |file| std::io::Write::write_all(file, bytes));
+    let write = |name: &str, bytes: &[u8]| folder.replace(name, || folder.check_in_place(), |file| file.write_all(bytes));
     write("lab.csv", &lab::csv(&points))?;
     write("lab.md", lab::markdown(&points).as_bytes())?;
     write("lab.png", &lab::png(&points))?;

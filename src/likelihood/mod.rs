@@ -34,6 +34,7 @@ use crate::run::Journal;
 use crate::sde::Sde;
 use crate::solver::{General, SolverSpec, Step};
 use crate::space::Scale;
+use crate::train::Weights;
 use budget::Next;
 
 /// `[likelihood]`: whose likelihood is measured, and how.
@@ -221,9 +222,9 @@ fn check_finite(jobs: &[Job], nats: impl IntoIterator<Item = f64>) -> Result<()>
     }
 }
 
-/// All that the solves depend on, or the bounds; `weights` is the step the weights are of. Of `[likelihood]` the bounds need not the solver
+/// All that the solves depend on, or the bounds; no weights where the score is known. Of `[likelihood]` the bounds need not the solver
 /// nor the solves the bound.
-pub fn dependence(spec: &Likelihood, seed: u64, weights: Option<u64>, foreign: &[&str]) -> Value {
+pub fn dependence(spec: &Likelihood, seed: u64, weights: Option<&Weights>, foreign: &[&str]) -> Value {
     let mut likelihood = json!(spec);
     let table = likelihood.as_object_mut().expect("a table");
     if !spec.solver.couples_batch() {

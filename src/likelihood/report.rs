@@ -10,6 +10,7 @@ use super::protocol::Comparison;
 use super::values::holds;
 use super::{Bounds, Likelihood, Likelihoods, Outcome};
 use crate::solver::{Cost, Counts};
+use crate::train::Weights;
 
 /// A measured likelihood.
 #[derive(Clone, Debug, Serialize)]
@@ -133,8 +134,8 @@ fn times(factor: f64, values: &[f64]) -> Vec<f64> {
 }
 
 impl Likelihoods {
-    /// `weights` is the step of the averaged weights; none for an exact score.
-    pub fn report(&self, weights: Option<u64>) -> Report {
+    /// No weights for an exact score.
+    pub fn report(&self, weights: Option<&Weights>) -> Report {
         let truth = |truth: &Vec<f64>| {
             let excess: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
             Truth { nats: Mean::of(truth), excess_nats: Difference::of(&excess) }
@@ -150,7 +151,7 @@ impl Likelihoods {
             seconds: self.seconds,
             protocol: Protocol {
                 settings: self.spec.clone(),
-                weights: weights.map_or("exact score".into(), |step| format!("moving average at step {step}")),
+                weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
                 offset_bits_per_dim: -self.scale.log_det_per_dim() / LN_2,
                 dimension: self.dimension,
             },

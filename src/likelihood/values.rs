@@ -7,7 +7,7 @@ use super::parts::error_of_mean;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
-use crate::run::{Npz, Run};
+use crate::run::{Npz, Product};
 use crate::solver::Statistics;
 use crate::space::Scale;
 
@@ -185,14 +185,14 @@ impl Likelihoods {
         bounds.nats.iter().zip(self.nats()).map(|(bound, exact)| bound - exact).collect()
     }
 
-    /// Writes `<name>.npz`, `<name>.png` and, last, `<name>.json`.
+    /// Writes `<name>.npz`, `<name>.png` and `<name>.json` of a product.
     ///
     /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
     /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
     /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; of a
     /// bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
     /// (`bound_terms`, `bound_terms_error`; empty otherwise).
-    pub fn save(&self, run: &Run, name: &str, report: &Report) -> Result<()> {
+    pub fn save(&self, product: &mut Product, name: &str, report: &Report) -> Result<()> {
         let mut archive = Npz::new();
         let examples = self.examples();
         let n = examples.len();
@@ -218,10 +218,9 @@ impl Likelihoods {
                 numbers(key, bounds.terms.iter().map(|term| term[i]).collect());
             }
         }
-        run.write(&format!("{name}.npz"), &archive.finish())?;
-        run.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
-        run.write_json(&format!("{name}.json"), report)?;
-        Ok(())
+        product.write(&format!("{name}.npz"), &archive.finish())?;
+        product.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
+        product.write_json(&format!("{name}.json"), report)
     }
 
     /// The histogram as a picture.

@@ -24,12 +24,15 @@ pub struct About {
     pub shape: Option<Vec<usize>>,
     /// The program that began the run.
     pub version: String,
+    /// Of all that its weights depend on; its checkpoints bear it. Empty where the format did not say.
+    #[serde(default)]
+    pub mark: String,
 }
 
 impl About {
     /// A run that begins now.
-    pub fn new(shape: &[usize]) -> About {
-        About { format: FORMAT, shape: Some(shape.to_vec()), version: VERSION.into() }
+    pub fn new(shape: &[usize], mark: String) -> About {
+        About { format: FORMAT, shape: Some(shape.to_vec()), version: VERSION.into(), mark }
     }
 
     /// The report of an experiment in a run that this version can't read, because of `reason`.
@@ -48,7 +51,9 @@ impl About {
 impl Run {
     /// Error: the run is of a later format, or its `run.json` is damaged.
     pub fn about(&self) -> Result<About> {
-        let Some(bytes) = self.read(FILE)? else { return Ok(About { format: 0, shape: None, version: "0.1.0".into() }) };
+        let Some(bytes) = self.read(FILE)? else {
+            return Ok(About { format: 0, shape: None, version: "0.1.0".into(), mark: String::new() });
+        };
         let path = self.path().join(FILE);
         let about: About = serde_json::from_slice(&bytes).map_err(|e| {
             Error::run(&path, format!("can't be read: {e}"), "restore the file from a copy, or start the run anew (--out DIR)")

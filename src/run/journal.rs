@@ -1,17 +1,19 @@
 //! A journal: what a long phase has done so far, record by record, so that one that was killed goes on where it was.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Folder;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::progress::warn;
 
 /// What a journal begins with.
@@ -57,21 +59,20 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     /// Goes on with the journal of an earlier process, or begins one. `of` is all that the records depend on.
     ///
     /// Errors: the journal is of something else (the message names the key), is no journal, or another process writes it.
-    pub fn open(path: &Path, of: &Value) -> Result<Journal<R>> {
-        let attempt = || -> io::Result<(File, bool)> {
-            path.parent().map(fs::create_dir_all).transpose()?;
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-            match file.try_lock() {
-                Ok(()) => Ok((file, true)),
-                Err(TryLockError::WouldBlock) => Ok((file, false)),
-                Err(TryLockError::Error(e)) => Err(e),
+    pub fn open(folder: &Folder, name: &str, of: &Value) -> Result<Journal<R>> {
+        let (path, file) = (folder.at(name), folder.grow(name)?);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::run(
+                    path,
+                    "is being written by another process",
+                    "wait until it ends, or give the results another name",
+                ));
             }
-        };
-        let (file, alone) = attempt().map_err(|e| Error::io("open", path, e))?;
-        if !alone {
-            return Err(Error::run(path, "is being written by another process", "wait until it ends, or give the results another name"));
+            Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
         }
-        let mut place = Place { path: path.to_owned(), file, reading: true, count: 0, empty: 0 };
+        let mut place = Place { path, file, reading: true, count: 0, empty: 0 };
         match place.begin()? {
             None => {
                 place.append(&[MAGIC, &frame(of.to_string().as_bytes())[..]].concat())?;
@@ -80,7 +81,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             Some(begun) => {
                 if let Some((key, there, here)) = difference("", &begun, of) {
                     let message = format!("holds part of a result with other settings: {key} is {there} there, {here} now");
-                    return Err(Error::run(path, message, ANEW));
+                    return Err(Error::run(&place.path, message, ANEW));
                 }
             }
         }
@@ -90,6 +91,9 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
 
     /// The next record: as an earlier process left it, or else made now and kept.
     pub fn next(&mut self, make: impl FnOnce() -> Result<R>) -> Result<R> {
+        if let Some(place) = &self.file {
+            interrupt::saved(format!("record {} of {}", place.count, place.path.display()));
+        }
         let old: Option<Timed<R>> = self.file.as_mut().map_or(Ok(None), Place::recall)?;
         let Timed { seconds, record } = match old {
             Some(timed) => {
@@ -250,7 +254,7 @@ impl Place {
 }
 
 /// The first key in which two values differ: (key, here, there).
-fn difference(key: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
+pub fn difference(key: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
     match (a, b) {
         (Value::Object(x), Value::Object(y)) => {
             let names: BTreeSet<&String> = x.keys().chain(y.keys()).collect();
@@ -271,9 +275,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const NAME: &str = "deep/squares.journal";
+
     /// The records of a journal of five squares, and how many were made now.
-    fn squares(path: &Path) -> (Vec<f64>, usize) {
-        let mut journal = Journal::open(path, &json!({ "power": 2 })).unwrap();
+    fn squares(folder: &Folder) -> (Vec<f64>, usize) {
+        let mut journal = Journal::open(folder, NAME, &json!({ "power": 2 })).unwrap();
         let mut made = 0;
         let mut next = |i: usize| {
             journal.next(|| {
@@ -288,15 +294,16 @@ mod tests {
     #[test]
     fn a_journal_cut_anywhere_goes_on_and_ends_with_the_same_records() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("deep/squares.journal");
-        let (whole, made) = squares(&path);
+        let folder = Folder::create(home.path()).unwrap();
+        let path = folder.at(NAME);
+        let (whole, made) = squares(&folder);
         assert_eq!(made, 5);
-        assert_eq!(squares(&path), (whole.clone(), 0));
+        assert_eq!(squares(&folder), (whole.clone(), 0));
         let bytes = fs::read(&path).unwrap();
         let mut before = 5;
         for cut in 0..bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
-            let (records, made) = squares(&path);
+            let (records, made) = squares(&folder);
             assert_eq!(records, whole, "cut at {cut}");
             assert!(made <= before && (made == 5) == (cut < bytes.len() - 4 * 32), "{made} made after a cut at {cut}");
             before = made;
@@ -307,14 +314,15 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_made_again_with_all_that_follows() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("squares.journal");
-        let (whole, _) = squares(&path);
+        let folder = Folder::create(home.path()).unwrap();
+        let path = folder.at(NAME);
+        let (whole, _) = squares(&folder);
         let bytes = fs::read(&path).unwrap();
         for at in MAGIC.len()..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             fs::write(&path, &flipped).unwrap();
-            let (records, made) = squares(&path);
+            let (records, made) = squares(&folder);
             assert_eq!(records, whole, "bit at {at}");
             assert!(made > 0, "bit at {at}");
         }
@@ -323,23 +331,24 @@ mod tests {
     #[test]
     fn what_is_of_something_else_is_refused_by_its_key() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("squares.journal");
-        squares(&path);
-        let refusal = |of: &Value| Journal::<f64>::open(&path, of).err().unwrap().to_string();
+        let folder = Folder::create(home.path()).unwrap();
+        let path = folder.at(NAME);
+        squares(&folder);
+        let refusal = |of: &Value| Journal::<f64>::open(&folder, NAME, of).err().unwrap().to_string();
         assert!(refusal(&json!({ "power": 3 })).contains("power is 2 there, 3 now"));
         assert!(refusal(&json!({ "power": 2, "of": { "what": 1 } })).contains("of is nothing there"));
         fs::write(&path, "{\"power\":2}\n").unwrap();
         assert!(refusal(&json!({ "power": 2 })).contains("is no journal"));
         assert_eq!(fs::read(&path).unwrap(), b"{\"power\":2}\n", "and left alone");
 
-        let other = home.path().join("other.journal");
-        let mut held = Journal::<f64>::open(&other, &json!(1)).unwrap();
-        assert!(Journal::<f64>::open(&other, &json!(1)).err().unwrap().to_string().contains("another process"));
+        let other = folder.at("other.journal");
+        let mut held = Journal::<f64>::open(&folder, "other.journal", &json!(1)).unwrap();
+        assert!(Journal::<f64>::open(&folder, "other.journal", &json!(1)).err().unwrap().to_string().contains("another process"));
         let failed = held.next(|| Err(Error::Usage { message: "no number".into(), help: String::new() }));
         assert!(failed.is_err() && other.exists());
         drop(held);
         assert!(!other.exists(), "no record was made");
-        let mut held = Journal::open(&other, &json!(1)).unwrap();
+        let mut held = Journal::open(&folder, "other.journal", &json!(1)).unwrap();
         held.next(|| Ok(1.0)).unwrap();
         held.remove().unwrap();
         assert!(!other.exists());

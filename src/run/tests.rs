@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 fn files(folder: &Path) -> Vec<String> {
@@ -37,24 +39,63 @@ fn a_write_replaces_the_file_and_leaves_nothing_else() {
     assert_eq!(files(home.path()), [".lock", "checkpoints", "lab", "samples"]);
 
     let plain = home.path().join("plain");
-    OpenOptions::new().write(true).create_new(true).open(&plain).unwrap();
+    fs::OpenOptions::new().write(true).create_new(true).open(&plain).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o644 & mode(&plain), "others may read what they may read of any file");
 }
 
+/// A half-written file of a process that is no more.
+const ORPHAN: &str = ".partial-4294967290-0";
+
 #[test]
-fn what_a_killed_process_left_half_written_is_swept() {
+fn what_a_killed_process_left_half_written_is_swept_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
-    run.write("checkpoints/whole", b"").unwrap();
-    run.write("checkpoints/.partial-xyz", b"").unwrap();
-    run.write(".partial-abc", b"").unwrap();
+    let own = format!(".partial-{}-7", std::process::id());
+    let kept = ["checkpoints/whole", ".partial-foreign", "child/.partial-4294967290-0", &own];
+    for name in kept.iter().chain([&ORPHAN, &"checkpoints/.partial-4294967290-0"]) {
+        run.write(name, b"").unwrap();
+    }
     assert!(Run::open(home.path()).is_err());
     assert_eq!(files(&home.path().join("checkpoints")).len(), 2, "only the owner of the lock may sweep");
     drop(run);
-    let _run = Run::open(home.path()).unwrap();
-    assert_eq!(files(&home.path().join("checkpoints")), ["whole"]);
-    assert_eq!(files(home.path()), [".lock", "checkpoints", "samples"]);
+    let run = Run::open(home.path()).unwrap();
+    assert!(kept.iter().all(|name| run.has(name)));
+    assert!(!run.has(ORPHAN) && !run.has("checkpoints/.partial-4294967290-0"));
+}
+
+#[test]
+fn who_lost_the_folder_or_the_lock_writes_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("run");
+    let lost = |run: &Run| {
+        let message = run.write("a.txt", b"late").unwrap_err().to_string();
+        assert!(message.contains("was removed, moved or replaced"), "{message}");
+        assert!(run.product("p", Value::Null).write("b.txt", b"late").is_err());
+        files(&path)
+    };
+    let first = Run::open(&path).unwrap();
+    fs::remove_file(path.join(LOCK)).unwrap();
+    let second = Run::open(&path).unwrap();
+    assert!(!lost(&first).contains(&"a.txt".to_owned()));
+    second.write("a.txt", b"in time").unwrap();
+    fs::rename(&path, home.path().join("moved")).unwrap();
+    let third = Run::open(&path).unwrap();
+    assert_eq!(lost(&second), [".lock", "checkpoints", "samples"]);
+    assert_eq!(fs::read(home.path().join("moved/a.txt")).unwrap(), b"in time", "nothing half-made, nothing lost");
+    third.write("a.txt", b"new").unwrap();
+}
+
+#[test]
+fn a_lock_that_leads_elsewhere_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let target = home.path().join("precious");
+    fs::write(&target, b"data").unwrap();
+    let path = home.path().join("run");
+    fs::create_dir(&path).unwrap();
+    std::os::unix::fs::symlink(&target, path.join(LOCK)).unwrap();
+    assert!(Run::open(&path).is_err());
+    assert_eq!(fs::read(&target).unwrap(), b"data");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::solver::{Problem, Statistics, Step, Trajectory};
+use crate::train::Weights;
 
 /// Consecutive samples, as a journal keeps them; numbers in row-major order.
 #[derive(Serialize, Deserialize)]
@@ -31,8 +32,8 @@ pub struct Drawn {
     times: Vec<f64>,
 }
 
-/// All that samples depend on; `weights` is the step the weights are of.
-pub fn subject(spec: &Sample, seed: u64, weights: Option<u64>) -> Value {
+/// All that samples depend on; no weights where the score is known.
+pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
     let mut sample = json!(spec);
     if !spec.solver.couples_batch() {
         sample.as_object_mut().expect("a table").remove("batch");

@@ -8,7 +8,7 @@ use tch::Tensor;
 use super::Sample;
 use crate::error::Result;
 use crate::plot;
-use crate::run::{Npz, Run};
+use crate::run::{Npz, Product};
 use crate::solver::{Cost, Statistics};
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -75,12 +75,12 @@ impl Samples {
         }
     }
 
-    /// Writes `samples/<name>.npz`, `.png` and, last, `.json`; with a trajectory `<name>-trajectory.png`, too.
+    /// Writes `<name>.npz`, `.png` and `.json` of a product; with a trajectory `<name>-trajectory.png`, too.
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
     /// `trajectory_t` (f64 [T, N]).
-    pub fn save(&self, run: &Run, name: &str, scale: Scale, spec: &Sample, picture: &RgbImage) -> Result<()> {
+    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, spec: &Sample, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);
         match x.size()[..] {
@@ -97,13 +97,12 @@ impl Samples {
         if let Some(way) = &self.trajectory {
             archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
             archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
-            run.write(&format!("samples/{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
+            product.write(&format!("{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
         }
-        run.write(&format!("samples/{name}.npz"), &archive.finish())?;
-        run.write(&format!("samples/{name}.png"), &plot::png(picture))?;
+        product.write(&format!("{name}.npz"), &archive.finish())?;
+        product.write(&format!("{name}.png"), &plot::png(picture))?;
         let report = Report { count: spec.count, seconds: self.seconds, cost: self.statistics.cost(), protocol: spec };
-        run.write_json(&format!("samples/{name}.json"), &report)?;
-        Ok(())
+        product.write_json(&format!("{name}.json"), &report)
     }
 }
 

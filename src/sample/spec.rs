@@ -56,7 +56,7 @@ pub enum DynamicsSpec {
 }
 
 impl DynamicsSpec {
-    /// η of [`Reverse`].
+    /// η of [`Reverse`](crate::dynamics::Reverse).
     pub fn eta(&self) -> f64 {
         match self {
             DynamicsSpec::ReverseSde => 1.0,

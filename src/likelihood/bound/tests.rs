@@ -106,7 +106,7 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
         let spec = spec(n, BelowTMin::Tweedie);
         let together = measure(bound, &spec, &subject(&exact, &data, scale));
         let in_batches = Likelihood { batch: 2, ..spec.clone() };
-        let journal = || Journal::open(&run.path().join(format!("{i}.journal")), &json!(bound)).unwrap();
+        let journal = || Journal::open(run.folder(), &format!("{i}.journal"), &json!(bound)).unwrap();
         let first = bounds(bound, &in_batches, &subject(&exact, &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
         let again = bounds(bound, &in_batches, &subject(&never_asked(&sde), &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
         assert!(together.nats.iter().zip(&first.nats).all(|(a, b)| (a - b).abs() < 1e-9), "{:?} {:?}", together.nats, first.nats);

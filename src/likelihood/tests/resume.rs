@@ -44,10 +44,11 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
             seed: 5,
             device: Device::Cpu,
         };
-        let of = dependence(spec, 5, Some(7), Solved::FOREIGN);
-        let mut journal = Journal::open(&home.path().join(format!("{name}.journal")), &of)?;
+        let weights = Weights { step: 7, crc32: "0".into() };
+        let of = dependence(spec, 5, Some(&weights), Solved::FOREIGN);
+        let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;
         let result = likelihood(spec, &subject, &mut journal, &Terminal::new(true))?;
-        result.save(&run, name, &result.report(None))?;
+        result.save(&mut run.product(name, of), name, &result.report(None))?;
         Ok::<_, crate::error::Error>((result, model.1.get()))
     };
     let bytes = |name: &str| run.read(name).unwrap().unwrap();
