@@ -9,7 +9,7 @@ use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::{Sde, Variance, Ve};
 use crate::tensor::{column, to_vec};
-use crate::testing::{CHAINED, SDES, VP};
+use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP};
 use tch::{Device, Kind, Tensor};
 
 /// x' = -x.

@@ -43,7 +43,7 @@ fn predictors_and_correctors_follow_the_law_of_the_data() {
             (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0),
             (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
         ];
-        if name != "sub-vp" {
+        if CHAINED.iter().any(|(chained, _)| *chained == name) {
             let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
             solvers.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
         }
@@ -132,11 +132,11 @@ fn corrector_steps_have_their_size() {
     let (score, z) = (row([3.0, 0.0]), row([0.0, 4.0]));
     let beta = |t: f64| 0.1 + 19.9 * t;
     for (name, sde) in SDES {
-        // VP: 1 - β of the level at t or before; sub-VP: the square of Euler's 1 - β(t) dt / 2, where the reference has no attribute `alphas`.
+        // VP: 1 - β of the level at t or before; without a chain the square of Euler's 1 + f(t) dt (sub-VP: the reference has no `alphas`).
         let chain: f64 = match name {
             "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
-            "sub-vp" => (1.0 - beta(t) / 200.0).powi(2),
-            _ => 1.0,
+            "ve" => 1.0,
+            _ => (1.0 + sde.drift(t) / 100.0).powi(2),
         };
         for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
             let norm = |norms| Corrector::Langevin { steps: 1, snr, norms, alpha };
@@ -330,43 +330,42 @@ fn a_chain_asks_a_model_at_the_noise_it_knows() {
 
 #[test]
 fn what_a_process_cannot_do_is_refused_with_the_key() {
-    let [vp, sub_vp, ve] = SDES.map(|(_, sde)| sde);
     let key = |spec: SolverSpec, sde: &dyn Sde, eta: f64, levels| spec.check(sde, eta, 1e-3, levels).unwrap_err().key;
     let none = || Corrector::None;
     let beta = || ancestral(Variance::Beta);
-    assert_eq!(key(pc(1000, beta(), none()), sub_vp, 1.0, None), "predictor-corrector.predictor");
-    assert_eq!(key(pc(20, beta(), none()), vp, 1.0, None), "predictor-corrector.predictor");
-    assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check(vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(pc(21, beta(), none()).check(vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(key(pc(50, beta(), none()), ve, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
-    assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(1000, beta(), none()), &SUB_VP, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, beta(), none()), &VP, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(21, beta(), none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(pc(50, beta(), none()), &VE, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
+    assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &VP, 1.0, None), "predictor-corrector.steps");
     // The last step goes from t_min to the data: it can't be shorter than t_min. The reference's thousand at 1e-3 are just possible.
-    assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check(vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(key(pc(9, Predictor::None, none()), ve, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(pc(9, Predictor::None, none()), &VE, 1.0, None), "predictor-corrector.predictor");
     let annealed = |steps, snr| Corrector::AnnealedLangevin { steps, snr, alpha: StepFactor::One };
     let corrected = |corrector| pc(9, Predictor::None, corrector);
-    assert_eq!(key(corrected(langevin(0.0, Norms::Batch)), ve, 1.0, None), "predictor-corrector.corrector.langevin.snr");
-    assert_eq!(key(corrected(annealed(1, f64::NAN)), ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.snr");
-    assert_eq!(key(corrected(annealed(0, 0.1)), ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.steps");
+    assert_eq!(key(corrected(langevin(0.0, Norms::Batch)), &VE, 1.0, None), "predictor-corrector.corrector.langevin.snr");
+    assert_eq!(key(corrected(annealed(1, f64::NAN)), &VE, 1.0, None), "predictor-corrector.corrector.annealed-langevin.snr");
+    assert_eq!(key(corrected(annealed(0, 0.1)), &VE, 1.0, None), "predictor-corrector.corrector.annealed-langevin.steps");
 
     let ncsn = |levels, steps_per_level, epsilon| SolverSpec::AnnealedLangevin(AnnealedLangevin { levels, steps_per_level, epsilon });
-    assert_eq!(key(ncsn(10, 100, 2e-5), ve, 0.0, None), "annealed-langevin");
-    assert_eq!(key(ncsn(1, 100, 2e-5), ve, 1.0, None), "annealed-langevin.levels");
-    assert_eq!(key(ncsn(10, 0, 2e-5), ve, 1.0, None), "annealed-langevin.steps_per_level");
-    assert_eq!(key(ncsn(10, 100, 4.2e-4), ve, 1.0, None), "annealed-langevin.epsilon");
-    assert_eq!(ncsn(10, 100, 2e-5).check(ve, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(ncsn(10, 100, 2e-5), &VE, 0.0, None), "annealed-langevin");
+    assert_eq!(key(ncsn(1, 100, 2e-5), &VE, 1.0, None), "annealed-langevin.levels");
+    assert_eq!(key(ncsn(10, 0, 2e-5), &VE, 1.0, None), "annealed-langevin.steps_per_level");
+    assert_eq!(key(ncsn(10, 100, 4.2e-4), &VE, 1.0, None), "annealed-langevin.epsilon");
+    assert_eq!(ncsn(10, 100, 2e-5).check(&VE, 1.0, 1e-3, None), Ok(()));
 
     let of = |levels, steps| chain(levels, steps, Spacing::Linear, Variance::Beta);
-    assert_eq!(key(of(1000, 10), sub_vp, 1.0, None), "discrete-chain.levels");
-    assert_eq!(key(of(20, 10), vp, 1.0, None), "discrete-chain.levels");
-    assert_eq!(key(of(100, 10), vp, 1.0, Some(1000)), "discrete-chain.levels");
-    assert_eq!(key(of(1000, 1001), vp, 1.0, None), "discrete-chain.steps");
-    assert_eq!(key(of(1000, 1), vp, 1.0, None), "discrete-chain.steps");
-    assert_eq!(key(of(1000, 10), vp, 1.5, Some(1000)), "discrete-chain.variance");
-    assert_eq!(of(1000, 1000).check(vp, 1.0, 1e-3, Some(1000)), Ok(()));
+    assert_eq!(key(of(1000, 10), &SUB_VP, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(20, 10), &VP, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(100, 10), &VP, 1.0, Some(1000)), "discrete-chain.levels");
+    assert_eq!(key(of(1000, 1001), &VP, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 1), &VP, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 10), &VP, 1.5, Some(1000)), "discrete-chain.variance");
+    assert_eq!(of(1000, 1000).check(&VP, 1.0, 1e-3, Some(1000)), Ok(()));
 
     for spec in [pc(9, Predictor::EulerMaruyama, none()), ncsn(10, 100, 2e-5), of(100, 10)] {
         assert_eq!(check(&spec, Task::LogDensity).unwrap_err().key, spec.name());
