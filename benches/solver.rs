@@ -8,8 +8,9 @@ use score_sde::dynamics::Reverse;
 use score_sde::law::GaussianMixture;
 use score_sde::model::ExactScore;
 use score_sde::rng::{self, Law, Purpose};
-use score_sde::sde::{Sde, SubVp, Ve, Vp};
+use score_sde::sde::Sde;
 use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
+use score_sde::testing::{SDES, VP};
 use tch::{Device, Kind, Tensor};
 
 /// An adaptive solver by its control.
@@ -17,14 +18,6 @@ type Adaptively = fn(Adaptive) -> SolverSpec;
 
 const BATCH: u64 = 256;
 const SPAN: (f64, f64) = (1.0, 1e-3);
-
-fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
-    [
-        ("vp", Box::new(Vp { beta_min: 0.1, beta_max: 20.0 })),
-        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
-        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
-    ]
-}
 
 fn mixture() -> GaussianMixture {
     GaussianMixture {
@@ -52,13 +45,13 @@ fn print_costs(tolerance: f64) {
     println!("rtol = atol = {tolerance:e}, {BATCH} examples\n");
     println!("| SDE | solver | control | evaluations | rejected | distance |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for (name, sde) in sdes() {
-        let truth = solve(&*sde, &SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10)), 0.0).0;
+    for (name, sde) in SDES {
+        let truth = solve(sde, &SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10)), 0.0).0;
         let solvers: [(&str, Adaptively); 4] =
             [("rk23", SolverSpec::Rk23), ("rk45", SolverSpec::Rk45), ("tsit5", SolverSpec::Tsit5), ("dop853", SolverSpec::Dop853)];
         for (solver, spec) in solvers {
             for (label, control) in [("per-example", Control::PerExample), ("pi", Control::Pi), ("batch-coupled", Control::BatchCoupled)] {
-                let (x, cost) = solve(&*sde, &spec(Adaptive { rtol: tolerance, atol: tolerance, control }), 0.0);
+                let (x, cost) = solve(sde, &spec(Adaptive { rtol: tolerance, atol: tolerance, control }), 0.0);
                 let distance = (x - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
                 let (evaluations, rejected) = (mean(&cost.evaluations), mean(&cost.rejected));
                 println!("| {name} | {solver} | {label} | {evaluations:.1} | {rejected:.2} | {distance:.1e} |");
@@ -86,7 +79,7 @@ fn cases() -> Vec<(&'static str, SolverSpec, f64)> {
 fn vp(bencher: Bencher, name: &str) {
     tch::set_num_threads(1);
     let (_, solver, eta) = cases().into_iter().find(|case| case.0 == name).expect("a case of this list");
-    bencher.bench_local(|| solve(&Vp { beta_min: 0.1, beta_max: 20.0 }, &solver, eta));
+    bencher.bench_local(|| solve(&VP, &solver, eta));
 }
 
 fn main() {

@@ -27,7 +27,7 @@ fn a_run_is_sampled_and_exported_on_a_machine_without_its_data() {
 #[test]
 fn vectors_are_sampled_without_their_data_and_drawn_alone() {
     let home =
-        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy_vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
     ndarray_npy::write_npy(home.path("x.npy"), &Array2::from_shape_fn((8, 2), |(i, j)| (i + j) as f32)).unwrap();
     home.succeed(&RUN);
     std::fs::remove_file(home.path("x.npy")).unwrap();
@@ -42,7 +42,7 @@ fn check_reads_the_headers_of_data_alone() {
     assert!(before.contains("16 training examples of shape [1, 8, 8]"), "{before}");
     // Rows that are no numbers: whoever reads them finds out.
     let home =
-        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy_vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
     ndarray_npy::write_npy(home.path("x.npy"), &Array2::from_elem((8, 2), f32::NAN)).unwrap();
     let (checked, _) = home.succeed(&["check", "tiny.toml"]);
     assert!(checked.contains("8 training examples of shape [2]"), "{checked}");

@@ -26,7 +26,7 @@ seed = 3
 [sde.ve]
 sigma_min = 0.01
 sigma_max = 50.0
-[data.npy_images]
+[data.npy-images]
 train = "DATA"
 test = "DATA"
 layout = "nchw"

@@ -170,6 +170,19 @@ fn another_experiment_in_the_same_folder_is_refused_with_both_ways_out() {
 }
 
 #[test]
+fn a_run_with_an_older_spelling_goes_on() {
+    let home = Home::with(&VECTORS.replace("[data.checkerboard]", "[data.two-moons]\nnoise = 0.1"));
+    home.succeed(&RUN);
+    let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    assert!(resolved.contains("[data.two-moons]"));
+    home.write("runs/tiny/experiment.toml", resolved.replace("two-moons", "two_moons"));
+    fs::remove_file(home.path("runs/tiny/likelihood.json")).unwrap();
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(!stderr.contains("train") && stderr.contains("likelihood 5/5"), "{stderr}");
+    home.succeed(&["sample", "runs/tiny", "--set", "sample.count=2"]);
+}
+
+#[test]
 fn operational_keys_change_no_result() {
     let home = Home::with(VECTORS);
     home.succeed(&RUN);
@@ -457,7 +470,7 @@ fn a_loss_that_is_not_finite_stops_training_and_spares_the_checkpoint() {
 #[test]
 fn data_that_are_not_finite_are_refused() {
     let home =
-        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy_vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
     let mut x = Array2::from_shape_fn((8, 2), |(i, j)| (i + j) as f32);
     ndarray_npy::write_npy(home.path("x.npy"), &x).unwrap();
     home.succeed(&RUN);

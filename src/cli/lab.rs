@@ -83,7 +83,7 @@ pub fn lab(options: Arguments) -> Result<()> {
         None => {
             return Err(Error::Usage {
                 message: format!("{} has no [score]: its network is not trained yet", target.display()),
-                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian_mixture]".into(),
+                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into(),
             });
         }
     };

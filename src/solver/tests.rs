@@ -7,8 +7,9 @@ use crate::error::Fault;
 use crate::law::GaussianMixture;
 use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{Sde, SubVp, Variance, Ve, Vp};
+use crate::sde::{Sde, Variance, Ve};
 use crate::tensor::{column, to_vec};
+use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP};
 use tch::{Device, Kind, Tensor};
 
 /// x' = -x.
@@ -30,16 +31,6 @@ impl Dynamics for OrnsteinUhlenbeck {
     fn diffusion(&self, _t: f64) -> f64 {
         self.0
     }
-}
-
-const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-
-fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
-    [
-        ("vp", Box::new(VP)),
-        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
-        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
-    ]
 }
 
 fn mixture() -> GaussianMixture {
@@ -90,8 +81,8 @@ fn exponential_solvers_have_their_orders() {
     tch::set_num_threads(1);
     // From t = 1, where the denoised state hardly moves: the first steps are of a lower order, and are exact enough only there.
     let span = (1.0, 0.1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..32, 0, &[2], Device::Cpu).to_kind(Kind::Double);
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
@@ -236,12 +227,12 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
 #[test]
 fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
         let solve =
-            |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
+            |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
         let (together, statistics) = solve(&x);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
         for i in [0, 7, 15] {
@@ -279,12 +270,12 @@ fn log_density_of_a_mixture_is_the_closed_form() {
     let mut rng = rng::generator(1, Purpose::Data, 0);
     let points: Vec<Vec<f64>> = (0..64).map(|_| factored.sample(&mut rng)).collect();
     let x = Tensor::from_slice(&points.concat()).view([64, 2]);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Exact);
         let state = flow.start(&x);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-6, 1e-6));
-        let (end, _) = solver.general().unwrap().solve(&flow, &*sde, &state, (t_min, 1.0), &mut |_| {}).unwrap();
+        let (end, _) = solver.general().unwrap().solve(&flow, sde, &state, (t_min, 1.0), &mut |_| {}).unwrap();
         let (x_end, change) = flow.split(&end);
         // Against the exact law at both ends, so that nothing but the solve is measured.
         let log_density = to_vec(&(exact.log_density(&x_end, &[1.0; 64]) - change.view(-1)));
@@ -306,9 +297,9 @@ fn start_points_are_left_as_they_were() {
 
 #[test]
 fn grids_are_monotone_and_keep_their_ends() {
-    for (name, sde) in sdes() {
+    for (name, sde) in SDES {
         for grid in [uniform(50), TimeGrid::Karras { steps: 50, rho: 7.0 }, TimeGrid::LogSnr { steps: 50 }] {
-            let times = grid.times(&*sde, (1.0, 1e-5));
+            let times = grid.times(sde, (1.0, 1e-5));
             assert_eq!((times.len(), times[0], times[50]), (51, 1.0, 1e-5));
             assert!(times.windows(2).all(|w| w[1] < w[0]), "{name} {grid:?}");
         }

@@ -7,8 +7,8 @@ fn churn(s_churn: f64, steps: usize) -> Churn {
 #[test]
 fn without_churn_it_is_heun_in_the_noise_level() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { model: &exact, eta: 0.0 };

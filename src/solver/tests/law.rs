@@ -6,7 +6,7 @@ use crate::metric::{Energy, kolmogorov_smirnov};
 #[test]
 fn samples_follow_the_law_of_the_data() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
+    for (name, sde) in SDES {
         let log_snr = |steps| TimeGrid::LogSnr { steps };
         let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
         for (solver, eta) in [
@@ -42,7 +42,7 @@ fn samples_follow_the_law_of_the_data() {
             (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
             (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
         ] {
-            assert_law(name, &*sde, &solver, eta);
+            assert_law(name, sde, &solver, eta);
         }
     }
 }
@@ -97,8 +97,8 @@ fn the_distances_see_a_small_shift() {
 fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector() {
     tch::set_num_threads(1);
     let n = 4000;
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let normal = |purpose, draw| rng::rows(Law::Gaussian, 8, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
         let x = normal(Purpose::Prior, 0) * sde.prior_std();
         let solve = |solver: &SolverSpec, eta| {

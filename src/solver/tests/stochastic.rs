@@ -158,8 +158,8 @@ fn adaptive_paths_are_brownian_and_stay_where_they_were_looked_at() {
 #[test]
 fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
         let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
         let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
         let solve = |first: u64, rows: u64| {
