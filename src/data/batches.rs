@@ -121,6 +121,12 @@ impl Order {
     }
 }
 
+/// The examples that a run with `n` of them shows at some positions.
+pub fn examples_at(seed: u64, n: usize, positions: Range<u64>) -> Vec<usize> {
+    let mut order = Order::new(seed, n);
+    positions.map(|position| order.example(position)).collect()
+}
+
 /// Raw values of consecutive examples, in data units: [n, ...], f32.
 pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
     chosen(dataset, &range.collect::<Vec<usize>>())

@@ -23,7 +23,7 @@ use tensorboard_proto::types::DataType;
 use tensorboard_rs::record_writer::RecordWriter;
 use tensorboard_rs::summary;
 
-mod events;
+pub(super) mod events;
 
 use super::{Folder, Run};
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ use crate::plot;
 use crate::plot::Bins;
 use crate::progress::warn;
 
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
 const EVENTS: &str = "events.out.tfevents.";
 
 /// The curves of one session. Nothing is written before a phase begins to log.
