@@ -53,19 +53,18 @@ pub(super) fn dimension(x: &Tensor) -> f64 {
 mod tests {
     use tch::Device;
 
-    use super::super::worlds::{gaussian, normal, sdes};
     use super::*;
-    use crate::model::ExactScore;
     use crate::tensor::to_vec;
+    use crate::testing::{SDES, exact, gaussian, normal};
 
     #[test]
     fn nothing_but_its_mean_is_left_of_the_error_at_the_centre_of_a_normal_law() {
         tch::set_num_threads(1);
-        let mixture = gaussian(0.0, 1.0);
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let mixture = gaussian(1, 0.0, 1.0);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let levels = [1e-3, 0.2, 0.9].map(|t| sde.level(t));
-            let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, 3, 1));
+            let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, &[3, 1]));
             for (error, level) in to_vec(&errors).iter().zip(levels) {
                 let truth = signal_share(&level).powi(2);
                 assert!((error - truth).abs() < 1e-9, "{name}: {error} is not {truth}");
