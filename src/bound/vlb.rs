@@ -120,7 +120,8 @@ mod tests {
             let elbo = Elbo { model: &exact, t_min };
             let decoder = Decoder { model: &exact, level: sde.level(t_min), law: DecoderLaw::Tweedie };
             let z0 = normal(0, &[N as i64, 2]);
-            let limit = elbo.denoising(&x0, &stratified(&rng::uniform(3, Purpose::Time, 0, N)), &normal(99, &[N as i64, 2])) + decoder.offset(&x0, &z0);
+            let limit = elbo.denoising(&x0, &stratified(&rng::uniform(3, Purpose::Time, 0, N)), &normal(99, &[N as i64, 2]))
+                + decoder.offset(&x0, &z0);
             let (limit, limit_error) = mean_and_error(&limit);
             for variance in [Variance::Beta, Variance::BetaTilde] {
                 let gaps: Vec<f64> = [8, 32]

@@ -28,7 +28,9 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
     const N: u64 = 3000;
     let (x0, z) = draws(N);
     let t: Vec<f64> = rng::uniform(2, Purpose::Time, 0, N as usize).iter().map(|u| 0.02 + 0.98 * u).collect();
-    for ((process, sde), weighting) in SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }]) {
+    for ((process, sde), weighting) in
+        SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }])
+    {
         let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
         let exact = exact(sde, &mixture());

@@ -69,7 +69,10 @@ mod tests {
                 DynamicThresholding { model: Box::new(towards(sde, data.shallow_clone())), range: [0.0, 1.0], quantile: 2.0 / 3.0 };
             for t in [0.01, 0.4, 1.0] {
                 let got = to_vec(&denoise(&bounded, &x, t));
-                assert!(got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9), "{name}: {got:?} is not {truth:?} at t = {t}");
+                assert!(
+                    got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9),
+                    "{name}: {got:?} is not {truth:?} at t = {t}"
+                );
                 let (free, own) = (model.score(&At::whole(&x, &[t, t])), bounded.score(&At::whole(&x, &[t, t])));
                 assert_eq!(to_vec(&free.get(1)), to_vec(&own.get(1)), "a state within the range is left alone");
             }
