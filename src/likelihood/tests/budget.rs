@@ -10,8 +10,8 @@ fn until(standard_error: f64, most: usize) -> Trace {
 #[test]
 fn a_target_is_met_without_bias_and_with_more_probes_where_they_matter() {
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 2));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 2);
+    let exact = exact(&VP, &mixture);
     let (n, repeats, target) = (60, 24, 0.03);
     let dataset = points(&mixture, n, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 6 } };
