@@ -2,6 +2,7 @@
 
 mod budget;
 mod calibration;
+mod comparison;
 mod pixels;
 mod resume;
 
