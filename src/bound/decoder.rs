@@ -162,6 +162,24 @@ mod tests {
         }
     }
 
+    /// At the centre of N(0, 1) what is drawn of z is a multiple of z² - 1, which the control variate takes.
+    #[test]
+    fn nothing_varies_at_the_centre_of_a_normal_law() {
+        tch::set_num_threads(1);
+        let law = gaussian(1, 0.0, 1.0);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &law);
+            for t_min in [1e-3, 0.1, 0.5] {
+                for law in [DecoderLaw::Jensen, DecoderLaw::Tweedie] {
+                    let decoder = Decoder { model: &exact, level: sde.level(t_min), law };
+                    let offsets = decoder.offset(&points(0.0), &normal(1, &[N as i64, 1]));
+                    let spread = (offsets.max() - offsets.min()).double_value(&[]);
+                    assert!(spread < 1e-9, "{name} {law:?} at {t_min}: a spread of {spread}");
+                }
+            }
+        }
+    }
+
     /// Φ.
     fn phi(x: f64) -> f64 {
         0.5 * erfc(-x / std::f64::consts::SQRT_2)

@@ -94,7 +94,7 @@ mod tests {
     use crate::loss::stratified;
     use crate::model::ExactScore;
     use crate::rng::{self, Law, Purpose};
-    use crate::testing::{Bent, SDES, VP, exact, mean_and_error, mixture, never_asked, normal, points};
+    use crate::testing::{Bent, SDES, VP, exact, gaussian, mean_and_error, mixture, never_asked, normal, points};
 
     const N: usize = 10_000;
     const T_MIN: f64 = 1e-3;
@@ -161,6 +161,25 @@ mod tests {
             for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2)] {
                 let (rise, error) = mean_and_error(&(bound(stretch, shift) - &least));
                 assert!(rise > 4.0 * error, "{name}: bending by {stretch}, {shift} raises the bound by {rise} ± {error}");
+            }
+        }
+    }
+
+    /// At the centre of N(0, I) the implicit form is its mean and a multiple of ‖z‖² - D, which the control variate takes.
+    #[test]
+    fn nothing_varies_at_the_centre_of_a_normal_law() {
+        tch::set_num_threads(1);
+        let law = gaussian(2, 0.0, 1.0);
+        let (x, z) = (Tensor::zeros([50, 2], (Kind::Double, Device::Cpu)), normal(0, &[50, 2]));
+        for (name, sde) in SDES {
+            let exact = exact(sde, &law);
+            let elbo = Elbo { model: &exact, t_min: T_MIN };
+            for start in [Start::Zero, Start::TMin] {
+                for u in [0.5, 0.8, 0.99] {
+                    let draws = elbo.implicit(start, &x, &[u; 50], &z, &Probes::Exact);
+                    let spread = (draws.max() - draws.min()).double_value(&[]);
+                    assert!(spread < 1e-9, "{name} {start:?} at u = {u}: a spread of {spread}");
+                }
             }
         }
     }

@@ -86,6 +86,40 @@ fn sliced_along_the_axes_is_implicit() {
     }
 }
 
+/// Of random projections alone, vᵀ M v has the variance 2 tr M² for Gaussian ones and that without the diagonal for signs: M = s sᵀ + 2 ∂s/∂x
+/// with (v·s)², and M = 2 ∂s/∂x with ‖s‖² in its place.
+#[test]
+fn reduced_variance_is_that_of_the_slopes_alone() {
+    tch::set_num_threads(1);
+    const N: u64 = 20_000;
+    // Far out, where the score is large beside its slopes.
+    let (x0, z) = (draws(1).0 * 4.0, draws(1).1);
+    let (t, k) = (0.15, 2);
+    let exact = exact(&VP, &mixture());
+    let (sigma, x) = (VP.sigma(t), (&x0 * VP.alpha(t) + &z * VP.sigma(t)).set_requires_grad(true));
+    let s = exact.score(&At::whole(&x, &[t]));
+    let slopes = |i| Tensor::run_backward(&[s.select(1, i)], &[&x], true, false).remove(0);
+    let jacobian = Tensor::cat(&[slopes(0), slopes(1)], 0);
+    let (s, many) = (s.detach(), |x: &Tensor| x.repeat([N as i64, 1]));
+    let batch = Batch { x0: &many(&x0), t: &[t; N as usize], z: &many(&z), w: &[1.0; N as usize] };
+    for law in [Law::Gaussian, Law::Rademacher] {
+        let projections = projections(law, k, N);
+        let variance = |m: Tensor| {
+            let all = m.square().sum(Kind::Double);
+            let kept = if law == Law::Gaussian { all } else { all - m.diag(0).square().sum(Kind::Double) };
+            // Half a sum, in units of 1 / σ², over k projections.
+            0.25 * sigma.powi(4) * 2.0 * kept.double_value(&[]) / k as f64
+        };
+        let (outer, twice) = (s.transpose(0, 1).matmul(&s), &jacobian * 2.0);
+        for (reduced, truth) in [(true, variance(twice.copy())), (false, variance(outer + twice))] {
+            let losses = sliced_score_matching(&exact, Reduction::HalfSum, reduced, &projections, &batch);
+            let found = losses.var(true).double_value(&[]);
+            println!("{law:?}, variance-reduced {reduced}: variance {found:.4}, by the formula {truth:.4}");
+            assert!((found / truth - 1.0).abs() < 0.1, "{law:?}, variance-reduced {reduced}: {found} is not {truth}");
+        }
+    }
+}
+
 /// s = -x / v has the slopes -1 / v.
 #[test]
 fn curvatures_are_squared_slopes() {
