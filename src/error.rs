@@ -70,7 +70,7 @@ pub enum Error {
     #[error("{failed} of {compared} golden cases differ from the reference by more than they may")]
     Parity { failed: usize, compared: usize },
     /// The user asked to stop; what was done is saved.
-    #[error("interrupted at {at}; the same command again goes on from there")]
+    #[error("interrupted at {at}, which is saved; the same command again goes on from there")]
     Interrupted { at: String },
 }
 
@@ -103,6 +103,15 @@ impl From<Fault> for Error {
 }
 
 impl Error {
+    /// Of a process that ends with it: 2 where the command line is wrong, 75 where the same command goes on from what is saved, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage { .. } => 2,
+            Error::Interrupted { .. } => 75,
+            _ => 1,
+        }
+    }
+
     pub fn io(action: &'static str, path: impl AsRef<Path>, reason: std::io::Error) -> Error {
         Error::Io { action, path: path.as_ref().to_owned(), reason }
     }

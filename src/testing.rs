@@ -58,6 +58,20 @@ pub fn levels(sde: &dyn Sde, t_min: f64, n: usize) -> Vec<Level> {
     (0..n).map(|i| sde.level(sde.time_of_log_snr(first + (last - first) * i as f64 / (n - 1) as f64))).collect()
 }
 
+/// Where the frames of a journal's bytes end: its beginning, and each whole record.
+pub fn frame_ends(journal: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut at = 8;
+    while let Some(length) = journal.get(at..at + 8) {
+        at += 16 + u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        if at > journal.len() {
+            break;
+        }
+        ends.push(at);
+    }
+    ends
+}
+
 /// Draw `draw` of z ~ N(0, I), f64.
 pub fn normal(draw: u64, shape: &[i64]) -> Tensor {
     rng::normal(3, Purpose::Noise, draw, shape, Device::Cpu).to_kind(Kind::Double)

@@ -1,5 +1,6 @@
 //! `score-sde export`: the averaged weights of a run as a safetensors file, for other programs.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -8,7 +9,7 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::pth::reference::{PREFIX, SIGMAS};
-use crate::run::{Run, tensors};
+use crate::run::{Run, replace, tensors};
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
 
@@ -47,7 +48,7 @@ pub struct Arguments {
 pub fn export(Arguments { run: path, to: names, out, scales }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
     let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine::default());
-    let (Some(step), Some(model)) = (session.average(&run)?, session.network()) else {
+    let (Some(weights), Some(model)) = (session.average(&run)?, session.network()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };
     let parameters = model.parameters.named();
@@ -60,8 +61,8 @@ pub fn export(Arguments { run: path, to: names, out, scales }: Arguments) -> Res
         }
     };
     let out = out.unwrap_or_else(|| run.path().join(file));
-    let meta = [("format", "pt".to_owned()), ("weights", "ema".to_owned()), ("step", step.to_string())];
-    tensors::write(&out, &named, &meta)?;
+    let meta = [("format", "pt".to_owned()), ("weights", "ema".to_owned()), ("step", weights.step.to_string())];
+    replace(&out, |file| file.write_all(&tensors::encode(&named, &meta)))?;
     println!("{}", out.display());
     Ok(())
 }

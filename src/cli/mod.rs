@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
 use crate::error::{Error, Result};
-use crate::run::Run;
+use crate::interrupt;
+use crate::run::{Reserved, Run, manifest, reserve};
 use crate::session;
 
 /// Score-based generative modelling through stochastic differential equations.
@@ -51,6 +52,7 @@ enum Verb {
 
 impl Arguments {
     pub fn execute(self) -> Result<()> {
+        interrupt::listen()?;
         match self.verb {
             Verb::Run(arguments) => run::run(arguments),
             Verb::Check(arguments) => check::check(arguments),
@@ -110,21 +112,21 @@ fn parse_device(word: &str) -> Result<Device, String> {
     }
 }
 
-/// The given name of a result, or the first free one of `<base>-2`, `<base>-3`, …, reserved for this process; `product` is the file of a name.
-fn result_name(run: &Run, name: Option<String>, base: &str, product: impl Fn(&str) -> String) -> Result<(String, crate::run::Reserved)> {
+/// The given name of a result, or the first free one of `<base>-2`, `<base>-3`, …, reserved for this process; `product` is the product of a name.
+fn result_name<'a>(place: &'a Run, name: Option<String>, base: &str, product: impl Fn(&str) -> String) -> Result<(String, Reserved<'a>)> {
     if let Some(name) = name {
         let name = plain_name(name)?;
-        let reserved = run.reserve(&product(&name))?.ok_or_else(|| {
+        let reserved = reserve(place.folder(), &product(&name))?.ok_or_else(|| {
             let help = "wait until it ends, or give another --name".to_owned();
-            Error::Usage { message: format!("another process is writing {}", run.path().join(product(&name)).display()), help }
+            Error::Usage { message: format!("another process is writing {}", place.folder().at(&product(&name)).display()), help }
         })?;
         return Ok((name, reserved));
     }
     let mut n = 2;
     loop {
         let name = format!("{base}-{n}");
-        if !run.has(&product(&name))
-            && let Some(reserved) = run.reserve(&product(&name))?
+        if !place.has(&manifest(&product(&name)))
+            && let Some(reserved) = reserve(place.folder(), &product(&name))?
         {
             return Ok((name, reserved));
         }

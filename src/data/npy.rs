@@ -14,7 +14,7 @@ use super::arrays::{Images, Vectors};
 use super::{Split, Summary, open_file};
 use crate::error::{Error, Result};
 
-/// `[data.npy_vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
+/// `[data.npy-vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyVectors {
@@ -26,7 +26,7 @@ pub struct NpyVectors {
     pub scale: f64,
 }
 
-/// `[data.npy_images]`: two arrays of u8.
+/// `[data.npy-images]`: two arrays of u8.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyImages {

@@ -12,7 +12,7 @@ use crate::tensor::{column, column_of};
 
 /// `[precondition.*]`: how a network's output becomes a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Precondition {
     /// The reference's parametrisation (Song et al. 2021): VP and sub-VP use score = -F(x, 999 t) / σ, VE uses F(x, ln σ) / σ. Data that do
     /// not lie in [-1, 1] are mapped there on the way in.

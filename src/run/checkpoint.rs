@@ -5,11 +5,9 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 use tch::Tensor;
 
@@ -19,6 +17,8 @@ use crate::progress::warn;
 
 const FOLDER: &str = "checkpoints";
 const STEP: &str = "step";
+/// The mark of the run that wrote it.
+const RUN: &str = "run";
 const CRC: &str = "crc32";
 /// The checksum's digits while it is computed.
 const BLANK: &str = "00000000";
@@ -73,8 +73,7 @@ pub fn newest_step(run: &Run) -> Result<Option<u64>> {
 pub fn set_damaged_aside(run: &Run) -> Result<()> {
     let whole = latest(run)?.map(|checkpoint| checkpoint.step);
     for (_, damaged) in list(run)?.into_iter().filter(|(step, _)| Some(*step) > whole) {
-        let aside = damaged.with_extension("damaged");
-        fs::rename(&damaged, &aside).map_err(|e| Error::io("rename", damaged, e))?;
+        run.folder().rename(&damaged, &damaged.replace(".safetensors", ".damaged"))?;
     }
     Ok(())
 }
@@ -88,6 +87,7 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
     let tensors = tensors::gather(tensors);
     let mut meta: BTreeMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     meta.insert(STEP.to_owned(), step.to_string());
+    meta.insert(RUN.to_owned(), run.about()?.mark);
     meta.insert(CRC.to_owned(), BLANK.to_owned());
     let mut head = tensors::head(&meta, &tensors);
     let mut crc = crc32fast::Hasher::new();
@@ -103,24 +103,22 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
     let saved = list(run)?;
     let kept: Vec<u64> = saved.keys().rev().copied().filter(|s| *s <= step).take(keep).collect();
     for (_, old) in saved.iter().filter(|(s, _)| !kept.contains(s)) {
-        fs::remove_file(old).map_err(|e| Error::io("remove", old, e))?;
+        run.folder().remove(old)?;
     }
     Ok(path)
 }
 
 /// The newest checkpoint that is whole; none in a new run. A damaged one is passed over with a warning.
 ///
-/// Errors: there are checkpoints and all are damaged, or one can't be opened.
+/// Errors: there are checkpoints and all are damaged, one can't be opened, or one is of another run.
 pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     let saved = list(run)?;
-    for path in saved.values().rev() {
-        let file = match File::open(path) {
-            // The writer has removed it since.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return latest(run),
-            file => file.map_err(|e| Error::io("open", path, e))?,
-        };
-        match load(path, &file) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
+    for name in saved.values().rev() {
+        // The writer may have removed it since.
+        let Some(bytes) = run.read(name)? else { return latest(run) };
+        let path = run.folder().at(name);
+        match load(&path, &bytes) {
+            Ok(checkpoint) => return of_this_run(run, checkpoint).map(Some),
             Err(damage) => warn(&format!("{}: {damage}; trying the checkpoint before it", path.display())),
         }
     }
@@ -128,36 +126,39 @@ pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
         return Ok(None);
     }
     let help = "restore one from a copy, or remove the folder to train from step 0 again";
-    Err(Error::run(run.path().join(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
+    Err(Error::run(run.folder().at(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
 }
 
-/// The checkpoint files of a run by step.
-fn list(run: &Run) -> Result<BTreeMap<u64, PathBuf>> {
-    let folder = run.path().join(FOLDER);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries.flatten(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(e) => return Err(Error::io("read the folder", folder, e)),
-    };
-    let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-    Ok(entries.filter_map(|entry| Some((step(&entry.path())?, entry.path()))).collect())
+/// The checkpoint, if this run wrote it; format 0 did not say.
+fn of_this_run(run: &Run, checkpoint: Checkpoint) -> Result<Checkpoint> {
+    let mark = run.about()?.mark;
+    match checkpoint.meta(RUN) {
+        Some(of) if of != mark && !mark.is_empty() => {
+            let message = "is of another run: its seed, data, network or training are others";
+            Err(Error::run(&checkpoint.path, message, "remove it, or put it back where it came from"))
+        }
+        _ => Ok(checkpoint),
+    }
 }
 
-/// Reads and checks one file; the error is what is wrong with it.
-fn load(path: &Path, file: &File) -> Result<Checkpoint, Cow<'static, str>> {
-    // SAFETY: no checkpoint is ever changed in place, only replaced or removed.
-    let map = unsafe { Mmap::map(file) }.map_err(|e| format!("can't be read: {e}"))?;
+/// The checkpoint files of a run by step, relative to it.
+fn list(run: &Run) -> Result<BTreeMap<u64, String>> {
+    let step = |name: &String| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+    Ok(run.folder().names(FOLDER)?.iter().filter_map(|name| Some((step(name)?, format!("{FOLDER}/{name}")))).collect())
+}
+
+/// Reads and checks the bytes of a file; the error is what is wrong with them.
+fn load(path: &Path, bytes: &[u8]) -> Result<Checkpoint, Cow<'static, str>> {
     let damaged = |e| format!("is damaged: {e}");
-    let (length, _) = SafeTensors::read_metadata(&map).map_err(damaged)?;
-    let (tensors, meta) = tensors::parse(&map)?;
+    let (length, _) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+    let (tensors, meta) = tensors::parse(bytes)?;
 
     let stated = meta.get(CRC).ok_or("has no checksum")?;
-    let head = &map[..8 + length];
-    let at = crc_position(head, stated).ok_or("has no checksum")?;
+    let at = crc_position(&bytes[..8 + length], stated).ok_or("has no checksum")?;
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&map[..at]);
+    crc.update(&bytes[..at]);
     crc.update(BLANK.as_bytes());
-    crc.update(&map[at + BLANK.len()..]);
+    crc.update(&bytes[at + BLANK.len()..]);
     if format!("{:08x}", crc.finalize()) != *stated {
         return Err("is damaged: its checksum does not fit its content".into());
     }
@@ -175,6 +176,8 @@ fn crc_position(head: &[u8], digits: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tch::{Device, Kind};
 
     use super::*;
@@ -246,7 +249,7 @@ mod tests {
         let whole_as_read = |bytes: &[u8]| {
             let damaged = home.path().join("damaged");
             fs::write(&damaged, bytes).unwrap();
-            load(&damaged, &File::open(&damaged).unwrap()).is_ok()
+            load(&damaged, &fs::read(&damaged).unwrap()).is_ok()
         };
         assert!(whole_as_read(&whole));
         for bit in 0..8 * whole.len() {
@@ -273,7 +276,7 @@ mod tests {
         save_at(&run, 15, 1);
         assert_eq!(steps(&run), [15], "the damaged later ones must not push out the one just written");
 
-        fs::write(list(&run).unwrap().values().next().unwrap(), b"junk").unwrap();
+        fs::write(run.folder().at(list(&run).unwrap().values().next().unwrap()), b"junk").unwrap();
         let Error::Run { message, help, .. } = latest(&run).unwrap_err() else { panic!() };
         assert!(message.contains("none of the 1 checkpoints"), "{message}");
         assert!(help.contains("step 0"), "{help}");

@@ -1,14 +1,17 @@
 //! The state of training, one update of it, and its checkpoints.
 
+use serde::Serialize;
 use tch::{Tensor, no_grad};
 
 use super::spec::Train;
 use crate::error::{Error, Result};
 use crate::model::ScoreNetwork;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
-use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
+use crate::run::{Run, tensors};
 use crate::tensor::to_vec;
+
+const WINDOW: &str = "train.window";
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
@@ -17,6 +20,8 @@ pub struct State<'a> {
     pub ema: Ema,
     /// Steps done.
     pub step: u64,
+    /// Sums over the steps since the last point of the curves.
+    pub window: [f64; 4],
 }
 
 /// What one step did.
@@ -36,7 +41,7 @@ impl State<'_> {
     pub fn new<'a>(spec: &Train, model: &'a ScoreNetwork) -> State<'a> {
         let flat = model.parameters.flat();
         let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
-        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0 }
+        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0, window: [0.0; 4] }
     }
 
     /// One step from the losses `[B]` of a batch at times t: gradient, clipping, Adam, average. Error: the loss or the gradient is not
@@ -66,7 +71,9 @@ impl State<'_> {
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
         let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
         let moments = [("adam.first_moment", &self.adam.first_moment), ("adam.second_moment", &self.adam.second_moment)];
-        let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(moments.map(|(name, t)| (name.to_string(), t))).collect();
+        let window = Tensor::from_slice(&self.window);
+        let others = moments.into_iter().chain([(WINDOW, &window)]).map(|(name, tensor)| (name.to_owned(), tensor));
+        let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).collect();
         let meta = [("version", env!("CARGO_PKG_VERSION").to_string()), ("threads", tch::get_num_threads().to_string())];
         checkpoint::save(run, self.step, &tensors, &meta, keep)?;
         Ok(())
@@ -83,19 +90,33 @@ impl State<'_> {
             self.adam.first_moment.copy_(checkpoint.tensor("adam.first_moment")?);
             self.adam.second_moment.copy_(checkpoint.tensor("adam.second_moment")?);
             self.step = checkpoint.step;
+            // Format 0 had none.
+            let window = checkpoint.names().any(|name| name == WINDOW).then(|| checkpoint.tensor(WINDOW)).transpose()?;
+            self.window = window.and_then(|window| to_vec(window).try_into().ok()).unwrap_or_default();
             Ok(())
         })
     }
 }
 
+/// Which averaged weights.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// Of the checkpoint.
+    pub step: u64,
+    /// Of their bytes.
+    pub crc32: String,
+}
+
 /// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
-pub fn load_average(model: &ScoreNetwork, checkpoint: &Checkpoint) -> Result<()> {
+pub fn load_average(model: &ScoreNetwork, checkpoint: &Checkpoint) -> Result<Weights> {
+    let mut crc = crc32fast::Hasher::new();
     for (name, parameter, trainable) in model.parameters.named() {
         let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
         no_grad(|| parameter.detach().copy_(source));
+        crc.update(tensors::bytes(source));
     }
     model.parameters.freeze();
-    Ok(())
+    Ok(Weights { step: checkpoint.step, crc32: format!("{:08x}", crc.finalize()) })
 }
 
 /// Stops before a number that is not finite reaches the weights; the checkpoint on disk stays the last good one.

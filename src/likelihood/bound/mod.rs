@@ -2,17 +2,16 @@
 
 mod batch;
 
-use std::time::Instant;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::no_grad;
 
 use super::points::BelowTMin;
-use super::{Job, Likelihood, Record, Store, Subject};
+use super::{Job, Likelihood, Subject, check_finite, rest};
 use crate::error::{Fault, Result};
 use crate::model::Model;
 use crate::progress::Terminal;
+use crate::run::Journal;
 use crate::sde::{Level, Sde, Variance};
 use crate::solver::TimeGrid;
 use batch::Batch;
@@ -159,14 +158,9 @@ pub struct Bounded {
     pub terms: Vec<[f64; 2]>,
 }
 
-impl Record for Bounded {
-    fn jobs(&self) -> &[Job] {
-        &self.jobs
-    }
-    fn results(&self) -> Vec<f64> {
-        self.nats.clone()
-    }
-    const FOREIGN: &[&str] = &["trace", "solver", "solver_check", "batch"];
+impl Bounded {
+    /// Keys of `[likelihood]` that bounds don't depend on.
+    pub const FOREIGN: &[&str] = &["trace", "solver", "solver_check", "batch"];
 }
 
 /// The bounds of all examples.
@@ -181,29 +175,33 @@ pub struct Bounds {
     pub seconds: f64,
 }
 
-/// Bounds -ln p of the first `spec.count` examples, in batches; what `store` holds is not done again. An example's bound is a function of
+/// Bounds -ln p of the first `spec.count` examples, in batches; what `journal` holds is not done again. An example's bound is a function of
 /// (seed, example).
-pub fn bounds(bound: &BoundSpec, spec: &Likelihood, subject: &Subject, store: &mut Store<Bounded>, terminal: &Terminal) -> Result<Bounds> {
-    let begun = Instant::now();
+pub fn bounds(
+    bound: &BoundSpec,
+    spec: &Likelihood,
+    subject: &Subject,
+    journal: &mut Journal<Bounded>,
+    terminal: &Terminal,
+) -> Result<Bounds> {
     let mut phase = terminal.phase("bound", "examples", spec.count as u64, 0);
     let mut result = Bounds::default();
     let all: Vec<Job> = (0..spec.count).map(|example| Job { example, draw: 0, probe: 0 }).collect();
-    while result.nats.len() < spec.count {
-        let left = &all[result.nats.len()..];
-        let batch = match store.recall(left)? {
-            Some(batch) => batch,
-            None => {
-                let batch = Batch { spec, subject, jobs: &left[..spec.batch.min(left.len())] };
-                let bounded = no_grad(|| batch.bounded(bound));
-                store.keep(&bounded)?;
-                bounded
-            }
-        };
+    let mut left = &all[..];
+    while !left.is_empty() {
+        let batch = journal.next(|| {
+            let batch = Batch { spec, subject, jobs: &left[..spec.batch.min(left.len())] };
+            let bounded = no_grad(|| batch.bounded(bound));
+            check_finite(batch.jobs, bounded.nats.iter().copied())?;
+            Ok(bounded)
+        })?;
+        left = rest(left, &batch.jobs).ok_or_else(|| journal.stale())?;
         result.add(batch);
+        phase.earlier(journal.earlier());
         phase.set(result.nats.len() as u64, "");
     }
     result.terms = result.terms.iter().map(|&sums| mean_and_error(sums, spec.count as f64)).collect();
-    result.seconds = begun.elapsed().as_secs_f64();
+    result.seconds = journal.seconds();
     phase.finish("");
     Ok(result)
 }

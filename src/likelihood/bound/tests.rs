@@ -1,5 +1,6 @@
 //! Bounds of whole data sets in worlds that are known.
 
+use serde_json::json;
 use statrs::function::erf::erfc;
 use statrs::statistics::Statistics as _;
 use tch::Device;
@@ -25,7 +26,7 @@ fn subject<'a>(model: &'a dyn Model, dataset: &'a dyn Dataset, scale: Scale) -> 
 }
 
 fn measure(bound: &BoundSpec, spec: &Likelihood, subject: &Subject) -> Bounds {
-    bounds(bound, spec, subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap()
+    bounds(bound, spec, subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }
 
 const ELBO: BoundSpec = BoundSpec::Elbo { form: Form::Denoising, draws: 32 };
@@ -42,7 +43,7 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
         let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
         for below in [BelowTMin::Tweedie, BelowTMin::Jensen] {
             let spec = spec(n, below);
-            let exact = likelihood(&spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap().nats();
+            let exact = likelihood(&spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().nats();
             let difference = |high: &[f64], low: &[f64]| {
                 let d: Vec<f64> = high.iter().zip(low).map(|(high, low)| high - low).collect();
                 ((&d).mean(), (&d).std_dev() / (n as f64).sqrt())
@@ -94,9 +95,9 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
         let spec = spec(n, BelowTMin::Tweedie);
         let together = measure(bound, &spec, &subject(&exact, &data, scale));
         let in_batches = Likelihood { batch: 2, ..spec.clone() };
-        let store = || Store::open(&run, &format!("bound-{i}"), &spec, 4, None).unwrap();
-        let first = bounds(bound, &in_batches, &subject(&exact, &data, scale), &mut store(), &Terminal::new(true)).unwrap();
-        let again = bounds(bound, &in_batches, &subject(&never_asked(&VP), &data, scale), &mut store(), &Terminal::new(true)).unwrap();
+        let journal = || Journal::open(run.folder(), &format!("{i}.journal"), &json!(bound)).unwrap();
+        let first = bounds(bound, &in_batches, &subject(&exact, &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
+        let again = bounds(bound, &in_batches, &subject(&never_asked(&VP), &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
         assert!(together.nats.iter().zip(&first.nats).all(|(a, b)| (a - b).abs() < 1e-9), "{:?} {:?}", together.nats, first.nats);
         assert_eq!((&first.nats, &first.errors, &first.terms), (&again.nats, &again.errors, &again.terms));
     }
@@ -119,7 +120,7 @@ fn the_probability_of_a_pixel_is_bounded_and_nearly_met_without_dequantisation()
     let spec = spec(256, BelowTMin::Discrete);
     let entropy: f64 = (0..256).map(|i| mass(i as f64)).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
     let over_the_data = |values: &mut dyn Iterator<Item = f64>| values.enumerate().map(|(i, value)| mass(i as f64) * value).sum::<f64>();
-    let flow = likelihood(&spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap().nats();
+    let flow = likelihood(&spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().nats();
     let gap = over_the_data(&mut flow.into_iter()) - entropy;
     assert!((-0.05..0.25).contains(&gap), "the flow is {gap} nats above the entropy");
     let elbo = measure(&BoundSpec::Elbo { form: Form::Denoising, draws: 400 }, &spec, &subject);

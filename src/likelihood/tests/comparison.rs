@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 
 use super::*;
 use crate::data::dequantised;
-use crate::likelihood::protocol::{Comparison, Number, compare};
+use crate::likelihood::protocol::{Change, Comparison, Measured, Number, compare};
 use crate::testing::{gaussian, of_pixels};
 use statrs::statistics::Statistics as _;
 
@@ -41,6 +41,14 @@ fn compared(ours: &Likelihood) -> Comparison {
     let mut measured = |_: &str, spec: &Likelihood| Ok(measure(spec, &model, &dataset, SCALE, SEED));
     let values = measured("", ours).unwrap();
     compare(ours, SCALE, &values, &mut measured).unwrap()
+}
+
+/// The changes, and what they leave of the difference between the two numbers.
+fn changes(comparison: &Comparison) -> (Vec<(&'static str, Number)>, f64) {
+    let Comparison { reference, ours, changes } = comparison;
+    let sum: f64 = changes.iter().map(|change| change.number.mean).sum();
+    let rows = changes.iter().map(|Change { what, number }| (*what, *number)).collect();
+    (rows, (reference.number.mean + sum - ours.number.mean).abs())
 }
 
 /// What a protocol must give for each example, bits/dim.
@@ -103,8 +111,11 @@ impl Protocol {
 fn every_change_of_protocol_is_worth_what_it_must_be() {
     tch::set_num_threads(1);
     let (count, kept) = (8, 6);
-    let Comparison { reference, ours, counts, changes } = compared(&ours(count));
-    assert_eq!(counts, [kept, count]);
+    let comparison = compared(&ours(count));
+    let (changes, left) = changes(&comparison);
+    assert!(left < 1e-12, "the changes add up to the difference");
+    let Measured { number: reference, count: measured } = comparison.reference;
+    assert_eq!((measured, comparison.ours.count), (kept, count));
     let mut protocol = Protocol { steps: None, t_min: 1e-5, probes: 0, below: false, draws: 1 };
     let mut before = protocol.bits(kept);
     // RK45 at 1e-5, for the reference's number and the first change, and else rounding.
@@ -116,17 +127,17 @@ fn every_change_of_protocol_is_worth_what_it_must_be() {
     let rule = 7.0 - 2.0 / 8.0 - 5.0;
     near(&Number { mean: reference.mean - rule, ..reference }, &before, 1e-4, "reference");
     assert_eq!(changes[0], ("offset rule", Number { mean: -rule, standard_error: 0.0 }));
-    type Change = fn(&mut Protocol);
-    let steps: [(&str, Change, f64); 5] = [
+    type Edit = fn(&mut Protocol);
+    let steps: [(&str, Edit, f64); 5] = [
         ("solver: tolerance and step control", |protocol| protocol.steps = Some(STEPS), 1e-4),
         ("t_min", |protocol| protocol.t_min = 0.05, 1e-8),
         ("trace: probes", |protocol| protocol.probes = 2, 1e-8),
         ("mass below t_min", |protocol| protocol.below = true, 1e-8),
         ("dequantisation", |protocol| protocol.draws = 2, 1e-8),
     ];
-    for ((what, change, tolerance), (row, got)) in steps.iter().zip(&changes[1..]) {
+    for ((what, edit, tolerance), (row, got)) in steps.iter().zip(&changes[1..]) {
         assert_eq!(what, row);
-        change(&mut protocol);
+        edit(&mut protocol);
         let next = protocol.bits(kept);
         let worth: Vec<f64> = next.iter().zip(&before).map(|(next, before)| next - before).collect();
         assert!((&worth).mean().abs() > 100.0 * tolerance, "{what} must be worth something here, not {worth:?}");
@@ -134,7 +145,7 @@ fn every_change_of_protocol_is_worth_what_it_must_be() {
         before = next;
     }
     let all = protocol.bits(count);
-    near(&ours, &all, 1e-8, "ours");
+    near(&comparison.ours.number, &all, 1e-8, "ours");
     let (row, remainder) = &changes[6];
     assert_eq!((*row, changes.len()), ("dropped remainder", 7));
     assert!((remainder.mean - ((&all).mean() - (&before).mean())).abs() < 1e-8 && remainder.mean.abs() > 1e-3, "{remainder:?}");
@@ -142,21 +153,18 @@ fn every_change_of_protocol_is_worth_what_it_must_be() {
     let error = |values: &[f64]| values.std_dev() / (values.len() as f64).sqrt();
     let truth = 0.25 * error(&all[kept..]).hypot(error(&all[..kept]));
     assert!((remainder.standard_error - truth).abs() < 1e-8, "{remainder:?} has an error of {truth}");
-    let sum: f64 = changes.iter().map(|(_, change)| change.mean).sum();
-    assert!((reference.mean + sum - ours.mean).abs() < 1e-12, "the changes add up");
 }
 
 #[test]
 fn where_nothing_is_dropped_there_is_no_remainder() {
     tch::set_num_threads(1);
+    let nothing = Number { mean: 0.0, standard_error: 0.0 };
     let whole = compared(&ours(6));
-    assert_eq!(whole.counts, [6, 6]);
-    assert_eq!(whole.changes[6], ("dropped remainder", Number { mean: 0.0, standard_error: 0.0 }));
+    assert_eq!((whole.reference.count, whole.ours.count), (6, 6));
+    let (rows, left) = changes(&whole);
+    assert!(left < 1e-12 && rows[6] == ("dropped remainder", nothing), "{rows:?}");
     // The probability of pixels themselves knows no noise: both go in one change.
     let discrete = compared(&Likelihood { below_t_min: BelowTMin::Discrete, dequantisation: Dequantisation::None, ..ours(6) });
-    assert_eq!(discrete.changes[5], ("dequantisation", Number { mean: 0.0, standard_error: 0.0 }));
-    for Comparison { reference, ours, changes, .. } in [whole, discrete] {
-        let sum: f64 = changes.iter().map(|(_, change)| change.mean).sum();
-        assert!((reference.mean + sum - ours.mean).abs() < 1e-12, "the changes add up");
-    }
+    let (rows, left) = changes(&discrete);
+    assert!(left < 1e-12 && rows[5] == ("dequantisation", nothing), "{rows:?}");
 }

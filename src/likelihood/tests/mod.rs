@@ -84,5 +84,5 @@ pub(super) fn hutchinson(probes: usize) -> Trace {
 
 pub(super) fn measure(spec: &Likelihood, model: &dyn Model, dataset: &dyn Dataset, scale: Scale, seed: u64) -> Likelihoods {
     let subject = Subject { model, dataset, scale, dequantiser: None, seed, device: Device::Cpu };
-    likelihood(spec, &subject, &mut Store::nowhere(), &Terminal::new(true)).unwrap()
+    likelihood(spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }

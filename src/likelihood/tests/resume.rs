@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::Run;
 use crate::tensor::to_vec;
+use crate::testing::frame_ends;
 use tch::Tensor;
 
 #[test]
@@ -26,26 +27,28 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
             seed: 5,
             device: Device::Cpu,
         };
-        let mut store = Store::open(&run, name, spec, 5, Some(7))?;
-        let result = likelihood(spec, &subject, &mut store, &Terminal::new(true))?;
-        result.save(&run, name, &result.report(None))?;
+        let weights = Weights { step: 7, crc32: "0".into() };
+        let of = dependence(spec, 5, Some(&weights), Solved::FOREIGN);
+        let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;
+        let result = likelihood(spec, &subject, &mut journal, &Terminal::new(true))?;
+        result.save(&mut run.product(name, of), name, &result.report(None))?;
         Ok::<_, crate::error::Error>((result, model.examples()))
     };
     let bytes = |name: &str| run.read(name).unwrap().unwrap();
     let (whole, cost) = measured("whole", &spec).unwrap();
     assert!(whole.solves() > 16, "the test needs a second round: {}", whole.headline());
     assert_eq!(whole.nats().len(), 8);
-    let text = bytes("whole.solves.jsonl");
-    let ends: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'\n').map(|i| i + 1).collect();
-    for cut in [0, ends[0] / 2, ends[0], ends[1] + 9, ends[3], ends[5] - 1, text.len()] {
-        run.write("part.solves.jsonl", &text[..cut]).unwrap();
+    let journal = bytes("whole.journal");
+    let ends = frame_ends(&journal);
+    for cut in [0, ends[0] / 2, ends[0], ends[1] + 9, ends[3], ends[5] - 1, journal.len()] {
+        run.write("part.journal", &journal[..cut]).unwrap();
         let (_, rest) = measured("part", &spec).unwrap();
-        assert!(bytes("part.solves.jsonl") == text, "cut at {cut}");
+        assert_eq!(frame_ends(&bytes("part.journal")), ends, "cut at {cut}");
         assert!(bytes("part.npz") == bytes("whole.npz") && bytes("part.png") == bytes("whole.png"), "cut at {cut}");
-        assert!((rest == cost) == (cut < ends[1]) && (rest == 0) == (cut == text.len()), "{rest} of {cost} after a cut at {cut}");
+        assert!((rest == cost) == (cut < ends[1]) && (rest == 0) == (cut == journal.len()), "{rest} of {cost} after a cut at {cut}");
     }
     let other_batch = Likelihood { batch: 2, ..spec.clone() };
-    run.write("part.solves.jsonl", &text[..ends[2]]).unwrap();
+    run.write("part.journal", &journal[..ends[2]]).unwrap();
     let apart = measured("part", &other_batch).unwrap().0.nats();
     assert!(apart.iter().zip(whole.nats()).all(|(a, b)| (a - b).abs() < 1e-10), "the batch is no setting");
 
@@ -55,12 +58,10 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
 
     let error = |spec: &Likelihood| measured("whole", spec).err().unwrap().to_string();
     let message = error(&Likelihood { t_min: 2e-3, ..spec.clone() });
-    assert!(message.contains("whole.solves.jsonl") && message.contains("likelihood.t_min is 0.001 there, 0.002 now"), "{message}");
+    assert!(message.contains("whole.journal") && message.contains("likelihood.t_min is 0.001 there, 0.002 now"), "{message}");
     let message = error(&Likelihood { trace: Trace::Exact {}, ..spec.clone() });
     assert!(message.contains("likelihood.trace.exact is nothing there, {} now"), "{message}");
-    run.write("whole.solves.jsonl", &[&text[..ends[0]], b"{\"jobs\":[]}\n"].concat()).unwrap();
-    assert!(error(&spec).contains("line 2 can't be read"));
-    run.write("whole.solves.jsonl", &[&text[..ends[0]], &text[ends[1]..]].concat()).unwrap();
+    run.write("whole.journal", &[&journal[..ends[0]], &journal[ends[1]..]].concat()).unwrap();
     assert!(error(&spec).contains("does not go on as"));
 }
 

@@ -42,7 +42,7 @@ pub(super) fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
         (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
         (SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: 100, steps_per_level: 16, epsilon }), 1.0),
     ];
-    if name != "sub-vp" {
+    if CHAINED.iter().any(|(chained, _)| *chained == name) {
         let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
         cases.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
         cases.extend([
@@ -107,11 +107,11 @@ fn corrector_steps_have_their_size() {
     let (score, z) = (row([3.0, 0.0]), row([0.0, 4.0]));
     let beta = |t: f64| 0.1 + 19.9 * t;
     for (name, sde) in SDES {
-        // VP: 1 - β of the level at t or before; sub-VP: the square of Euler's 1 - β(t) dt / 2, where the reference has no attribute `alphas`.
+        // VP: 1 - β of the level at t or before; without a chain the square of Euler's 1 + f(t) dt (sub-VP: the reference has no `alphas`).
         let chain: f64 = match name {
             "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
-            "sub-vp" => (1.0 - beta(t) / 200.0).powi(2),
-            _ => 1.0,
+            "ve" => 1.0,
+            _ => (1.0 + sde.drift(t) / 100.0).powi(2),
         };
         for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
             let norm = |norms| Corrector::Langevin { steps: 1, snr, norms, alpha };
