@@ -46,7 +46,7 @@ impl Vlb<'_> {
     }
 
     pub(super) fn highest(&self) -> &Level {
-        self.levels.last().expect("a chain has levels")
+        self.levels.last().unwrap_or(&self.decoder.level)
     }
 }
 

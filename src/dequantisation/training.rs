@@ -18,7 +18,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::run::log::Log;
 use crate::space::Scale;
-use crate::tensor::to_vec;
+use crate::tensor::numbers;
 
 /// The score that stays fixed, and the data.
 pub struct Subject<'a> {
@@ -116,15 +116,15 @@ fn update(
     let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
     let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, shape, dequantiser.device);
     let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
-    let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+    let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
     let d = shape.iter().product::<i64>() as f64;
-    let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &u, &z).mean(Kind::Double) / d;
+    let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &shares, &z).mean(Kind::Double) / d;
     let mut gradient = dequantiser.parameters.gradient(&loss);
     let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
-    let numbers: [f64; 2] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0)).try_into().unwrap_or([f64::NAN; 2]);
-    check_finite(step, numbers[0], numbers[1])?;
+    let [bound, norm] = numbers([loss.detach(), norm]);
+    check_finite(step, bound, norm)?;
     adam.update(dequantiser.parameters.flat(), &gradient, spec.lr, step);
-    Ok(numbers)
+    Ok([bound, norm])
 }
 
 fn f32s(x: &Tensor) -> Vec<f32> {
