@@ -9,7 +9,7 @@ use crate::model::ScoreNetwork;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
 use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::run::{Run, tensors};
-use crate::tensor::to_vec;
+use crate::tensor::{numbers, to_vec};
 
 const PROGRESS: &str = "train.progress";
 
@@ -76,9 +76,7 @@ impl State<'_> {
         let norm = clip_by_norm(&mut gradient, spec.clip);
         let square = losses.detach().square().mean(None);
         // The one look at the device's numbers in a step.
-        let [loss, square, norm] = to_vec(&Tensor::stack(&[loss.detach(), square, norm], 0))[..] else {
-            unreachable!("three numbers were stacked")
-        };
+        let [loss, square, norm] = numbers([loss.detach(), square, norm]);
         check_finite(self.step + 1, loss, norm, losses, t)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
