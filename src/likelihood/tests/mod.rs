@@ -2,6 +2,7 @@
 
 mod budget;
 mod calibration;
+mod passes;
 mod pixels;
 mod resume;
 
