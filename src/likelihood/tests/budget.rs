@@ -1,10 +1,45 @@
 //! Probes by a target: it is met, with more probes where they matter, and the reported error is still what is seen.
 
+use super::calibration::Calibration;
 use super::*;
+use crate::testing::{VP, large};
 use statrs::statistics::Statistics as _;
 
 fn until(standard_error: f64, most: usize) -> Trace {
     Trace::Hutchinson(Probing { law: Law::Rademacher, budget: Budget::Target { standard_error, most } })
+}
+
+/// Runs whose first round meets the target about every second time, by chance; 1,000 of them with SCORE_SDE_LARGE. The bias is in spreads of the
+/// mean.
+#[test]
+fn a_target_that_chance_decides_on_leaves_no_bias() {
+    tch::set_num_threads(1);
+    let (mixture, n) = (rotated(2, 2), 30);
+    let exact = ExactScore::new(&VP, &mixture, Device::Cpu);
+    let dataset = points(&mixture, n, 1);
+    let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 6 } };
+    let run = |trace, seed| measure(&spec(n, solver.clone(), trace), &exact, &dataset, Scale::Vectors { scale: 1.0 }, seed);
+    let truth = run(Trace::Exact {}, 0).nats().mean();
+    let repeats: u64 = if large() { 1000 } else { 150 };
+    for law in [Law::Rademacher, Law::Gaussian] {
+        let with = |budget| Trace::Hutchinson(Probing { law, budget });
+        let target = (0..50).map(|seed| run(with(Budget::Fixed { probes: 2 }), 5000 + seed).probe_error_in_bits()).mean();
+        let results: Vec<Likelihoods> =
+            (0..repeats).map(|seed| run(with(Budget::Target { standard_error: target, most: 1000 }), seed)).collect();
+        let errors: Vec<f64> = results.iter().map(|result| result.parts().probe.unwrap()).collect();
+        let deviations: Vec<f64> = results.iter().map(|result| result.parts().mean - truth).collect();
+        let Calibration { covered, ratio } = Calibration::of(&deviations, &errors);
+        let covered = covered as f64 / repeats as f64;
+        let (bias, chance) = ((&deviations).mean() / (&deviations).std_dev(), 1.0 / (repeats as f64).sqrt());
+        let missed: Vec<f64> = results.iter().map(|result| result.probe_error_in_bits() / target).filter(|share| *share > 1.0).collect();
+        let case = format!(
+            "{law:?}: bias {bias:+.3} ± {chance:.3}, reported / observed {ratio:.3}, {covered:.3} within 2, {} of {repeats} missed the target",
+            missed.len()
+        );
+        println!("{case}");
+        assert!(bias.abs() < 3.0 * chance && (0.85..1.15).contains(&ratio) && covered > 0.9, "{case}");
+        assert!(missed.iter().all(|share| *share < 1.6), "{case}: {missed:?}");
+    }
 }
 
 #[test]
