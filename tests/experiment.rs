@@ -972,6 +972,19 @@ fn a_batch_size_counts_where_a_solver_couples_the_batch() {
 }
 
 #[test]
+fn per_example_norms_in_few_dimensions_are_warned_of_and_run() {
+    let warning = |norms: &str| {
+        let corrector = format!("{{ langevin = {{ steps = 1, snr = 0.16, norms = \"{norms}\", alpha = \"one\" }} }}");
+        let solver = format!("solver.predictor-corrector = {{ steps = 4, predictor = \"euler-maruyama\", corrector = {corrector} }}");
+        Home::with(&changed("solver.euler.grid.uniform.steps = 4", &solver)).succeed(&["check", "tiny.toml"]).1
+    };
+    let warned = warning("per-example");
+    let key = "tiny.toml: sample.solver.predictor-corrector.corrector.langevin.norms: per-example norms";
+    assert!(warned.contains("warning: ") && warned.contains(key) && warned.contains("use norms = \"batch\""), "{warned}");
+    assert!(!warning("batch").contains("warning: "));
+}
+
+#[test]
 fn thresholding_is_for_images_in_continuous_time() {
     let key = |text: &str, overrides: &[&str]| refused(text, overrides).lines().next().unwrap_or_default().to_owned();
     let quantile = "sample.thresholding.quantile=0.9";

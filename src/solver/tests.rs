@@ -324,7 +324,9 @@ fn unusable_settings_name_their_key() {
 
 mod control;
 mod edm;
+mod elsewhere;
 mod law;
+mod norms;
 mod song;
 mod stochastic;
 mod tableaus;
