@@ -361,3 +361,21 @@ fn steps_of_one_nth_leave_some_variance_at_the_end() {
         }
     }
 }
+
+/// The share of a wrong variance at t = 1 that is left at the end, relative to the law's own there, on N(0, 0.5²); nothing here is drawn.
+#[test]
+fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
+    tch::set_num_threads(1);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &gaussian(1, 0.0, 0.5));
+        let (right, wrong) = (sde.prior_std().powi(2), 1.1 * sde.prior_std().powi(2));
+        let left = |solver: &SolverSpec, eta| {
+            let end = |start| linear_law(solver, Reverse { model: &exact, eta }, 1e-3, false, 400, (0.0, start)).1;
+            (end(wrong) / end(right) - 1.0) / 0.1
+        };
+        let grid = TimeGrid::LogSnr { steps: 400 };
+        let (flow, reverse) = (left(&SolverSpec::Heun { grid }, 0.0), left(&SolverSpec::Euler { grid }, 1.0));
+        println!("{name}: {flow:.3} of an error of the start is left by the flow, {reverse:.1e} by the reverse SDE");
+        assert!((flow - 1.0).abs() < 0.01 && reverse < 1e-3, "{name}: {flow}, {reverse}");
+    }
+}
