@@ -61,6 +61,13 @@ pub enum Error {
         #[help]
         help: String,
     },
+    /// Memory ran out, or is not enough for what is asked.
+    #[error("{message}")]
+    Memory {
+        message: String,
+        #[help]
+        help: String,
+    },
     /// The command line asks for something that does not exist here.
     #[error("{message}")]
     Usage {
