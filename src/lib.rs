@@ -14,6 +14,7 @@ pub mod lab;
 pub mod law;
 pub mod likelihood;
 pub mod loss;
+pub mod memory;
 pub mod metric;
 pub mod model;
 pub mod net;

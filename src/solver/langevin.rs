@@ -23,7 +23,7 @@ pub enum Corrector {
     None,
     /// h = 2 α (snr ‖z‖ / ‖s‖)².
     Langevin {
-        /// Steps at each time, at least 1.
+        /// Steps at each time, 1 to 1000.
         steps: usize,
         /// The signal-to-noise ratio of a step, above 0; the reference uses 0.16 for CIFAR-10.
         snr: f64,
@@ -32,7 +32,7 @@ pub enum Corrector {
     },
     /// h = 2 α (snr σ(t))².
     AnnealedLangevin {
-        /// Steps at each time, at least 1.
+        /// Steps at each time, 1 to 1000.
         steps: usize,
         /// The signal-to-noise ratio of a step, above 0; the reference uses 0.16 for CIFAR-10.
         snr: f64,
@@ -138,9 +138,7 @@ impl Corrector {
             Corrector::Langevin { steps, snr, .. } => ("langevin", *steps, *snr),
             Corrector::AnnealedLangevin { steps, snr, .. } => ("annealed-langevin", *steps, *snr),
         };
-        if steps == 0 {
-            return Err(Fault::new(format!("{table}.steps"), "steps is 0", "give at least 1, or corrector = \"none\""));
-        }
+        Fault::unless_in(&format!("{table}.steps"), steps, 1..=1000, "corrector = \"none\" takes none")?;
         if !(snr > 0.0 && snr.is_finite()) {
             let help = "give a number above 0; the reference uses 0.16 for CIFAR-10";
             return Err(Fault::new(format!("{table}.snr"), format!("snr is {snr}"), help));
@@ -156,9 +154,9 @@ impl Corrector {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnealedLangevin {
-    /// L, at least 2; the paper uses 10.
+    /// L, 2 to 100,000; the paper uses 10.
     pub levels: usize,
-    /// T, at least 1; the paper uses 100.
+    /// T, 1 to 10,000; the paper uses 100.
     pub steps_per_level: usize,
     /// ε, in squared units of the data, above 0 and below 4 σ_L², where steps diverge; the paper uses 0.2 σ_L².
     pub epsilon: f64,
@@ -198,12 +196,8 @@ impl Sampler for AnnealedLangevin {
             let message = format!("annealed Langevin dynamics is no reverse process with eta = {eta}");
             return Err(Fault::new("", message, "use dynamics = \"reverse-sde\""));
         }
-        if self.levels < 2 {
-            return Err(Fault::new("levels", format!("levels is {}", self.levels), "give at least 2; the paper uses 10"));
-        }
-        if self.steps_per_level == 0 {
-            return Err(Fault::new("steps_per_level", "steps_per_level is 0", "give at least 1; the paper uses 100"));
-        }
+        Fault::unless_in("levels", self.levels, 2..=100_000, "the paper uses 10")?;
+        Fault::unless_in("steps_per_level", self.steps_per_level, 1..=10_000, "the paper uses 100")?;
         let variance = noise_level(sde, t_min).powi(2);
         if !(self.epsilon > 0.0 && self.epsilon < 4.0 * variance) {
             let message = format!("epsilon is {}, and the smallest noise has the variance {variance:.3e}", self.epsilon);

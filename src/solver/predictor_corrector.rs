@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::discrete_chain::check_eta;
-use super::grid::TimeGrid;
+use super::grid::{MOST_STEPS, TimeGrid};
 use super::langevin::{Corrector, Norms};
 use super::sampler::{Noise, Problem, Sampler, Solution, Statistics, tweedie};
 use super::trajectory::{Step, Watch};
@@ -27,7 +27,7 @@ use crate::tensor::{column, select};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PredictorCorrector {
-    /// N, at least 2; the reference uses 1000, which leaves 0.04 % (VE, `euler-maruyama`) to 1.7 % (VE, `reverse-diffusion`) of variance too
+    /// N, 2 to 1,000,000; the reference uses 1000, which leaves 0.04 % (VE, `euler-maruyama`) to 1.7 % (VE, `reverse-diffusion`) of variance too
     /// much.
     pub steps: usize,
     pub predictor: Predictor,
@@ -156,9 +156,7 @@ impl Sampler for PredictorCorrector {
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {
-        if self.steps < 2 {
-            return Err(Fault::new("steps", format!("steps is {}", self.steps), "give at least 2; the reference uses 1000"));
-        }
+        Fault::unless_in("steps", self.steps, 2..=MOST_STEPS, "the reference uses 1000")?;
         if self.predictor == Predictor::None && self.corrector == Corrector::None {
             return Err(Fault::new("predictor", "neither predictor nor corrector moves anything", "give one of them"));
         }
