@@ -1,4 +1,5 @@
 #![doc = include_str!("../docs/architecture.md")]
+#![deny(unsafe_code)]
 
 pub mod bound;
 pub mod cli;

@@ -1,5 +1,8 @@
 //! Arguments -> library -> error report and exit code.
 
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "an allocator is unsafe by its nature")]
 mod allocator;
 
 use std::panic::{self, PanicHookInfo};
@@ -28,7 +31,9 @@ fn main() -> ExitCode {
 
 fn remember(info: &PanicHookInfo) {
     let place = info.location().map_or(String::new(), |place| format!("{}:{}: ", place.file(), place.line()));
-    let said = info.payload_as_str().unwrap_or("nothing was said");
+    let payload = info.payload();
+    let said = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("nothing was said");
     PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).get_or_insert(format!("{place}{said}"));
 }
 
