@@ -165,7 +165,8 @@ mod tests {
                 };
                 let ((drift, diffusion), (close, closer)) = (apart(1_000), apart(100_000));
                 assert!(close < 1e-3 && closer < 1e-3, "{name}, η = {eta}: {close}, {closer} apart");
-                assert!(close <= 0.1 * drift && closer <= 0.1 * diffusion + 1e-15 || name == "sub-vp", "{name}, η = {eta}: no limit");
+                // Without a chain the step is Euler-Maruyama's, and only rounding is left of both.
+                assert!(close <= 0.1 * drift + 1e-10 && closer <= 0.1 * diffusion + 1e-10, "{name}, η = {eta}: no limit");
             }
         }
     }

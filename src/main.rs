@@ -9,8 +9,9 @@ fn main() -> ExitCode {
     match Arguments::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let code = error.exit_code();
             eprintln!("{:?}", miette::Report::new(error));
-            ExitCode::FAILURE
+            ExitCode::from(code)
         }
     }
 }

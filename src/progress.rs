@@ -52,7 +52,7 @@ impl Terminal {
             _ => None,
         };
         let now = Instant::now();
-        Phase { output: self.output.clone(), bar, name, unit, total, start, position: start, begun: now, shown: None }
+        Phase { output: self.output.clone(), bar, name, unit, total, start, position: start, begun: now, earlier: 0.0, shown: None }
     }
 }
 
@@ -84,6 +84,8 @@ pub struct Phase {
     start: u64,
     position: u64,
     begun: Instant,
+    /// Seconds of earlier processes.
+    earlier: f64,
     shown: Option<Instant>,
 }
 
@@ -107,19 +109,28 @@ impl Phase {
         }
     }
 
+    /// Earlier processes worked so many seconds for what is done.
+    pub fn earlier(&mut self, seconds: f64) {
+        self.earlier = seconds;
+    }
+
+    fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64() + self.earlier
+    }
+
     /// The phase is over: one line says how far it came, how fast, and `note`.
     pub fn finish(self, note: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let time = format!("in {}", clock(self.begun.elapsed().as_secs_f64()));
+        let time = format!("in {}", clock(self.seconds()));
         let rest = join(&[&self.rate(), &time, note]);
         say(&self.output, &format!("{} {}/{}  {rest}", self.name, self.position, self.total));
     }
 
-    /// Units per second of this process; nothing before the first unit is done.
+    /// Units per second; nothing before the first unit is done.
     fn speed(&self) -> Option<f64> {
-        let (done, seconds) = (self.position.saturating_sub(self.start), self.begun.elapsed().as_secs_f64());
+        let (done, seconds) = (self.position.saturating_sub(self.start), self.seconds());
         (done > 0 && seconds > 0.0).then(|| done as f64 / seconds)
     }
 

@@ -4,22 +4,24 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use image::RgbImage;
+use serde_json::{Value, json};
 use tch::Device;
 
 use crate::data::{self, Dataset, Split};
-use crate::dequantisation::{self, Dequantiser};
+use crate::dequantisation::{self, Dequantiser, Variational};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
-use crate::likelihood::{self, Dequantisation, Likelihood, Likelihoods, Store, Subject};
+use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved, Subject};
 use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
 use crate::progress::Terminal;
-use crate::run::Run;
-use crate::run::checkpoint;
+use crate::run::checkpoint::{self, Choice};
 use crate::run::log::Log;
-use crate::sample::{self, Sample, Samples, Thresholding};
+use crate::run::{Journal, Run};
+use crate::sample::{self, Drawn, Sample, Samples, Thresholding};
 use crate::sde::Sde;
 use crate::space::Scale;
-use crate::train;
+use crate::train::{self, Weights};
 
 /// Where a session computes and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +48,8 @@ pub struct Session {
     device: Device,
     terminal: Terminal,
     score: Score,
-    /// The step of the averaged weights, once they are taken.
-    average: OnceCell<Option<u64>>,
+    /// Which averaged weights are taken, once they are.
+    average: OnceCell<Option<Weights>>,
     train: OnceCell<Arc<dyn Dataset>>,
     test: OnceCell<Arc<dyn Dataset>>,
 }
@@ -140,21 +142,26 @@ impl Session {
         Ok(cell.get_or_init(|| set).clone())
     }
 
-    /// Takes the averaged weights of the newest checkpoint, once; returns its step, or `None` where the score is known. Training is over then.
-    pub fn average(&self, run: &Run) -> Result<Option<u64>> {
-        if let Some(step) = self.average.get() {
-            return Ok(*step);
+    /// Takes the averaged weights of the newest checkpoint, once; says which, or `None` where the score is known. Training is over then.
+    pub fn average(&self, run: &Run) -> Result<Option<&Weights>> {
+        self.average_of(run, Choice::Newest)
+    }
+
+    /// As [`average`](Session::average), of the checkpoint that is wanted, unless weights are taken already.
+    pub fn average_of(&self, run: &Run, choice: Choice) -> Result<Option<&Weights>> {
+        if self.average.get().is_none() {
+            let weights = match self.network() {
+                None => None,
+                Some(network) => {
+                    let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
+                        Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
+                    })?;
+                    Some(train::load_average(network, &checkpoint)?)
+                }
+            };
+            self.average.get_or_init(|| weights);
         }
-        let step = match self.network() {
-            None => None,
-            Some(network) => {
-                let checkpoint = checkpoint::latest(run)?
-                    .ok_or_else(|| Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment"))?;
-                train::load_average(network, &checkpoint)?;
-                Some(checkpoint.step)
-            }
-        };
-        Ok(*self.average.get_or_init(|| step))
+        Ok(self.average.get().and_then(Option::as_ref))
     }
 
     /// The model with its present weights.
@@ -175,23 +182,50 @@ impl Session {
         }
     }
 
+    /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        sample::sample(spec, self.plan.seed, &*self.sampling_model(spec.thresholding), &self.shape, self.device, &self.terminal)
+        self.draw(spec, &mut Journal::nowhere())
+    }
+
+    /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
+    /// was. Returns their picture, or nothing where they are there already.
+    ///
+    /// Error: there is a result of this name with other settings.
+    pub fn sample_into(&self, spec: &Sample, run: &Run, place: &Run, name: &str) -> Result<Option<RgbImage>> {
+        let of = sample::subject(spec, self.plan.seed, self.average(run)?);
+        let name = format!("samples/{name}");
+        if place.is_done(&name, &of)? {
+            return Ok(None);
+        }
+        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let samples = self.draw(spec, &mut journal)?;
+        let picture = self.picture(&samples);
+        let mut product = place.product(&name, of);
+        samples.save(&mut product, &name, self.scale(), spec, &picture)?;
+        product.finish()?;
+        journal.remove()?;
+        Ok(Some(picture))
+    }
+
+    fn draw(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        let model = self.sampling_model(spec.thresholding);
+        sample::sample(spec, self.plan.seed, &*model, &self.shape, self.device, journal, &self.terminal)
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be opened.
-    pub fn picture(&self, samples: &Samples) -> image::RgbImage {
-        let beside = match (&self.shape[..], self.dataset(Split::Train)) {
-            ([_], Ok(set)) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
-            _ => samples.x.narrow(0, 0, 0),
+    pub fn picture(&self, samples: &Samples) -> RgbImage {
+        let set = if self.shape.len() == 1 { self.dataset(Split::Train).ok() } else { None };
+        let beside = match set {
+            Some(set) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
+            None => samples.x.narrow(0, 0, 0),
         };
         samples.picture(self.scale(), &beside)
     }
 
-    /// Measures the likelihood, and bounds it where that is asked for; the solves are kept in `<name>.solves.jsonl` of the run, the
-    /// bounds in `<name>.bound.solves.jsonl`.
-    pub fn likelihood(&self, spec: &Likelihood, run: &Run, name: &str) -> Result<Likelihoods> {
-        let step = self.average(run)?;
+    /// Measures the likelihood with the weights of `run`, and bounds it where that is asked for; the solves are kept in `<name>.journal` in
+    /// `place`, the bounds in `<name>.bound.journal`.
+    pub fn likelihood(&self, spec: &Likelihood, run: &Run, place: &Run, name: &str) -> Result<Likelihoods> {
+        let weights = self.average(run)?;
         let dataset = &*self.dataset(spec.split)?;
         let model = &*self.model();
         let dequantiser = match spec.dequantisation {
@@ -200,37 +234,58 @@ impl Session {
         };
         let seed = self.plan.seed;
         let subject = Subject { model, dataset, scale: self.scale(), dequantiser: dequantiser.as_ref(), seed, device: self.device };
-        let mut store = Store::open(run, name, spec, seed, step)?;
-        let mut values = likelihood::likelihood(spec, &subject, &mut store, &self.terminal)?;
+        let of = likelihood::dependence(spec, seed, weights, Solved::FOREIGN);
+        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
         if let Some(bound) = &spec.bound {
-            let mut store = Store::open(run, &format!("{name}.bound"), spec, seed, step)?;
-            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut store, &self.terminal)?);
+            let of = likelihood::dependence(spec, seed, weights, Bounded::FOREIGN);
+            let mut journal = Journal::open(place.folder(), &format!("{name}.bound.journal"), &of)?;
+            values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut journal, &self.terminal)?);
         }
         Ok(values)
     }
 
+    /// All that a likelihood with the weights of `run` depends on.
+    pub fn likelihood_subject(&self, spec: &Likelihood, run: &Run) -> Result<Value> {
+        Ok(likelihood::dependence(spec, self.plan.seed, self.average(run)?, &[]))
+    }
+
     /// The dequantiser that the run has trained.
     fn dequantiser(&self, run: &Run) -> Result<Option<Dequantiser>> {
-        let Some(dequantiser) = self.new_dequantiser() else { return Ok(None) };
-        match dequantiser.load(run)? {
+        let Some((spec, dequantiser)) = self.new_dequantiser() else { return Ok(None) };
+        match dequantiser.load(run, &self.trained_with(spec, run)?)? {
             true => Ok(Some(dequantiser)),
             false => Err(Error::run(run.path(), "holds no dequantiser yet", "train it first: score-sde run with this experiment")),
         }
     }
 
-    fn new_dequantiser(&self) -> Option<Dequantiser> {
+    fn new_dequantiser(&self) -> Option<(&Variational, Dequantiser)> {
         let spec = self.plan.dequantisation.as_ref()?;
-        Some(Dequantiser::new(spec, &self.shape, self.plan.seed, self.device))
+        Some((spec, Dequantiser::new(spec, &self.shape, self.plan.seed, self.device)))
     }
 
-    /// Trains the dequantiser of the plan with the averaged weights fixed, and saves it.
-    pub fn dequantise(&self, run: &Run, log: &mut Log) -> Result<()> {
-        let (Some(spec), Some(dequantiser)) = (&self.plan.dequantisation, self.new_dequantiser()) else { return Ok(()) };
-        let first = self.average(run)?.unwrap_or(0);
+    /// All that a dequantiser depends on.
+    fn trained_with(&self, spec: &Variational, run: &Run) -> Result<Value> {
+        Ok(json!({ "seed": self.plan.seed, "weights": self.average(run)?, "dequantisation": spec }))
+    }
+
+    /// Trains the dequantiser of the plan with the averaged weights fixed, and saves it; false where it is there already.
+    pub fn dequantise(&self, run: &Run, log: &mut Log) -> Result<bool> {
+        let Some((spec, dequantiser)) = self.new_dequantiser() else { return Ok(false) };
+        let of = self.trained_with(spec, run)?;
+        if run.is_done(Dequantiser::NAME, &of)? {
+            return Ok(false);
+        }
+        let mut journal = Journal::open(run.folder(), "dequantiser.journal", &of)?;
+        let first = self.average(run)?.map_or(0, |weights| weights.step);
         let model = &*self.model();
         let dataset = self.dataset(Split::Train)?;
         let subject = dequantisation::Subject { model, dataset, scale: self.scale(), flip: self.plan.data.flip() };
-        dequantisation::train(spec, self.plan.seed, &dequantiser, subject, first, log, &self.terminal)?;
-        dequantiser.save(run)
+        dequantisation::train(spec, self.plan.seed, &dequantiser, subject, first, &mut journal, log, &self.terminal)?;
+        let mut product = run.product(Dequantiser::NAME, of);
+        dequantiser.save(&mut product)?;
+        product.finish()?;
+        journal.remove()?;
+        Ok(true)
     }
 }

@@ -172,7 +172,8 @@ fn misspelt_keys() {
     assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
+     │ `log_every`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
@@ -247,8 +248,8 @@ fn missing_keys_and_tables() {
     let without_train = VECTORS.split("[train]").next().unwrap();
     assert_snapshot!(refused(without_train, &[]), @"
       × there is no [train]
-      help: give [network.*], [precondition.*] and [train] to train a score, or
-            [score.gaussian_mixture] for an exact one
+      help: give [network.*], [precondition.*] and [train] to train a score, or [score.gaussian-
+            mixture] for an exact one
     ");
     assert_snapshot!(refused(&changed("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0\n", "[sde]\n"), &[]), @"
       × this table takes exactly one choice, but has none
@@ -365,7 +366,7 @@ fn contradictions() {
       help: keep one of them; an override replaces the whole table: --set
             'sde={ve={sigma_min=0.01,sigma_max=50.0}}'
     ");
-    let mixture = "[score.gaussian_mixture]\nweights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]\n\n";
+    let mixture = "[score.gaussian-mixture]\nweights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]\n\n";
     let trained = VECTORS.find("[network").unwrap()..VECTORS.find("[train]").unwrap();
     let mut text = VECTORS.to_owned();
     text.replace_range(trained, mixture);
@@ -796,7 +797,8 @@ fn overrides_are_checked_like_the_file() {
     assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
+     │ `log_every`
        ╭─[tiny.toml + --set:38:1]
     37 │ checkpoint_every = 10
     38 │ stepz = 10
@@ -856,6 +858,90 @@ fn overrides_reach_every_kind_of_table() {
     let word = with(&["sample.dynamics=probability-flow"]);
     assert_eq!((&word["sample"]["dynamics"], &word["sde"]), (&"probability-flow".into(), &with(&[])["sde"]));
     assert_eq!(with(&["sde={ve={sigma_min=0.01,sigma_max=5}}"])["sde"]["ve"]["sigma_max"], 5.0.into());
+}
+
+/// Choices that older files spell in snake_case: the tables of today's spelling, and the older word.
+fn older_spellings() -> [(&'static str, &'static str, String); 6] {
+    let data = "[data.checkerboard]\ntrain = 100\ntest = 20\nscale = 2.0";
+    let network = &VECTORS[VECTORS.find("[network.mlp]").unwrap()..VECTORS.find("[sample]").unwrap()];
+    let mixture = "weights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]";
+    let of_points = |name: &str, rest: &str| changed(data, &format!("[data.{name}]\ntrain = 100\ntest = 20\nscale = 2.0\n{rest}"));
+    let of_files = |name: &str, rest: &str| changed(data, &format!("[data.{name}]\ntrain = 'a.npy'\ntest = 'b.npy'\n{rest}"));
+    [
+        ("two-moons", "two_moons", of_points("two-moons", "noise = 0.1")),
+        ("swiss-roll", "swiss_roll", of_points("swiss-roll", "noise = 0.1")),
+        ("gaussian-mixture", "gaussian_mixture", of_points("gaussian-mixture", &format!("[data.gaussian-mixture.mixture]\n{mixture}"))),
+        ("npy-vectors", "npy_vectors", of_files("npy-vectors", "scale = 2.0")),
+        ("npy-images", "npy_images", of_files("npy-images", "layout = 'nhwc'\nrange = [-1, 1]\nflip = true\ndequantise = true")),
+        ("gaussian-mixture", "gaussian_mixture", changed(network, &format!("[score.gaussian-mixture]\n{mixture}\n\n"))),
+    ]
+}
+
+#[test]
+fn an_older_spelling_is_the_same_experiment() {
+    for (newer, older, text) in older_spellings() {
+        let read = |text: &str| toml::from_str::<Experiment>(text).unwrap_or_else(|e| panic!("{e}"));
+        let old = text.replace(newer, older);
+        assert!(text.contains(newer) && !old.contains(newer));
+        assert_eq!(read(&old), read(&text), "{older}");
+        assert!(read(&old).resolved().contains(newer) && !read(&old).resolved().contains(older), "{older}");
+    }
+}
+
+#[test]
+fn faults_and_overrides_find_an_older_spelling() {
+    let [(newer, older, text), .., (newer_score, older_score, score)] = older_spellings();
+    let old = text.replace(newer, older);
+    for (text, other) in [(&old, newer), (&text, older)] {
+        let given = parse("tiny.toml", text, &[format!("data.{other}.noise=0.2")]).unwrap_or_else(|e| panic!("{}", report(e)));
+        assert_eq!(given.experiment.data, toml::from_str::<Experiment>(&text.replace("0.1", "0.2")).unwrap().data);
+        let table = format!("data.{other}={{train=5, test=6, scale=1.0, noise=0.2}}");
+        assert_eq!(parse("tiny.toml", text, &[table]).unwrap_or_else(|e| panic!("{}", report(e))).shape, [2]);
+    }
+    assert_snapshot!(refused(&old, &["data.two-moons.noise=-1"]), @"
+     × data.two-moons.noise: noise is -1
+       ╭─[tiny.toml + --set:11:9]
+    10 │ scale = 2.0
+    11 │ noise = -1
+       ·         ─┬
+       ·          ╰── here
+    12 │ 
+       ╰────
+     help: give the standard deviation around the curve, at least 0
+    ");
+    assert_snapshot!(refused(&score.replace(newer_score, older_score).replace("[1.0]", "[-1.0]"), &[]), @"
+     × score.gaussian-mixture.weights: weights are [-1.0]
+       ╭─[tiny.toml:13:11]
+    12 │ [score.gaussian_mixture]
+    13 │ weights = [-1.0]
+       ·           ───┬──
+       ·              ╰── here
+    14 │ means = [[0.0, 0.0]]
+       ╰────
+     help: give one number above 0 for each component
+    ");
+    assert_snapshot!(refused(&text.replace(newer, "two_mons"), &[]), @"
+     × unknown variant `two_mons`, expected one of `checkerboard`, `two-moons`, `swiss-roll`,
+     │ `spirals`, `rings`, `gaussian-mixture`, `npy-vectors`, `npy-images`, `idx`, `cifar10`
+      ╭─[tiny.toml:7:7]
+    6 │ 
+    7 │ [data.two_mons]
+      ·       ────┬───
+      ·           ╰── here
+    8 │ train = 100
+      ╰────
+     help: did you mean `two-moons`?
+    ");
+    assert_snapshot!(refused(&score.replace(newer_score, "mixture"), &[]), @"
+     × unknown variant `mixture`, expected `gaussian-mixture`
+       ╭─[tiny.toml:12:8]
+    11 │ 
+    12 │ [score.mixture]
+       ·        ───┬───
+       ·           ╰── here
+    13 │ weights = [1.0]
+       ╰────
+    ");
 }
 
 #[test]
@@ -954,7 +1040,7 @@ fn a_missing_experiment_file() {
       help: name a TOML file, such as experiments/quickstart.toml
     ");
     let home = Home::with(VECTORS);
-    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21)");
+    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21) help: something else is in its place: move that away, or name another path");
 }
 
 /// Keys, values and scraps of the language.

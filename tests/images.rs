@@ -67,7 +67,7 @@ fn a_dequantisation_is_trained_once_and_serves_the_likelihood_and_its_bound() {
     let run = [&["run", "tiny.toml", "--out", "out"], &overrides[..]].concat();
     assert!(home.succeed(&run).1.contains("every phase is done already"));
     std::fs::remove_file(home.path("out/dequantiser.safetensors")).unwrap();
-    assert!(home.fail(&["likelihood", "out"]).contains("holds no dequantiser yet"));
+    assert!(home.fail(&["likelihood", "out"]).contains("dequantiser.safetensors is missing"));
     home.succeed(&run);
     assert!(home.read("out/dequantiser.safetensors") == trained, "training it again gives the same file");
 }

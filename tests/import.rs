@@ -15,7 +15,7 @@ use score_sde::experiment::{self, Experiment, Loaded};
 use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
-use score_sde::run::{About, Run, checkpoint};
+use score_sde::run::{About, Journal, Run, checkpoint};
 use score_sde::sample::sample;
 use score_sde::tensor::to_vec;
 use score_sde::train::State;
@@ -26,7 +26,7 @@ seed = 3
 [sde.ve]
 sigma_min = 0.01
 sigma_max = 50.0
-[data.npy_images]
+[data.npy-images]
 train = "DATA"
 test = "DATA"
 layout = "nchw"
@@ -104,8 +104,10 @@ impl Home {
             Some(name) => self.at(name).display().to_string(),
             None => word.to_owned(),
         });
-        let quiet = line.starts_with("import").then(|| "--quiet".to_owned());
-        Arguments::try_parse_from(std::iter::once("score-sde".to_owned()).chain(words).chain(quiet)).unwrap().execute()
+        let computes = ["run", "sample"].iter().any(|verb| line.starts_with(verb));
+        let more = if computes { vec!["--quiet", "--threads", "1"] } else { vec!["--quiet"] };
+        let more = more.into_iter().filter(|_| !line.starts_with("export")).map(str::to_owned);
+        Arguments::try_parse_from(std::iter::once("score-sde".to_owned()).chain(words).chain(more)).unwrap().execute()
     }
 
     /// The message with which an import of `file` fails, which then has written nothing.
@@ -176,7 +178,7 @@ fn trained(home: &Home, name: &str) -> Run {
     });
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
-    run.introduce(&About::new(&loaded.shape)).unwrap();
+    run.introduce(&About::new(&loaded.shape, loaded.experiment.mark())).unwrap();
     run.write("experiment.toml", loaded.experiment.resolved().as_bytes()).unwrap();
     state.save(&run, 2).unwrap();
     run
@@ -190,7 +192,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
-    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &Terminal::new(true)).unwrap().x
+    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

@@ -201,3 +201,25 @@ fn the_page_is_what_the_structs_say_and_every_key_has_its_words() {
     let differs = text.lines().zip(written.lines()).find(|(made, written)| made != written);
     assert!(text == written, "{PAGE} is out of date at {differs:?}: SCORE_SDE_WRITE=1 cargo test --test keys writes it anew");
 }
+
+#[test]
+fn choices_are_in_kebab_case_and_keys_in_snake_case() {
+    let (mut choices, mut keys) = (Vec::new(), Vec::new());
+    for (_, value) in Schema::new().0 {
+        keys.extend(value["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+        for choice in value["oneOf"].as_array().into_iter().flatten() {
+            choices.extend(choice["const"].as_str().map(str::to_owned));
+            choices.extend(choice["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+            for (choice, table) in choice["properties"].as_object().into_iter().flatten() {
+                choices.push(choice.clone());
+                keys.extend(table["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()));
+            }
+        }
+    }
+    let otherwise = |names: Vec<String>, dash: char| {
+        names.into_iter().filter(|n| !n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == dash)).collect::<Vec<_>>()
+    };
+    assert!(choices.len() > 80 && keys.len() > 150, "{} choices, {} keys", choices.len(), keys.len());
+    assert_eq!(otherwise(choices, '-'), Vec::<String>::new());
+    assert_eq!(otherwise(keys, '_'), Vec::<String>::new());
+}

@@ -13,17 +13,17 @@ const MIXTURE: &str = r#"seed = 1
 sigma_min = 0.01
 sigma_max = 50.0
 
-[data.gaussian_mixture]
+[data.gaussian-mixture]
 train = 100
 test = 10
 scale = 1.0
 
-[data.gaussian_mixture.mixture]
+[data.gaussian-mixture.mixture]
 weights = [1.0, 1.0]
 means = [[-1.0, 0.5], [1.0, -0.5]]
 covariances = [[[0.3, 0.2], [0.2, 0.3]], [[0.2, -0.1], [-0.1, 0.4]]]
 
-[score.gaussian_mixture]
+[score.gaussian-mixture]
 weights = [1.0, 1.0]
 means = [[-1.0, 0.5], [1.0, -0.5]]
 covariances = [[[0.3, 0.2], [0.2, 0.3]], [[0.2, -0.1], [-0.1, 0.4]]]

@@ -151,7 +151,7 @@ fn the_exit_status_tells() {
     assert!(status == Some(0) && out.contains("schroedinger  not covered") && out.contains("0 ok"), "{out}");
 
     let (status, _, error) = parity(&committed, &["--kind", "sed"]);
-    assert!(status == Some(1) && error.contains("no case of kind `sed`") && error.contains("losses, model"), "{error}");
+    assert!(status == Some(2) && error.contains("no case of kind `sed`") && error.contains("losses, model"), "{error}");
     let (status, _, error) = parity(&committed.join("nowhere"), &[]);
     assert!(status == Some(1) && error.contains("cannot read the index"), "{error}");
 }

@@ -14,6 +14,7 @@ use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::NpzReader;
 use safetensors::SafeTensors;
 use score_sde::run::{Run, checkpoint};
+use score_sde::testing::frame_ends;
 use serde_json::Value;
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
@@ -74,17 +75,18 @@ fn a_run_leaves_what_it_promises() {
             ".lock",
             "checkpoints",
             "experiment.toml",
+            "likelihood.journal",
             "likelihood.json",
+            "likelihood.manifest",
             "likelihood.npz",
             "likelihood.png",
-            "likelihood.solves.jsonl",
             "metrics.jsonl",
             "run.json",
             "samples"
         ]
     );
     assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
-    assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.npz", "samples.png"]);
+    assert_eq!(home.names("runs/tiny/samples"), ["samples.json", "samples.manifest", "samples.npz", "samples.png"]);
 
     let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
     assert!(home.succeed(&["check", "tiny.toml"]).0.starts_with(&resolved));
@@ -134,15 +136,16 @@ fn a_finished_run_is_left_as_it_is_and_a_missing_phase_is_made_up_for() {
     likelihood: runs/tiny/likelihood.json
     ");
 
-    let lost = ["json", "npz", "png", "solves.jsonl"].map(|ending| format!("runs/tiny/likelihood.{ending}"));
+    let lost = ["json", "npz", "png", "journal"].map(|ending| format!("runs/tiny/likelihood.{ending}"));
     lost.iter().for_each(|name| fs::remove_file(home.path(name)).unwrap());
     let (_, stderr) = home.succeed(&RUN);
     assert!(!stderr.contains("train") && !stderr.contains("sample 4/4") && stderr.contains("likelihood 5/5"), "{stderr}");
     let after = home.contents("runs/tiny");
     for (path, old) in &before {
-        if ["likelihood.npz", "likelihood.png", "likelihood.solves.jsonl"].iter().any(|name| path.ends_with(name)) {
+        if ["likelihood.npz", "likelihood.png"].iter().any(|name| path.ends_with(name)) {
             assert!(after[path].0 == old.0, "the same likelihoods, to the bit");
-        } else if !path.ends_with("likelihood.json") && !path.ends_with("metrics.jsonl") {
+        } else if !["likelihood.json", "likelihood.journal", "likelihood.manifest", "metrics.jsonl"].iter().any(|name| path.ends_with(name))
+        {
             assert!(after[path] == *old, "{} was touched", path.display());
         }
     }
@@ -164,6 +167,19 @@ fn another_experiment_in_the_same_folder_is_refused_with_both_ways_out() {
     let settings: Vec<&str> = operational.iter().flat_map(|setting| ["--set", setting]).collect();
     home.succeed(&[&changed[..4], &settings].concat());
     assert_eq!(home.contents("kept"), before);
+}
+
+#[test]
+fn a_run_with_an_older_spelling_goes_on() {
+    let home = Home::with(&VECTORS.replace("[data.checkerboard]", "[data.two-moons]\nnoise = 0.1"));
+    home.succeed(&RUN);
+    let resolved = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    assert!(resolved.contains("[data.two-moons]"));
+    home.write("runs/tiny/experiment.toml", resolved.replace("two-moons", "two_moons"));
+    fs::remove_file(home.path("runs/tiny/likelihood.json")).unwrap();
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(!stderr.contains("train") && stderr.contains("likelihood 5/5"), "{stderr}");
+    home.succeed(&["sample", "runs/tiny", "--set", "sample.count=2"]);
 }
 
 #[test]
@@ -218,8 +234,17 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
     assert_eq!(home.json("runs/tiny/likelihood-2.json")["count"], 3);
 
     let after = home.contents("runs/tiny");
-    assert_eq!(after.len(), before.len() + 3 * 3 + 4);
+    assert_eq!(after.len(), before.len() + 3 * 4 + 5);
     assert!(before.iter().all(|(path, old)| after[path] == *old), "the old ones are left alone");
+
+    let taken = home.fail(&["sample", "runs/tiny", "--name", "samples", "--set", "sample.count=2"]);
+    assert!(taken.contains("samples/samples: is a result with other settings: sample.count is 4 there, 2 now"), "{taken}");
+    assert_eq!(sample(&["--name", "samples"]), "runs/tiny/samples/samples.png\n", "it is there already");
+    let (_, stderr) = home.succeed(&["sample", "runs/tiny", "--out", "elsewhere"]);
+    assert!(stderr.contains("sample 4/4"), "{stderr}");
+    assert_eq!(home.read("elsewhere/samples/samples-2.npz"), home.read("runs/tiny/samples/samples.npz"));
+    home.succeed(&["likelihood", "runs/tiny", "--out", "elsewhere"]);
+    assert!(home.path("elsewhere/likelihood-2.json").exists());
 
     assert_snapshot!(home.fail(&["sample", "runs/tiny", "--set", "train.steps=30"]), @"--set train.steps=30 would change what was trained help: here only these may change: seed, sample; for anything else, begin a run with score-sde run");
     assert_snapshot!(home.fail(&["likelihood", "runs/tiny", "--set", "sde.vp.beta_max=2"]), @"--set sde.vp.beta_max=2 would change what was trained help: here only these may change: seed, likelihood; for anything else, begin a run with score-sde run");
@@ -295,6 +320,47 @@ fn ten_steps_a_kill_and_ten_steps_are_twenty_steps() {
     }
 }
 
+/// Whole records of a journal.
+fn records(home: &Home, journal: &str) -> usize {
+    frame_ends(&home.read(journal)).len().saturating_sub(1)
+}
+
+/// Starts a command and kills it when two of its `all` records are on the disk.
+fn killed_after_two_records(home: &Home, command: &[&str], journal: &str, all: usize) {
+    let mut child = home.start(command);
+    home.wait_for(journal, &mut child);
+    while records(home, journal) < 2 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(child);
+    assert!(records(home, journal) < all, "the signal came too late to show anything");
+}
+
+#[test]
+fn killed_sampling_goes_on_and_ends_with_the_same_bytes() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let settings = ["count=20", "batch=3", "trajectory=[0.5]", "solver={heun={grid={uniform={steps=300}}}}", "dynamics='probability-flow'"]
+        .map(|setting| format!("sample.{setting}"));
+    let draw = |name| {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+        ["sample", "runs/tiny", "--name", name].into_iter().chain(settings).collect::<Vec<_>>()
+    };
+    home.succeed(&draw("whole"));
+    killed_after_two_records(&home, &draw("broken"), "runs/tiny/samples/broken.journal", 7);
+    let other = home.fail(&[&draw("broken")[..], &["--set", "sample.t_min=0.002"]].concat());
+    assert!(
+        other.contains("broken.journal: holds part of a result with other settings: sample.t_min is 0.001 there, 0.002 now"),
+        "{other}"
+    );
+    home.succeed(&draw("broken"));
+    for ending in [".npz", ".png", "-trajectory.png"] {
+        let [whole, broken] = ["whole", "broken"].map(|name| home.read(&format!("runs/tiny/samples/{name}{ending}")));
+        assert!(whole == broken, "{ending}");
+    }
+    assert!(!home.names("runs/tiny/samples").iter().any(|name| name.ends_with(".journal")), "what is done needs no journal");
+}
+
 #[test]
 fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
     let home = Home::with(VECTORS);
@@ -306,17 +372,11 @@ fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
         ["likelihood", "runs/tiny", "--name", name].into_iter().chain(settings).collect::<Vec<_>>()
     };
     home.succeed(&measure("whole"));
-    let solved = |name: &str| fs::read_to_string(home.path(&format!("runs/tiny/{name}.solves.jsonl"))).unwrap().lines().count() - 1;
-    assert_eq!(solved("whole"), 7, "six batches of 3 and the remaining 2");
-    let mut child = home.start(&measure("broken"));
-    home.wait_for("runs/tiny/broken.solves.jsonl", &mut child);
-    while solved("broken") < 2 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    kill(child);
-    assert!(solved("broken") < 7 && !home.path("runs/tiny/broken.json").exists(), "the signal came too late to show anything");
+    assert_eq!(records(&home, "runs/tiny/whole.journal"), 7, "six batches of 3 and the remaining 2");
+    killed_after_two_records(&home, &measure("broken"), "runs/tiny/broken.journal", 7);
+    assert!(!home.path("runs/tiny/broken.json").exists());
     home.succeed(&measure("broken"));
-    for ending in ["solves.jsonl", "npz", "png"] {
+    for ending in ["npz", "png"] {
         let [whole, broken] = ["whole", "broken"].map(|name| home.read(&format!("runs/tiny/{name}.{ending}")));
         assert!(whole == broken, "{ending}");
     }
@@ -363,7 +423,7 @@ fn a_run_that_is_asked_to_stop_saves_its_step_says_so_and_resumes_to_the_same_bi
     interrupted_and_resumed(&home, &SLOW_VECTORS, |child| {
         terminate(&child);
         let (output, _, stderr) = said(ended(child));
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(output.status.code(), Some(75), "{stderr}");
         let saved = home.names("broken/checkpoints").pop().unwrap();
         let step: u64 = saved.trim_start_matches("step-").trim_end_matches(".safetensors").parse().unwrap();
         let message = format!("interrupted at step {step}, which is saved; the same command again goes on");
@@ -382,9 +442,10 @@ fn sampling_ends_at_once_when_asked_to() {
         assert!(stderr.read_line(&mut line).unwrap() > 0, "the process ended early");
     }
     terminate(&child);
-    assert_eq!(ended(child).status.code(), Some(130));
+    assert_eq!(ended(child).status.code(), Some(75));
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("interrupted at record 0 of runs/tiny/samples/samples.journal, which is saved"), "{rest}");
     assert_eq!(home.names("runs/tiny/checkpoints"), ["step-00000010.safetensors", "step-00000020.safetensors"]);
 }
 
@@ -409,7 +470,7 @@ fn a_loss_that_is_not_finite_stops_training_and_spares_the_checkpoint() {
 #[test]
 fn data_that_are_not_finite_are_refused() {
     let home =
-        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy_vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
     let mut x = Array2::from_shape_fn((8, 2), |(i, j)| (i + j) as f32);
     ndarray_npy::write_npy(home.path("x.npy"), &x).unwrap();
     home.succeed(&RUN);

@@ -157,7 +157,7 @@ seed = 3
 [sde.ve]
 sigma_min = 0.01
 sigma_max = 50.0
-[data.npy_images]
+[data.npy-images]
 train = "{data}"
 test = "{data}"
 layout = "nchw"

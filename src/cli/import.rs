@@ -49,8 +49,8 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
     remark(spec, state.step, &found);
 
     let run = Run::open(&out)?;
+    run.introduce(&About::new(session.shape(), loaded.experiment.mark()))?;
     state.save(&run, spec.keep)?;
-    run.introduce(&About::new(session.shape()))?;
     // Last, since it is what makes the folder a run.
     run.write("experiment.toml", loaded.experiment.resolved().as_bytes())?;
     let count = model.parameters.named().count();

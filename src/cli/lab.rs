@@ -1,8 +1,10 @@
 //! `score-sde lab`: solvers compared on one score.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use tch::Tensor;
 
 use super::{Machine, Overrides};
@@ -13,7 +15,7 @@ use crate::lab::{self, Grid, Sweep, World};
 use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
-use crate::run::{Run, replace};
+use crate::run::{Folder, Journal, Run};
 use crate::sde::Chain;
 use crate::session::Session;
 
@@ -75,16 +77,16 @@ pub fn lab(options: Arguments) -> Result<()> {
         Family::Known(ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
         Family::Score(_) => None,
     };
-    match &run {
-        Some(run) => drop(session.average(run)?),
-        None if law.is_some() => {}
+    let weights = match &run {
+        Some(run) => session.average(run)?,
+        None if law.is_some() => None,
         None => {
             return Err(Error::Usage {
                 message: format!("{} has no [score]: its network is not trained yet", target.display()),
-                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian_mixture]".into(),
+                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into(),
             });
         }
-    }
+    };
     let data = points(&session, law)?;
     let t_min = t_min.or(plan.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
     if !(t_min > 0.0 && t_min < 1.0) {
@@ -107,17 +109,26 @@ pub fn lab(options: Arguments) -> Result<()> {
         }
     }
     let count = count.unwrap_or(if session.shape().len() == 1 { 4000 } else { 100 });
-    let points = lab::measure(&world, settings, count as usize, plan.seed, session.terminal())?;
-
     let out = out.unwrap_or_else(|| match &run {
         Some(run) => run.path().join("lab"),
         None => Path::new("lab").join(target.file_stem().unwrap_or_default()),
     });
-    let write = |name: &str, bytes: &[u8]| replace(&out.join(name), |file| std::io::Write::write_all(file, bytes));
+    let of = json!({
+        "experiment": loaded.experiment,
+        "weights": weights,
+        "t_min": t_min,
+        "count": count,
+        "settings": settings,
+    });
+    let folder = Folder::create(&out)?;
+    let mut journal = Journal::open(&folder, "lab.journal", &of)?;
+    let points = lab::measure(&world, settings, count as usize, plan.seed, &mut journal, session.terminal())?;
+    let write = |name: &str, bytes: &[u8]| folder.replace(name, || folder.check_in_place(), |file| file.write_all(bytes));
     write("lab.csv", &lab::csv(&points))?;
     write("lab.md", lab::markdown(&points).as_bytes())?;
     write("lab.png", &lab::png(&points))?;
     write("lab.svg", lab::svg(&points).as_bytes())?;
+    journal.remove()?;
     print!("{}", lab::recommendations(&points, &budgets));
     println!("{}", out.join("lab.png").display());
     Ok(())

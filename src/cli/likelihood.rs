@@ -4,18 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, result_name};
+use super::{Machine, Overrides, parse_choice, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::likelihood::protocol;
 use crate::run::Run;
+use crate::run::checkpoint::Choice;
 use crate::session::Session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A run folder.
     run: PathBuf,
-    /// Name of the files in the run folder [default: the next free likelihood-2, likelihood-3, ...].
+    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
+    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
+    step: Option<Choice>,
+    /// A folder for the results that is not the run's.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Name of the files in the folder [default: the next free likelihood-2, likelihood-3, ...].
     #[arg(long)]
     name: Option<String>,
     /// Whose likelihood: train or test; short for --set likelihood.split=...
@@ -37,7 +44,7 @@ enum Protocol {
     Reference,
 }
 
-pub fn likelihood(Arguments { run: path, name, split, compare, set, machine }: Arguments) -> Result<()> {
+pub fn likelihood(Arguments { run: path, step, out, name, split, compare, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
     let split = split.map(|split| format!("likelihood.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
@@ -48,19 +55,25 @@ pub fn likelihood(Arguments { run: path, name, split, compare, set, machine }: A
     if compare.is_some() {
         protocol::reference(spec, session.scale())?;
     }
-    let step = session.average(&run)?;
-    let (name, _reserved) = result_name(&run, name, "likelihood", |name| format!("{name}.json"))?;
-    let values = session.likelihood(spec, &run, &name)?;
-    let mut report = values.report(step);
+    session.average_of(&run, step.unwrap_or_default())?;
+    let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
+    let place = elsewhere.as_ref().unwrap_or(&run);
+    let (name, _reserved) = result_name(place, name, "likelihood", str::to_owned)?;
+    let of = session.likelihood_subject(spec, &run)?;
+    place.is_done(&name, &of)?;
+    let values = session.likelihood(spec, &run, place, &name)?;
+    let mut report = values.report(session.average(&run)?);
     println!("{}", values.headline());
     values.bound_headline().iter().for_each(|line| println!("{line}"));
     if let Some(Protocol::Reference) = compare {
-        let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, &format!("{name}.{change}"));
+        let mut measure = |change: &str, spec: &_| session.likelihood(spec, &run, place, &format!("{name}.{change}"));
         let comparison = protocol::compare(spec, session.scale(), &values, &mut measure)?;
-        report["comparison"] = comparison.report();
         print!("{comparison}");
+        report.comparison = Some(comparison);
     }
-    values.save(&run, &name, &report)?;
-    println!("{}", run.path().join(format!("{name}.json")).display());
+    let mut product = place.product(&name, of);
+    values.save(&mut product, &name, &report)?;
+    product.finish()?;
+    println!("{}", place.folder().at(&format!("{name}.json")).display());
     Ok(())
 }

@@ -8,12 +8,16 @@ mod likelihood;
 mod parity;
 mod run;
 mod sample;
+mod verify;
+mod verify_resume;
 
 use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
 use crate::error::{Error, Result};
-use crate::run::Run;
+use crate::interrupt;
+use crate::run::checkpoint::Choice;
+use crate::run::{Reserved, Run, manifest, reserve};
 use crate::session;
 
 /// Score-based generative modelling through stochastic differential equations.
@@ -36,6 +40,10 @@ enum Verb {
     Likelihood(likelihood::Arguments),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Arguments),
+    /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
+    Verify(verify::Arguments),
+    /// Run a few steps of every phase of an experiment, kill it in each, resume it, and compare bit for bit with a run left in peace.
+    VerifyResume(verify_resume::Arguments),
     /// Compare the numbers computed here with golden ones of the reference implementation; fails if any is further off than it may be.
     Parity(parity::Arguments),
     /// Make a run of a checkpoint of the reference implementation, for sample, likelihood and more training.
@@ -51,12 +59,15 @@ enum Verb {
 
 impl Arguments {
     pub fn execute(self) -> Result<()> {
+        interrupt::listen()?;
         match self.verb {
             Verb::Run(arguments) => run::run(arguments),
             Verb::Check(arguments) => check::check(arguments),
             Verb::Sample(arguments) => sample::sample(arguments),
             Verb::Likelihood(arguments) => likelihood::likelihood(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
+            Verb::Verify(arguments) => verify::verify(arguments),
+            Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),
             Verb::Parity(arguments) => parity::parity(arguments),
             Verb::Import(arguments) => import::import(arguments),
             Verb::Export(arguments) => export::export(arguments),
@@ -97,6 +108,13 @@ impl From<Machine> for session::Machine {
     }
 }
 
+fn parse_choice(word: &str) -> Result<Choice, String> {
+    match word {
+        "best" => Ok(Choice::Best),
+        _ => word.parse().map(Choice::Step).map_err(|_| "give the step of a checkpoint, or best".into()),
+    }
+}
+
 fn parse_device(word: &str) -> Result<Device, String> {
     let index = match word {
         "cpu" => return Ok(Device::Cpu),
@@ -110,21 +128,21 @@ fn parse_device(word: &str) -> Result<Device, String> {
     }
 }
 
-/// The given name of a result, or the first free one of `<base>-2`, `<base>-3`, …, reserved for this process; `product` is the file of a name.
-fn result_name(run: &Run, name: Option<String>, base: &str, product: impl Fn(&str) -> String) -> Result<(String, crate::run::Reserved)> {
+/// The given name of a result, or the first free one of `<base>-2`, `<base>-3`, …, reserved for this process; `product` is the product of a name.
+fn result_name<'a>(place: &'a Run, name: Option<String>, base: &str, product: impl Fn(&str) -> String) -> Result<(String, Reserved<'a>)> {
     if let Some(name) = name {
         let name = plain_name(name)?;
-        let reserved = run.reserve(&product(&name))?.ok_or_else(|| {
+        let reserved = reserve(place.folder(), &product(&name))?.ok_or_else(|| {
             let help = "wait until it ends, or give another --name".to_owned();
-            Error::Usage { message: format!("another process is writing {}", run.path().join(product(&name)).display()), help }
+            Error::Usage { message: format!("another process is writing {}", place.folder().at(&product(&name)).display()), help }
         })?;
         return Ok((name, reserved));
     }
     let mut n = 2;
     loop {
         let name = format!("{base}-{n}");
-        if !run.has(&product(&name))
-            && let Some(reserved) = run.reserve(&product(&name))?
+        if !place.has(&manifest(&product(&name)))
+            && let Some(reserved) = reserve(place.folder(), &product(&name))?
         {
             return Ok((name, reserved));
         }

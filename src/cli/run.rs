@@ -8,9 +8,9 @@ use super::{Machine, Overrides};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
-use crate::phase::{Phase, phases};
+use crate::phase::phases;
 use crate::run::log::Log;
-use crate::run::{About, FORMAT, Run, checkpoint};
+use crate::run::{About, Run};
 use crate::session::Session;
 
 #[derive(Args, Debug)]
@@ -33,27 +33,23 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
     open_data(&session)?;
     let folder = out.unwrap_or_else(|| default_run_folder(&path));
     let run = Run::open(&folder)?;
-    let about = claim(&run, &loaded)?;
+    claim(&run, &loaded)?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));
     if let Some(note) = loaded.train.as_ref().and_then(|train| train.note.as_ref()) {
         session.terminal().say(&format!("data: {note}"));
     }
 
-    checkpoint::set_damaged_aside(&run)?;
-    let left: Vec<&dyn Phase> = phases.iter().map(|phase| &**phase).filter(|phase| !run.has(&phase.product())).collect();
-    if left.is_empty() {
+    let mut log = Log::new(&run, format!("```toml\n{}```", loaded.experiment.resolved()));
+    let (mut worked, mut shown) = (false, Vec::new());
+    for phase in phases {
+        let done = phase.run(&session, &run, &mut log)?;
+        worked |= done.worked;
+        shown.extend(done.shows.map(|file| format!("{}: {}", phase.name(), run.folder().at(file).display())));
+    }
+    if !worked {
         session.terminal().say("every phase is done already");
-    } else {
-        going_on(&run, &about, &left)?;
-        let done = checkpoint::newest_step(&run)?.unwrap_or(0);
-        let mut log = Log::open(&run, done + logged_after(&session, &run) + 1);
-        log.text("experiment", done, &format!("```toml\n{}```", loaded.experiment.resolved()));
-        left.iter().try_for_each(|phase| phase.run(&session, &run, &mut log))?;
     }
-    for phase in phases.iter().filter(|phase| ["samples", "likelihood"].contains(&phase.name())) {
-        let shown = phase.product().replace("samples.json", "samples.png");
-        session.terminal().say(&format!("{}: {}", phase.name(), folder.join(shown).display()));
-    }
+    shown.iter().for_each(|line| session.terminal().say(line));
     Ok(())
 }
 
@@ -66,39 +62,19 @@ fn open_data(session: &Session) -> Result<()> {
     }
 }
 
-/// Steps that a finished dequantisation has logged after those of training.
-fn logged_after(session: &Session, run: &Run) -> u64 {
-    session.plan().dequantisation.as_ref().filter(|_| run.has(crate::dequantisation::Dequantiser::FILE)).map_or(0, |spec| spec.steps)
-}
-
-/// A training that was begun with other random numbers can't go on with these.
-fn going_on(run: &Run, about: &About, left: &[&dyn Phase]) -> Result<()> {
-    let trains = left.iter().any(|phase| phase.name() == "train");
-    if about.format < FORMAT && trains && checkpoint::newest_step(run)?.is_some() {
-        let message = format!("is a run of format {}, whose training draws are others than those of format {FORMAT}", about.format);
-        return Err(Error::run(run.path(), message, "finish it with the version that began it, or start it anew (--out DIR)"));
-    }
-    Ok(())
-}
-
 /// Makes the folder this experiment's, or refuses if it is another's.
-fn claim(run: &Run, Loaded { experiment, shape, .. }: &Loaded) -> Result<About> {
+fn claim(run: &Run, Loaded { experiment, shape, .. }: &Loaded) -> Result<()> {
     let Some(text) = run.experiment()? else {
-        let about = About::new(shape);
+        let about = About::new(shape, experiment.mark());
         run.introduce(&about)?;
-        run.write("experiment.toml", experiment.resolved().as_bytes())?;
-        return Ok(about);
+        return run.write("experiment.toml", experiment.resolved().as_bytes()).map(drop);
     };
     let about = run.about()?;
     let stored_path = run.path().join("experiment.toml");
-    let stored: Experiment = toml::from_str(&text).map_err(|e| {
-        let message =
-            format!("of a run of format {}, can't be read by version {}: {}", about.format, env!("CARGO_PKG_VERSION"), e.message().trim());
-        Error::run(&stored_path, message, "use the version that began the run, or another folder (--out DIR)")
-    })?;
+    let stored: Experiment = toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()))?;
     let differences = experiment.differences(&stored);
     if differences.is_empty() {
-        return Ok(about);
+        return Ok(());
     }
     let shown: Vec<String> = differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
     let rest = differences.len().saturating_sub(8);

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use batches::{Batches, chosen, dequantised, examples};
+pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
 pub use idx::Idx;
 pub use npy::{Layout, NpyImages, NpyVectors};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};
+use crate::file;
 use crate::space::Scale;
 
 /// Which part of a data set.
@@ -86,15 +87,20 @@ pub struct Summary {
 
 /// `[data.*]`: the data set, and how it becomes model space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Data {
     Checkerboard(Checkerboard),
+    #[serde(alias = "two_moons")]
     TwoMoons(NoisyCurve),
+    #[serde(alias = "swiss_roll")]
     SwissRoll(NoisyCurve),
     Spirals(NoisyCurve),
     Rings(NoisyCurve),
+    #[serde(alias = "gaussian_mixture")]
     GaussianMixture(Mixture),
+    #[serde(alias = "npy_vectors")]
     NpyVectors(NpyVectors),
+    #[serde(alias = "npy_images")]
     NpyImages(NpyImages),
     Idx(Idx),
     Cifar10(Cifar10),
@@ -105,13 +111,13 @@ impl Data {
     pub fn name(&self) -> &'static str {
         match self {
             Data::Checkerboard(_) => "checkerboard",
-            Data::TwoMoons(_) => "two_moons",
-            Data::SwissRoll(_) => "swiss_roll",
+            Data::TwoMoons(_) => "two-moons",
+            Data::SwissRoll(_) => "swiss-roll",
             Data::Spirals(_) => "spirals",
             Data::Rings(_) => "rings",
-            Data::GaussianMixture(_) => "gaussian_mixture",
-            Data::NpyVectors(_) => "npy_vectors",
-            Data::NpyImages(_) => "npy_images",
+            Data::GaussianMixture(_) => "gaussian-mixture",
+            Data::NpyVectors(_) => "npy-vectors",
+            Data::NpyImages(_) => "npy-images",
             Data::Idx(_) => "idx",
             Data::Cifar10(_) => "cifar10",
         }
@@ -193,7 +199,7 @@ fn size(file: &File, path: &Path) -> Result<u64> {
 
 /// Opens a data file; `cure` says what brings it when it is missing.
 fn open_file(path: &Path, cure: &str) -> Result<File> {
-    File::open(path).map_err(|error| match error.kind() {
+    file::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::data(path, "there is no such file", cure),
         _ => Error::io("open", path, error),
     })
@@ -214,13 +220,13 @@ mod tests {
         assert_eq!(cifar10.scale(), Scale::Pixels { range: [-1.0, 1.0], dequantise: false });
         let texts = [
             "[checkerboard]\ntrain = 9\ntest = 3\nscale = 2.0",
-            "[two_moons]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
-            "[swiss_roll]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[two-moons]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
+            "[swiss-roll]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
             "[spirals]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
             "[rings]\ntrain = 9\ntest = 3\nnoise = 0.1\nscale = 2.0",
-            "[gaussian_mixture]\ntrain = 9\ntest = 3\nscale = 2.0\nmixture = {weights = [1.0], means = [[0.0, 1.0]], covariances = [[[1.0, 0.0], [0.0, 2.0]]]}",
-            "[npy_vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
-            "[npy_images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[gaussian-mixture]\ntrain = 9\ntest = 3\nscale = 2.0\nmixture = {weights = [1.0], means = [[0.0, 1.0]], covariances = [[[1.0, 0.0], [0.0, 2.0]]]}",
+            "[npy-vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
+            "[npy-images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
         ];
         for text in texts {
@@ -248,8 +254,8 @@ mod tests {
             ("[checkerboard]\ntrain = 9\ntest = 1000000000000\nscale = 2.0", "checkerboard.test"),
             ("[checkerboard]\ntrain = 9\ntest = 3\nscale = 0.0", "checkerboard.scale"),
             (
-                "[gaussian_mixture]\ntrain = 9\ntest = 3\nscale = 1.0\nmixture = {weights = [], means = [], covariances = []}",
-                "gaussian_mixture.mixture.weights",
+                "[gaussian-mixture]\ntrain = 9\ntest = 3\nscale = 1.0\nmixture = {weights = [], means = [], covariances = []}",
+                "gaussian-mixture.mixture.weights",
             ),
             ("[cifar10]\nfolder = 'c'\nrange = [1, -1]\nflip = true\ndequantise = false", "cifar10.range"),
             ("[idx]\ntrain = 'a'\ntest = 'b'\npad = 999\nrange = [0.0, 1.0]\nflip = false\ndequantise = true", "idx.pad"),

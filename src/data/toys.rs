@@ -53,7 +53,7 @@ fn is_dark(x: &[f64]) -> bool {
     x.iter().all(|c| (-4.0..4.0).contains(c)) && x.iter().map(|c| (c / 2.0).floor()).sum::<f64>().rem_euclid(2.0) == 0.0
 }
 
-/// `[data.two_moons]`, `[data.swiss_roll]`, `[data.spirals]`, `[data.rings]`: x = c + noise z with c on a curve in the plane and z ~ N(0, I).
+/// `[data.two-moons]`, `[data.swiss-roll]`, `[data.spirals]`, `[data.rings]`: x = c + noise z with c on a curve in the plane and z ~ N(0, I).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoisyCurve {
@@ -116,7 +116,7 @@ pub(super) fn rings(rng: &mut ChaCha8Rng) -> [f64; 2] {
     [r * theta.cos(), r * theta.sin()]
 }
 
-/// `[data.gaussian_mixture]`: points of p(x) = Σ_k w_k N(x; μ_k, C_k), whose density is known.
+/// `[data.gaussian-mixture]`: points of p(x) = Σ_k w_k N(x; μ_k, C_k), whose density is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
@@ -228,11 +228,11 @@ mod tests {
 
     #[test]
     fn curves_without_noise_are_the_curves() {
-        for x in open("two_moons", 0.0) {
+        for x in open("two-moons", 0.0) {
             let on = |s: f64| ((s * x[0] + 0.5).hypot(s * x[1] + 0.25) - 1.0).abs() < 1e-6 && s * x[1] > -0.250001;
             assert!(on(1.0) || on(-1.0), "{x:?}");
         }
-        for x in open("swiss_roll", 0.0) {
+        for x in open("swiss-roll", 0.0) {
             let theta = x[0].hypot(x[1]);
             assert!((x[0] - theta * theta.cos()).abs() < 1e-4 && (x[1] - theta * theta.sin()).abs() < 1e-4, "{x:?}");
         }
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn places_on_the_curves_follow_their_laws() {
-        assert!(ks(open("swiss_roll", 0.0).iter().map(|x| x[0].hypot(x[1]) / (3.0 * PI) - 0.5)) < 1.95);
+        assert!(ks(open("swiss-roll", 0.0).iter().map(|x| x[0].hypot(x[1]) / (3.0 * PI) - 0.5)) < 1.95);
         assert!(ks(open("spirals", 0.0).iter().map(|x| (x[0].hypot(x[1]) / (3.0 * PI)).powi(2))) < 1.95);
         let rings = open("rings", 0.0);
         assert!(ks(rings.iter().map(|x| x[1].atan2(x[0]) / (2.0 * PI) + 0.5)) < 1.95);
@@ -260,14 +260,14 @@ mod tests {
         let noise = 0.3f64;
         let square = |x: &[f64; 2]| x[0] * x[0] + x[1] * x[1];
         // E|c|² of the curve alone, from its formula
-        let curves = [("two_moons", 1.3125 - 1.0 / PI), ("swiss_roll", 9.75 * PI * PI), ("spirals", 4.5 * PI * PI), ("rings", 7.5)];
+        let curves = [("two-moons", 1.3125 - 1.0 / PI), ("swiss-roll", 9.75 * PI * PI), ("spirals", 4.5 * PI * PI), ("rings", 7.5)];
         for (toy, second_moment) in curves {
             let x = open(toy, noise);
             let found = mean(x.iter().map(square));
             let deviation = (mean(x.iter().map(|x| (square(x) - found).powi(2))) / N as f64).sqrt();
             let truth = second_moment + 2.0 * noise * noise;
             assert!((found - truth).abs() < 4.0 * deviation, "{toy}: E|x|² is {found}, not {truth}");
-            if toy != "swiss_roll" {
+            if toy != "swiss-roll" {
                 assert!(mean(x.iter().map(|x| x[0])).abs() < 4.0 * (truth / N as f64).sqrt(), "{toy} is not centred");
             }
         }
@@ -275,6 +275,7 @@ mod tests {
 
     #[test]
     fn mixture_points_follow_its_density() {
+        // Equal covariances bound the ratio below.
         let (means, covariances) = (vec![vec![-2.0, 0.0], vec![1.0, 3.0]], vec![vec![vec![1.0, 0.6], vec![0.6, 0.5]]; 2]);
         let mixture = GaussianMixture { weights: vec![1.0, 3.0], means, covariances };
         let set = Mixture { train: N, test: 1, scale: 1.0, mixture }.draw(Split::Train, 2);

@@ -14,6 +14,7 @@ use std::f64::consts::PI;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::bound::Elbo;
@@ -21,10 +22,10 @@ use crate::error::{Error, Fault, Result};
 use crate::net::coupling::CouplingFlow;
 use crate::optim::{Builder, Parameters};
 use crate::rng::{self, Purpose};
-use crate::run::{Run, tensors};
+use crate::run::{Found, Product, Run, difference, tensors};
 use crate::space::Scale;
 use crate::tensor::sum_per_example;
-pub use training::{Subject, train};
+pub use training::{Subject, Trained, train};
 
 /// `[dequantisation.*]`: a law of dequantisation noise that is trained after the score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -95,7 +96,8 @@ pub struct Dequantiser {
 }
 
 impl Dequantiser {
-    /// In the run folder.
+    /// The product of a run, and its file.
+    pub const NAME: &str = "dequantiser";
     pub const FILE: &str = "dequantiser.safetensors";
 
     /// A new one for images of `shape` [C, H, W], whose law is nearly uniform.
@@ -117,28 +119,38 @@ impl Dequantiser {
         (h.sigmoid(), log_normal - log_det - log_slope)
     }
 
-    /// One draw of the bound on -ln P(pixels) `[B]`, nats, with the score's bound at t_min in place of -ln p; it can be differentiated.
-    pub fn bound(&self, elbo: &Elbo, scale: Scale, pixels: &Tensor, noise: &Tensor, u: &[f64], z: &Tensor) -> Tensor {
-        let (dequantiser, log_q) = self.draw(pixels, noise);
-        let x0 = scale.dequantised(&pixels.to_kind(Kind::Double), &dequantiser);
+    /// One draw of the bound on -ln P(pixels) `[B]`, nats, with the score's bound at t_min in place of -ln p, each example at its share of the
+    /// way in log-SNR ([`Elbo::level`]); it can be differentiated.
+    pub fn bound(&self, elbo: &Elbo, scale: Scale, pixels: &Tensor, noise: &Tensor, shares: &[f64], z: &Tensor) -> Tensor {
+        let (u, log_q) = self.draw(pixels, noise);
+        let x0 = scale.dequantised(&pixels.to_kind(Kind::Double), &u);
         let d = noise.size()[1..].iter().product::<i64>() as f64;
-        elbo.denoising(&x0, u, z) + log_q - d * scale.log_det_per_dim()
+        elbo.denoising(&x0, shares, z) + log_q - d * scale.log_det_per_dim()
     }
 
-    /// Writes `dequantiser.safetensors`.
-    pub fn save(&self, run: &Run) -> Result<()> {
+    /// Writes `dequantiser.safetensors` of a product.
+    pub fn save(&self, product: &mut Product) -> Result<()> {
         let named: Vec<(String, &Tensor)> = self.parameters.named().map(|(name, tensor, _)| (name.to_owned(), tensor)).collect();
-        tensors::write(&run.path().join(Dequantiser::FILE), &named, &[("version", env!("CARGO_PKG_VERSION").to_string())])
+        product.write(Dequantiser::FILE, &tensors::encode(&named, &[("version", env!("CARGO_PKG_VERSION").to_string())]))
     }
 
-    /// Takes the weights that a run has saved and ends training; false if it has none.
+    /// Takes the weights that a run has saved, `of` what they must depend on, and ends training; false if it has none.
     ///
-    /// Errors: the file is damaged or was written for another network.
-    pub fn load(&self, run: &Run) -> Result<bool> {
-        let Some(bytes) = run.read(Dequantiser::FILE)? else { return Ok(false) };
-        let wrong =
-            |what: String| Error::run(run.path().join(Dequantiser::FILE), what, "remove the file, and score-sde run trains it again");
-        let (stored, _) = tensors::parse(&bytes).map_err(wrong)?;
+    /// Errors: the file is damaged, depends on something else, or was written for another network.
+    pub fn load(&self, run: &Run, of: &Value) -> Result<bool> {
+        let help = "remove dequantiser.manifest, and score-sde run trains it again";
+        let wrong = |what: String| Error::run(run.folder().at(Dequantiser::FILE), what, help);
+        match run.found(Dequantiser::NAME)? {
+            Found::Nothing => return Ok(false),
+            Found::Damaged(what) => return Err(Error::run(run.path(), what, help)),
+            Found::Whole(there) => match difference("", &there, of) {
+                None => {}
+                Some((key, there, here)) => {
+                    return Err(wrong(format!("was trained for something else: {key} is {there} there, {here} now")));
+                }
+            },
+        }
+        let (stored, _) = tensors::parse(&run.read(Dequantiser::FILE)?.unwrap_or_default()).map_err(wrong)?;
         for (name, parameter, _) in self.parameters.named() {
             let source = stored.get(name).filter(|source| source.size() == parameter.size());
             let source = source.ok_or_else(|| wrong(format!("holds no `{name}` of shape {:?}", parameter.size())))?;

@@ -3,7 +3,8 @@
 use std::f64::consts::LN_2;
 use std::sync::Arc;
 
-use tch::{Kind, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{Dequantiser, Variational};
 use crate::bound::Elbo;
@@ -14,9 +15,10 @@ use crate::model::Model;
 use crate::optim::{Adam, clip_by_norm};
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
+use crate::run::Journal;
 use crate::run::log::Log;
 use crate::space::Scale;
-use crate::tensor::to_vec;
+use crate::tensor::numbers;
 
 /// The score that stays fixed, and the data.
 pub struct Subject<'a> {
@@ -26,51 +28,107 @@ pub struct Subject<'a> {
     pub flip: bool,
 }
 
-/// Trains `dequantiser` from scratch, a function of (seed, experiment); step k is logged as step `first` + k.
+/// The state of training after some steps, as a journal keeps it.
+#[derive(Serialize, Deserialize)]
+pub struct Trained {
+    /// Weights, and Adam's first and second moment.
+    flat: [Vec<f32>; 3],
+    /// How it went.
+    note: String,
+}
+
+/// Points of the curve, and records of the journal, at most.
+const POINTS: u64 = 100;
+const RECORDS: u64 = 20;
+
+/// Trains `dequantiser` from scratch, a function of (seed, experiment); what `journal` holds is not done again. Step k is logged as step
+/// `first` + k.
 ///
 /// Error: the bound or its gradient is not finite.
+#[expect(clippy::too_many_arguments, reason = "what is trained, on what, and where it is written")]
 pub fn train(
     spec: &Variational,
     seed: u64,
     dequantiser: &Dequantiser,
     subject: Subject,
     first: u64,
+    journal: &mut Journal<Trained>,
     log: &mut Log,
     terminal: &Terminal,
 ) -> Result<()> {
     let seed = rng::derive(seed, Purpose::Dequantiser, 1);
-    let Subject { model, dataset, scale, flip } = subject;
-    let elbo = Elbo { model, t_min: spec.t_min };
-    let d = dataset.shape().iter().product::<usize>() as f64;
-    let mut pixels = Batches::start(dataset, Scale::Vectors { scale: 1.0 }, flip, seed, spec.batch, 0);
     let flat = dequantiser.parameters.flat();
     let mut adam = Adam::new(flat, [0.9, 0.999], 1e-8, 0.0);
     let mut phase = terminal.phase("dequantisation", "steps", spec.steps, 0);
-    let (mut sum, mut count, mut note) = (0.0, 0.0, String::new());
-    for step in 1..=spec.steps {
-        let pixels = pixels.next().to_device(dequantiser.device);
-        let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
-        let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, &pixels.size()[1..], dequantiser.device);
-        let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
-        let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
-        let loss = dequantiser.bound(&elbo, scale, &pixels, &noise, &u, &z).mean(Kind::Double) / d;
-        let mut gradient = dequantiser.parameters.gradient(&loss);
-        let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
-        let [bound, norm] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0))[..] else { unreachable!("two numbers were stacked") };
-        check_finite(step, bound, norm)?;
-        adam.update(flat, &gradient, spec.lr, step);
-        (sum, count) = (sum + bound / LN_2, count + 1.0);
-        if step.is_multiple_of(spec.steps.div_ceil(100)) || step == spec.steps {
-            let mean = sum / count;
-            note = format!("bound {mean:.4} bits/dim");
-            log.scalars(first + step, &[("dequantisation/bound_bits_per_dim", mean), ("dequantisation/gradient_norm", norm)]);
-            (sum, count) = (0.0, 0.0);
+    let mut batches = None;
+    let (mut step, mut note) = (0, String::new());
+    // A record ends where a point of the curve does.
+    let point = spec.steps.div_ceil(POINTS);
+    let length = point * POINTS.div_ceil(RECORDS);
+    while step < spec.steps {
+        let last = (step + length).min(spec.steps);
+        let trained = journal.next(|| {
+            let batches = batches.get_or_insert_with(|| {
+                log.begin("dequantisation", first + step + 1);
+                let Subject { dataset, flip, .. } = &subject;
+                Batches::start(dataset.clone(), Scale::Vectors { scale: 1.0 }, *flip, seed, spec.batch, step)
+            });
+            let mut sums = [0.0; 2];
+            for step in step + 1..=last {
+                let bound = update(spec, seed, dequantiser, &subject, &mut adam, &batches.next(), step)?;
+                sums = [sums[0] + bound[0] / LN_2, sums[1] + 1.0];
+                if step.is_multiple_of(point) || step == spec.steps {
+                    let mean = sums[0] / sums[1];
+                    note = format!("bound {mean:.4} bits/dim");
+                    log.scalars(first + step, &[("dequantisation/bound_bits_per_dim", mean), ("dequantisation/gradient_norm", bound[1])]);
+                    sums = [0.0; 2];
+                }
+                phase.set(step, &note);
+            }
+            let flat = [flat, &adam.first_moment, &adam.second_moment].map(f32s);
+            Ok(Trained { flat, note: note.clone() })
+        })?;
+        for (kept, to) in trained.flat.iter().zip([flat, &adam.first_moment, &adam.second_moment]) {
+            no_grad(|| to.detach().copy_(&Tensor::from_slice(kept)));
         }
+        (step, note) = (last, trained.note);
+        phase.earlier(journal.earlier());
         phase.set(step, &note);
     }
     dequantiser.parameters.freeze();
     phase.finish(&note);
     Ok(())
+}
+
+/// One step on a batch of pixels; the mean bound in nats/dim and the norm of its gradient.
+fn update(
+    spec: &Variational,
+    seed: u64,
+    dequantiser: &Dequantiser,
+    subject: &Subject,
+    adam: &mut Adam,
+    pixels: &Tensor,
+    step: u64,
+) -> Result<[f64; 2]> {
+    let elbo = Elbo { model: subject.model, t_min: spec.t_min };
+    let pixels = pixels.to_device(dequantiser.device);
+    let shape = &pixels.size()[1..];
+    let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
+    let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, shape, dequantiser.device);
+    let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
+    let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+    let d = shape.iter().product::<i64>() as f64;
+    let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &shares, &z).mean(Kind::Double) / d;
+    let mut gradient = dequantiser.parameters.gradient(&loss);
+    let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
+    let [bound, norm] = numbers([loss.detach(), norm]);
+    check_finite(step, bound, norm)?;
+    adam.update(dequantiser.parameters.flat(), &gradient, spec.lr, step);
+    Ok([bound, norm])
+}
+
+fn f32s(x: &Tensor) -> Vec<f32> {
+    Vec::try_from(x.detach().to_device(Device::Cpu).view(-1)).expect("numbers in f32")
 }
 
 fn check_finite(step: u64, bound: f64, norm: f64) -> Result<()> {
@@ -89,30 +147,16 @@ fn check_finite(step: u64, bound: f64, norm: f64) -> Result<()> {
 mod tests {
     use statrs::function::erf::erfc;
 
-    use tch::Device;
-
     use super::*;
     use crate::law::GaussianMixture;
-    use crate::model::{At, ExactScore, Prediction};
     use crate::run::Run;
-    use crate::sde::{Sde, Ve};
-
-    /// The exact score of vectors, for images of one pixel.
-    struct OnePixel<'a>(ExactScore<'a>);
-    impl Model for OnePixel<'_> {
-        fn sde(&self) -> &dyn Sde {
-            self.0.sde()
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, t, .. } = *at;
-            Prediction::of_score(self.0.score(&At::whole(&x.view([-1, 1]), t)).view_as(x))
-        }
-    }
+    use crate::sde::Ve;
+    use crate::testing::{exact, of_pixels};
 
     const SCALE: Scale = Scale::Pixels { range: [0.0, 256.0], dequantise: true };
     /// Two narrow Gaussians, in units of a pixel: (mean, std), equally likely.
     const BUMPS: [(f64, f64); 2] = [(40.7, 0.15), (128.2, 0.15)];
+    /// Its noise is in units of a pixel, too.
     const SDE: Ve = Ve { sigma_min: 0.01, sigma_max: 200.0 };
     const T_MIN: f64 = 1e-3;
 
@@ -147,7 +191,8 @@ mod tests {
     fn a_trained_law_beats_uniform_noise_and_stays_above_the_probability() {
         tch::set_num_threads(1);
         let world = world();
-        let model = OnePixel(ExactScore::new(&SDE, &world, Device::Cpu));
+        let exact = exact(&SDE, &world);
+        let model = of_pixels(&SDE, &exact);
         let spec = Variational { steps: 150, batch: 128, lr: 0.02, clip: 1.0, t_min: T_MIN, layers: 1, channels: 8 };
         spec.check().unwrap();
         let dequantiser = Dequantiser::new(&spec, &[1, 1, 1], 1, Device::Cpu);
@@ -157,10 +202,23 @@ mod tests {
                 let home = tempfile::tempdir().unwrap();
                 let run = Run::open(home.path()).unwrap();
                 let subject = Subject { model: &model, dataset: Arc::new(Pixels), scale: SCALE, flip: false };
-                train(&spec, 1, &dequantiser, subject, 0, &mut Log::open(&run, 1), &Terminal::new(true)).unwrap();
-                dequantiser.save(&run).unwrap();
+                train(
+                    &spec,
+                    1,
+                    &dequantiser,
+                    subject,
+                    0,
+                    &mut Journal::nowhere(),
+                    &mut Log::new(&run, String::new()),
+                    &Terminal::new(true),
+                )
+                .unwrap();
+                let of = serde_json::json!({ "step": 1 });
+                let mut product = run.product(Dequantiser::NAME, of.clone());
+                dequantiser.save(&mut product).unwrap();
+                product.finish().unwrap();
                 let again = Dequantiser::new(&spec, &[1, 1, 1], 2, Device::Cpu);
-                assert!(again.load(&run).unwrap());
+                assert!(again.load(&run, &of).unwrap());
                 assert!(again.parameters.flat().equal(dequantiser.parameters.flat()), "what is saved comes back");
             }
             for pixel in [40.0, 128.0] {
@@ -169,7 +227,7 @@ mod tests {
                 let (u, log_q) = dequantiser.draw(&pixels, &noise);
                 assert!(u.min().double_value(&[]) > 0.0 && u.max().double_value(&[]) < 1.0);
                 let x0 = SCALE.dequantised(&pixels.to_kind(Kind::Double), &u).view([-1, 1]);
-                let draws = log_q - model.0.log_density(&x0, &[0.0]);
+                let draws = log_q - exact.log_density(&x0, &[0.0]);
                 let (bound, error) = (draws.mean(Kind::Double).double_value(&[]), draws.std(true).double_value(&[]) / (n as f64).sqrt());
                 let truth = -mass(pixel).ln();
                 assert!(bound > truth - 4.0 * error, "pixel {pixel}: {bound} ± {error} is below {truth}");

@@ -115,7 +115,7 @@ impl Experiment {
             };
         }
         let missing = |table: &str| {
-            let help = "give [network.*], [precondition.*] and [train] to train a score, or [score.gaussian_mixture] for an exact one";
+            let help = "give [network.*], [precondition.*] and [train] to train a score, or [score.gaussian-mixture] for an exact one";
             Fault::new("", format!("there is no [{table}]"), help)
         };
         let network = self.network.as_ref().ok_or_else(|| missing("network"))?;

@@ -1,9 +1,10 @@
 //! An experiment's text: overrides, and errors that point at their line.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use miette::{NamedSource, SourceSpan};
-use toml_edit::{Document, DocumentMut, Item, Table};
+use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
 
 use crate::error::{Error, Fault, Result};
 
@@ -33,21 +34,21 @@ impl Text {
             return Err(usage(format!("--set {setting} names no key"), "write --set KEY=VALUE, such as --set train.steps=1000"));
         }
         let (last, tables) = path.split_last().expect("split gives at least one part");
-        let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+        let mut table: &mut dyn TableLike = document.as_table_mut();
         for name in tables {
             let implicit = || {
                 let mut table = Table::new();
                 table.set_implicit(true);
                 Item::Table(table)
             };
-            table = table.entry(name).or_insert_with(implicit).as_table_like_mut().ok_or_else(|| {
+            table = table.entry(&as_written(table, name)).or_insert_with(implicit).as_table_like_mut().ok_or_else(|| {
                 usage(
                     format!("--set {setting}: `{name}` is a value, not a table"),
                     "score-sde check FILE prints every key of an experiment",
                 )
             })?;
         }
-        table.insert(last, Item::Value(value));
+        table.insert(&as_written(table, last), Item::Value(value));
         let name = if self.name.contains(" + --set") { self.name.clone() } else { format!("{} + --set", self.name) };
         Ok(Text { name, text: document.to_string() })
     }
@@ -76,7 +77,9 @@ impl Text {
             let mut item = document.as_item();
             let mut span = None;
             for name in fault.key.split('.') {
-                let Some((key, inner)) = item.as_table_like().and_then(|table| table.get_key_value(name)) else { break };
+                let Some((key, inner)) = item.as_table_like().and_then(|table| table.get_key_value(&as_written(table, name))) else {
+                    break;
+                };
                 span = inner.span().filter(|_| inner.is_value()).or(key.span()).or(span);
                 item = inner;
             }
@@ -87,8 +90,21 @@ impl Text {
     }
 }
 
-/// A message of the parser in a user's words.
+/// Choices that older files write in snake_case; for the parser they are aliases.
+const OLDER: [&str; 5] = ["two_moons", "swiss_roll", "gaussian_mixture", "npy_vectors", "npy_images"];
+
+/// A key as this table spells it: in today's way or, if that is what is there, in the older one.
+fn as_written<'a>(table: &dyn TableLike, key: &'a str) -> Cow<'a, str> {
+    let older = key.replace('-', "_");
+    let other = if older == key { key.replace('_', "-") } else { older.clone() };
+    let only_the_other = OLDER.contains(&older.as_str()) && !table.contains_key(key) && table.contains_key(&other);
+    if only_the_other { other.into() } else { key.into() }
+}
+
+/// A message of the parser in a user's words, which offers no older spelling.
 fn plainly(message: &str) -> String {
+    let without = |message: String, older: &str| message.replace(&format!(", `{older}`"), "").replace(&format!(" or `{older}`"), "");
+    let message = OLDER.into_iter().fold(message.to_owned(), without);
     let words = [
         ("wanted exactly 1 element, more than 1 element", "this table takes exactly one choice, but has more"),
         ("wanted exactly 1 element, found 0 elements", "this table takes exactly one choice, but has none"),
@@ -99,7 +115,7 @@ fn plainly(message: &str) -> String {
         ("expected a boolean", "expected true or false"),
     ];
     let ending = words.iter().find_map(|(rust, plain)| Some(format!("{}{plain}", message.strip_suffix(rust)?)));
-    ending.unwrap_or_else(|| message.to_owned())
+    ending.unwrap_or(message)
 }
 
 /// The choice that is closest to a misspelt word, if any is close.

@@ -4,9 +4,11 @@ mod candidates;
 mod picture;
 mod report;
 
+use std::cell::OnceCell;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 pub use candidates::{CANDIDATES, Candidate, Steps, candidates};
@@ -20,6 +22,7 @@ use crate::metric::{Energy, Estimate, kolmogorov_smirnov, rms};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
+use crate::run::Journal;
 use crate::sample::DynamicsSpec;
 use crate::sde::Sde;
 use crate::solver::{Adaptive, Problem, SolverSpec, TimeGrid};
@@ -65,7 +68,7 @@ pub struct Sweep {
 }
 
 /// One solver with all its settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Setting {
     pub solver: &'static str,
     pub dynamics: DynamicsSpec,
@@ -144,6 +147,12 @@ pub struct World<'a> {
 /// What became of one setting.
 pub struct Point {
     pub setting: Setting,
+    pub measured: Measured,
+}
+
+/// As a journal keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measured {
     /// Mean evaluations per sample.
     pub evaluations: f64,
     /// For all samples together.
@@ -163,8 +172,15 @@ const ACCURATE_STEPS: usize = 1000;
 
 /// Measures every setting on the same `count` start points, which are a function of `seed`, as the noise is.
 ///
-/// Errors: the accurate solve fails. A setting whose solve fails is left out, with a line that says why.
-pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, terminal: &Terminal) -> Result<Vec<Point>> {
+/// What `journal` holds is not measured again. Errors: the accurate solve fails. A setting whose solve fails is left out, with a line that says why.
+pub fn measure(
+    world: &World,
+    settings: Vec<Setting>,
+    count: usize,
+    seed: u64,
+    journal: &mut Journal<Result<Measured, String>>,
+    terminal: &Terminal,
+) -> Result<Vec<Point>> {
     let _no_grad = tch::no_grad_guard();
     let World { model, t_min, device, .. } = *world;
     let sde = model.sde();
@@ -184,30 +200,40 @@ pub fn measure(world: &World, settings: Vec<Setting>, count: usize, seed: u64, t
         None => SolverSpec::Rk45(Adaptive::new(tolerance, tolerance)),
         Some(_) => SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: ACCURATE_STEPS } },
     };
-    let (truth, _) = solve(&accurate, 0.0)?;
+    let truth = OnceCell::new();
+    let truth = || -> Result<&Tensor> {
+        match truth.get() {
+            Some(truth) => Ok(truth),
+            None => solve(&accurate, 0.0).map(|(x, _)| truth.get_or_init(|| x)),
+        }
+    };
+    let measured = |setting: &Setting| -> Result<Measured> {
+        let begun = Instant::now();
+        let (x, statistics) = solve(&setting.spec, setting.dynamics.eta())?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let noiseless = setting.dynamics.eta() == 0.0 && !matches!(&setting.spec, SolverSpec::Edm(churn) if churn.s_churn > 0.0);
+        let cdf = |mixture: &GaussianMixture| {
+            kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
+        };
+        Ok(Measured {
+            evaluations: statistics.mean_evaluations(),
+            seconds,
+            error: noiseless.then(|| truth().map(|truth| rms(&x, truth))).transpose()?,
+            energy: data.distance(&x),
+            marginal: world.law.map(cdf),
+        })
+    };
     let mut points = Vec::new();
     for (i, setting) in settings.into_iter().enumerate() {
-        let begun = Instant::now();
-        match solve(&setting.spec, setting.dynamics.eta()) {
+        let measured = journal.next(|| {
+            truth()?;
+            Ok(measured(&setting).map_err(|error| error.to_string()))
+        })?;
+        match measured {
             Err(error) => terminal.say(&format!("left out: {} ({}): {error}", setting.solver, setting.steps)),
-            Ok((x, statistics)) => {
-                let noiseless = setting.dynamics.eta() == 0.0 && !matches!(&setting.spec, SolverSpec::Edm(churn) if churn.s_churn > 0.0);
-                let seconds = begun.elapsed().as_secs_f64();
-                let error = noiseless.then(|| rms(&x, &truth));
-                let cdf = |mixture: &GaussianMixture| {
-                    kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
-                };
-                let marginal = world.law.map(cdf);
-                points.push(Point {
-                    evaluations: statistics.mean_evaluations(),
-                    seconds,
-                    error,
-                    energy: data.distance(&x),
-                    marginal,
-                    setting,
-                });
-            }
+            Ok(measured) => points.push(Point { setting, measured }),
         }
+        phase.earlier(journal.earlier());
         phase.set(i as u64 + 1, "");
     }
     phase.finish(&format!("{} settings", points.len()));

@@ -19,11 +19,11 @@ pub fn svg(points: &[Point]) -> String {
 
 fn panels(points: &[Point]) -> [Panel; 2] {
     // What samples of the very law would show: half of the interval of the most faithful setting.
-    let faithful = points.iter().min_by(|a, b| a.energy.value.abs().total_cmp(&b.energy.value.abs()));
-    let chance = faithful.map_or(0.0, |point| point.energy.half_width);
+    let faithful = points.iter().min_by(|a, b| a.measured.energy.value.abs().total_cmp(&b.measured.energy.value.abs()));
+    let chance = faithful.map_or(0.0, |point| point.measured.energy.half_width);
     [
-        panel("distance to the accurate solve of the same start points", points, |point| point.error),
-        panel("energy distance to the data, down to what chance leaves", points, |point| Some(point.energy.value.max(chance))),
+        panel("distance to the accurate solve of the same start points", points, |point| point.measured.error),
+        panel("energy distance to the data, down to what chance leaves", points, |point| Some(point.measured.energy.value.max(chance))),
     ]
 }
 
@@ -33,9 +33,9 @@ fn panel(title: &'static str, points: &[Point], distance: impl Fn(&Point) -> Opt
     for point in points {
         let Some(y) = distance(point).filter(|y| *y > 0.0 && y.is_finite()) else { continue };
         let curve = curves.entry(point.setting.solver).or_default();
-        match curve.iter_mut().find(|(x, _)| *x == point.evaluations) {
+        match curve.iter_mut().find(|(x, _)| *x == point.measured.evaluations) {
             Some((_, best)) => *best = best.min(y),
-            None => curve.push((point.evaluations, y)),
+            None => curve.push((point.measured.evaluations, y)),
         }
     }
     // A setting that is much worse than most is no use: it would only flatten the rest.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Point;
+use super::{Measured, Point};
 use crate::metric::Estimate;
 
 /// A line of the table.
@@ -34,7 +34,7 @@ fn settings(point: &Point) -> String {
 }
 
 fn line(point: &Point) -> Line<'_> {
-    let Point { setting, evaluations, seconds, error, energy, marginal } = point;
+    let Point { setting, measured: Measured { evaluations, seconds, error, energy, marginal } } = point;
     Line {
         solver: setting.solver,
         steps: &setting.steps,
@@ -61,15 +61,17 @@ pub fn csv(points: &[Point]) -> Vec<u8> {
 pub fn markdown(points: &[Point]) -> String {
     let mut sorted: Vec<&Point> = points.iter().collect();
     sorted.sort_by(|a, b| {
-        (a.setting.solver, &a.setting.steps).cmp(&(b.setting.solver, &b.setting.steps)).then(a.evaluations.total_cmp(&b.evaluations))
+        (a.setting.solver, &a.setting.steps)
+            .cmp(&(b.setting.solver, &b.setting.steps))
+            .then(a.measured.evaluations.total_cmp(&b.measured.evaluations))
     });
-    let known = points.iter().any(|point| point.marginal.is_some());
+    let known = points.iter().any(|point| point.measured.marginal.is_some());
     let mut text =
         String::from("| solver | steps | evaluations | seconds | distance to the accurate solve | energy distance to the data |");
     text += if known { " largest KS distance |\n" } else { "\n" };
     text += "| --- | --- | ---: | ---: | ---: | ---: |";
     text += if known { " ---: |\n" } else { "\n" };
-    for Point { setting, evaluations, seconds, error, energy, marginal } in sorted {
+    for Point { setting, measured: Measured { evaluations, seconds, error, energy, marginal } } in sorted {
         let error = error.map_or("-".into(), |error| format!("{error:.1e}"));
         text += &format!("| {} | {} | {evaluations:.0} | {seconds:.2} | {error} | {} |", setting.solver, setting.steps, bar(energy));
         text += &marginal.map_or("\n".into(), |distance| format!(" {distance:.4} |\n"));
@@ -86,22 +88,21 @@ fn bar(Estimate { value, half_width }: &Estimate) -> String {
 pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
     let mut text = String::new();
     for budget in budgets {
-        let within: Vec<&Point> = points.iter().filter(|point| point.evaluations <= *budget as f64).collect();
+        let within: Vec<&Point> = points.iter().filter(|point| point.measured.evaluations <= *budget as f64).collect();
         let accurate = within
             .iter()
-            .filter(|point| point.error.is_some())
-            .min_by(|a, b| a.error.unwrap_or(f64::NAN).total_cmp(&b.error.unwrap_or(f64::NAN)));
-        let least = within.iter().map(|point| point.energy.value + point.energy.half_width).fold(f64::INFINITY, f64::min);
-        let faithful = within
-            .iter()
-            .filter(|point| point.energy.value <= least)
-            .min_by(|a, b| a.evaluations.total_cmp(&b.evaluations).then(a.energy.value.total_cmp(&b.energy.value)));
+            .filter(|point| point.measured.error.is_some())
+            .min_by(|a, b| a.measured.error.unwrap_or(f64::NAN).total_cmp(&b.measured.error.unwrap_or(f64::NAN)));
+        let least = within.iter().map(|point| point.measured.energy.value + point.measured.energy.half_width).fold(f64::INFINITY, f64::min);
+        let faithful = within.iter().filter(|point| point.measured.energy.value <= least).min_by(|a, b| {
+            a.measured.evaluations.total_cmp(&b.measured.evaluations).then(a.measured.energy.value.total_cmp(&b.measured.energy.value))
+        });
         text += &format!("up to {budget} evaluations\n");
         if let Some(point) = accurate {
-            let error = point.error.unwrap_or(f64::NAN);
+            let error = point.measured.error.unwrap_or(f64::NAN);
             text += &format!(
                 "  closest to the accurate solve   {} ({}), {:.0} evaluations, off by {error:.1e}\n",
-                point.setting.solver, point.setting.steps, point.evaluations
+                point.setting.solver, point.setting.steps, point.measured.evaluations
             );
             text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
         }
@@ -110,8 +111,8 @@ pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
                 "  closest to the data             {} ({}), {:.0} evaluations, energy distance {}\n",
                 point.setting.solver,
                 point.setting.steps,
-                point.evaluations,
-                bar(&point.energy)
+                point.measured.evaluations,
+                bar(&point.measured.energy)
             );
             text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
         }

@@ -1,19 +1,24 @@
 //! Which solves come next: one for each point, then, where the probes have a target, as many more as its spread asks for.
 
+use serde::Serialize;
 use statrs::statistics::Statistics as _;
 
 use super::{Job, Likelihood, Likelihoods};
 
 /// How the probes' part of the error came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Outcome {
     /// The number of probes was given, or there are none.
+    #[serde(rename = "fixed")]
     Fixed,
     /// At most the target.
+    #[serde(rename = "target reached")]
     Reached,
     /// Above the target, by less than a tenth as a rule: the first probes promised too much.
+    #[serde(rename = "target missed")]
     Missed,
     /// Above the target, for some points may not have more probes.
+    #[serde(rename = "max_probes reached before the target")]
     Cap,
 }
 

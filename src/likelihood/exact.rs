@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::points::{Points, at_t_min};
-use super::{Likelihood, Record, Subject};
+use super::{Likelihood, Subject};
 use crate::dynamics::{FlowWithLogDensity, squared_norm};
 use crate::error::Result;
 use crate::solver::{General, Watch};
@@ -28,14 +28,9 @@ pub struct Solved {
     pub rejected: Vec<u32>,
 }
 
-impl Record for Solved {
-    fn jobs(&self) -> &[Job] {
-        &self.jobs
-    }
-    fn results(&self) -> Vec<f64> {
-        self.nats.iter().map(|estimates| estimates.iter().sum()).collect()
-    }
-    const FOREIGN: &[&str] = &["bound"];
+impl Solved {
+    /// Keys of `[likelihood]` that solves don't depend on.
+    pub const FOREIGN: &[&str] = &["bound"];
 }
 
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from

@@ -7,13 +7,13 @@ mod parts;
 mod points;
 pub mod protocol;
 mod report;
-mod store;
 mod trace;
-
-use std::time::Instant;
+mod values;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use statrs::statistics::Statistics as _;
 use tch::Device;
 
 pub use bound::{BoundSpec, Bounded, Bounds, Form, Levels, bounds};
@@ -21,18 +21,20 @@ pub use budget::Outcome;
 pub use exact::{Job, Solved};
 pub use parts::Parts;
 pub use points::BelowTMin;
-pub use report::Likelihoods;
-pub use store::{Record, Store};
+pub use report::Report;
 pub use trace::{Budget, Probing, Trace};
+pub use values::Likelihoods;
 
 use crate::data::{Dataset, Split, Summary};
 use crate::dequantisation::Dequantiser;
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::model::Model;
 use crate::progress::Terminal;
+use crate::run::Journal;
 use crate::sde::Sde;
 use crate::solver::{General, SolverSpec, Step};
 use crate::space::Scale;
+use crate::train::Weights;
 use budget::Next;
 
 /// `[likelihood]`: whose likelihood is measured, and how.
@@ -152,9 +154,8 @@ impl Subject<'_> {
 
 /// Measures the first `spec.count` examples, in rounds of solves: the first round has one for each point, and where the probes have a
 /// target, the second has more where they matter. The estimates of a solve are a function of (seed, example, draw, number of its first
-/// probe). What `store` holds already is not solved again.
-pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
-    let begun = Instant::now();
+/// probe). What `journal` holds already is not solved again.
+pub fn likelihood(spec: &Likelihood, subject: &Subject, journal: &mut Journal<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
     let solver = spec.solver.general().map_err(|fault| fault.within("likelihood.solver"))?;
     let mut result = Likelihoods::new(spec, subject);
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
@@ -164,45 +165,73 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, store: &mut Store<Solved
             Next::Round { jobs, note } => (jobs, note),
             Next::Done(outcome) => break outcome,
         };
-        let mut watch = |share: f64| phase.set((share * spec.count as f64) as u64, &note);
-        all(&round, spec, &solver, subject, store, &mut watch, |solved| result.add(solved))?;
+        let mut watch = |share: f64, earlier: f64| {
+            phase.earlier(earlier);
+            phase.set((share * spec.count as f64) as u64, &note);
+        };
+        all(&round, spec, &solver, subject, journal, &mut watch, |solved| result.add(solved))?;
     };
     let again = budget::first_round(spec.solver_check, 1);
-    all(&again, spec, &solver.refined(), subject, store, &mut |_| {}, |solved| result.compare(solved))?;
+    all(&again, spec, &solver.refined(), subject, journal, &mut |_, _| {}, |solved| result.compare(solved))?;
     result.truth = truth(subject.dataset, spec.count);
-    result.seconds = begun.elapsed().as_secs_f64();
+    result.seconds = journal.seconds();
     phase.set(spec.count as u64, "");
     phase.finish(&result.headline());
     Ok(result)
 }
 
-/// Solves for all `jobs`, in order and in batches, each stored before the next.
+/// Solves for all `jobs`, in order and in batches, each in the journal before the next. `watch` is told of the share that is done and of the
+/// seconds of earlier processes.
 fn all(
     jobs: &[Job],
     spec: &Likelihood,
     solver: &General,
     subject: &Subject,
-    store: &mut Store<Solved>,
-    watch: &mut dyn FnMut(f64),
+    journal: &mut Journal<Solved>,
+    watch: &mut dyn FnMut(f64, f64),
     mut take: impl FnMut(Solved),
 ) -> Result<()> {
     let mut left = jobs;
     while !left.is_empty() {
-        let done = (jobs.len() - left.len()) as f64;
-        let solved = match store.recall(left)? {
-            Some(solved) => solved,
-            None => {
-                let batch = &left[..spec.batch.min(left.len())];
-                let mut watch = |step: &Step| watch((done + step.share * batch.len() as f64) / jobs.len() as f64);
-                let solved = exact::solve(spec, solver, subject, batch, &mut watch)?;
-                store.keep(&solved)?;
-                solved
-            }
-        };
-        left = &left[solved.jobs.len()..];
+        let (done, earlier) = ((jobs.len() - left.len()) as f64, journal.earlier());
+        let solved = journal.next(|| {
+            let batch = &left[..spec.batch.min(left.len())];
+            let mut watch = |step: &Step| watch((done + step.share * batch.len() as f64) / jobs.len() as f64, earlier);
+            let solved = exact::solve(spec, solver, subject, batch, &mut watch)?;
+            check_finite(batch, solved.nats.iter().map(|estimates| estimates.mean()))?;
+            Ok(solved)
+        })?;
+        left = rest(left, &solved.jobs).ok_or_else(|| journal.stale())?;
         take(solved);
     }
     Ok(())
+}
+
+/// What is left of `jobs` after the first ones; `None` where these are others, or none.
+fn rest<'a>(jobs: &'a [Job], first: &[Job]) -> Option<&'a [Job]> {
+    jobs.strip_prefix(first).filter(|_| !first.is_empty())
+}
+
+fn check_finite(jobs: &[Job], nats: impl IntoIterator<Item = f64>) -> Result<()> {
+    match jobs.iter().zip(nats).find(|(_, nats)| !nats.is_finite()) {
+        None => Ok(()),
+        Some((job, _)) => Err(Error::Solver {
+            message: format!("the result for example {} is not finite", job.example),
+            help: "the score is not finite somewhere; train longer, or raise likelihood.t_min".into(),
+        }),
+    }
+}
+
+/// All that the solves depend on, or the bounds; no weights where the score is known. Of `[likelihood]` the bounds need not the solver
+/// nor the solves the bound.
+pub fn dependence(spec: &Likelihood, seed: u64, weights: Option<&Weights>, foreign: &[&str]) -> Value {
+    let mut likelihood = json!(spec);
+    let table = likelihood.as_object_mut().expect("a table");
+    if !spec.solver.couples_batch() {
+        table.remove("batch");
+    }
+    foreign.iter().for_each(|key| drop(table.remove(*key)));
+    json!({ "seed": seed, "weights": weights, "likelihood": likelihood })
 }
 
 /// Minus ln p of the examples in nats, where the law of the data is known.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use statrs::statistics::Statistics as _;
 
 use super::{BelowTMin, Budget, Dequantisation, Likelihood, Likelihoods, Probing, Trace};
@@ -13,8 +13,9 @@ use crate::solver::{Adaptive, Control, SolverSpec};
 use crate::space::Scale;
 
 /// A number of bits/dim with its standard error.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Number {
+    #[serde(rename = "bits_per_dim")]
     pub mean: f64,
     pub standard_error: f64,
 }
@@ -23,21 +24,32 @@ impl Number {
     fn of(values: &[f64]) -> Number {
         Number { mean: values.mean(), standard_error: error_of_mean(values).unwrap_or(f64::NAN) }
     }
-
-    fn report(&self) -> Value {
-        json!({ "bits_per_dim": self.mean, "standard_error": self.standard_error })
-    }
 }
 
 /// Both numbers, and the way from the reference's to ours: what each change is worth, as a mean over the same examples with the same
 /// random numbers. The changes add up to the difference.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    pub reference: Number,
-    pub ours: Number,
-    /// Examples that the reference measures, and all.
-    pub counts: [usize; 2],
-    pub changes: Vec<(&'static str, Number)>,
+    pub reference: Measured,
+    pub ours: Measured,
+    pub changes: Vec<Change>,
+}
+
+/// By one protocol.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    #[serde(flatten)]
+    pub number: Number,
+    /// The examples it measures.
+    pub count: usize,
+}
+
+/// What one difference between the protocols is worth.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    pub what: &'static str,
+    #[serde(flatten)]
+    pub number: Number,
 }
 
 /// The reference's protocol for our examples (Song et al. 2021, as published in code): RK45 at 1e-5 over the whole batch as one vector,
@@ -83,7 +95,7 @@ fn offset(scale: Scale) -> f64 {
 }
 
 /// Makes one thing of a protocol ours.
-type Change = fn(&mut Likelihood, &Likelihood);
+type Edit = fn(&mut Likelihood, &Likelihood);
 
 /// Goes from the reference's protocol to ours, one change at a time. `ours` has been measured by `spec`; `measure` measures by another
 /// one, under a name.
@@ -104,8 +116,8 @@ pub fn compare(
     let rule = reference_offset(scale) - offset(scale);
     let mut values = at("reference", &protocol)?;
     let first = values.clone();
-    let mut changes = vec![("offset rule", Number { mean: 0.0 - rule, standard_error: 0.0 })];
-    let steps: [(&str, &str, Change); 5] = [
+    let mut changes = vec![Change { what: "offset rule", number: Number { mean: 0.0 - rule, standard_error: 0.0 } }];
+    let steps: [(&str, &str, Edit); 5] = [
         ("solver: tolerance and step control", "solver", |protocol, ours| protocol.solver = ours.solver.clone()),
         ("t_min", "t_min", |protocol, ours| protocol.t_min = ours.t_min),
         ("trace: probes", "trace", |protocol, ours| protocol.trace = ours.trace.clone()),
@@ -122,7 +134,8 @@ pub fn compare(
         let before = protocol.clone();
         change(&mut protocol, spec);
         let next = if protocol == before { values.clone() } else { at(name, &protocol)? };
-        changes.push((what, Number::of(&next.iter().zip(&values).map(|(next, before)| next - before).collect::<Vec<_>>())));
+        let differences: Vec<f64> = next.iter().zip(&values).map(|(next, before)| next - before).collect();
+        changes.push(Change { what, number: Number::of(&differences) });
         values = next;
     }
     let all = Number::of(&of_ours);
@@ -134,29 +147,13 @@ pub fn compare(
         true => Number { mean: all.mean - last.mean, standard_error: share * dropped.standard_error.hypot(last.standard_error) },
         false => Number { mean: 0.0, standard_error: 0.0 },
     };
-    changes.push(("dropped remainder", remainder));
+    changes.push(Change { what: "dropped remainder", number: remainder });
     let reference = Number::of(&first);
-    Ok(Comparison { reference: Number { mean: reference.mean + rule, ..reference }, ours: all, counts: [kept, of_ours.len()], changes })
-}
-
-impl Comparison {
-    pub fn report(&self) -> Value {
-        let changes: Vec<Value> = self
-            .changes
-            .iter()
-            .map(|(what, number)| {
-                let mut change = number.report();
-                change["what"] = json!(what);
-                change
-            })
-            .collect();
-        let of = |number: &Number, count: usize| {
-            let mut report = number.report();
-            report["count"] = json!(count);
-            report
-        };
-        json!({ "reference": of(&self.reference, self.counts[0]), "ours": of(&self.ours, self.counts[1]), "changes": changes })
-    }
+    Ok(Comparison {
+        reference: Measured { number: Number { mean: reference.mean + rule, ..reference }, count: kept },
+        ours: Measured { number: all, count: of_ours.len() },
+        changes,
+    })
 }
 
 impl fmt::Display for Comparison {
@@ -166,11 +163,12 @@ impl fmt::Display for Comparison {
             let bar = if standard_error.is_nan() { "    -   ".into() } else { format!("± {standard_error:.5}") };
             writeln!(f, "{name:36} {mean:>9} {bar}{note}")
         };
-        let [kept, all] = self.counts;
-        line("the reference's protocol, bits/dim", false, &self.reference, &format!("  {kept} of {all} examples"))?;
-        for (what, number) in &self.changes {
+        let Comparison { reference, ours, changes } = self;
+        let note = format!("  {} of {} examples", reference.count, ours.count);
+        line("the reference's protocol, bits/dim", false, &reference.number, &note)?;
+        for Change { what, number } in changes {
             line(&format!("  {what}"), true, number, "")?;
         }
-        line("this protocol, bits/dim", false, &self.ours, "")
+        line("this protocol, bits/dim", false, &ours.number, "")
     }
 }

@@ -1,335 +1,194 @@
-//! What was measured: numbers for people, `.json`, `.npz` and a histogram.
+//! `likelihood.json`: the number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
 
-use std::io::Cursor;
+use std::f64::consts::LN_2;
 
-use image::RgbImage;
-use ndarray::{Array1, ArrayView1};
-use ndarray_npy::NpzWriter;
-use serde_json::{Value, json};
+use serde::Serialize;
 use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
-use super::{Bounds, Likelihood, Outcome, Parts, Solved, Subject};
-use crate::error::Result;
-use crate::plot::{self, Bins};
-use crate::run::Run;
-use crate::sample::summary;
-use crate::solver::Statistics;
-use crate::space::Scale;
+use super::protocol::Comparison;
+use super::values::holds;
+use super::{Bounds, Likelihood, Likelihoods, Outcome};
+use crate::solver::{Cost, Counts};
+use crate::train::Weights;
 
-/// Negative log-likelihoods, per example and in data units.
-pub struct Likelihoods {
-    spec: Likelihood,
-    scale: Scale,
+/// A measured likelihood.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Examples.
+    pub count: usize,
+    pub nats: Number,
+    pub bits_per_dim: Number,
+    pub estimates_per_example: Counts,
+    pub probe_budget: Outcome,
+    pub solves: usize,
+    /// Of a solve.
+    #[serde(flatten)]
+    pub cost: Cost,
+    pub seconds: f64,
+    pub protocol: Protocol,
+    /// Where the law of the data is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+}
+
+/// A mean over examples with its standard error, in one unit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Number {
+    pub mean: f64,
+    pub standard_error: f64,
+    pub parts: ErrorParts,
+    pub solver: Option<SolverError>,
+}
+
+/// Where the standard error comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorParts {
+    pub dataset: Option<f64>,
+    pub dequantisation: Option<f64>,
+    pub probes: Option<f64>,
+}
+
+/// What the solver's error does to the mean: this result minus a closer one, for the examples that were solved twice.
+#[derive(Clone, Debug, Serialize)]
+pub struct SolverError {
+    #[serde(flatten)]
+    pub difference: Difference,
+    pub examples: usize,
+}
+
+/// How it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Protocol {
+    pub settings: Likelihood,
+    pub weights: String,
+    /// What the change of units between data and model space adds, bits/dim.
+    pub offset_bits_per_dim: f64,
     /// D.
-    dimension: usize,
-    /// Nats, `[example][draw][probe]`.
-    estimates: Vec<Vec<Vec<f64>>>,
-    /// Of each solve.
-    statistics: Statistics,
-    /// Of each example, for all its solves: evaluations, accepted and rejected steps.
-    costs: Vec<[u32; 3]>,
-    /// Nats: the first solve of each example.
-    first: Vec<f64>,
-    /// Nats: a closer solve of the first examples minus theirs, with the same probes.
-    refined: Vec<f64>,
-    pub outcome: Outcome,
-    pub bounds: Option<Bounds>,
-    /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
-    pub truth: Option<Vec<f64>>,
+    pub dimension: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Truth {
+    /// The data's own law.
+    pub nats: Mean,
+    /// Measured minus true.
+    pub excess_nats: Difference,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Bound {
+    pub nats: BoundNumber,
+    pub bits_per_dim: BoundNumber,
+    pub exact_at_most_bound: bool,
     pub seconds: f64,
 }
 
+/// A bound in one unit.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoundNumber {
+    #[serde(flatten)]
+    pub mean: Mean,
+    /// The part that more draws would reduce.
+    pub standard_error_from_draws: Option<f64>,
+    pub above_exact: Difference,
+    /// IWAE's bound of one path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_path: Option<Mean>,
+}
+
+/// Of one number for each example.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mean {
+    pub mean: f64,
+    pub standard_error: Option<f64>,
+}
+
+impl Mean {
+    fn of(values: &[f64]) -> Mean {
+        Mean { mean: values.mean(), standard_error: error_of_mean(values) }
+    }
+}
+
+/// Of one difference for each example.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    #[serde(flatten)]
+    pub mean: Mean,
+    /// The largest, without its sign.
+    pub largest: f64,
+}
+
+impl Difference {
+    fn of(values: &[f64]) -> Difference {
+        Difference { mean: Mean::of(values), largest: values.iter().map(|value| value.abs()).fold(0.0, f64::max) }
+    }
+}
+
+fn times(factor: f64, values: &[f64]) -> Vec<f64> {
+    values.iter().map(|value| value * factor).collect()
+}
+
 impl Likelihoods {
-    pub(super) fn new(spec: &Likelihood, subject: &Subject) -> Likelihoods {
-        Likelihoods {
-            spec: spec.clone(),
-            scale: subject.scale,
-            dimension: subject.dimension(),
-            estimates: vec![vec![Vec::new(); spec.dequantisation.draws()]; spec.count],
-            statistics: Statistics::default(),
-            costs: vec![[0; 3]; spec.count],
-            first: Vec::new(),
-            refined: Vec::new(),
-            outcome: Outcome::Fixed,
-            bounds: None,
-            truth: None,
-            seconds: 0.0,
+    /// No weights for an exact score.
+    pub fn report(&self, weights: Option<&Weights>) -> Report {
+        let truth = |truth: &Vec<f64>| {
+            let excess: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
+            Truth { nats: Mean::of(truth), excess_nats: Difference::of(&excess) }
+        };
+        Report {
+            count: self.estimates().len(),
+            nats: self.number(1.0),
+            bits_per_dim: self.number(self.bits_per_nat()),
+            estimates_per_example: Counts::of(&self.probes()),
+            probe_budget: self.outcome,
+            solves: self.solves(),
+            cost: self.statistics.cost(),
+            seconds: self.seconds,
+            protocol: Protocol {
+                settings: self.spec.clone(),
+                weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
+                offset_bits_per_dim: -self.scale.log_det_per_dim() / LN_2,
+                dimension: self.dimension,
+            },
+            truth: self.truth.as_ref().map(truth),
+            bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
+            comparison: None,
         }
     }
 
-    pub(super) fn add(&mut self, solved: Solved) {
-        let Solved { jobs, nats, evaluations, accepted, rejected } = solved;
-        let at_once = self.spec.trace.estimates_at_once();
-        for (i, (job, nats)) in jobs.iter().zip(nats).enumerate() {
-            let probes = &mut self.estimates[job.example][job.draw];
-            if job.probe == 0 && job.draw == 0 {
-                self.first.push((&nats).mean());
-            }
-            // A second round takes the place of the first.
-            if job.probe == at_once {
-                probes.clear();
-            }
-            probes.extend(nats);
-            let cost = &mut self.costs[job.example];
-            cost.iter_mut().zip([evaluations[i], accepted[i], rejected[i]]).for_each(|(all, one)| *all += one);
-        }
-        self.statistics.extend(Statistics { evaluations, accepted, rejected });
-    }
-
-    /// Takes closer solves of points whose first solve is known.
-    pub(super) fn compare(&mut self, solved: Solved) {
-        for (job, nats) in solved.jobs.iter().zip(solved.nats) {
-            self.refined.push(nats.mean() - self.first[job.example]);
-        }
-    }
-
-    /// Nats, `[example][draw][probe]`.
-    pub fn estimates(&self) -> &[Vec<Vec<f64>>] {
-        &self.estimates
-    }
-
-    pub(super) fn solves(&self) -> usize {
-        self.statistics.evaluations.len()
-    }
-
-    /// Of each solve.
-    pub fn statistics(&self) -> &Statistics {
-        &self.statistics
-    }
-
-    /// The part of the standard error that comes from probes, bits/dim.
-    pub(super) fn probe_error_in_bits(&self) -> f64 {
-        self.parts().probe.map_or(f64::NAN, |error| error * self.bits_per_nat())
-    }
-
-    /// Mean and errors, nats.
-    pub fn parts(&self) -> Parts {
-        Parts::new(&self.spec, &self.estimates)
-    }
-
-    /// Nats `[n]`: the mean over draws and probes.
-    pub fn nats(&self) -> Vec<f64> {
-        self.examples().iter().map(|example| example.mean).collect()
-    }
-
-    fn examples(&self) -> Vec<Parts> {
-        self.estimates.iter().map(|draws| Parts::of_example(&self.spec, draws)).collect()
-    }
-
-    /// 1 / (D ln 2).
-    pub fn bits_per_nat(&self) -> f64 {
-        1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
-    }
-
-    /// The headline's unit with what nats are multiplied by: bits/dim, or nats where the law of the data is known.
-    fn unit(&self) -> (f64, &'static str) {
-        if self.truth.is_some() { (1.0, "nats") } else { (self.bits_per_nat(), "bits/dim") }
-    }
-
-    /// One line for people.
-    pub fn headline(&self) -> String {
-        let (factor, unit) = self.unit();
+    fn number(&self, factor: f64) -> Number {
         let parts = self.parts().times(factor);
-        let error = parts.standard_error();
-        let bar = if error.is_nan() { "(one example: no error bar)".into() } else { format!("± {error:.4}") };
-        let named = [("dataset", parts.dataset), ("dequantisation", parts.dequantisation), ("probes", parts.probe)];
-        let mut notes: Vec<String> =
-            named.iter().filter_map(|(name, part)| part.filter(|part| *part > 0.0).map(|part| format!("{name} {part:.2e}"))).collect();
-        if !self.refined.is_empty() {
-            notes.push(format!("solver {:+.1e}", -factor * (&self.refined).mean()));
+        let solver = (!self.refined.is_empty())
+            .then(|| SolverError { difference: Difference::of(&times(-factor, &self.refined)), examples: self.refined.len() });
+        Number {
+            mean: parts.mean,
+            standard_error: parts.standard_error(),
+            parts: ErrorParts { dataset: parts.dataset, dequantisation: parts.dequantisation, probes: parts.probe },
+            solver,
         }
-        match self.outcome {
-            Outcome::Fixed => {}
-            Outcome::Reached => notes.push("target reached".into()),
-            Outcome::Missed => notes.push("target missed".into()),
-            Outcome::Cap => notes.push("max_probes reached before the target".into()),
-        }
-        let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-        let law = self.truth.as_ref().map_or(String::new(), |truth| format!("; the data's own law: {:.4}", truth.mean()));
-        format!("{:.4} {bar} {unit}{notes}{law}", parts.mean)
     }
 
-    /// The points of the curves.
-    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
-        let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
-        let mut scalars = vec![
-            ("likelihood/bits_per_dim", bits.mean),
-            ("likelihood/bits_per_dim_standard_error", bits.standard_error()),
-            ("likelihood/nats", nats.mean),
-        ];
-        let bound = self.bounds.as_ref().map(|bounds| (&bounds.nats).mean() * self.bits_per_nat());
-        scalars.extend(bound.map(|bound| ("likelihood/bound_bits_per_dim", bound)));
-        scalars
-    }
-
-    /// One line for people about the bound, if there is one.
-    pub fn bound_headline(&self) -> Option<String> {
-        let bounds = self.bounds.as_ref()?;
-        let (factor, unit) = self.unit();
-        let above = self.above(bounds);
-        if above.len() < 2 {
-            let [bound, above] = [(&bounds.nats).mean(), (&above).mean()].map(|nats| nats * factor);
-            return Some(format!("bound {bound:.4} {unit}; bound - exact {above:.4} (one example: no error bar)"));
-        }
-        let error = |values: &[f64]| error_of_mean(values).expect("more than one example");
-        let number = |values: &[f64]| format!("{:.4} ± {:.4}", values.mean() * factor, error(values) * factor);
-        let relation = match holds(&above) {
-            true => "exact <= bound",
-            false => "exact > bound, the score being inexact: they are of two laws, of the ODE and of the SDE",
-        };
-        Some(format!("bound {} {unit}; bound - exact {}: {relation}", number(&bounds.nats), number(&above)))
-    }
-
-    /// The number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
-    pub fn report(&self, step: Option<u64>) -> Value {
-        let in_unit = |factor: f64| {
-            let parts = self.parts().times(factor);
-            let Parts { mean, dataset, dequantisation, probe } = parts;
-            json!({
-                "mean": mean,
-                "standard_error": parts.standard_error(),
-                "parts": { "dataset": dataset, "dequantisation": dequantisation, "probes": probe },
-                "solver": self.solver(factor),
-            })
-        };
-        let probes: Vec<u32> = self.estimates.iter().map(|draws| draws.iter().map(Vec::len).sum::<usize>() as u32).collect();
-        let mut report = json!({
-            "count": self.estimates.len(),
-            "nats": in_unit(1.0),
-            "bits_per_dim": in_unit(self.bits_per_nat()),
-            "estimates_per_example": summary(&probes),
-            "probe_budget": match self.outcome {
-                Outcome::Fixed => "fixed",
-                Outcome::Reached => "target reached",
-                Outcome::Missed => "target missed",
-                Outcome::Cap => "max_probes reached before the target",
-            },
-            "solves": self.solves(),
-            "evaluations": summary(&self.statistics.evaluations),
-            "accepted_steps": summary(&self.statistics.accepted),
-            "rejected_steps": summary(&self.statistics.rejected),
-            "seconds": self.seconds,
-            "protocol": {
-                "settings": self.spec,
-                "weights": step.map_or(json!("exact score"), |step| json!(format!("moving average at step {step}"))),
-                "offset_bits_per_dim": -self.scale.log_det_per_dim() / std::f64::consts::LN_2,
-                "dimension": self.dimension,
-            },
-        });
-        if let Some(truth) = &self.truth {
-            let difference: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
-            report["truth"] = json!({ "nats": mean_and_error(truth), "excess_nats": mean_error_and_largest(&difference) });
-        }
-        if let Some(bounds) = &self.bounds {
-            report["bound"] = self.bound_report(bounds);
-        }
-        report
-    }
-
-    /// Nats `[n]`: the bound minus the exact number, example by example.
-    fn above(&self, bounds: &Bounds) -> Vec<f64> {
-        bounds.nats.iter().zip(self.nats()).map(|(bound, exact)| bound - exact).collect()
-    }
-
-    fn bound_report(&self, bounds: &Bounds) -> Value {
+    fn bound(&self, bounds: &Bounds) -> Bound {
         let above = self.above(bounds);
         let in_unit = |factor: f64| {
-            let scaled = |values: &[f64]| values.iter().map(|value| value * factor).collect::<Vec<_>>();
-            let mut value = mean_and_error(&scaled(&bounds.nats));
             let squares: Option<f64> = bounds.errors.iter().map(|error| error.map(|error| error * error)).sum();
-            value["standard_error_from_draws"] = json!(squares.map(|squares| factor * squares.sqrt() / bounds.nats.len() as f64));
-            value["above_exact"] = mean_error_and_largest(&scaled(&above));
-            if !bounds.one_path.is_empty() {
-                value["one_path"] = mean_and_error(&scaled(&bounds.one_path));
+            BoundNumber {
+                mean: Mean::of(&times(factor, &bounds.nats)),
+                standard_error_from_draws: squares.map(|squares| factor * squares.sqrt() / bounds.nats.len() as f64),
+                above_exact: Difference::of(&times(factor, &above)),
+                one_path: (!bounds.one_path.is_empty()).then(|| Mean::of(&times(factor, &bounds.one_path))),
             }
-            value
         };
-        json!({
-            "nats": in_unit(1.0),
-            "bits_per_dim": in_unit(self.bits_per_nat()),
-            "exact_at_most_bound": holds(&above),
-            "seconds": bounds.seconds,
-        })
-    }
-
-    /// What the solver's error does to the mean: this result minus a closer one, for the examples that were solved twice.
-    fn solver(&self, factor: f64) -> Value {
-        if self.refined.is_empty() {
-            return Value::Null;
+        Bound {
+            nats: in_unit(1.0),
+            bits_per_dim: in_unit(self.bits_per_nat()),
+            exact_at_most_bound: holds(&above),
+            seconds: bounds.seconds,
         }
-        let differences: Vec<f64> = self.refined.iter().map(|difference| -factor * difference).collect();
-        let mut solver = mean_error_and_largest(&differences);
-        solver["examples"] = json!(differences.len());
-        solver
     }
-
-    /// Writes `<name>.npz`, `<name>.png` and, last, `<name>.json`.
-    ///
-    /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
-    /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
-    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; of a
-    /// bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
-    /// (`bound_terms`, `bound_terms_error`; empty otherwise).
-    pub fn save(&self, run: &Run, name: &str, report: &Value) -> Result<()> {
-        let in_memory = "an archive in memory takes any array";
-        let mut archive = NpzWriter::new_compressed(Cursor::new(Vec::new()));
-        let examples = self.examples();
-        let n = examples.len();
-        archive.add_array("index", &Array1::from_iter(0..n as u64)).expect(in_memory);
-        let counts = Array1::from_iter(self.estimates.iter().map(|draws| draws.iter().map(Vec::len).sum::<usize>() as u32));
-        archive.add_array("estimates", &counts).expect(in_memory);
-        for (i, key) in ["evaluations", "accepted", "rejected"].iter().enumerate() {
-            archive.add_array(*key, &Array1::from_iter(self.costs.iter().map(|cost| cost[i]))).expect(in_memory);
-        }
-        let mut numbers = |key: &str, values: Vec<f64>| archive.add_array(key, &ArrayView1::from(&values)).expect(in_memory);
-        let known = |part: Option<f64>| part.unwrap_or(f64::NAN);
-        numbers("bits_per_dim", examples.iter().map(|example| example.mean * self.bits_per_nat()).collect());
-        numbers("nats", self.nats());
-        numbers("probe_error", examples.iter().map(|example| known(example.probe)).collect());
-        numbers("dequantisation_error", examples.iter().map(|example| known(example.dequantisation)).collect());
-        numbers("solver_error", (0..n).map(|i| self.refined.get(i).map_or(f64::NAN, |difference| -difference)).collect());
-        if let Some(truth) = &self.truth {
-            numbers("truth", truth.clone());
-        }
-        if let Some(bounds) = &self.bounds {
-            numbers("bound_nats", bounds.nats.clone());
-            numbers("bound_error", bounds.errors.iter().map(|&error| known(error)).collect());
-            for (key, i) in [("bound_terms", 0), ("bound_terms_error", 1)] {
-                numbers(key, bounds.terms.iter().map(|term| term[i]).collect());
-            }
-        }
-        run.write(&format!("{name}.npz"), archive.finish().expect(in_memory).get_ref())?;
-        run.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
-        run.write(&format!("{name}.json"), format!("{report:#}\n").as_bytes())?;
-        Ok(())
-    }
-
-    /// The histogram as a picture.
-    pub fn picture(&self) -> RgbImage {
-        let title = format!("negative log-likelihood of {} examples, {}", self.estimates.len(), self.unit().1);
-        plot::histogram(&self.histogram(), &title, &self.headline())
-    }
-
-    /// The spread of the examples in the headline's unit.
-    pub fn histogram(&self) -> Bins {
-        let (factor, _) = self.unit();
-        Bins::new(&self.nats().iter().map(|nats| nats * factor).collect::<Vec<_>>(), 30)
-    }
-}
-
-fn mean_and_error(values: &[f64]) -> Value {
-    json!({ "mean": values.mean(), "standard_error": error_of_mean(values) })
-}
-
-/// Whether a mean is not below 0 by more than three of its errors. The bound is one for the law of the reverse SDE, and the exact number is
-/// that of the probability flow: for a trained network the two laws differ, so that this is no theorem then.
-fn holds(above: &[f64]) -> bool {
-    above.mean() >= -3.0 * error_of_mean(above).unwrap_or(0.0)
-}
-
-fn mean_error_and_largest(differences: &[f64]) -> Value {
-    let mut value = mean_and_error(differences);
-    value["largest"] = json!(differences.iter().map(|d| d.abs()).fold(0.0, f64::max));
-    value
 }

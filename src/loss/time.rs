@@ -1,4 +1,4 @@
-//! The law of t: how often each time is looked at, in training and in bounds of the likelihood.
+//! The law of t: how often training looks at each time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,12 +123,7 @@ impl<'a> TimeLaw<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{SubVp, Ve, Vp};
-
-    const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-    const SUB_VP: SubVp = SubVp { beta_min: 0.1, beta_max: 20.0 };
-    const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
-    const SDES: [(&str, &dyn Sde); 3] = [("vp", &VP), ("sub-vp", &SUB_VP), ("ve", &VE)];
+    use crate::testing::{SDES, SUB_VP, VE, VP};
 
     /// Parts of the law, dense at both ends.
     fn parts() -> impl Iterator<Item = f64> {

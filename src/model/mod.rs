@@ -57,18 +57,19 @@ pub trait Model {
 
 /// `[score.*]`: a score that is known and not trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum ScoreSpec {
+    #[serde(alias = "gaussian_mixture")]
     GaussianMixture(GaussianMixture),
 }
 
 impl ScoreSpec {
     pub fn check(&self, shape: &[usize]) -> Result<(), Fault> {
         let ScoreSpec::GaussianMixture(mixture) = self;
-        mixture.check().map_err(|fault| fault.within("gaussian_mixture"))?;
+        mixture.check().map_err(|fault| fault.within("gaussian-mixture"))?;
         if shape != [mixture.dimension()] {
             return Err(Fault::new(
-                "gaussian_mixture.means",
+                "gaussian-mixture.means",
                 format!("the mixture has dimension {} but the data have shape {shape:?}", mixture.dimension()),
                 "give means and covariances of the data's dimension; an exact score serves vectors only",
             ));

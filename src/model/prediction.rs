@@ -86,8 +86,9 @@ mod tests {
 
     use super::*;
     use crate::error::Fault;
-    use crate::sde::{Chain, Slope, SubVp, Ve, Vp};
+    use crate::sde::{Chain, Slope};
     use crate::tensor::{column_of, to_vec};
+    use crate::testing::SDES;
 
     const ALL: [Quantity; 4] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity];
 
@@ -129,13 +130,7 @@ mod tests {
     #[test]
     fn every_quantity_becomes_every_other() {
         tch::set_num_threads(1);
-        let sdes: [&dyn Sde; 4] = [
-            &Vp { beta_min: 0.1, beta_max: 20.0 },
-            &SubVp { beta_min: 0.1, beta_max: 20.0 },
-            &Ve { sigma_min: 0.01, sigma_max: 50.0 },
-            &Line,
-        ];
-        for sde in sdes {
+        for sde in SDES.map(|(_, sde)| sde).into_iter().chain([&Line as &dyn Sde]) {
             for t in [[0.05, 0.4], [0.3, 0.3]] {
                 let (x, truth) = world(sde, &t);
                 for (quantity, value) in ALL.iter().zip(&truth) {

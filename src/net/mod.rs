@@ -39,7 +39,7 @@ pub trait Network {
 
 /// `[network.<name>]`: which network, and its size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum NetworkSpec {
     Mlp(mlp::Spec),
     Ncsnpp(ncsnpp::Spec),

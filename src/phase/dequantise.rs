@@ -1,7 +1,6 @@
 //! Training the law of dequantisation.
 
-use super::Phase;
-use crate::dequantisation::Dequantiser;
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::run::Run;
 use crate::run::log::Log;
@@ -14,12 +13,7 @@ impl Phase for Dequantising {
         "dequantisation"
     }
 
-    fn product(&self) -> String {
-        Dequantiser::FILE.into()
-    }
-
-    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()> {
-        session.average(folder)?;
-        session.dequantise(folder, log)
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        Ok(Done { worked: session.dequantise(folder, log)?, shows: None })
     }
 }

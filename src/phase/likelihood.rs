@@ -1,6 +1,6 @@
 //! Measuring the likelihood.
 
-use super::Phase;
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::likelihood::Likelihood;
 use crate::run::Run;
@@ -14,19 +14,23 @@ impl Phase for Measuring {
         "likelihood"
     }
 
-    fn product(&self) -> String {
-        "likelihood.json".into()
-    }
-
-    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()> {
-        let step = session.average(folder)?;
-        let values = session.likelihood(&self.0, folder, "likelihood")?;
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        let shows = Some("likelihood.json");
+        let of = session.likelihood_subject(&self.0, folder)?;
+        if folder.is_done(self.name(), &of)? {
+            return Ok(Done { worked: false, shows });
+        }
+        let weights = session.average(folder)?;
+        let values = session.likelihood(&self.0, folder, folder, self.name())?;
         values.bound_headline().iter().for_each(|line| session.terminal().say(line));
-        values.save(folder, "likelihood", &values.report(step))?;
-        let step = step.unwrap_or(0);
+        let step = weights.map_or(0, |weights| weights.step);
+        log.begin(self.name(), step);
         log.scalars(step, &values.scalars());
         log.histogram("likelihood/of_examples", step, &values.histogram());
         log.image("likelihood", step, &values.picture());
-        Ok(())
+        let mut product = folder.product(self.name(), of);
+        values.save(&mut product, self.name(), &values.report(weights))?;
+        product.finish()?;
+        Ok(Done { worked: true, shows })
     }
 }

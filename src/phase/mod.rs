@@ -14,10 +14,16 @@ use crate::session::Session;
 /// One thing a run does, once.
 pub trait Phase {
     fn name(&self) -> &'static str;
-    /// The file of the run, written last, whose presence says that the phase is done.
-    fn product(&self) -> String;
-    /// Does what is left of it; killed anywhere and run again, it ends with the same bytes.
-    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()>;
+    /// Does what is left of it, after the phases before it; killed anywhere and run again, it ends with the same bytes.
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done>;
+}
+
+/// A phase that is done.
+pub struct Done {
+    /// Whether anything was left of it.
+    pub worked: bool,
+    /// The file of the run that a person looks at.
+    pub shows: Option<&'static str>,
 }
 
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.

@@ -1,6 +1,6 @@
 //! Drawing samples.
 
-use super::Phase;
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::run::Run;
 use crate::run::log::Log;
@@ -14,16 +14,13 @@ impl Phase for Sampling {
         "samples"
     }
 
-    fn product(&self) -> String {
-        "samples/samples.json".into()
-    }
-
-    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()> {
-        let step = session.average(folder)?.unwrap_or(0);
-        let samples = session.sample(&self.0)?;
-        let picture = session.picture(&samples);
-        samples.save(folder, "samples", session.scale(), &self.0, &picture)?;
-        log.image("samples", step, &picture);
-        Ok(())
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        let step = session.average(folder)?.map_or(0, |weights| weights.step);
+        let picture = session.sample_into(&self.0, folder, folder, "samples")?;
+        if let Some(picture) = &picture {
+            log.begin(self.name(), step);
+            log.image(self.name(), step, picture);
+        }
+        Ok(Done { worked: picture.is_some(), shows: Some("samples/samples.png") })
     }
 }

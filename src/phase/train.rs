@@ -1,15 +1,10 @@
 //! Training the score.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
-
-use super::Phase;
+use super::{Done, Phase};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::run::log::Log;
-use crate::run::{Run, checkpoint};
+use crate::run::{FORMAT, Run, checkpoint};
 use crate::session::Session;
 use crate::train::{Source, Surroundings, Train, train};
 
@@ -20,30 +15,22 @@ impl Phase for Training {
         "train"
     }
 
-    fn product(&self) -> String {
-        checkpoint::name(self.0.steps)
-    }
-
-    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<()> {
-        let Some(network) = session.network() else { return Ok(()) };
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        checkpoint::set_damaged_aside(folder)?;
+        let newest = checkpoint::latest(folder)?;
+        let step = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
+        let (Some(network), true) = (session.network(), step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
+        let format = folder.about()?.format;
+        // A training that was begun with other random numbers can't go on with these.
+        if format < FORMAT && newest.is_some() {
+            let message = format!("is a run of format {format}, whose training draws are others than those of format {FORMAT}");
+            return Err(Error::run(folder.path(), message, "finish it with the version that began it, or start it anew (--out DIR)"));
+        }
         let plan = session.plan();
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
-        let stop = stop_on_signal()?;
-        let around = Surroundings { run: folder, log, terminal: session.terminal(), stop: stop.clone() };
-        train(&self.0, plan.seed, session.sde(), network, checkpoint::latest(folder)?, source, around)?;
-        // From here on there is nothing to save in between: a signal ends the process at once.
-        stop.store(true, Ordering::Relaxed);
-        Ok(())
+        log.begin(self.name(), step + 1);
+        let around = Surroundings { run: folder, log, terminal: session.terminal() };
+        train(&self.0, plan.seed, session.sde(), network, newest, source, around)?;
+        Ok(Done { worked: true, shows: None })
     }
-}
-
-/// The first SIGINT or SIGTERM asks training to save and stop; the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|e| Error::io("listen for signals in", "this process", e))?;
-    }
-    Ok(stop)
 }

@@ -1,5 +1,7 @@
 //! `run.json`: what a run folder says of itself, for readers on other machines and of other versions.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::Run;
@@ -12,6 +14,8 @@ const FILE: &str = "run.json";
 /// 1: `run.json`; training draws are functions of an example's position in the run. 0, which has no `run.json`: they are functions of the step.
 pub const FORMAT: u32 = 1;
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// What is known of a run without its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
@@ -20,19 +24,36 @@ pub struct About {
     pub shape: Option<Vec<usize>>,
     /// The program that began the run.
     pub version: String,
+    /// Of all that its weights depend on; its checkpoints bear it. Empty where the format did not say.
+    #[serde(default)]
+    pub mark: String,
 }
 
 impl About {
     /// A run that begins now.
-    pub fn new(shape: &[usize]) -> About {
-        About { format: FORMAT, shape: Some(shape.to_vec()), version: env!("CARGO_PKG_VERSION").into() }
+    pub fn new(shape: &[usize], mark: String) -> About {
+        About { format: FORMAT, shape: Some(shape.to_vec()), version: VERSION.into(), mark }
+    }
+
+    /// The report of an experiment in a run that this version can't read, because of `reason`.
+    pub fn unreadable(&self, experiment: &Path, reason: &str) -> Error {
+        let About { format, version, .. } = self;
+        let message = format!("of a run of format {format}, begun by version {version}, can't be read by version {VERSION}: {reason}");
+        Error::run(experiment, message, "use the version that began the run, or start it anew (--out DIR)")
+    }
+
+    /// Whether this very version began the run.
+    pub fn is_current(&self) -> bool {
+        self.format == FORMAT && self.version == VERSION
     }
 }
 
 impl Run {
     /// Error: the run is of a later format, or its `run.json` is damaged.
     pub fn about(&self) -> Result<About> {
-        let Some(bytes) = self.read(FILE)? else { return Ok(About { format: 0, shape: None, version: "0.1.0".into() }) };
+        let Some(bytes) = self.read(FILE)? else {
+            return Ok(About { format: 0, shape: None, version: "0.1.0".into(), mark: String::new() });
+        };
         let path = self.path().join(FILE);
         let about: About = serde_json::from_slice(&bytes).map_err(|e| {
             Error::run(&path, format!("can't be read: {e}"), "restore the file from a copy, or start the run anew (--out DIR)")

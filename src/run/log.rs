@@ -1,21 +1,21 @@
 //! Learning curves, twice: `metrics.jsonl`, which anything can read, and TensorBoard event files.
 //!
-//! Each session writes an event file of its own (a torn record would hide all that is appended after it), which begins with a
-//! `SessionLog` START at the first step to come; readers drop what an earlier session wrote from that step on, so a resumed run shows
-//! one curve.
+//! Each session writes an event file of its own (a torn record would hide all that is appended after it). A phase that is done again from
+//! some step on writes a `SessionLog` START with this step, from which on readers drop all they know, and after it, once more, what the
+//! other phases logged from there on: so every phase has one curve, however often the run was resumed.
 //!
 //! Logging never stops a run. When a record can't be written (the disk is full), the file is cut back to its last whole record, one
 //! warning goes to stderr, and the next record is tried again: the curve gets a gap. A file that can't be cut back is given up.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::RgbImage;
 use protobuf::{Message, RepeatedField};
 use serde_json::{Map, Value};
-use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_proto::event::Event;
 use tensorboard_proto::summary::{Summary, Summary_Image, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData};
 use tensorboard_proto::tensor::TensorProto;
 use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
@@ -23,41 +23,66 @@ use tensorboard_proto::types::DataType;
 use tensorboard_rs::record_writer::RecordWriter;
 use tensorboard_rs::summary;
 
-use super::Run;
+pub(super) mod events;
+
+use super::{Folder, Run};
 use crate::error::{Error, Result};
 use crate::plot;
 use crate::plot::Bins;
 use crate::progress::warn;
 
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
 const EVENTS: &str = "events.out.tfevents.";
 
-/// The curves of one session.
-pub struct Log {
+/// The curves of one session. Nothing is written before a phase begins to log.
+pub struct Log<'a> {
+    run: &'a Run,
+    /// The experiment, in Markdown; the first text of a run.
+    experiment: String,
     metrics: Option<Records>,
     events: Option<Records>,
 }
 
-impl Log {
-    /// Goes on with the curves of `run`; `first_step` is the first step this session will log, and everything logged from there on by
-    /// earlier sessions is dropped.
-    pub fn open(run: &Run, first_step: u64) -> Log {
-        let warned = |e: Error| warn(&format!("{e}; the run goes on without this log"));
-        let metrics = open_metrics(run, first_step).map_err(warned).ok();
-        let events = open_events(run).map_err(warned).ok();
-        let mut log = Log { metrics, events };
+impl Log<'_> {
+    pub fn new(run: &Run, experiment: String) -> Log<'_> {
+        Log { run, experiment, metrics: None, events: None }
+    }
 
-        let mut version = Event::new();
-        version.set_file_version("brain.Event:2".to_owned());
-        log.event(0, version);
-        let mut session = SessionLog::new();
-        session.set_status(SessionLog_SessionStatus::START);
-        let mut start = Event::new();
-        start.set_session_log(session);
-        log.event(first_step, start);
+    /// A phase logs tags `group` and `group/…` from `first_step` on. What earlier sessions logged of these from there is dropped, and nothing
+    /// else is.
+    pub fn begin(&mut self, group: &str, first_step: u64) {
+        let warned = |e: Error| warn(&format!("{e}; the run goes on without this log"));
+        self.metrics = open_metrics(self.run, group, first_step).map_err(warned).ok();
+        let (kept, stale) = match events::from_step(self.run, first_step) {
+            Ok(events) => events.into_iter().partition::<Vec<Event>, _>(|event| !events::is_of(event, group)),
+            Err(e) => return warned(e),
+        };
+        if self.events.is_none() {
+            self.open_events().map_err(warned).unwrap_or_default();
+        }
+        if !stale.is_empty() {
+            // Readers drop all that they know from this step on.
+            self.event(events::start(first_step));
+            kept.into_iter().for_each(|event| self.event(event));
+        }
         // Without its beginning a session would not replace what an earlier one wrote.
-        log.events.take_if(|events| events.warned);
-        log
+        self.events.take_if(|events| events.warned);
+    }
+
+    /// A new event file. Readers take event files in the order of their names, which begin with the time in seconds; a session within the
+    /// same second as the last one, or after the clock was set back, takes the next free second.
+    fn open_events(&mut self) -> Result<()> {
+        let names = events::files(self.run)?;
+        let second = |name: &String| name.strip_prefix(EVENTS)?.get(..10)?.parse::<u64>().ok();
+        let last = names.iter().filter_map(second).max();
+        let second = last.map_or(0, |last| last + 1).max(wall_time() as u64);
+        self.events = Some(Records::open(self.run.folder(), &format!("{EVENTS}{second:010}.{}", std::process::id()))?);
+        self.event(events::version());
+        if last.is_none() {
+            let text = std::mem::take(&mut self.experiment);
+            self.text("experiment", 0, &text);
+        }
+        Ok(())
     }
 
     /// Numbers of one step. Tags are `group/name`; TensorBoard makes a section of each group and keeps f32 precision. In
@@ -121,13 +146,13 @@ impl Log {
         summary.set_value(RepeatedField::from_vec(values));
         let mut event = Event::new();
         event.set_summary(summary);
-        self.event(step, event);
-    }
-
-    fn event(&mut self, step: u64, mut event: Event) {
-        let Some(events) = &mut self.events else { return };
         event.set_step(step as i64);
         event.set_wall_time(wall_time());
+        self.event(event);
+    }
+
+    fn event(&mut self, event: Event) {
+        let Some(events) = &mut self.events else { return };
         let message = event.write_to_bytes().expect("a message without required fields");
         let mut record = Vec::with_capacity(message.len() + 16);
         RecordWriter::new(&mut record).write(&message).expect("memory takes everything");
@@ -146,8 +171,9 @@ struct Records {
 }
 
 impl Records {
-    fn open(path: PathBuf, options: &mut OpenOptions) -> Result<Records> {
-        let file = options.append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
+    fn open(folder: &Folder, name: &str) -> Result<Records> {
+        let (path, mut file) = (folder.at(name), folder.grow(name)?);
+        file.seek(SeekFrom::End(0)).map_err(|e| Error::io("open", &path, e))?;
         let length = file.metadata().map_err(|e| Error::io("open", &path, e))?.len();
         Ok(Records { path, file, length, warned: false, given_up: false })
     }
@@ -160,7 +186,7 @@ impl Records {
             self.length += record.len() as u64;
             return;
         };
-        self.given_up = self.file.set_len(self.length).is_err();
+        self.given_up = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length))).is_err();
         if !self.warned {
             let rest = if self.given_up { "the run goes on without this log" } else { "the run goes on, this log has a gap" };
             warn(&format!("cannot write {}: {e}; {rest}", self.path.display()));
@@ -169,29 +195,20 @@ impl Records {
     }
 }
 
-/// Opens `metrics.jsonl` without what is going to be logged again and without a torn last line.
-fn open_metrics(run: &Run, first_step: u64) -> Result<Records> {
+/// Opens `metrics.jsonl` without the numbers of a group that are going to be logged again, and without a torn last line.
+fn open_metrics(run: &Run, group: &str, first_step: u64) -> Result<Records> {
     let old = run.read(METRICS)?.unwrap_or_default();
-    let earlier = |line: &&[u8]| {
-        let step = serde_json::from_slice::<Map<String, Value>>(line).ok().and_then(|fields| fields.get("step")?.as_u64());
-        line.ends_with(b"\n") && step.is_some_and(|step| step < first_step)
+    let stays = |line: &&[u8]| {
+        let fields = serde_json::from_slice::<Map<String, Value>>(line).ok();
+        let step = fields.as_ref().and_then(|fields| fields.get("step")?.as_u64());
+        let of_group = fields.iter().flat_map(Map::keys).any(|tag| events::is_in(tag, group));
+        line.ends_with(b"\n") && step.is_some_and(|step| step < first_step || !of_group)
     };
-    let kept = old.split_inclusive(|byte| *byte == b'\n').filter(earlier).collect::<Vec<_>>().concat();
+    let kept = old.split_inclusive(|byte| *byte == b'\n').filter(stays).collect::<Vec<_>>().concat();
     if kept != old {
         run.write(METRICS, &kept)?;
     }
-    Records::open(run.path().join(METRICS), OpenOptions::new().create(true))
-}
-
-/// A new event file. Readers take event files in the order of their names, which begin with the time in seconds; a session within the
-/// same second as the last one, or after the clock was set back, takes the next free second.
-fn open_events(run: &Run) -> Result<Records> {
-    let entries = fs::read_dir(run.path()).map_err(|e| Error::io("read the folder", run.path(), e))?;
-    let second = |path: &Path| path.file_name()?.to_str()?.strip_prefix(EVENTS)?.get(..10)?.parse::<u64>().ok();
-    let last = entries.flatten().filter_map(|entry| second(&entry.path())).max();
-    let second = last.map_or(0, |last| last + 1).max(wall_time() as u64);
-    let name = format!("{EVENTS}{second:010}.{}", std::process::id());
-    Records::open(run.path().join(name), OpenOptions::new().create_new(true))
+    Records::open(run.folder(), METRICS)
 }
 
 /// Seconds since 1970.
@@ -214,153 +231,4 @@ fn json_line(step: u64, wall_time: f64, values: &[(&str, f64)]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// CRC-32C, bit by bit, masked as in TFRecord files.
-    fn masked_crc32c(bytes: &[u8]) -> u32 {
-        let crc = !bytes
-            .iter()
-            .fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & 0u32.wrapping_sub(crc & 1))));
-        crc.rotate_right(15).wrapping_add(0xa282_ead8)
-    }
-
-    /// The whole records of a TFRecord file.
-    fn records(mut bytes: &[u8]) -> Vec<Event> {
-        let word = |at: usize, bytes: &[u8]| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().unwrap()));
-        let mut events = Vec::new();
-        while let Some(length) = bytes.get(..8) {
-            let n = u64::from_le_bytes(length.try_into().unwrap()) as usize;
-            let (Some(message), Some(crc)) = (bytes.get(12..12 + n), word(12 + n, bytes)) else { break };
-            assert_eq!(word(8, bytes), Some(masked_crc32c(length)));
-            assert_eq!(crc, masked_crc32c(message));
-            events.push(Event::parse_from_bytes(message).unwrap());
-            bytes = &bytes[16 + n..];
-        }
-        events
-    }
-
-    fn event_files(run: &Run) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = fs::read_dir(run.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(EVENTS));
-        paths.sort();
-        paths
-    }
-
-    /// The (step, value) of `tag` that a reader shows: files in order of their names, START purges from its step on.
-    fn curve(run: &Run, tag: &str) -> Vec<(i64, f32)> {
-        let mut points = Vec::new();
-        for event in event_files(run).iter().flat_map(|path| records(&fs::read(path).unwrap())) {
-            if event.get_session_log().get_status() == SessionLog_SessionStatus::START {
-                points.retain(|(step, _)| *step < event.get_step());
-            }
-            let values = event.get_summary().get_value().iter().filter(|value| value.get_tag() == tag);
-            points.extend(values.map(|value| (event.get_step(), value.get_simple_value())));
-        }
-        points
-    }
-
-    fn metrics(run: &Run) -> String {
-        String::from_utf8(run.read(METRICS).unwrap().unwrap()).unwrap()
-    }
-
-    fn metric_steps(run: &Run) -> Vec<u64> {
-        metrics(run).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["step"].as_u64().unwrap()).collect()
-    }
-
-    #[test]
-    fn an_event_file_begins_with_its_version_and_session_and_holds_what_was_logged() {
-        assert_eq!(masked_crc32c(b"123456789"), 0xe306_9283u32.rotate_right(15).wrapping_add(0xa282_ead8), "the standard's check value");
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        let mut log = Log::open(&run, 7);
-        log.scalars(7, &[("train/loss", 0.5), ("train/lr", f64::NAN)]);
-        log.text("experiment/toml", 7, "# seed");
-        let picture = RgbImage::from_fn(6, 2, |x, y| image::Rgb([x as u8, y as u8, 9]));
-        log.image("samples/grid", 8, &picture);
-
-        let events = records(&fs::read(&event_files(&run)[0]).unwrap());
-        assert_eq!(events[0].get_file_version(), "brain.Event:2");
-        assert_eq!((events[1].get_session_log().get_status(), events[1].get_step()), (SessionLog_SessionStatus::START, 7));
-        let value = |event: &Event, i: usize| event.get_summary().get_value()[i].clone();
-        assert_eq!((value(&events[2], 0).get_tag(), value(&events[2], 0).get_simple_value()), ("train/loss", 0.5));
-        assert!(value(&events[2], 1).get_simple_value().is_nan());
-        let text = value(&events[3], 0);
-        assert_eq!(text.get_metadata().get_plugin_data().get_plugin_name(), "text");
-        assert_eq!(text.get_tensor().get_string_val(), [b"# seed".to_vec()]);
-        let image = value(&events[4], 0).take_image();
-        assert_eq!((image.get_width(), image.get_height(), events[4].get_step()), (6, 2, 8));
-        assert_eq!(image::load_from_memory(image.get_encoded_image_string()).unwrap().to_rgb8(), picture);
-        assert_eq!(events.len(), 5);
-        assert!(events.iter().all(|event| event.get_wall_time() > 1.7e9));
-    }
-
-    #[test]
-    fn a_line_of_metrics_is_json_whatever_the_numbers() {
-        let values = [("a", 0.1), ("b\"", f64::NAN), ("c", f64::INFINITY), ("d", f64::NEG_INFINITY), ("e", 1e-300)];
-        let line = json_line(3, 1.5, &values);
-        assert_eq!(line, "{\"step\":3,\"wall_time\":1.500,\"a\":0.1,\"b\\\"\":\"nan\",\"c\":\"inf\",\"d\":\"-inf\",\"e\":1e-300}\n");
-        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["b\""], "nan");
-    }
-
-    #[test]
-    fn a_resumed_run_has_one_curve() {
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        let session = |first: u64, last: u64, value: f64| {
-            let mut log = Log::open(&run, first);
-            (first..=last).for_each(|step| log.scalars(step, &[("train/loss", value)]));
-        };
-        session(1, 13, 1.0);
-        // Killed in the middle of a record, in both files.
-        let torn = |path: &Path| fs::write(path, &fs::read(path).unwrap()[..fs::metadata(path).unwrap().len() as usize - 5]).unwrap();
-        torn(&event_files(&run)[0]);
-        torn(&home.path().join(METRICS));
-        session(13, 14, 2.0);
-        session(11, 20, 3.0);
-
-        let expected = |step: u64| if step <= 10 { 1.0 } else { 3.0 };
-        assert_eq!(curve(&run, "train/loss"), (1..=20).map(|step| (step as i64, expected(step))).collect::<Vec<_>>());
-        assert_eq!(metric_steps(&run), (1..=20).collect::<Vec<_>>());
-        assert_eq!(metrics(&run).matches("\"train/loss\":3.0").count(), 10);
-    }
-
-    #[test]
-    fn a_torn_line_of_metrics_is_dropped() {
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        run.write(METRICS, b"{\"step\":1}\n{\"step\":2}\n{\"step\":3").unwrap();
-        Log::open(&run, 100).scalars(100, &[]);
-        assert_eq!(metric_steps(&run), [1, 2, 100]);
-        // A line that lost nothing but its end of line would merge with the next.
-        run.write(METRICS, b"{\"step\":1}\n{\"step\":2}").unwrap();
-        Log::open(&run, 100).scalars(100, &[]);
-        assert_eq!(metric_steps(&run), [1, 100]);
-    }
-
-    #[test]
-    fn sessions_within_one_second_have_files_of_their_own_in_order() {
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        (0..5).for_each(|step| Log::open(&run, step).scalars(step, &[("x/y", step as f64)]));
-        assert_eq!(event_files(&run).len(), 5);
-        assert_eq!(curve(&run, "x/y"), [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]);
-    }
-
-    #[test]
-    fn a_full_disk_or_a_missing_folder_does_not_stop_logging() {
-        let full = || Records::open(PathBuf::from("/dev/full"), &mut OpenOptions::new()).ok();
-        let mut log = Log { metrics: full(), events: full() };
-        log.scalars(1, &[("train/loss", 1.0)]);
-        log.scalars(2, &[("train/loss", 1.0)]);
-        assert!(log.metrics.unwrap().warned && log.events.unwrap().given_up);
-
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(&home.path().join("gone")).unwrap();
-        fs::remove_dir_all(run.path()).unwrap();
-        fs::write(run.path(), b"a file where the folder was").unwrap();
-        let mut log = Log::open(&run, 0);
-        assert!(log.metrics.is_none() && log.events.is_none());
-        log.scalars(1, &[("train/loss", 1.0)]);
-    }
-}
+mod tests;

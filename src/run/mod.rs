@@ -3,53 +3,79 @@
 //! ```text
 //! runs/ve_cifar/
 //!   experiment.toml            the resolved experiment
-//!   run.json                   the format of the folder, and the shape of the data
+//!   run.json                   the format of the folder, the shape of the data, and the run's own mark
 //!   metrics.jsonl              one line of numbers per logged step
 //!   events.out.*               the same for TensorBoard, one file per session
 //!   checkpoints/               step-00000020.safetensors, the newest few
 //!   samples/                   pictures, arrays and what they cost
-//!   dequantiser.safetensors    the trained law of dequantisation, if there is one
+//!   dequantiser.*              the trained law of dequantisation, if there is one
 //!   likelihood.*               the number, every example's, their histogram, and every solve as it was finished
 //!   lab/                       solvers compared
+//!   *.manifest                 of what was made together: sizes, checksums, and what it depends on
+//!   *.journal                  what a phase has done so far
 //!   .lock                      held while a process trains here
 //! ```
 
 mod about;
 pub mod checkpoint;
+mod folder;
+mod journal;
 pub mod log;
+mod npz;
+mod product;
 pub mod tensors;
+mod verify;
 
-pub use about::{About, FORMAT};
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+pub use about::{About, FORMAT};
+pub use folder::Folder;
+pub use journal::{Journal, difference};
+pub use npz::Npz;
+pub use product::{Found, Product, manifest};
+pub use verify::{Finding, State, verify};
+
 use crate::error::{Error, Result};
+use crate::progress::warn;
 
 /// The file that makes a folder a run.
 const EXPERIMENT: &str = "experiment.toml";
-/// Files of this prefix are being written; one that outlives its process is rubbish.
-const PARTIAL: &str = ".partial-";
+const LOCK: &str = ".lock";
 
 /// An open run folder. A writer's lock is held until this is dropped, or the process dies in whatever way; a reader has none.
 #[derive(Debug)]
 pub struct Run {
-    path: PathBuf,
-    _lock: Option<File>,
+    folder: Folder,
+    lock: Option<File>,
 }
 
 /// The name of a result that nobody else writes meanwhile.
 #[derive(Debug)]
-pub struct Reserved {
-    path: PathBuf,
+pub struct Reserved<'a> {
+    folder: &'a Folder,
+    name: String,
     _lock: File,
 }
 
-impl Drop for Reserved {
+impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         // An empty file left behind does no harm.
-        let _ = fs::remove_file(&self.path);
+        let _ = self.folder.remove(&self.name);
+    }
+}
+
+/// Reserves the name of a result in a folder for this process until the guard is dropped, or the process dies; `None` if another one has it.
+pub fn reserve<'a>(folder: &'a Folder, name: &str) -> Result<Option<Reserved<'a>>> {
+    let name = format!(".reserved-{}", name.replace('/', "-"));
+    let file = folder.grow(&name)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Reserved { folder, name, _lock: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(Error::io("lock", folder.at(&name), e)),
     }
 }
 
@@ -62,12 +88,13 @@ impl Run {
         if path.is_file() {
             return Err(Error::run(path, "is a file, but a run is a folder", "name a folder, new or of an earlier run (--out DIR)"));
         }
-        for folder in [path, &path.join("checkpoints"), &path.join("samples")] {
-            fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
+        let folder = Folder::create(path)?;
+        let lock = lock(&folder)?;
+        for folder in ["checkpoints", "samples"].map(|name| path.join(name)) {
+            fs::create_dir_all(&folder).map_err(|e| Error::io("create the folder", &folder, e))?;
         }
-        let lock = lock(path)?;
-        sweep(path)?;
-        Ok(Run { path: path.to_owned(), _lock: Some(lock) })
+        folder.sweep(&["", "checkpoints", "samples", "lab"])?;
+        Ok(Run { folder, lock: Some(lock) })
     }
 
     /// Opens a run that must exist already: a folder with an `experiment.toml`.
@@ -84,7 +111,12 @@ impl Run {
     /// Errors: there is no such run; that error lists the runs in or beside `path`.
     pub fn reading(path: &Path) -> Result<Run> {
         Run::find(path)?;
-        Ok(Run { path: path.to_owned(), _lock: None })
+        Ok(Run { folder: Folder::open(path)?, lock: None })
+    }
+
+    /// A folder for results of a run that can't be written, or should not be.
+    pub fn elsewhere(path: &Path) -> Result<Run> {
+        Ok(Run { folder: Folder::create(path)?, lock: None })
     }
 
     fn find(path: &Path) -> Result<()> {
@@ -105,7 +137,11 @@ impl Run {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// The text of `experiment.toml`; none in a new folder.
@@ -113,76 +149,82 @@ impl Run {
         let Some(bytes) = self.read(EXPERIMENT)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|e| {
             let help = "restore the file, or start the run anew in another folder (--out DIR)";
-            Error::run(self.path.join(EXPERIMENT), format!("is not text: {e}"), help)
+            Error::run(self.folder.at(EXPERIMENT), format!("is not text: {e}"), help)
         })?;
         Ok(Some(text))
     }
 
     /// Whether there is a file of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.path.join(name).is_file()
-    }
-
-    /// Reserves the name of a result for this process until the guard is dropped, or the process dies; `None` if another one has it.
-    pub fn reserve(&self, name: &str) -> Result<Option<Reserved>> {
-        let path = self.path.join(format!(".reserved-{}", name.replace('/', "-")));
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = open.map_err(|e| Error::io("open", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Reserved { path, _lock: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
-        }
-    }
-
-    /// Puts a file of this content at `name`, relative to the run (`samples/grid.png`). Whatever happens meanwhile, even a power cut,
-    /// the file is afterwards either the old one or the new one, whole.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
-        self.replace(name, |file| file.write_all(bytes))
+        self.folder.has(name)
     }
 
     /// The content of the file `name`; none if there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.path.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("read", path, e)),
-        }
+        self.folder.read(name)
+    }
+
+    /// Puts a file of this content at `name`, relative to the run (`samples/grid.png`), whole or not at all.
+    ///
+    /// Error: the folder, or this process's lock in it, is not what it was: nothing is written then.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        self.replace(name, |file| file.write_all(bytes))
     }
 
     /// As `write`, with the content written by `fill`.
     fn replace(&self, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<PathBuf> {
-        let path = self.path.join(name);
-        replace(&path, fill)?;
-        Ok(path)
+        self.folder.replace(name, || self.check(), fill)
+    }
+
+    /// Error: the folder is not where it was, or another process may have its lock.
+    fn check(&self) -> Result<()> {
+        self.folder.check_in_place()?;
+        self.lock.as_ref().map_or(Ok(()), |lock| self.folder.check_is(LOCK, lock))
+    }
+
+    /// Whether a product that depends on `of` is there, every byte of it. A damaged one is not, and a warning says so.
+    ///
+    /// Error: there is one that depends on something else; the message names the key.
+    pub fn is_done(&self, name: &str, of: &Value) -> Result<bool> {
+        match self.found(name)? {
+            Found::Nothing => Ok(false),
+            Found::Damaged(what) => {
+                warn(&format!("{what}; it is made again"));
+                Ok(false)
+            }
+            Found::Whole(there) => match difference("", &there, of) {
+                None => Ok(true),
+                Some((key, there, here)) => {
+                    let message = format!("is a result with other settings: {key} is {there} there, {here} now");
+                    Err(Error::run(self.folder.at(name), message, "give this one another --name, or move that one away"))
+                }
+            },
+        }
+    }
+
+    /// Begins a product `name` of this run, which depends on `of`, in the place of one that may be there.
+    pub fn product(&self, name: &str, of: Value) -> Product<'_> {
+        Product::new(&self.folder, Box::new(|| self.check()), name, of)
+    }
+
+    /// What there is of a product.
+    pub fn found(&self, name: &str) -> Result<Found> {
+        product::find(&self.folder, name)
     }
 }
 
 /// Puts a file at `path` that holds what `fill` writes, whole or not at all; creates the folders above it.
 pub fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::io("write", path, io::ErrorKind::IsADirectory.into()));
     };
-    let attempt = || -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let readable = Permissions::from_mode(0o644);
-        let prefix = format!("{PARTIAL}{}-", std::process::id());
-        let mut partial = tempfile::Builder::new().prefix(&prefix).permissions(readable).tempfile_in(folder)?;
-        fill(partial.as_file_mut())?;
-        partial.as_file().sync_all()?;
-        partial.persist(path).map_err(|e| e.error)?;
-        File::open(folder)?.sync_all()
-    };
-    attempt().map_err(|e| Error::io("write", path, e))
+    Folder::create(folder)?.replace(&name.to_string_lossy(), || Ok(()), fill).map(drop)
 }
 
 /// Takes the lock of a run folder and leaves the process id in it, for the message another process gets.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(|e| Error::io("open", &path, e))?;
+fn lock(folder: &Folder) -> Result<File> {
+    let path = folder.at(LOCK);
+    let mut file = folder.grow(LOCK)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
@@ -190,7 +232,7 @@ fn lock(folder: &Path) -> Result<File> {
             let mut owner = String::new();
             let _ = file.read_to_string(&mut owner);
             let message = format!("another process works in this run folder (process {})", owner.trim());
-            return Err(Error::run(folder, message, "wait until it ends, stop it, or use another folder (--out DIR)"));
+            return Err(Error::run(folder.path(), message, "wait until it ends, stop it, or use another folder (--out DIR)"));
         }
     }
     let note = |file: &mut File| -> io::Result<()> {
@@ -199,26 +241,6 @@ fn lock(folder: &Path) -> Result<File> {
     };
     note(&mut file).map_err(|e| Error::io("write", &path, e))?;
     Ok(file)
-}
-
-/// Removes half-written files from a folder and the folders in it.
-fn sweep(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|e| Error::io("read the folder", folder, e))? {
-        let entry = entry.map_err(|e| Error::io("read the folder", folder, e))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            sweep(&entry.path())?;
-        } else if is_orphan(&entry.file_name().to_string_lossy()) {
-            fs::remove_file(entry.path()).map_err(|e| Error::io("remove", entry.path(), e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether this is a half-written file of a process that is gone.
-fn is_orphan(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix(PARTIAL) else { return false };
-    let owner = rest.split('-').next().and_then(|id| id.parse::<u32>().ok());
-    owner.is_none_or(|id| id != std::process::id() && !Path::new("/proc").join(id.to_string()).exists())
 }
 
 /// The runs in a folder, or, if it has none, those beside it, or else those in `runs/`; the newest ten, newest first.
@@ -238,88 +260,4 @@ fn runs_around(path: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_run_has_one_writer() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("runs/toy");
-        let run = Run::open(&path).unwrap();
-        let error = Run::open(&path).unwrap_err();
-        let Error::Run { path: named, message, help } = &error else { panic!("{error:?}") };
-        assert_eq!(named, &path);
-        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
-        assert!(help.contains("--out"), "{help}");
-        drop(run);
-        Run::open(&path).unwrap();
-    }
-
-    #[test]
-    fn a_write_replaces_the_file_and_leaves_nothing_else() {
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        assert_eq!(run.read("samples/a.txt").unwrap(), None);
-        run.write("samples/a.txt", b"first").unwrap();
-        let path = run.write("samples/a.txt", b"second").unwrap();
-        assert_eq!(path, home.path().join("samples/a.txt"));
-        assert_eq!(run.read("samples/a.txt").unwrap().unwrap(), b"second");
-        run.write("lab/table.csv", b"nfe").unwrap();
-        let error = run.replace("samples/a.txt", |file| file.write_all(b"torn").and(Err(io::Error::other("no space")))).unwrap_err();
-        assert!(error.to_string().contains("samples/a.txt: no space"), "{error}");
-        assert_eq!(run.read("samples/a.txt").unwrap().unwrap(), b"second");
-        assert_eq!(files(&home.path().join("samples")), ["a.txt"]);
-        assert_eq!(files(home.path()), [".lock", "checkpoints", "lab", "samples"]);
-
-        let plain = home.path().join("plain");
-        OpenOptions::new().write(true).create_new(true).open(&plain).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&path), 0o644 & mode(&plain), "others may read what they may read of any file");
-    }
-
-    #[test]
-    fn what_a_killed_process_left_half_written_is_swept() {
-        let home = tempfile::tempdir().unwrap();
-        let run = Run::open(home.path()).unwrap();
-        run.write("checkpoints/whole", b"").unwrap();
-        run.write("checkpoints/.partial-xyz", b"").unwrap();
-        run.write(".partial-abc", b"").unwrap();
-        assert!(Run::open(home.path()).is_err());
-        assert_eq!(files(&home.path().join("checkpoints")).len(), 2, "only the owner of the lock may sweep");
-        drop(run);
-        let _run = Run::open(home.path()).unwrap();
-        assert_eq!(files(&home.path().join("checkpoints")), ["whole"]);
-        assert_eq!(files(home.path()), [".lock", "checkpoints", "samples"]);
-    }
-
-    #[test]
-    fn a_run_that_must_exist_and_does_not_names_its_neighbours() {
-        let home = tempfile::tempdir().unwrap();
-        let at = |name: &str| home.path().join(name);
-        let help = |path: &Path| match Run::existing(path).unwrap_err() {
-            Error::Run { message, help, .. } => format!("{message}; {help}"),
-            other => panic!("{other:?}"),
-        };
-        assert!(help(&at("runs/a")).starts_with("does not exist;"));
-        assert!(!at("runs").exists(), "looking creates nothing");
-        for name in ["runs/a", "runs/b"] {
-            Run::open(&at(name)).unwrap().write(EXPERIMENT, b"seed = 1").unwrap();
-        }
-        Run::open(&at("runs/c")).unwrap();
-        for wrong in ["runs/c", "runs/d", "runs", "runs/a/experiment.toml"] {
-            let help = help(&at(wrong));
-            let (a, b) = (at("runs/a").display().to_string(), at("runs/b").display().to_string());
-            assert!(wrong.ends_with("toml") || (help.contains(&a) && help.contains(&b)), "{wrong}: {help}");
-            assert!(!help.contains(&at("runs/c").display().to_string()), "{wrong}: {help}");
-        }
-        assert!(help(&at("runs/c")).starts_with("is not a run: it holds no experiment.toml;"));
-        assert_eq!(Run::existing(&at("runs/a")).unwrap().experiment().unwrap().unwrap(), "seed = 1");
-        assert!(matches!(Run::open(&at("runs/a/experiment.toml")), Err(Error::Run { .. })));
-    }
-}
+mod tests;

@@ -1,15 +1,11 @@
 //! Named tensors as a safetensors file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-
-use crate::error::Result;
 
 /// Named tensors and a few words about them.
 pub type Named = (BTreeMap<String, Tensor>, HashMap<String, String>);
@@ -27,14 +23,12 @@ pub fn parse(bytes: &[u8]) -> Result<Named, String> {
     Ok((tensors.collect::<Result<_, String>>()?, metadata.metadata().clone().unwrap_or_default()))
 }
 
-/// Writes named tensors and a few words about them to `path`, whole or not at all; of one type, in the order given.
-pub fn write(path: &Path, tensors: &[(String, &Tensor)], meta: &[(&str, String)]) -> Result<()> {
+/// A file of named tensors and a few words about them; of one type, in the order given.
+pub fn encode(tensors: &[(String, &Tensor)], meta: &[(&str, String)]) -> Vec<u8> {
     let tensors = gather(tensors);
-    let head = head(&meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(), &tensors);
-    super::replace(path, |file| {
-        file.write_all(&head)?;
-        tensors.iter().try_for_each(|(_, tensor)| file.write_all(bytes(tensor)))
-    })
+    let mut file = head(&meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(), &tensors);
+    tensors.iter().for_each(|(_, tensor)| file.extend_from_slice(bytes(tensor)));
+    file
 }
 
 /// The tensors as they can be written: contiguous, on the CPU. Wide elements come first, which keeps every tensor aligned in the file.
@@ -61,7 +55,7 @@ pub(super) fn head(meta: &BTreeMap<String, String>, tensors: &[(&str, Tensor)]) 
 }
 
 /// The memory of a contiguous CPU tensor.
-pub(super) fn bytes(tensor: &Tensor) -> &[u8] {
+pub fn bytes(tensor: &Tensor) -> &[u8] {
     let n = tensor.numel() * tensor.kind().elt_size_in_bytes();
     match n {
         0 => &[],

@@ -53,10 +53,8 @@ pub fn place_of(t: f64, levels: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::sde::{Sde, SubVp, Ve, Vp, place_of};
-
-    const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-    const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
+    use crate::sde::{Sde, place_of};
+    use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP};
 
     #[test]
     fn the_time_of_a_level_is_at_that_level() {
@@ -69,7 +67,7 @@ mod tests {
 
     #[test]
     fn steps_lead_from_level_to_level() {
-        for (name, sde) in [("vp", &VP as &dyn Sde), ("ve", &VE)] {
+        for (name, sde) in CHAINED {
             let n = 1000;
             let chain = sde.chain(n).unwrap();
             let (mut alpha, mut variance) = (1.0, 0.0);
@@ -85,7 +83,7 @@ mod tests {
     #[test]
     fn many_levels_are_the_continuous_process() {
         let n = 200_000;
-        for (name, sde) in [("vp", &VP as &dyn Sde), ("sub-vp", &SubVp { beta_min: 0.1, beta_max: 20.0 }), ("ve", &VE)] {
+        for (name, sde) in SDES {
             for t in [0.2, 0.5, 0.9] {
                 let (f, g) = sde.discretised(t, n);
                 let n = n as f64;
@@ -93,7 +91,7 @@ mod tests {
                 assert!((g * n.sqrt() / sde.diffusion(t) - 1.0).abs() < 1e-3, "{name}: diffusion at t = {t}");
             }
         }
-        for (name, sde) in [("vp", &VP as &dyn Sde), ("ve", &VE)] {
+        for (name, sde) in CHAINED {
             let chain = sde.chain(n).unwrap();
             for t in [0.2, 0.5, 0.9] {
                 assert!((chain.level(t).alpha / sde.alpha(t) - 1.0).abs() < 1e-3, "{name}: α at t = {t}");
@@ -105,7 +103,7 @@ mod tests {
     #[test]
     fn chains_that_do_not_exist_are_refused() {
         let levels = |sde: &dyn Sde, levels| sde.chain(levels).unwrap_err().key;
-        assert_eq!(levels(&SubVp { beta_min: 0.1, beta_max: 20.0 }, 1000), "levels");
+        assert_eq!(levels(&SUB_VP, 1000), "levels");
         assert_eq!(levels(&VP, 20), "levels");
         assert_eq!(levels(&VE, 1), "levels");
         assert!(VP.chain(21).is_ok());

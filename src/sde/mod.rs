@@ -143,18 +143,11 @@ impl LinearBeta {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn all() -> Vec<(&'static str, Box<dyn Sde>)> {
-        vec![
-            ("vp", Box::new(Vp { beta_min: 0.1, beta_max: 20.0 })),
-            ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
-            ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
-        ]
-    }
+    use crate::testing::{SDES, SUB_VP, VE, VP};
 
     #[test]
     fn moments_solve_their_differential_equations() {
-        for (name, sde) in all() {
+        for (name, sde) in SDES {
             for t in [0.01, 0.1, 0.3, 0.5, 0.77, 0.99] {
                 let h = 1e-5;
                 let slope = |f: &dyn Fn(f64) -> f64| (f(t + h) - f(t - h)) / (2.0 * h);
@@ -197,8 +190,8 @@ mod tests {
 
     #[test]
     fn drift_and_diffusion_follow_from_the_slopes() {
-        for (name, sde) in all() {
-            let path = Path(&*sde);
+        for (name, sde) in SDES {
+            let path = Path(sde);
             for t in [1e-3, 0.3, 0.99] {
                 for (got, truth) in [(path.drift(t), sde.drift(t)), (path.diffusion(t), sde.diffusion(t))] {
                     assert!((got - truth).abs() < 1e-9 * (1.0 + truth.abs()), "{name} at t = {t}: {got} is not {truth}");
@@ -209,7 +202,7 @@ mod tests {
 
     #[test]
     fn log_snr_has_an_inverse() {
-        for (name, sde) in all() {
+        for (name, sde) in SDES {
             for t in [1e-5, 1e-3, 0.02, 0.3, 0.5, 0.9, 1.0] {
                 let back = sde.time_of_log_snr(sde.log_snr(t));
                 assert!((back - t).abs() < 1e-9 * (1.0 + t), "{name}: {t} came back as {back}");
@@ -220,26 +213,24 @@ mod tests {
     #[test]
     fn constants_are_the_references() {
         let close = |a: f64, b: f64| assert!((a / b - 1.0).abs() < 1e-6, "{a} is not {b}");
-        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-        close(vp.alpha(1.0), 0.006571586);
-        close(vp.sigma(1.0), 0.9999784);
-        close(vp.alpha(0.5), 0.2811829);
-        close(vp.sigma(0.5), 0.9596542);
-        close(vp.sigma(1e-3), 0.01048542);
-        close(vp.sigma(1e-5), 0.001000497);
-        let sub_vp = SubVp { beta_min: 0.1, beta_max: 20.0 };
-        close(sub_vp.sigma(0.5), 0.9209362);
-        close(sub_vp.diffusion(0.5), 3.160249);
-        close(sub_vp.sigma(1e-3), 1.099440e-4);
-        close(sub_vp.sigma(1e-5), 1.0009945e-6);
-        let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
-        close(ve.sigma(0.5), std::f64::consts::FRAC_1_SQRT_2); // √(σ_min σ_max)
-        close(ve.diffusion(1.0), 206.36367);
-        close(ve.prior_std(), 50.0);
+        close(VP.alpha(1.0), 0.006571586);
+        close(VP.sigma(1.0), 0.9999784);
+        close(VP.alpha(0.5), 0.2811829);
+        close(VP.sigma(0.5), 0.9596542);
+        close(VP.sigma(1e-3), 0.01048542);
+        close(VP.sigma(1e-5), 0.001000497);
+        close(SUB_VP.sigma(0.5), 0.9209362);
+        close(SUB_VP.diffusion(0.5), 3.160249);
+        close(SUB_VP.sigma(1e-3), 1.099440e-4);
+        close(SUB_VP.sigma(1e-5), 1.0009945e-6);
+        close(VE.sigma(0.5), std::f64::consts::FRAC_1_SQRT_2); // √(σ_min σ_max)
+        close(VE.diffusion(1.0), 206.36367);
+        close(VE.prior_std(), 50.0);
     }
 
     #[test]
     fn prior_density_is_normalised() {
+        // Narrow enough for a sum over a grid.
         let ve = Ve { sigma_min: 0.01, sigma_max: 3.0 };
         let mass: f64 = (-4000..4000).map(|i| 0.01 * ve.prior_log_density((0.01 * i as f64).powi(2), 1).exp()).sum();
         assert!((mass - 1.0).abs() < 1e-6, "{mass}");

@@ -78,19 +78,18 @@ impl Transition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{Sde, SubVp, Ve, Vp};
+    use crate::sde::Sde;
+    use crate::testing::{SDES, VP};
 
     /// Every pair is one joint Gaussian of (x_s, x_t) given x_0.
     #[test]
     fn a_step_forward_and_its_reverse_are_one_joint_gaussian() {
-        let sdes: [&dyn Sde; 3] =
-            [&Vp { beta_min: 0.1, beta_max: 20.0 }, &SubVp { beta_min: 0.1, beta_max: 20.0 }, &Ve { sigma_min: 0.01, sigma_max: 50.0 }];
-        for sde in sdes {
+        for (name, sde) in SDES {
             for (s, t) in [(1e-4, 1e-3), (0.2, 0.21), (0.3, 1.0)] {
                 let (below, above) = (sde.level(s), sde.level(t));
                 let step = Transition::new(above, below);
                 let (of_x, of_x0) = step.posterior_mean();
-                let close = |got: f64, truth: f64| assert!((got / truth - 1.0).abs() < 1e-6, "{s} {t}: {got} is not {truth}");
+                let close = |got: f64, truth: f64| assert!((got / truth - 1.0).abs() < 1e-6, "{name} {s} {t}: {got} is not {truth}");
                 // the marginal mean and variance of x_s, and its covariance with x_t, given x_0
                 close(of_x * above.alpha + of_x0, below.alpha);
                 close(of_x.powi(2) * above.sigma.powi(2) + step.beta_tilde, below.sigma.powi(2));
@@ -114,17 +113,16 @@ mod tests {
     /// A step of relative length 1e-9 keeps six digits, where σ_t² - α_ts² σ_s² would keep none.
     #[test]
     fn neighbours_do_not_cancel() {
-        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
         let (t, h) = (0.5, 1e-12);
-        let step = Transition::new(vp.level(t), vp.level(t - h));
-        assert!((step.beta / (vp.diffusion(t).powi(2) * h) - 1.0).abs() < 1e-3, "{}", step.beta / (vp.diffusion(t).powi(2) * h));
+        let step = Transition::new(VP.level(t), VP.level(t - h));
+        assert!((step.beta / (VP.diffusion(t).powi(2) * h) - 1.0).abs() < 1e-3, "{}", step.beta / (VP.diffusion(t).powi(2) * h));
         let (_, score) = step.reverse_mean(0.0);
-        assert!((score / (0.5 * vp.diffusion(t).powi(2) * h) - 1.0).abs() < 1e-3);
+        assert!((score / (0.5 * VP.diffusion(t).powi(2) * h) - 1.0).abs() < 1e-3);
     }
 
     #[test]
     fn the_last_step_ends_at_the_denoised_state() {
-        let above = Vp { beta_min: 0.1, beta_max: 20.0 }.level(0.1);
+        let above = VP.level(0.1);
         let step = Transition::new(above, Level::DATA);
         let (state, score) = step.reverse_mean(0.3);
         assert!((state - 1.0 / above.alpha).abs() < 1e-14 && (score - above.sigma.powi(2) / above.alpha).abs() < 1e-14);

@@ -1,5 +1,6 @@
 //! What a solver of the reverse process is, and what it is given and gives back.
 
+use serde::{Deserialize, Serialize};
 use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
@@ -47,7 +48,7 @@ pub trait Sampler {
 }
 
 /// What a solve cost, per example.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Evaluations of the dynamics.
     pub evaluations: Vec<u32>,
@@ -62,6 +63,21 @@ impl Statistics {
         Statistics { evaluations: vec![steps * evaluations as u32; batch], accepted: vec![steps; batch], rejected: vec![0; batch] }
     }
 
+    /// Examples.
+    pub fn len(&self) -> usize {
+        self.evaluations.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.evaluations.is_empty()
+    }
+
+    /// As reports have it.
+    pub fn cost(&self) -> Cost {
+        let Statistics { evaluations, accepted, rejected } = self;
+        Cost { evaluations: Counts::of(evaluations), accepted_steps: Counts::of(accepted), rejected_steps: Counts::of(rejected) }
+    }
+
     pub fn mean_evaluations(&self) -> f64 {
         self.evaluations.iter().map(|&n| f64::from(n)).mean()
     }
@@ -70,6 +86,29 @@ impl Statistics {
         self.evaluations.extend(other.evaluations);
         self.accepted.extend(other.accepted);
         self.rejected.extend(other.rejected);
+    }
+}
+
+/// What a solve cost, over the examples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    pub evaluations: Counts,
+    pub accepted_steps: Counts,
+    pub rejected_steps: Counts,
+}
+
+/// One count of each example: mean, least and most.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Counts {
+    pub mean: f64,
+    pub min: Option<u32>,
+    pub max: Option<u32>,
+}
+
+impl Counts {
+    pub fn of(counts: &[u32]) -> Counts {
+        let mean = counts.iter().map(|&n| f64::from(n)).mean();
+        Counts { mean, min: counts.iter().min().copied(), max: counts.iter().max().copied() }
     }
 }
 

@@ -4,11 +4,14 @@ use super::*;
 use crate::divergence::Probes;
 use crate::dynamics::{Dynamics, FlowWithLogDensity, Reverse};
 use crate::error::Fault;
-use crate::law::GaussianMixture;
-use crate::model::{At, ExactScore, Model, Prediction};
+use crate::model::{At, ExactScore};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{Sde, SubVp, Variance, Ve, Vp};
+use crate::sde::{Sde, Variance};
 use crate::tensor::{column, to_vec};
+use crate::testing::{
+    CHAINED, Counting, Formula, SDES, VP, broken_below, exact, gaussian, largest, mixture, no_noise, normal, points, prior,
+    root_mean_square,
+};
 use tch::{Device, Kind, Tensor};
 
 /// x' = -x.
@@ -29,24 +32,6 @@ impl Dynamics for OrnsteinUhlenbeck {
     }
     fn diffusion(&self, _t: f64) -> f64 {
         self.0
-    }
-}
-
-const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-
-fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
-    [
-        ("vp", Box::new(VP)),
-        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
-        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
-    ]
-}
-
-fn mixture() -> GaussianMixture {
-    GaussianMixture {
-        weights: vec![1.0, 1.0],
-        means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
-        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
     }
 }
 
@@ -90,19 +75,16 @@ fn exponential_solvers_have_their_orders() {
     tch::set_num_threads(1);
     // From t = 1, where the denoised state hardly moves: the first steps are of a lower order, and are exact enough only there.
     let span = (1.0, 0.1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..32, 0, &[2], Device::Cpu).to_kind(Kind::Double);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &mixture());
+        let x = normal(0, &[32, 2]);
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { model: &exact, eta: 0.0 };
-            solver
-                .sample(&reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
-                .unwrap()
-                .0
+            solver.sample(&reverse, &Problem { x: &x, span, denoise: false }, &mut no_noise, &mut |_| {}).unwrap().0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
-        let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+        let error = |solver| root_mean_square(&(solve(solver) - &truth));
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
         let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
@@ -153,7 +135,7 @@ fn stochastic_solvers_have_their_strong_order() {
         fixed::solve(tableau, &OrnsteinUhlenbeck(0.7), &x, &uniform(steps).times(&VP, (0.0, 1.0)), Some(&mut noise), &mut |_| {}).0
     };
     let truth = solve(&HEUN, fine);
-    let error = |tableau: &Tableau, steps: usize| (solve(tableau, steps) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+    let error = |tableau: &Tableau, steps: usize| root_mean_square(&(solve(tableau, steps) - &truth));
     for tableau in [&EULER, &HEUN] {
         let slope = (error(tableau, 16) / error(tableau, 64)).log2() / 2.0;
         assert!((slope - 1.0).abs() < 0.1, "strong order 1 was measured as {slope}");
@@ -237,17 +219,17 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
 #[test]
 fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+    for (name, sde) in SDES {
+        let exact = exact(sde, &mixture());
+        let x = prior(sde, &[16, 2]);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
         let solve =
-            |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, &*sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
+            |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
         let (together, statistics) = solve(&x);
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
         for i in [0, 7, 15] {
             let (alone, own) = solve(&x.narrow(0, i, 1));
-            assert!((alone - together.narrow(0, i, 1)).abs().max().double_value(&[]) < 1e-10, "{name}");
+            assert!(largest(&(alone - together.narrow(0, i, 1))) < 1e-10, "{name}");
             assert_eq!((own.accepted[0], own.rejected[0]), (statistics.accepted[i as usize], statistics.rejected[i as usize]), "{name}");
         }
     }
@@ -255,20 +237,10 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
 
 #[test]
 fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
-    struct Broken;
-    impl Model for Broken {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, .. } = *at;
-            Prediction::of_score(x * f64::NAN)
-        }
-    }
+    let broken = broken_below(&VP, 1.0);
     let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
     let error =
-        solver.general().unwrap().solve(&Reverse { model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), &mut |_| {}).unwrap_err();
+        solver.general().unwrap().solve(&Reverse { model: &broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on"), "{error}");
 }
 
@@ -276,16 +248,13 @@ fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
 fn log_density_of_a_mixture_is_the_closed_form() {
     tch::set_num_threads(1);
     let t_min = 1e-5;
-    let factored = mixture().factored();
-    let mut rng = rng::generator(1, Purpose::Data, 0);
-    let points: Vec<Vec<f64>> = (0..64).map(|_| factored.sample(&mut rng)).collect();
-    let x = Tensor::from_slice(&points.concat()).view([64, 2]);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    let x = points(&mixture(), 1, 64);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &mixture());
         let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Exact);
         let state = flow.start(&x);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-6, 1e-6));
-        let (end, _) = solver.general().unwrap().solve(&flow, &*sde, &state, (t_min, 1.0), &mut |_| {}).unwrap();
+        let (end, _) = solver.general().unwrap().solve(&flow, sde, &state, (t_min, 1.0), &mut |_| {}).unwrap();
         let (x_end, change) = flow.split(&end);
         // Against the exact law at both ends, so that nothing but the solve is measured.
         let log_density = to_vec(&(exact.log_density(&x_end, &[1.0; 64]) - change.view(-1)));
@@ -307,9 +276,9 @@ fn start_points_are_left_as_they_were() {
 
 #[test]
 fn grids_are_monotone_and_keep_their_ends() {
-    for (name, sde) in sdes() {
+    for (name, sde) in SDES {
         for grid in [uniform(50), TimeGrid::Karras { steps: 50, rho: 7.0 }, TimeGrid::LogSnr { steps: 50 }] {
-            let times = grid.times(&*sde, (1.0, 1e-5));
+            let times = grid.times(sde, (1.0, 1e-5));
             assert_eq!((times.len(), times[0], times[50]), (51, 1.0, 1e-5));
             assert!(times.windows(2).all(|w| w[1] < w[0]), "{name} {grid:?}");
         }

@@ -77,9 +77,4 @@ impl Trajectory {
             }
         }
     }
-
-    /// [T, B], f64, on the CPU.
-    pub fn reached_times(&self) -> Tensor {
-        Tensor::stack(&self.reached.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
-    }
 }

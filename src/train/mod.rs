@@ -1,21 +1,22 @@
 //! Training: batch -> t, z -> loss -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
+mod divergence;
 mod spec;
 mod state;
 mod times;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tch::Tensor;
 
-pub use spec::Train;
-pub use state::{State, Update, load_average};
+pub use spec::{Curve, OnDivergence, Train};
+pub use state::{State, Update, Weights, load_average};
 use times::Times;
 
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::loss::{Batch, Objective, denoising_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::ScoreNetwork;
 use crate::net::Dropout;
@@ -27,12 +28,10 @@ use crate::sde::Sde;
 use crate::space::Scale;
 
 /// Where training writes and what it watches.
-pub struct Surroundings<'a> {
+pub struct Surroundings<'a, 'r> {
     pub run: &'a Run,
-    pub log: &'a mut Log,
+    pub log: &'a mut Log<'r>,
     pub terminal: &'a Terminal,
-    /// Set by a signal: save and stop.
-    pub stop: Arc<AtomicBool>,
 }
 
 /// The training data and how they become model space.
@@ -55,7 +54,7 @@ pub fn train(
     source: Source,
     around: Surroundings,
 ) -> Result<()> {
-    let Surroundings { run, log, terminal, stop } = around;
+    let Surroundings { run, log, terminal } = around;
     let mut state = State::new(spec, network);
     if let Some(checkpoint) = newest {
         state.load(&checkpoint)?;
@@ -63,11 +62,14 @@ pub fn train(
     let model = network.model(sde);
     let times = Times::new(spec, &model);
     let shape: Vec<i64> = source.dataset.shape().iter().map(|&n| n as i64).collect();
-    let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
+    let Source { dataset, scale, flip } = source;
+    let start = |step| Batches::start(dataset.clone(), scale, flip, seed, spec.batch, step);
+    let mut batches = start(state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
-    let mut window = Window::new();
+    let mut window = Window::after(state.progress.window);
     let mut note = String::new();
 
+    interrupt::will_save();
     while state.step < spec.steps {
         let x0 = batches.next().to_device(network.device);
         // The examples' positions in the run, whose functions all draws are.
@@ -87,11 +89,23 @@ pub fn train(
                 sliced_score_matching(&score, spec.reduction, *variance_reduced, &projections, &batch)
             }
         };
-        let update = state.update(spec, &losses, &t)?;
+        let update = match state.update(spec, &losses, &t) {
+            Ok(update) => update,
+            Err(error) => {
+                divergence::record(run, &error, seed, dataset.len(), positions, &t, &losses)?;
+                divergence::rewind(run, spec, &mut state, error)?;
+                (batches, window) = (start(state.step), Window::after(state.progress.window));
+                log.begin("train", state.step + 1);
+                continue;
+            }
+        };
 
         window.add(&update);
+        state.progress.window = window.sums();
         if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
             let Means { loss, relative_std, norm, rate } = window.close();
+            state.progress.window = window.sums();
+            state.progress.metric = spec.keep_best.map(|curve| curve.of(loss, relative_std, norm));
             note = format!("loss {loss:.4}");
             log.scalars(
                 state.step,
@@ -106,14 +120,16 @@ pub fn train(
             );
         }
         phase.set(state.step, &note);
-        let stopped = stop.load(Ordering::Relaxed);
-        if stopped || state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps {
-            state.save(run, spec.keep)?;
+        let stopped = interrupt::asked();
+        let planned = state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps;
+        if planned || stopped {
+            state.save(run, spec.keep(state.progress.metric.filter(|_| planned)))?;
         }
         if stopped {
-            return Err(Error::Interrupted { at: format!("step {}, which is saved", state.step) });
+            return Err(Error::Interrupted { at: format!("step {}", state.step) });
         }
     }
+    interrupt::saved(format!("step {}", state.step));
     phase.finish(&note);
     Ok(())
 }
@@ -124,6 +140,8 @@ struct Window {
     square: f64,
     norm: f64,
     steps: u64,
+    /// Those of an earlier process, whose time is not known.
+    before: u64,
     begun: Instant,
 }
 
@@ -139,7 +157,17 @@ struct Means {
 
 impl Window {
     fn new() -> Window {
-        Window { loss: 0.0, square: 0.0, norm: 0.0, steps: 0, begun: Instant::now() }
+        Window::after([0.0; 4])
+    }
+
+    /// Goes on with the sums that a checkpoint has.
+    fn after([loss, square, norm, steps]: [f64; 4]) -> Window {
+        let steps = steps as u64;
+        Window { loss, square, norm, steps, before: steps, begun: Instant::now() }
+    }
+
+    fn sums(&self) -> [f64; 4] {
+        [self.loss, self.square, self.norm, self.steps as f64]
     }
 
     fn add(&mut self, update: &Update) {
@@ -152,9 +180,14 @@ impl Window {
     /// Begins the next window.
     fn close(&mut self) -> Means {
         let n = self.steps as f64;
-        let Window { loss, square, norm, begun, .. } = std::mem::replace(self, Window::new());
+        let Window { loss, square, norm, before, begun, .. } = std::mem::replace(self, Window::new());
         let variance = (square / n - (loss / n).powi(2)).max(0.0);
-        Means { loss: loss / n, relative_std: variance.sqrt() / (loss / n).abs(), norm: norm / n, rate: n / begun.elapsed().as_secs_f64() }
+        Means {
+            loss: loss / n,
+            relative_std: variance.sqrt() / (loss / n).abs(),
+            norm: norm / n,
+            rate: (n - before as f64) / begun.elapsed().as_secs_f64(),
+        }
     }
 }
 

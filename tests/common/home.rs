@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 /// The verbs that compute, and so can be told their threads.
-const COMPUTING: [&str; 5] = ["run", "sample", "likelihood", "lab", "parity"];
+const COMPUTING: [&str; 6] = ["run", "sample", "likelihood", "lab", "parity", "verify-resume"];
 
 /// A whole experiment on vectors that takes a fraction of a second.
 pub const VECTORS: &str = r#"seed = 1
@@ -241,12 +241,17 @@ impl Home {
         (stdout, stderr)
     }
 
-    /// The report of a command that must fail with exit code 1, without what was said before, its lines joined and its frame removed.
+    /// The report of a command that must fail with exit code 1, or 2 where the command line is wrong, without what was said before, its lines joined and its frame removed.
     pub fn fail(&self, arguments: &[&str]) -> String {
         let (output, stdout, stderr) = said(self.command(arguments).output().unwrap());
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stdout}{stderr}");
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {stdout}{stderr}");
         let begin = stderr.find("  × ").unwrap_or_else(|| panic!("{arguments:?}: no report in {stderr}"));
         joined(&stderr[begin..])
+    }
+
+    /// The stderr of a command, however it ends.
+    pub fn said(&self, arguments: &[&str]) -> String {
+        said(self.command(arguments).output().unwrap()).2
     }
 
     /// Waits for a file that `child` is about to write.

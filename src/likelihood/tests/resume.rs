@@ -1,32 +1,16 @@
 //! An evaluation that was stopped goes on, and ends with the same bytes.
 
 use super::*;
-use crate::model::{At, Prediction};
 use crate::run::Run;
 use crate::tensor::to_vec;
-use std::cell::Cell;
+use crate::testing::frame_ends;
 use tch::Tensor;
-
-/// Counts its examples.
-struct Counting<'a>(&'a dyn Model, Cell<i64>);
-
-impl Model for Counting<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.0.sde()
-    }
-
-    fn predict(&self, at: &At) -> Prediction {
-        let At { x, t, .. } = *at;
-        self.1.set(self.1.get() + x.size()[0]);
-        Prediction::of_score(self.0.score(&At::whole(x, t)))
-    }
-}
 
 #[test]
 fn a_torn_evaluation_goes_on_and_every_example_counts() {
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 2));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 2);
+    let exact = exact(&VP, &mixture);
     let dataset = points(&mixture, 8, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 4 } };
     let trace = Trace::Hutchinson(Probing { law: Law::Gaussian, budget: Budget::Target { standard_error: 0.4, most: 20 } });
@@ -34,7 +18,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
     let measured = |name: &str, spec: &Likelihood| {
-        let model = Counting(&exact, Cell::new(0));
+        let model = Counting::new(&exact);
         let subject = Subject {
             model: &model,
             dataset: &dataset,
@@ -43,26 +27,28 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
             seed: 5,
             device: Device::Cpu,
         };
-        let mut store = Store::open(&run, name, spec, 5, Some(7))?;
-        let result = likelihood(spec, &subject, &mut store, &Terminal::new(true))?;
-        result.save(&run, name, &result.report(None))?;
-        Ok::<_, crate::error::Error>((result, model.1.get()))
+        let weights = Weights { step: 7, crc32: "0".into() };
+        let of = dependence(spec, 5, Some(&weights), Solved::FOREIGN);
+        let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;
+        let result = likelihood(spec, &subject, &mut journal, &Terminal::new(true))?;
+        result.save(&mut run.product(name, of), name, &result.report(None))?;
+        Ok::<_, crate::error::Error>((result, model.examples()))
     };
     let bytes = |name: &str| run.read(name).unwrap().unwrap();
     let (whole, cost) = measured("whole", &spec).unwrap();
     assert!(whole.solves() > 16, "the test needs a second round: {}", whole.headline());
     assert_eq!(whole.nats().len(), 8);
-    let text = bytes("whole.solves.jsonl");
-    let ends: Vec<usize> = (0..text.len()).filter(|&i| text[i] == b'\n').map(|i| i + 1).collect();
-    for cut in [0, ends[0] / 2, ends[0], ends[1] + 9, ends[3], ends[5] - 1, text.len()] {
-        run.write("part.solves.jsonl", &text[..cut]).unwrap();
+    let journal = bytes("whole.journal");
+    let ends = frame_ends(&journal);
+    for cut in [0, ends[0] / 2, ends[0], ends[1] + 9, ends[3], ends[5] - 1, journal.len()] {
+        run.write("part.journal", &journal[..cut]).unwrap();
         let (_, rest) = measured("part", &spec).unwrap();
-        assert!(bytes("part.solves.jsonl") == text, "cut at {cut}");
+        assert_eq!(frame_ends(&bytes("part.journal")), ends, "cut at {cut}");
         assert!(bytes("part.npz") == bytes("whole.npz") && bytes("part.png") == bytes("whole.png"), "cut at {cut}");
-        assert!((rest == cost) == (cut < ends[1]) && (rest == 0) == (cut == text.len()), "{rest} of {cost} after a cut at {cut}");
+        assert!((rest == cost) == (cut < ends[1]) && (rest == 0) == (cut == journal.len()), "{rest} of {cost} after a cut at {cut}");
     }
     let other_batch = Likelihood { batch: 2, ..spec.clone() };
-    run.write("part.solves.jsonl", &text[..ends[2]]).unwrap();
+    run.write("part.journal", &journal[..ends[2]]).unwrap();
     let apart = measured("part", &other_batch).unwrap().0.nats();
     assert!(apart.iter().zip(whole.nats()).all(|(a, b)| (a - b).abs() < 1e-10), "the batch is no setting");
 
@@ -72,12 +58,10 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
 
     let error = |spec: &Likelihood| measured("whole", spec).err().unwrap().to_string();
     let message = error(&Likelihood { t_min: 2e-3, ..spec.clone() });
-    assert!(message.contains("whole.solves.jsonl") && message.contains("likelihood.t_min is 0.001 there, 0.002 now"), "{message}");
+    assert!(message.contains("whole.journal") && message.contains("likelihood.t_min is 0.001 there, 0.002 now"), "{message}");
     let message = error(&Likelihood { trace: Trace::Exact {}, ..spec.clone() });
     assert!(message.contains("likelihood.trace.exact is nothing there, {} now"), "{message}");
-    run.write("whole.solves.jsonl", &[&text[..ends[0]], b"{\"jobs\":[]}\n"].concat()).unwrap();
-    assert!(error(&spec).contains("line 2 can't be read"));
-    run.write("whole.solves.jsonl", &[&text[..ends[0]], &text[ends[1]..]].concat()).unwrap();
+    run.write("whole.journal", &[&journal[..ends[0]], &journal[ends[1]..]].concat()).unwrap();
     assert!(error(&spec).contains("does not go on as"));
 }
 
@@ -85,17 +69,17 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
 fn an_evaluation_of_the_field_is_one_of_the_network() {
     // The reference runs its network twice, for the drift and for the divergence; and it steps a whole batch as its hardest example.
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 16));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 16);
+    let exact = exact(&VP, &mixture);
     let dataset = points(&mixture, 32, 1);
     let mut evaluations = Vec::new();
     for control in [crate::solver::Control::PerExample, crate::solver::Control::BatchCoupled] {
-        let model = Counting(&exact, Cell::new(0));
+        let model = Counting::new(&exact);
         let solver = SolverSpec::Rk45(crate::solver::Adaptive { control, ..crate::solver::Adaptive::new(1e-5, 1e-5) });
         let spec = Likelihood { t_min: 1e-5, ..spec(32, solver, hutchinson(1)) };
         let result = measure(&spec, &model, &dataset, Scale::Vectors { scale: 1.0 }, 1);
         let total: u32 = result.statistics().evaluations.iter().sum();
-        assert_eq!(i64::from(total), model.1.get(), "one forward pass each");
+        assert_eq!(total as usize, model.examples(), "one forward pass each");
         println!("{control:?}: {} evaluations an example, {} of the reference's network", total / 32, 2 * total / 32);
         evaluations.push((total, to_vec(&Tensor::from_slice(&result.nats()))));
     }

@@ -1,6 +1,7 @@
 //! What other libraries ship under the same names, beside what is here.
 
 use super::*;
+use crate::model::Model;
 use crate::sde::Level;
 use crate::testing::{VE, exact, largest, mixture, normal, prior, root_mean_square};
 

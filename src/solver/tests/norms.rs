@@ -1,8 +1,9 @@
 //! What per-example Langevin norms do to the law, by the number of dimensions.
 
 use super::*;
+use crate::law::GaussianMixture;
 use crate::metric::kolmogorov_smirnov;
-use crate::testing::large;
+use crate::testing::{SDES, exact, large};
 
 /// Two Gaussians around ±0.5 in D dimensions with variances from 0.1 to 2.
 fn stretched(d: usize) -> GaussianMixture {
@@ -15,7 +16,7 @@ fn stretched(d: usize) -> GaussianMixture {
 fn bent(sde: &dyn Sde, d: usize, solver: &PredictorCorrector) -> (f64, f64) {
     let n = 2000;
     let law = stretched(d);
-    let exact = ExactScore::new(sde, &law, Device::Cpu);
+    let exact = exact(sde, &law);
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, d as i64], Device::Cpu).get(0).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
@@ -33,12 +34,12 @@ fn per_example_norms_bend_the_law_in_few_dimensions() {
     tch::set_num_threads(1);
     let dimensions: &[usize] = if large() { &[2, 4, 16, 64, 256] } else { &[2, 64] };
     for &d in dimensions {
-        for (name, sde) in sdes() {
+        for (name, sde) in SDES {
             let [(own, own_variance), (batch, batch_variance)] = [Norms::PerExample, Norms::Batch].map(|norms| {
                 let corrector = Corrector::Langevin { steps: 1, snr: 0.16, norms, alpha: StepFactor::Chain };
                 let solver = PredictorCorrector { steps: 100, predictor: Predictor::ReverseDiffusion, corrector };
                 assert_eq!(SolverSpec::PredictorCorrector(solver.clone()).doubt(d).is_some(), norms == Norms::PerExample && d < 64);
-                bent(&*sde, d, &solver)
+                bent(sde, d, &solver)
             });
             let case =
                 format!("D = {d}, {name}: per-example KS {own:.3}, variance x {own_variance:.2}; batch {batch:.3}, x {batch_variance:.2}");

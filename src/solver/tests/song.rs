@@ -1,9 +1,8 @@
 //! Predictor-corrector, annealed Langevin and the discrete chain.
 
-use super::law::assert_law;
 use super::*;
 use crate::sde::Level;
-use crate::testing::{Counting, Formula, constant};
+use crate::testing::{SUB_VP, VE, constant};
 
 fn langevin(snr: f64, norms: Norms) -> Corrector {
     Corrector::Langevin { steps: 1, snr, norms, alpha: StepFactor::Chain }
@@ -21,82 +20,58 @@ fn ancestral(variance: Variance) -> Predictor {
     Predictor::Ancestral { variance }
 }
 
-/// Draw k of a solve for a whole batch, in one stream.
-fn normal(k: usize, shape: &[i64]) -> Tensor {
-    rng::rows(Law::Gaussian, 8, Purpose::Brownian, 0..1, k as u64, shape, Device::Cpu).squeeze_dim(0).to_kind(Kind::Double)
+/// Draw k of a solve.
+fn draw(k: usize, shape: &[i64]) -> Tensor {
+    normal(k as u64, shape)
 }
 
-#[test]
-fn predictors_and_correctors_follow_the_law_of_the_data() {
-    tch::set_num_threads(1);
+/// Those whose samples must follow the law of the data under a process, with their η.
+pub(super) fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
     let annealed = |snr, alpha| Corrector::AnnealedLangevin { steps: 1, snr, alpha };
     let batch = |snr| langevin(snr, Norms::Batch);
-    for (name, sde) in sdes() {
-        let mut solvers = vec![
-            (pc(200, Predictor::EulerMaruyama, Corrector::None), 1.0),
-            (pc(200, Predictor::EulerMaruyama, Corrector::None), 0.5),
-            (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.5),
-            (pc(200, Predictor::EulerMaruyama, annealed(0.1, StepFactor::One)), 1.0),
-            (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
-            (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
-            (pc(200, Predictor::EulerMaruyama, batch(0.1)), 0.0),
-            (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0),
-            (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
-        ];
-        if name != "sub-vp" {
-            let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
-            solvers.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
-        }
-        for (solver, eta) in solvers {
-            solver.check(&*sde, eta, 1e-3, None).unwrap();
-            assert_law(name, &*sde, &solver, eta);
-        }
-    }
-}
-
-#[test]
-fn the_discrete_chain_follows_the_law_of_the_data() {
-    tch::set_num_threads(1);
-    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
-        let solvers = [
+    let epsilon = 0.2 * (-sde.log_snr(1e-3)).exp();
+    let mut cases = vec![
+        (pc(200, Predictor::EulerMaruyama, Corrector::None), 1.0),
+        (pc(200, Predictor::EulerMaruyama, Corrector::None), 0.5),
+        (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.5),
+        (pc(200, Predictor::EulerMaruyama, annealed(0.1, StepFactor::One)), 1.0),
+        (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
+        (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
+        (pc(200, Predictor::EulerMaruyama, batch(0.1)), 0.0),
+        (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0),
+        (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
+        (SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: 100, steps_per_level: 16, epsilon }), 1.0),
+    ];
+    if CHAINED.iter().any(|(chained, _)| *chained == name) {
+        let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
+        cases.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
+        cases.extend([
             (chain(200, 100, Spacing::Linear, Variance::BetaTilde), 0.0),
             (chain(200, 100, Spacing::Linear, Variance::BetaTilde), 0.5),
             (chain(200, 100, Spacing::Quadratic, Variance::BetaTilde), 1.0),
             (chain(200, 200, Spacing::Linear, Variance::Beta), 1.0),
-        ];
-        for (solver, eta) in solvers {
-            assert_law(name, &*sde, &solver, eta);
-        }
+        ]);
     }
-}
-
-#[test]
-fn annealed_langevin_follows_the_law_of_the_data() {
-    tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let epsilon = 0.2 * (-sde.log_snr(1e-3)).exp();
-        let solver = AnnealedLangevin { levels: 100, steps_per_level: 8, epsilon };
-        assert_law(name, &*sde, &SolverSpec::AnnealedLangevin(solver), 1.0);
-    }
+    cases
 }
 
 #[test]
 fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
     // Where the norms of score and noise hardly vary; in two dimensions the step depends on the example so much that the law is another.
     tch::set_num_threads(1);
-    let (n, d) = (300, 64);
-    let variance = 0.5;
-    let identity = |i: usize| (0..d).map(|j| if i == j { variance } else { 0.0 }).collect();
-    let data = GaussianMixture { weights: vec![1.0], means: vec![vec![0.3; d]], covariances: vec![(0..d).map(identity).collect()] };
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &data, Device::Cpu);
+    let (n, d) = (75, 256);
+    let variance = 0.5f64;
+    let data = gaussian(d, 0.3, variance.sqrt());
+    for (name, sde) in SDES {
+        let exact = exact(sde, &data);
         let shape = [n, d as i64];
-        let x = normal(1000, &shape) * sde.prior_std();
+        let x = prior(sde, &shape);
         let reverse = Reverse { model: &exact, eta: 1.0 };
         let solver = pc(100, Predictor::ReverseDiffusion, langevin(0.16, Norms::PerExample));
         let (x, _) =
-            solver.sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| normal(k, &shape), &mut |_| {}).unwrap();
+            solver.sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: true }, &mut |k| draw(k, &shape), &mut |_| {}).unwrap();
         let (mean, deviation) = (x.mean(None).double_value(&[]), x.std(true).double_value(&[]));
+        println!("{name}: mean {mean:.4}, deviation {:.4} of the truth", deviation / variance.sqrt());
         assert!((mean - 0.3).abs() < 0.03, "{name}: mean {mean}");
         assert!((deviation / variance.sqrt() - 1.0).abs() < 0.04, "{name}: deviation {deviation}");
     }
@@ -105,18 +80,18 @@ fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
 #[test]
 fn per_example_norms_make_a_sample_the_same_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture(), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &mixture());
         let difference = |solver: &SolverSpec| {
             let solve = |first: i64, n: i64| {
-                let rows = |k| normal(k, &[6, 2]).narrow(0, first, n);
+                let rows = |k| draw(k, &[6, 2]).narrow(0, first, n);
                 let reverse = Reverse { model: &exact, eta: 1.0 };
                 let x = rows(1000) * sde.prior_std();
                 let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
                 solver.sample(&reverse, &problem, &mut { rows }, &mut |_| {}).unwrap().0
             };
             let alone = Tensor::cat(&[solve(0, 1), solve(1, 1), solve(2, 4)], 0);
-            (alone - solve(0, 6)).abs().max().double_value(&[])
+            largest(&(alone - solve(0, 6)))
         };
         let solver = |norms| pc(20, Predictor::EulerMaruyama, langevin(0.1, norms));
         assert!(difference(&solver(Norms::PerExample)) < 1e-10, "{name}");
@@ -131,12 +106,12 @@ fn corrector_steps_have_their_size() {
     let row = |values: [f64; 2]| Tensor::from_slice(&values).view([1, 2]);
     let (score, z) = (row([3.0, 0.0]), row([0.0, 4.0]));
     let beta = |t: f64| 0.1 + 19.9 * t;
-    for (name, sde) in sdes() {
-        // VP: 1 - β of the level at t or before; sub-VP: the square of Euler's 1 - β(t) dt / 2, where the reference has no attribute `alphas`.
+    for (name, sde) in SDES {
+        // VP: 1 - β of the level at t or before; without a chain the square of Euler's 1 + f(t) dt (sub-VP: the reference has no `alphas`).
         let chain: f64 = match name {
             "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
-            "sub-vp" => (1.0 - beta(t) / 200.0).powi(2),
-            _ => 1.0,
+            "ve" => 1.0,
+            _ => (1.0 + sde.drift(t) / 100.0).powi(2),
         };
         for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
             let norm = |norms| Corrector::Langevin { steps: 1, snr, norms, alpha };
@@ -147,7 +122,7 @@ fn corrector_steps_have_their_size() {
             ];
             for (corrector, ratio) in cases {
                 let h = 2.0 * factor * ratio * ratio;
-                let model = constant(&*sde, score.shallow_clone());
+                let model = constant(sde, score.shallow_clone());
                 let reverse = Reverse { model: &model, eta: 1.0 };
                 let moved = corrector.correct(&reverse, &row([1.0, 2.0]), t, steps, || z.shallow_clone());
                 let error = (moved - row([1.0 + 3.0 * h, 2.0 + 4.0 * (2.0 * h).sqrt()])).abs().max().double_value(&[]);
@@ -171,13 +146,13 @@ fn evaluations_and_draws_are_those_that_happen() {
         (chain(100, 7, Spacing::Linear, Variance::Beta), 1.0, 6, 1, (0..6).collect()),
         (chain(100, 7, Spacing::Quadratic, Variance::Beta), 0.0, 6, 1, vec![]),
     ];
-    let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
+    let exact = exact(&VP, &mixture());
     for (solver, eta, evaluations, last, truth) in cases {
         for (denoise, evaluations) in [(false, evaluations), (true, evaluations + last)] {
             let mut draws = Vec::new();
             let mut noise = |k: usize| {
                 draws.push(k);
-                normal(k, &[3, 2])
+                draw(k, &[3, 2])
             };
             let (mut reached, mut share) = (1.0, 0.0);
             let mut watch = |step: &Step| {
@@ -185,7 +160,7 @@ fn evaluations_and_draws_are_those_that_happen() {
                 (reached, share) = (step.to[0], step.share);
             };
             let reverse = Reverse { model: &exact, eta };
-            let problem = Problem { x: &normal(99, &[3, 2]), span: (1.0, 1e-3), denoise };
+            let problem = Problem { x: &draw(99, &[3, 2]), span: (1.0, 1e-3), denoise };
             let (_, statistics) = solver.sample(&reverse, &problem, &mut noise, &mut watch).unwrap();
             assert_eq!(statistics.evaluations, vec![evaluations; 3], "{solver:?}");
             assert_eq!(draws, truth, "{solver:?}");
@@ -207,17 +182,13 @@ pub(super) fn linear_law(solver: &SolverSpec, reverse: Reverse, t_min: f64, deno
     (x[0] + gain * start.0, gain * gain * start.1 + x[2..].iter().map(|response| (response - x[0]).powi(2)).sum::<f64>())
 }
 
-pub(super) fn gaussian(mean: f64, variance: f64) -> GaussianMixture {
-    GaussianMixture { weights: vec![1.0], means: vec![vec![mean]], covariances: vec![vec![vec![variance]]] }
-}
-
 #[test]
 fn a_chain_towards_one_point_has_the_marginals_of_the_levels() {
     // Song et al. 2021a, lemma 1: for any η, x_i is N(α_i x_0, σ_i²).
     tch::set_num_threads(1);
     let (levels, t_min) = (120, 0.3);
-    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
-        let exact = ExactScore::new(&*sde, &gaussian(0.7, 0.0), Device::Cpu);
+    for (name, sde) in CHAINED {
+        let exact = exact(sde, &gaussian(1, 0.7, 0.0));
         let marginals = sde.chain(levels).unwrap();
         let Level { alpha, sigma, .. } = marginals.levels()[levels - 1];
         for (eta, spacing) in [(0.0, Spacing::Linear), (0.5, Spacing::Quadratic), (1.0, Spacing::Linear), (1.0, Spacing::Quadratic)] {
@@ -235,9 +206,9 @@ fn a_chain_towards_one_point_has_the_marginals_of_the_levels() {
 fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
     // By Ho et al. 2020, eq. 7: x_s is N((a σ_s² x_t + α_s β x̂) / σ_t², β̃) given x̂ = E[x_0 | x_t], a = α_t / α_s.
     tch::set_num_threads(1);
-    let (levels, steps, (mu, v)) = (90, 90, (0.4, 0.6));
-    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
-        let exact = ExactScore::new(&*sde, &gaussian(mu, v), Device::Cpu);
+    let (levels, steps, (mu, v)) = (90, 90, (0.4, 0.6f64));
+    for (name, sde) in CHAINED {
+        let exact = exact(sde, &gaussian(1, mu, v.sqrt()));
         let marginals = sde.chain(levels).unwrap();
         let start = (0.0, sde.prior_std().powi(2));
         for variance in [Variance::Beta, Variance::BetaTilde] {
@@ -272,7 +243,7 @@ fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
 #[test]
 fn variance_beta_is_exact_for_standard_normal_data_under_vp() {
     tch::set_num_threads(1);
-    let exact = ExactScore::new(&VP, &gaussian(0.0, 1.0), Device::Cpu);
+    let exact = exact(&VP, &gaussian(1, 0.0, 1.0));
     for (steps, spacing) in [(300, Spacing::Linear), (12, Spacing::Linear), (12, Spacing::Quadratic)] {
         let law = |variance| {
             let reverse = Reverse { model: &exact, eta: 1.0 };
@@ -287,18 +258,18 @@ fn variance_beta_is_exact_for_standard_normal_data_under_vp() {
 fn ancestral_sampling_is_the_chain_on_all_its_levels() {
     tch::set_num_threads(1);
     let (n, shape) = (40, [5, 2]);
-    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+    for (name, sde) in CHAINED {
         // The predictor asks at the grid's times, the chain at the levels' own; a score that does not know the time sees only the steps.
-        let model = constant(&*sde, normal(50, &shape));
+        let model = constant(sde, draw(50, &shape));
         for (eta, variance) in [(1.0, Variance::Beta), (1.0, Variance::BetaTilde), (0.3, Variance::BetaTilde)] {
             let solve = |solver: SolverSpec| {
                 let reverse = Reverse { model: &model, eta };
-                let problem = Problem { x: &normal(99, &shape), span: (1.0, 1e-5), denoise: true };
-                solver.sample(&reverse, &problem, &mut |k| normal(k, &shape), &mut |_| {}).unwrap()
+                let problem = Problem { x: &draw(99, &shape), span: (1.0, 1e-5), denoise: true };
+                solver.sample(&reverse, &problem, &mut |k| draw(k, &shape), &mut |_| {}).unwrap()
             };
             let (a, of_a) = solve(pc(n, ancestral(variance), Corrector::None));
             let (b, of_b) = solve(chain(n, n, Spacing::Linear, variance));
-            let error = (&a - b).abs().max().double_value(&[]) / a.abs().max().double_value(&[]);
+            let error = largest(&(&a - b)) / a.abs().max().double_value(&[]);
             assert!(error < 1e-12, "{name}, η = {eta}, {variance:?}: {error}");
             assert_eq!(of_a, of_b);
         }
@@ -307,15 +278,15 @@ fn ancestral_sampling_is_the_chain_on_all_its_levels() {
 
 #[test]
 fn a_chain_asks_a_model_at_the_noise_it_knows() {
-    for (name, sde) in sdes().into_iter().filter(|(name, _)| *name != "sub-vp") {
+    for (name, sde) in CHAINED {
         let asked = |levels: Option<usize>| {
             let chain_of = |levels| sde.chain(levels).unwrap();
-            let model = Formula { chain: levels.map(chain_of), ..Formula::new(&*sde, |x, _| -x) };
+            let model = Formula { chain: levels.map(chain_of), ..Formula::new(sde, |x, _| -x) };
             let model = Counting::new(&model);
             let reverse = Reverse { model: &model, eta: 0.0 };
             let solver = chain(1000, 10, Spacing::Linear, Variance::Beta);
             let problem = Problem { x: &start().narrow(0, 0, 1), span: (1.0, 1e-5), denoise: true };
-            let _ = solver.sample(&reverse, &problem, &mut |_| unreachable!("no noise"), &mut |_| {}).unwrap();
+            let _ = solver.sample(&reverse, &problem, &mut no_noise, &mut |_| {}).unwrap();
             model.times()
         };
         let levels: Vec<usize> = (0..10).rev().map(|i| 111 * i).collect();
@@ -330,43 +301,42 @@ fn a_chain_asks_a_model_at_the_noise_it_knows() {
 
 #[test]
 fn what_a_process_cannot_do_is_refused_with_the_key() {
-    let [vp, sub_vp, ve] = sdes().map(|(_, sde)| sde);
     let key = |spec: SolverSpec, sde: &dyn Sde, eta: f64, levels| spec.check(sde, eta, 1e-3, levels).unwrap_err().key;
     let none = || Corrector::None;
     let beta = || ancestral(Variance::Beta);
-    assert_eq!(key(pc(1000, beta(), none()), &*sub_vp, 1.0, None), "predictor-corrector.predictor");
-    assert_eq!(key(pc(20, beta(), none()), &*vp, 1.0, None), "predictor-corrector.predictor");
-    assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), &*vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), &*vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(pc(21, beta(), none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(key(pc(50, beta(), none()), &*ve, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
-    assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(1000, beta(), none()), &SUB_VP, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, beta(), none()), &VP, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(20, Predictor::ReverseDiffusion, none()), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(key(pc(20, Predictor::EulerMaruyama, langevin(0.1, Norms::Batch)), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(20, Predictor::EulerMaruyama, none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(pc(21, beta(), none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(pc(50, beta(), none()), &VE, 1.2, None), "predictor-corrector.predictor.ancestral.variance");
+    assert_eq!(key(pc(1, Predictor::EulerMaruyama, none()), &VP, 1.0, None), "predictor-corrector.steps");
     // The last step goes from t_min to the data: it can't be shorter than t_min. The reference's thousand at 1e-3 are just possible.
-    assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), &*vp, 1.0, None), "predictor-corrector.steps");
-    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check(&*vp, 1.0, 1e-3, None), Ok(()));
-    assert_eq!(key(pc(9, Predictor::None, none()), &*ve, 1.0, None), "predictor-corrector.predictor");
+    assert_eq!(key(pc(1002, Predictor::EulerMaruyama, none()), &VP, 1.0, None), "predictor-corrector.steps");
+    assert_eq!(pc(1000, Predictor::EulerMaruyama, none()).check(&VP, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(pc(9, Predictor::None, none()), &VE, 1.0, None), "predictor-corrector.predictor");
     let annealed = |steps, snr| Corrector::AnnealedLangevin { steps, snr, alpha: StepFactor::One };
     let corrected = |corrector| pc(9, Predictor::None, corrector);
-    assert_eq!(key(corrected(langevin(0.0, Norms::Batch)), &*ve, 1.0, None), "predictor-corrector.corrector.langevin.snr");
-    assert_eq!(key(corrected(annealed(1, f64::NAN)), &*ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.snr");
-    assert_eq!(key(corrected(annealed(0, 0.1)), &*ve, 1.0, None), "predictor-corrector.corrector.annealed-langevin.steps");
+    assert_eq!(key(corrected(langevin(0.0, Norms::Batch)), &VE, 1.0, None), "predictor-corrector.corrector.langevin.snr");
+    assert_eq!(key(corrected(annealed(1, f64::NAN)), &VE, 1.0, None), "predictor-corrector.corrector.annealed-langevin.snr");
+    assert_eq!(key(corrected(annealed(0, 0.1)), &VE, 1.0, None), "predictor-corrector.corrector.annealed-langevin.steps");
 
     let ncsn = |levels, steps_per_level, epsilon| SolverSpec::AnnealedLangevin(AnnealedLangevin { levels, steps_per_level, epsilon });
-    assert_eq!(key(ncsn(10, 100, 2e-5), &*ve, 0.0, None), "annealed-langevin");
-    assert_eq!(key(ncsn(1, 100, 2e-5), &*ve, 1.0, None), "annealed-langevin.levels");
-    assert_eq!(key(ncsn(10, 0, 2e-5), &*ve, 1.0, None), "annealed-langevin.steps_per_level");
-    assert_eq!(key(ncsn(10, 100, 4.2e-4), &*ve, 1.0, None), "annealed-langevin.epsilon");
-    assert_eq!(ncsn(10, 100, 2e-5).check(&*ve, 1.0, 1e-3, None), Ok(()));
+    assert_eq!(key(ncsn(10, 100, 2e-5), &VE, 0.0, None), "annealed-langevin");
+    assert_eq!(key(ncsn(1, 100, 2e-5), &VE, 1.0, None), "annealed-langevin.levels");
+    assert_eq!(key(ncsn(10, 0, 2e-5), &VE, 1.0, None), "annealed-langevin.steps_per_level");
+    assert_eq!(key(ncsn(10, 100, 4.2e-4), &VE, 1.0, None), "annealed-langevin.epsilon");
+    assert_eq!(ncsn(10, 100, 2e-5).check(&VE, 1.0, 1e-3, None), Ok(()));
 
     let of = |levels, steps| chain(levels, steps, Spacing::Linear, Variance::Beta);
-    assert_eq!(key(of(1000, 10), &*sub_vp, 1.0, None), "discrete-chain.levels");
-    assert_eq!(key(of(20, 10), &*vp, 1.0, None), "discrete-chain.levels");
-    assert_eq!(key(of(100, 10), &*vp, 1.0, Some(1000)), "discrete-chain.levels");
-    assert_eq!(key(of(1000, 1001), &*vp, 1.0, None), "discrete-chain.steps");
-    assert_eq!(key(of(1000, 1), &*vp, 1.0, None), "discrete-chain.steps");
-    assert_eq!(key(of(1000, 10), &*vp, 1.5, Some(1000)), "discrete-chain.variance");
-    assert_eq!(of(1000, 1000).check(&*vp, 1.0, 1e-3, Some(1000)), Ok(()));
+    assert_eq!(key(of(1000, 10), &SUB_VP, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(20, 10), &VP, 1.0, None), "discrete-chain.levels");
+    assert_eq!(key(of(100, 10), &VP, 1.0, Some(1000)), "discrete-chain.levels");
+    assert_eq!(key(of(1000, 1001), &VP, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 1), &VP, 1.0, None), "discrete-chain.steps");
+    assert_eq!(key(of(1000, 10), &VP, 1.5, Some(1000)), "discrete-chain.variance");
+    assert_eq!(of(1000, 1000).check(&VP, 1.0, 1e-3, Some(1000)), Ok(()));
 
     for spec in [pc(9, Predictor::EulerMaruyama, none()), ncsn(10, 100, 2e-5), of(100, 10)] {
         assert_eq!(check(&spec, Task::LogDensity).unwrap_err().key, spec.name());
@@ -378,10 +348,10 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
 #[test]
 fn steps_of_one_nth_leave_some_variance_at_the_end() {
     tch::set_num_threads(1);
-    let (n, variance) = (1000, 0.25);
+    let (n, variance) = (1000, 0.25f64);
     let said = [("vp", [0.09, 0.76]), ("sub-vp", [0.16, 0.16]), ("ve", [0.04, 1.66])];
-    for ((name, sde), (_, said)) in sdes().iter().zip(said) {
-        let exact = ExactScore::new(&**sde, &gaussian(0.0, variance), Device::Cpu);
+    for ((name, sde), (_, said)) in SDES.into_iter().zip(said) {
+        let exact = exact(sde, &gaussian(1, 0.0, variance.sqrt()));
         for (predictor, said) in [Predictor::EulerMaruyama, Predictor::ReverseDiffusion].into_iter().zip(said) {
             let (solver, start) = (pc(n, predictor.clone(), Corrector::None), (0.0, sde.prior_std().powi(2)));
             let (_, end) = linear_law(&solver, Reverse { model: &exact, eta: 1.0 }, 1e-3, true, n, start);
@@ -396,8 +366,8 @@ fn steps_of_one_nth_leave_some_variance_at_the_end() {
 #[test]
 fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
     tch::set_num_threads(1);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &gaussian(0.0, 0.25), Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &gaussian(1, 0.0, 0.5));
         let (right, wrong) = (sde.prior_std().powi(2), 1.1 * sde.prior_std().powi(2));
         let left = |solver: &SolverSpec, eta| {
             let end = |start| linear_law(solver, Reverse { model: &exact, eta }, 1e-3, false, 400, (0.0, start)).1;

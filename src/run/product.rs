@@ -1,0 +1,156 @@
+//! Products: files that a phase made together, with sizes and checksums and with what they depend on. The manifest is written last.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Folder;
+use crate::error::{Error, Result};
+
+/// A product that is being made.
+pub struct Product<'a> {
+    folder: &'a Folder,
+    commit: Commit<'a>,
+    name: String,
+    manifest: Manifest,
+}
+
+/// Has the last word before a file takes its place.
+pub type Commit<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+
+/// `<name>.manifest`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// All that the product depends on.
+    of: Value,
+    files: BTreeMap<String, Stamp>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Stamp {
+    bytes: u64,
+    crc32: String,
+}
+
+/// What is left of a product.
+#[derive(Debug, PartialEq)]
+pub enum Found {
+    /// There is none.
+    Nothing,
+    /// All its files are as they were written; it depends on this.
+    Whole(Value),
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+impl Stamp {
+    fn of(mut file: impl Read) -> io::Result<Stamp> {
+        let (mut crc, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Stamp { bytes, crc32: format!("{:08x}", crc.finalize()) }),
+                n => {
+                    crc.update(&buffer[..n]);
+                    bytes += n as u64;
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Product<'a> {
+    pub fn new(folder: &'a Folder, commit: Commit<'a>, name: &str, of: Value) -> Product<'a> {
+        Product { folder, commit, name: name.to_owned(), manifest: Manifest { of, files: BTreeMap::new() } }
+    }
+
+    /// Puts a file of this content at `name`, relative to the folder.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.folder.replace(name, &self.commit, |file| file.write_all(bytes))?;
+        self.manifest.files.insert(name.to_owned(), Stamp::of(bytes).expect("memory can be read"));
+        Ok(())
+    }
+
+    /// As `write`, with a report as JSON that people can read, too. Numbers that are not finite are null.
+    pub fn write_json(&mut self, name: &str, report: &impl Serialize) -> Result<()> {
+        self.write(name, json(report).as_bytes())
+    }
+
+    /// Says that all is written; returns the manifest's path.
+    pub fn finish(self) -> Result<PathBuf> {
+        let content = json(&self.manifest);
+        let text = format!("{:08x}\n{content}", crc32fast::hash(content.as_bytes()));
+        self.folder.replace(&manifest(&self.name), &self.commit, |file| file.write_all(text.as_bytes()))
+    }
+}
+
+/// The manifest's file.
+pub fn manifest(name: &str) -> String {
+    format!("{name}.manifest")
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("a report is JSON") + "\n"
+}
+
+/// Reads every file of a product.
+pub fn find(folder: &Folder, name: &str) -> Result<Found> {
+    let Some(bytes) = folder.read(&manifest(name))? else { return Ok(Found::Nothing) };
+    let parsed = || -> Option<Manifest> {
+        let (crc, content) = bytes.split_at_checked(9)?;
+        let whole = crc == format!("{:08x}\n", crc32fast::hash(content)).as_bytes();
+        whole.then(|| serde_json::from_slice(content).ok())?
+    };
+    let Some(Manifest { of, files }) = parsed() else {
+        return Ok(Found::Damaged(format!("{} is damaged", folder.at(&manifest(name)).display())));
+    };
+    for (name, stamp) in &files {
+        let path = folder.at(name);
+        let Some(file) = folder.file(name)? else { return Ok(Found::Damaged(format!("{} is missing", path.display()))) };
+        if Stamp::of(file).map_err(|e| Error::io("read", &path, e))? != *stamp {
+            return Ok(Found::Damaged(format!("{} is damaged: its checksum does not fit its content", path.display())));
+        }
+    }
+    Ok(Found::Whole(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::fs;
+
+    #[test]
+    fn every_flipped_bit_of_every_file_is_seen() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::create(home.path()).unwrap();
+        assert_eq!(find(&folder, "a/x").unwrap(), Found::Nothing);
+        let mut product = Product::new(&folder, Box::new(|| Ok(())), "a/x", json!({ "seed": 1 }));
+        product.write("a/x.npz", b"numbers").unwrap();
+        product.write_json("a/x.json", &[1.5, f64::NAN]).unwrap();
+        assert_eq!(find(&folder, "a/x").unwrap(), Found::Nothing, "the manifest comes last");
+        product.finish().unwrap();
+        let whole = Found::Whole(json!({ "seed": 1 }));
+        assert_eq!(find(&folder, "a/x").unwrap(), whole);
+        for name in ["a/x.npz", "a/x.json", "a/x.manifest"] {
+            let bytes = fs::read(folder.at(name)).unwrap();
+            for bit in 0..8 * bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                fs::write(folder.at(name), flipped).unwrap();
+                assert!(matches!(find(&folder, "a/x").unwrap(), Found::Damaged(_)), "{name}: bit {bit}");
+            }
+            for length in 0..bytes.len() {
+                fs::write(folder.at(name), &bytes[..length]).unwrap();
+                assert!(matches!(find(&folder, "a/x").unwrap(), Found::Damaged(_)), "{name}: cut at {length}");
+            }
+            fs::write(folder.at(name), bytes).unwrap();
+        }
+        assert_eq!(find(&folder, "a/x").unwrap(), whole);
+        fs::remove_file(folder.at("a/x.npz")).unwrap();
+        let Found::Damaged(message) = find(&folder, "a/x").unwrap() else { panic!() };
+        assert!(message.ends_with("x.npz is missing"), "{message}");
+    }
+}

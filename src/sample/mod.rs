@@ -1,0 +1,102 @@
+//! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
+
+mod report;
+mod spec;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+pub use report::{OnTheWay, Report, Samples};
+pub use spec::{DynamicsSpec, Sample, Thresholding};
+
+use crate::dynamics::Reverse;
+use crate::error::Result;
+use crate::model::Model;
+use crate::progress::Terminal;
+use crate::rng::{self, Law, Purpose};
+use crate::run::Journal;
+use crate::solver::{Problem, Statistics, Step, Trajectory};
+use crate::train::Weights;
+
+/// Consecutive samples, as a journal keeps them; numbers in row-major order.
+#[derive(Serialize, Deserialize)]
+pub struct Drawn {
+    /// [n, ...] in model space.
+    x: Vec<f32>,
+    statistics: Statistics,
+    /// [T, n, ...], and [T, n]; empty without a trajectory.
+    states: Vec<f32>,
+    times: Vec<f64>,
+}
+
+/// All that samples depend on; no weights where the score is known.
+pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
+    let mut sample = json!(spec);
+    if !spec.solver.couples_batch() {
+        sample.as_object_mut().expect("a table").remove("batch");
+    }
+    json!({ "seed": seed, "weights": weights, "sample": sample })
+}
+
+/// Draws `spec.count` samples of `shape`; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the
+/// batch, unless the solver couples them.
+pub fn sample(
+    spec: &Sample,
+    seed: u64,
+    model: &dyn Model,
+    shape: &[usize],
+    device: Device,
+    journal: &mut Journal<Drawn>,
+    terminal: &Terminal,
+) -> Result<Samples> {
+    let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+    let mut phase = terminal.phase("sample", "samples", spec.count as u64, 0);
+    let mut statistics = Statistics::default();
+    let (mut parts, mut states, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    while statistics.len() < spec.count {
+        let first = statistics.len();
+        let rows = first as u64..(first + spec.batch).min(spec.count) as u64;
+        let mut watch = |share: f64| phase.set(rows.start + (share * (rows.end - rows.start) as f64) as u64, "");
+        let drawn = journal.next(|| draw(spec, seed, model, &shape, device, rows.clone(), &mut watch))?;
+        let n = drawn.statistics.len() as i64;
+        let of = |leading: &[i64]| [leading, &shape[..]].concat();
+        parts.push(Tensor::from_slice(&drawn.x).view(&of(&[n])[..]));
+        states.push(Tensor::from_slice(&drawn.states).view(&of(&[spec.trajectory.len() as i64, n])[..]));
+        times.push(Tensor::from_slice(&drawn.times).view([spec.trajectory.len() as i64, n]));
+        statistics.extend(drawn.statistics);
+        phase.earlier(journal.earlier());
+    }
+    let trajectory = (!spec.trajectory.is_empty()).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&times, 1) });
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory };
+    phase.set(spec.count as u64, "");
+    phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
+    Ok(samples)
+}
+
+/// Draws these samples.
+fn draw(
+    spec: &Sample,
+    seed: u64,
+    model: &dyn Model,
+    shape: &[i64],
+    device: Device,
+    rows: Range<u64>,
+    watch: &mut dyn FnMut(f64),
+) -> Result<Drawn> {
+    let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, shape, device);
+    let x = normal(Purpose::Prior, 0) * model.sde().prior_std();
+    let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
+    let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+    let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
+    let mut record = |step: &Step| {
+        way.record(step);
+        watch(step.share);
+    };
+    let reverse = Reverse { model, eta: spec.dynamics.eta() };
+    let (x, statistics) = spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?;
+    let f32s = |x: &Tensor| Vec::try_from(x.to_kind(Kind::Float).to_device(Device::Cpu).contiguous().view(-1)).expect("numbers in f32");
+    Ok(Drawn { x: f32s(&x), statistics, states: f32s(&way.states), times: way.reached.concat() })
+}

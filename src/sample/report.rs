@@ -1,0 +1,120 @@
+//! What was drawn: in memory, as pictures, and on disk.
+
+use image::RgbImage;
+use serde::Serialize;
+use statrs::statistics::Statistics as _;
+use tch::Tensor;
+
+use super::Sample;
+use crate::error::Result;
+use crate::plot;
+use crate::run::{Npz, Product};
+use crate::solver::{Cost, Statistics};
+use crate::space::Scale;
+use crate::tensor::to_vec;
+
+/// Samples in model space, on the CPU.
+pub struct Samples {
+    /// [N, ...], f32.
+    pub x: Tensor,
+    pub statistics: Statistics,
+    pub seconds: f64,
+    pub trajectory: Option<OnTheWay>,
+}
+
+/// The samples at requested times, before the last denoise; on the CPU.
+pub struct OnTheWay {
+    /// [T, N, ...] in model space, f32.
+    pub states: Tensor,
+    /// [T, N], f64: the times of these states. With noise, the first of the solver's times that are as far as the requested ones.
+    pub times: Tensor,
+}
+
+/// `samples/<name>.json`.
+#[derive(Serialize)]
+pub struct Report<'a> {
+    pub count: usize,
+    pub seconds: f64,
+    /// Of a sample.
+    #[serde(flatten)]
+    pub cost: Cost,
+    pub protocol: &'a Sample,
+}
+
+impl Samples {
+    /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
+    pub fn picture(&self, scale: Scale, data: &Tensor) -> RgbImage {
+        let x = scale.to_data(&self.x);
+        match x.size()[..] {
+            [n, c, h, w] => {
+                let shown = n.min(100);
+                let pixels: Vec<u8> = Vec::try_from(x.narrow(0, 0, shown).contiguous().view(-1)).expect("pixels are bytes");
+                plot::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
+            }
+            _ => {
+                let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
+                plot::scatter(&first_two(data), &first_two(&x), &note)
+            }
+        }
+    }
+
+    /// Samples on their way: a row for each image with a column for each time, or a scatter plot for each time.
+    fn film(&self, scale: Scale, OnTheWay { states, times }: &OnTheWay) -> RgbImage {
+        let x = scale.to_data(states);
+        match x.size()[..] {
+            [t, n, c, h, w] => {
+                let shown = n.min(10);
+                let pixels = x.narrow(1, 0, shown).transpose(0, 1).contiguous().view(-1);
+                let pixels: Vec<u8> = Vec::try_from(pixels).expect("pixels are bytes");
+                plot::strips(&pixels, &[(shown * t) as usize, c as usize, h as usize, w as usize], t as usize)
+            }
+            _ => {
+                let title = |j| format!("t = {:.3}", to_vec(&times.get(j)).mean());
+                plot::scatters(&(0..x.size()[0]).map(|j| (title(j), first_two(&x.get(j)))).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Writes `<name>.npz`, `.png` and `.json` of a product; with a trajectory `<name>-trajectory.png`, too.
+    ///
+    /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
+    /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
+    /// `trajectory_t` (f64 [T, N]).
+    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, spec: &Sample, picture: &RgbImage) -> Result<()> {
+        let mut archive = Npz::new();
+        let x = scale.to_data(&self.x);
+        match x.size()[..] {
+            [n, c, h, w] => {
+                let pixels = Vec::<u8>::try_from(x.permute([0, 2, 3, 1]).contiguous().view(-1)).expect("pixels are bytes");
+                archive.add("samples", &[n, h, w, c].map(|n| n as usize), &pixels);
+            }
+            _ => archive.add("samples", &shape(&x), &f32s(&x)),
+        }
+        let Statistics { evaluations, accepted, rejected } = &self.statistics;
+        for (key, counts) in [("evaluations", evaluations), ("accepted", accepted), ("rejected", rejected)] {
+            archive.column(key, counts);
+        }
+        if let Some(way) = &self.trajectory {
+            archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
+            archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
+            product.write(&format!("{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
+        }
+        product.write(&format!("{name}.npz"), &archive.finish())?;
+        product.write(&format!("{name}.png"), &plot::png(picture))?;
+        let report = Report { count: spec.count, seconds: self.seconds, cost: self.statistics.cost(), protocol: spec };
+        product.write_json(&format!("{name}.json"), &report)
+    }
+}
+
+fn shape(x: &Tensor) -> Vec<usize> {
+    x.size().iter().map(|&n| n as usize).collect()
+}
+
+fn f32s(x: &Tensor) -> Vec<f32> {
+    Vec::try_from(x.contiguous().view(-1)).expect("numbers in f32")
+}
+
+fn first_two(x: &Tensor) -> Vec<[f64; 2]> {
+    let d = x.size()[1] as usize;
+    to_vec(x).chunks(d).map(|row| [row[0], *row.get(1).unwrap_or(&0.0)]).collect()
+}

@@ -1,0 +1,110 @@
+//! `[sample]` as written in an experiment, and whether it can work.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::sde::Sde;
+use crate::solver::SolverSpec;
+use crate::space::Scale;
+
+/// `[sample]`: how many samples are drawn, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Samples, at least 1.
+    pub count: usize,
+    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
+    pub batch: usize,
+    pub dynamics: DynamicsSpec,
+    pub solver: SolverSpec,
+    /// Where the solver stops, in (0, 1); the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE).
+    pub t_min: f64,
+    /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
+    pub denoise: bool,
+    /// Times at which the samples on their way are kept, too; asking changes no sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trajectory: Vec<f64>,
+    /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
+    pub thresholding: Option<Thresholding>,
+}
+
+/// Times of a trajectory: a picture shows them all.
+const MOST_TIMES: usize = 100;
+
+/// `[sample.thresholding]`: [`DynamicThresholding`](crate::model::DynamicThresholding).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholding {
+    /// In (0, 1]; 1 for the largest number.
+    pub quantile: f64,
+}
+
+/// Which reverse process is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum DynamicsSpec {
+    /// The reverse SDE, η = 1.
+    ReverseSde,
+    /// The probability-flow ODE, η = 0.
+    ProbabilityFlow,
+    /// The family between and beyond: noise of η g(t).
+    Family {
+        /// η, at least 0.
+        eta: f64,
+    },
+}
+
+impl DynamicsSpec {
+    /// η of [`Reverse`](crate::dynamics::Reverse).
+    pub fn eta(&self) -> f64 {
+        match self {
+            DynamicsSpec::ReverseSde => 1.0,
+            DynamicsSpec::ProbabilityFlow => 0.0,
+            DynamicsSpec::Family { eta } => *eta,
+        }
+    }
+}
+
+impl Sample {
+    /// `network_levels` are the levels of noise of a network in discrete time.
+    pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
+        for (key, value) in [("count", self.count), ("batch", self.batch)] {
+            if value == 0 {
+                return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
+            }
+        }
+        if !(self.t_min > 0.0 && self.t_min < 1.0) {
+            let help = "give a number between 0 and 1; the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE)";
+            return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), help));
+        }
+        if let Some(t) = self.trajectory.iter().find(|t| !(self.t_min..=1.0).contains(*t)) {
+            let message = format!("there is no state at t = {t}");
+            return Err(Fault::new("trajectory", message, format!("give times from t_min = {} to 1, such as [1.0, 0.5, 0.1]", self.t_min)));
+        }
+        if self.trajectory.len() > MOST_TIMES {
+            let message = format!("{} times are more than a picture can show", self.trajectory.len());
+            return Err(Fault::new("trajectory", message, format!("give at most {MOST_TIMES} times")));
+        }
+        let eta = self.dynamics.eta();
+        if !(eta >= 0.0 && eta.is_finite()) {
+            let help = "give a number of at least 0; 0 is the probability flow, 1 the reverse SDE";
+            return Err(Fault::new("dynamics.family.eta", format!("eta is {eta}"), help));
+        }
+        if let Some(Thresholding { quantile }) = self.thresholding {
+            if let Scale::Vectors { .. } = scale {
+                let help = "remove [sample.thresholding]; it is for images";
+                return Err(Fault::new("thresholding", "vectors have no range to be kept within", help));
+            }
+            if network_levels.is_some() {
+                let help = "remove [sample.thresholding]; it is for networks in continuous time";
+                return Err(Fault::new("thresholding", "a network in discrete time knows other levels of noise than the SDE", help));
+            }
+            if !(quantile > 0.0 && quantile <= 1.0) {
+                let help = "give a number above 0 and at most 1, such as 0.995";
+                return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
+            }
+        }
+        self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))
+    }
+}

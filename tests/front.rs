@@ -1,0 +1,223 @@
+//! What a verb needs and obeys: no more data than it reads, no flag it ignores, no run it cannot understand.
+
+mod common;
+
+use clap::Parser;
+use common::home::{Home, IMAGES, VECTORS, idx};
+use insta::assert_snapshot;
+use ndarray::{Array1, Array2};
+use score_sde::cli::Arguments;
+
+const RUN: [&str; 2] = ["run", "tiny.toml"];
+
+#[test]
+fn a_run_is_sampled_and_exported_on_a_machine_without_its_data() {
+    let home = Home::with_images(IMAGES);
+    home.succeed(&RUN);
+    let likelihood = |name| home.succeed(&["likelihood", "runs/tiny", "--name", name]);
+    std::fs::remove_file(home.path("train-images")).unwrap();
+    likelihood("of-the-test-split");
+    std::fs::remove_file(home.path("test-images")).unwrap();
+    home.succeed(&["sample", "runs/tiny", "--name", "elsewhere"]);
+    let [here, there] = ["samples", "elsewhere"].map(|name| home.read(&format!("runs/tiny/samples/{name}.npz")));
+    assert!(here == there, "the same samples, to the bit");
+    home.succeed(&["export", "runs/tiny", "--to", "safetensors"]);
+    let refusal = home.fail(&["likelihood", "runs/tiny"]);
+    assert!(refusal.contains("test-images"), "{refusal}");
+}
+
+#[test]
+fn vectors_are_sampled_without_their_data_and_drawn_alone() {
+    let home =
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+    ndarray_npy::write_npy(home.path("x.npy"), &Array2::from_shape_fn((8, 2), |(i, j)| (i + j) as f32)).unwrap();
+    home.succeed(&RUN);
+    std::fs::remove_file(home.path("x.npy")).unwrap();
+    home.succeed(&["sample", "runs/tiny"]);
+    assert!(home.path("runs/tiny/samples/samples-2.png").exists());
+}
+
+#[test]
+fn check_reads_the_headers_of_data_alone() {
+    let home = Home::with_images(IMAGES);
+    let (before, _) = home.succeed(&["check", "tiny.toml"]);
+    assert!(before.contains("16 training examples of shape [1, 8, 8]"), "{before}");
+    // Rows that are no numbers: whoever reads them finds out.
+    let home =
+        Home::with(&VECTORS.replace("[data.checkerboard]\ntrain = 100\ntest = 20", "[data.npy-vectors]\ntrain = 'x.npy'\ntest = 'x.npy'"));
+    ndarray_npy::write_npy(home.path("x.npy"), &Array2::from_elem((8, 2), f32::NAN)).unwrap();
+    let (checked, _) = home.succeed(&["check", "tiny.toml"]);
+    assert!(checked.contains("8 training examples of shape [2]"), "{checked}");
+    assert!(home.fail(&RUN).contains("not finite"));
+}
+
+#[test]
+fn a_run_of_another_format_is_read_or_refused_by_its_number() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let about = home.json("runs/tiny/run.json");
+    assert_eq!((&about["format"], &about["shape"]), (&1.into(), &vec![2].into()));
+
+    home.write("runs/tiny/run.json", r#"{"format":7,"shape":[2],"version":"9.8.7"}"#);
+    let message = home.fail(&["sample", "runs/tiny"]);
+    assert_snapshot!(message, @"runs/tiny: is a run of format 7, written by version 9.8.7; this version reads formats 0 to 1 help: use that version, or a later one");
+    assert_eq!(home.fail(&RUN), message);
+
+    home.write("runs/tiny/run.json", "{\"format\":");
+    assert!(home.fail(&["sample", "runs/tiny"]).starts_with("runs/tiny/run.json: can't be read"));
+
+    home.write("runs/tiny/run.json", r#"{"format":1,"shape":[2],"version":"0.0.9"}"#);
+    let experiment = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    home.write("runs/tiny/experiment.toml", experiment.replace("below_t_min", "below"));
+    for verb in [&["sample", "runs/tiny"][..], &RUN] {
+        let message = home.fail(verb);
+        assert!(message.contains("of a run of format 1, begun by version 0.0.9, can't be read by version"), "{message}");
+        assert!(message.contains("unknown field `below`"), "{message}");
+    }
+    home.write("runs/tiny/experiment.toml", experiment);
+
+    // What is trained can be used by every version; what is half trained would go on with other draws.
+    std::fs::remove_file(home.path("runs/tiny/run.json")).unwrap();
+    home.succeed(&["sample", "runs/tiny"]);
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(stderr.contains("every phase is done already"), "{stderr}");
+    std::fs::remove_file(home.path("runs/tiny/checkpoints/step-00000020.safetensors")).unwrap();
+    assert!(home.fail(&RUN).contains("is a run of format 0, whose training draws are others than those of format 1"));
+}
+
+#[test]
+fn a_verb_takes_no_flag_that_it_would_ignore() {
+    let run = ["--device", "--threads", "--set", "--quiet", "--out"];
+    for (verb, obeyed) in [
+        ("run", &run[..]),
+        ("check", &["--set"]),
+        ("sample", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
+        ("likelihood", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
+        ("lab", &run),
+        ("verify", &[]),
+        ("verify-resume", &["--set", "--threads"]),
+        ("parity", &["--threads"]),
+        ("import", &["--set", "--quiet", "--out"]),
+        ("export", &["--out"]),
+    ] {
+        for flag in ["--device", "--threads", "--set", "--quiet", "--name", "--out"] {
+            let value = if flag == "--quiet" { vec![] } else { vec!["1"] };
+            let words: Vec<&str> = [&["score-sde", verb, "x", flag][..], &value].concat();
+            let parsed = Arguments::try_parse_from(&words).map(drop).map_err(|error| error.to_string());
+            let refused = parsed.is_err_and(|error| error.contains(&format!("unexpected argument '{flag}'")));
+            assert_eq!(refused, !obeyed.contains(&flag), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn the_lab_obeys_the_thresholding_of_the_experiment() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    home.succeed(&RUN);
+    let energy = |out: &str, settings: &[&str]| {
+        let lab = ["lab", "runs/tiny", "--solvers", "euler-sde", "--nfe", "3", "--count", "20", "--out", out];
+        home.succeed(&[&lab[..], settings].concat());
+        let table = home.read(&format!("{out}/lab.csv"));
+        let energy = |line: Result<std::collections::BTreeMap<String, String>, _>| line.unwrap()["energy"].parse::<f64>().unwrap();
+        csv::Reader::from_reader(&table[..]).deserialize().map(energy).collect::<Array1<f64>>()
+    };
+    let free = energy("free", &[]);
+    assert_eq!(free, energy("again", &[]));
+    assert_ne!(free, energy("kept", &["--set", "sample.thresholding={quantile=0.5}"]));
+    assert!(!home.names("free").contains(&"lab.journal".to_owned()));
+}
+
+#[test]
+fn verify_names_what_is_damaged_and_the_next_run_mends_it() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let verify = ["verify", "runs/tiny"];
+    let (whole, _) = home.succeed(&verify);
+    assert_eq!(whole.lines().filter(|line| line.starts_with("whole ")).count(), 9, "{whole}");
+    assert!(!whole.contains("DAMAGED"), "{whole}");
+    for name in ["samples/samples.npz", "likelihood.json", "likelihood.manifest", "likelihood.journal", "metrics.jsonl", "run.json"] {
+        let name = format!("runs/tiny/{name}");
+        let bytes = home.read(&name);
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 4;
+        home.write(&name, &flipped[..bytes.len() - usize::from(name.ends_with("jsonl"))]);
+        let message = home.fail(&verify);
+        assert!(message.contains("damaged") || message.contains("can't be read"), "{name}: {message}");
+        home.write(&name, bytes);
+    }
+    let npz = home.read("runs/tiny/samples/samples.npz");
+    home.write("runs/tiny/samples/samples.npz", &npz[1..]);
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(stderr.contains("samples.npz is damaged") && stderr.contains("it is made again"), "{stderr}");
+    assert_eq!(home.read("runs/tiny/samples/samples.npz"), npz);
+    home.succeed(&verify);
+}
+
+#[test]
+fn an_experiment_of_ones_own_is_killed_in_every_phase_and_ends_the_same() {
+    let home = Home::with_images(IMAGES);
+    let more = ["--set", "sample.count=4", "--set", "likelihood.count=4", "--set", "likelihood.below_t_min=tweedie"];
+    let dequantised = [
+        "dequantisation={variational={steps=3,batch=2,lr=1e-3,clip=1.0,t_min=1e-3,layers=2,channels=4}}",
+        "likelihood.dequantisation={variational={draws=2}}",
+    ];
+    let dequantised = dequantised.iter().flat_map(|setting| ["--set", setting]);
+    let words: Vec<&str> = ["verify-resume", "tiny.toml", "--steps", "2"].into_iter().chain(more).chain(dequantised).collect();
+    let (stdout, _) = home.succeed(&words);
+    assert_eq!(stdout.lines().filter(|line| line.starts_with("identical")).count(), 4, "{stdout}");
+    assert!(stdout.lines().filter(|line| line.starts_with("killed at")).count() >= 3, "{stdout}");
+}
+
+#[test]
+fn a_training_that_diverges_goes_back_and_on_with_a_lower_rate() {
+    let home = Home::with(VECTORS);
+    let settings = ["train.lr=3e7", "train.warmup=1000000", "train.checkpoint_every=4", "train.log_every=1"];
+    let rewind = ["train.on_divergence={rewind={factor=1e-9,most=2}}"];
+    let train = |out: &'static str, more: &[&'static str]| {
+        let settings = settings.iter().chain(more).flat_map(|setting| ["--set", setting]);
+        ["run", "tiny.toml", "--out", out].into_iter().chain(settings).collect::<Vec<_>>()
+    };
+    let stopped = home.fail(&train("stopped", &[]));
+    assert!(stopped.contains("is inf at step 6") && stopped.contains("train.on_divergence"), "{stopped}");
+    let divergence = home.json("stopped/divergence-00000006.json");
+    let count = |key: &str| divergence[key].as_array().unwrap().len();
+    assert_eq!((count("examples"), count("t"), count("losses")), (8, 8, 8));
+
+    let words = train("rewound", &rewind);
+    let said = home.said(&words);
+    assert!(said.contains("on from step 4 with 0.000000001 of the learning rate, for the 1. of 2 times"), "{said}");
+    assert!(home.path("rewound/checkpoints/step-00000020.safetensors").exists(), "{said}");
+    let text = String::from_utf8(home.read("rewound/metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = text
+        .lines()
+        .filter(|line| line.contains("train/loss"))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, (1..=20).collect::<Vec<_>>(), "one curve");
+}
+
+#[test]
+fn checkpoints_stay_by_number_and_by_value_and_can_be_chosen() {
+    let home = Home::with(VECTORS);
+    let settings = ["train.checkpoint_every=2", "train.log_every=2", "train.keep=1", "train.keep_every=6", "train.keep_best=train/loss"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    home.succeed(&RUN.into_iter().chain(settings).collect::<Vec<_>>());
+    let text = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+    let points = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let losses: Vec<(u64, f64)> = points.filter_map(|point| Some((point["step"].as_u64()?, point["train/loss"].as_f64()?))).collect();
+    let best = losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
+    let mut kept = vec![6, 12, 18, 20, best];
+    kept.sort_unstable();
+    kept.dedup();
+    let names: Vec<String> = kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect();
+    assert_eq!(home.names("runs/tiny/checkpoints")[1..], names[..], "{losses:?}");
+    let weights = |name: &str, step: &str| {
+        home.succeed(&["sample", "runs/tiny", "--name", name, "--step", step]);
+        home.read(&format!("runs/tiny/samples/{name}.npz"))
+    };
+    assert_eq!(weights("best", "best"), weights("the-same", &best.to_string()));
+    assert_ne!(weights("six", "6"), weights("twelve", "12"));
+    let missing = home.fail(&["sample", "runs/tiny", "--step", "7"]);
+    assert!(missing.contains("holds no checkpoint of step 7") && missing.contains("6, "), "{missing}");
+}
