@@ -3,8 +3,7 @@
 use super::calibration::Calibration;
 use super::*;
 use crate::likelihood::budget::{first_round, next};
-use crate::model::ExactScore;
-use crate::testing::{VP, large};
+use crate::testing::large;
 use statrs::statistics::Statistics as _;
 
 fn until(standard_error: f64, most: usize) -> Trace {
@@ -17,7 +16,7 @@ fn until(standard_error: f64, most: usize) -> Trace {
 fn a_target_that_chance_decides_on_leaves_no_bias() {
     tch::set_num_threads(1);
     let (mixture, n) = (rotated(2, 2), 30);
-    let exact = ExactScore::new(&VP, &mixture, Device::Cpu);
+    let exact = exact(&VP, &mixture);
     let dataset = points(&mixture, n, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 6 } };
     let run = |trace, seed| measure(&spec(n, solver.clone(), trace), &exact, &dataset, Scale::Vectors { scale: 1.0 }, seed);
@@ -102,7 +101,7 @@ fn second_round(deviations: &[f64], standard_error: f64, most: usize) -> Vec<usi
 }
 
 /// The least Σ k with Σ v / k = V is (Σ √v)² / V (Neyman 1934). By its constants the budget draws each variance of two probes, one degree of
-/// freedom, by four more towards their mean, and aims below the target by two standard errors of what n such points tell.
+/// freedom, by four more towards their mean, and aims at 1 / (1 + √(2 / n)) of the target.
 #[test]
 fn a_budget_costs_what_its_constants_say() {
     let deviations: Vec<f64> = (0..40).map(|i| if i % 4 == 0 { 0.5 } else { 0.05 }).collect();
@@ -110,8 +109,8 @@ fn a_budget_costs_what_its_constants_say() {
     let observed: Vec<f64> = deviations.iter().map(|deviation| 2.0 * deviation * deviation).collect();
     let pooled = (&observed).mean();
     let variances: Vec<f64> = observed.iter().map(|observed| (observed + 4.0 * pooled) / 5.0).collect();
-    let aim = 1.0 / (1.0 + (2.0 / n).sqrt());
     // Bits/dim of the mean to nats of the sum, in two dimensions.
+    let aim = 1.0 / (1.0 + (2.0 / n).sqrt());
     let allowed = (aim * target * n * 2.0 * std::f64::consts::LN_2).powi(2);
     let root: f64 = variances.iter().map(|variance| variance.sqrt()).sum();
     let probes = second_round(&deviations, target, 1 << 16);

@@ -1,14 +1,13 @@
 //! What so many backward passes an evaluation leave of an example's error: signs beside Hutch++.
 
 use super::*;
-use crate::model::ExactScore;
-use crate::testing::{SDES, large};
+use crate::testing::large;
 use statrs::statistics::Statistics as _;
 
 /// The root mean square over examples of what 12 passes are off the exact trace, nats. On a grid all probes share the way of x.
 fn off(sde: &dyn Sde, d: usize, n: usize, trace: impl Fn(Probing) -> Trace) -> f64 {
     let mixture = rotated(2, d);
-    let exact = ExactScore::new(sde, &mixture, Device::Cpu);
+    let exact = exact(sde, &mixture);
     let dataset = points(&mixture, n, 1);
     let solver = SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps: 12 } };
     let nats = |trace| measure(&spec(n, solver.clone(), trace), &exact, &dataset, Scale::Vectors { scale: 1.0 }, 1).nats();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::law::GaussianMixture;
 use crate::metric::kolmogorov_smirnov;
-use crate::testing::{SDES, large};
+use crate::testing::{SDES, exact, large};
 
 /// Two Gaussians around ±0.5 in D dimensions with variances from 0.1 to 2.
 fn stretched(d: usize) -> GaussianMixture {
@@ -16,7 +16,7 @@ fn stretched(d: usize) -> GaussianMixture {
 fn bent(sde: &dyn Sde, d: usize, solver: &PredictorCorrector) -> (f64, f64) {
     let n = 2000;
     let law = stretched(d);
-    let exact = ExactScore::new(sde, &law, Device::Cpu);
+    let exact = exact(sde, &law);
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, d as i64], Device::Cpu).get(0).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);

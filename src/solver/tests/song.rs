@@ -348,10 +348,10 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
 #[test]
 fn steps_of_one_nth_leave_some_variance_at_the_end() {
     tch::set_num_threads(1);
-    let (n, variance) = (1000, 0.25);
+    let (n, variance) = (1000, 0.25f64);
     let said = [("vp", [0.09, 0.76]), ("sub-vp", [0.16, 0.16]), ("ve", [0.04, 1.66])];
     for ((name, sde), (_, said)) in SDES.into_iter().zip(said) {
-        let exact = exact(sde, &gaussian(1, 0.0, f64::sqrt(variance)));
+        let exact = exact(sde, &gaussian(1, 0.0, variance.sqrt()));
         for (predictor, said) in [Predictor::EulerMaruyama, Predictor::ReverseDiffusion].into_iter().zip(said) {
             let (solver, start) = (pc(n, predictor.clone(), Corrector::None), (0.0, sde.prior_std().powi(2)));
             let (_, end) = linear_law(&solver, Reverse { model: &exact, eta: 1.0 }, 1e-3, true, n, start);
