@@ -129,6 +129,32 @@ pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     Err(Error::run(run.folder().at(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
 }
 
+/// The newest checkpoint, for who must not take another one's results for its own.
+///
+/// Errors: as [`latest`], and if the newest one is damaged.
+pub fn newest(run: &Run) -> Result<Option<Checkpoint>> {
+    let newest = newest_step(run)?;
+    let whole = latest(run)?;
+    match newest {
+        Some(step) if whole.as_ref().is_some_and(|whole| whole.step < step) => {
+            let help = "run the experiment again, which trains its steps again; or remove it, and the one before is the newest";
+            Err(Error::run(run.folder().at(&name(step)), "is damaged", help))
+        }
+        _ => Ok(whole),
+    }
+}
+
+/// Whether the newest whole checkpoint bears a mark; or there are none, and they may come to bear it.
+pub fn may_bear(run: &Run, mark: &str) -> Result<bool> {
+    let saved = list(run)?;
+    for name in saved.values().rev() {
+        if let Ok(checkpoint) = load(&run.folder().at(name), &run.read(name)?.unwrap_or_default()) {
+            return Ok(checkpoint.meta(RUN) == Some(mark));
+        }
+    }
+    Ok(saved.is_empty())
+}
+
 /// The checkpoint, if this run wrote it; format 0 did not say.
 fn of_this_run(run: &Run, checkpoint: Checkpoint) -> Result<Checkpoint> {
     let mark = run.about()?.mark;

@@ -109,6 +109,7 @@ pub fn train(
         phase.set(state.step, &note);
         let stopped = interrupt::asked();
         if stopped || state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps {
+            log.sync()?;
             state.save(run, spec.keep)?;
         }
         if stopped {
