@@ -5,12 +5,10 @@
 
 use divan::Bencher;
 use score_sde::dynamics::Reverse;
-use score_sde::law::GaussianMixture;
-use score_sde::model::ExactScore;
 use score_sde::rng::{self, Law, Purpose};
 use score_sde::sde::Sde;
 use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
-use score_sde::testing::{SDES, VP};
+use score_sde::testing::{SDES, VP, exact, mixture, root_mean_square};
 use tch::{Device, Kind, Tensor};
 
 /// An adaptive solver by its control.
@@ -19,16 +17,8 @@ type Adaptively = fn(Adaptive) -> SolverSpec;
 const BATCH: u64 = 256;
 const SPAN: (f64, f64) = (1.0, 1e-3);
 
-fn mixture() -> GaussianMixture {
-    GaussianMixture {
-        weights: vec![1.0, 1.0],
-        means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
-        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
-    }
-}
-
 fn solve(sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> (Tensor, Statistics) {
-    let model = ExactScore::new(sde, &mixture(), Device::Cpu);
+    let model = exact(sde, &mixture());
     let normal = |purpose, draw| rng::rows(Law::Gaussian, 1, purpose, 0..BATCH, draw, &[2], Device::Cpu).to_kind(Kind::Double);
     let x = normal(Purpose::Prior, 0) * sde.prior_std();
     let mut noise = |n: usize| normal(Purpose::Brownian, n as u64);
@@ -52,7 +42,7 @@ fn print_costs(tolerance: f64) {
         for (solver, spec) in solvers {
             for (label, control) in [("per-example", Control::PerExample), ("pi", Control::Pi), ("batch-coupled", Control::BatchCoupled)] {
                 let (x, cost) = solve(sde, &spec(Adaptive { rtol: tolerance, atol: tolerance, control }), 0.0);
-                let distance = (x - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+                let distance = root_mean_square(&(x - &truth));
                 let (evaluations, rejected) = (mean(&cost.evaluations), mean(&cost.rejected));
                 println!("| {name} | {solver} | {label} | {evaluations:.1} | {rejected:.2} | {distance:.1e} |");
             }

@@ -23,7 +23,13 @@ pub enum Error {
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {reason}", path.display())]
-    Io { action: &'static str, path: PathBuf, reason: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        reason: std::io::Error,
+        #[help]
+        help: &'static str,
+    },
     /// A data file is missing or is not what it should be.
     #[error("{}: {message}", path.display())]
     Data {
@@ -113,7 +119,8 @@ impl Error {
     }
 
     pub fn io(action: &'static str, path: impl AsRef<Path>, reason: std::io::Error) -> Error {
-        Error::Io { action, path: path.as_ref().to_owned(), reason }
+        let help = cure(&reason);
+        Error::Io { action, path: path.as_ref().to_owned(), reason, help }
     }
 
     pub fn data(path: impl AsRef<Path>, message: impl Into<String>, help: impl Into<String>) -> Error {
@@ -122,5 +129,23 @@ impl Error {
 
     pub fn run(path: impl AsRef<Path>, message: impl Into<String>, help: impl Into<String>) -> Error {
         Error::Run { path: path.as_ref().to_owned(), message: message.into(), help: help.into() }
+    }
+}
+
+/// What helps when the system refuses.
+fn cure(reason: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match reason.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space, or name a folder on another disk; what was saved before is whole"
+        }
+        ErrorKind::ReadOnlyFilesystem => "name a folder that can be written: --out DIR",
+        ErrorKind::PermissionDenied => "let this user read and write it, or name another place: --out DIR",
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidInput | ErrorKind::AlreadyExists => {
+            "something else is in its place: move that away, or name another path"
+        }
+        _ if reason.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => "it is a link: move that away, or name another path",
+        ErrorKind::NotFound => "something on the way to it does not exist: correct the path",
+        _ => "look at the disk; what was saved before is whole, and the same command goes on from there",
     }
 }

@@ -8,6 +8,7 @@ pub mod divergence;
 pub mod dynamics;
 pub mod error;
 pub mod experiment;
+pub mod file;
 pub mod interrupt;
 pub mod lab;
 pub mod law;

@@ -9,7 +9,8 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-/// What a random number is for. Each purpose has its own key, so that streams never meet.
+/// What a random number is for. Each purpose has its own key, so that streams never meet. 13 and 15 to 19 have never been drawn from and are
+/// free; a number that was drawn from once is not given again, lest two runs share what they should not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Points of a synthetic data set; index: example.
@@ -58,14 +59,37 @@ fn mix(words: &[u64]) -> u64 {
 
 /// The generator of one (seed, purpose, index).
 pub fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(mix(&[seed, purpose as u64]));
-    rng.set_stream(index);
+    generator_of_draw(seed, purpose, index, 0)
+}
+
+/// The generator of draw `draw` of one (seed, purpose, index).
+pub fn generator_of_draw(seed: u64, purpose: Purpose, index: u64, draw: u64) -> ChaCha8Rng {
+    let mut rng = base(seed, purpose, [(index, draw)]);
+    place(&mut rng, index, draw);
     rng
 }
 
-/// A seed for another run-like thing inside this run (one rollout, one chunk of samples).
+/// The generator of a (seed, purpose) for draws of these (index, draw), which the tests keep a ledger of.
+fn base(seed: u64, purpose: Purpose, places: impl IntoIterator<Item = (u64, u64)>) -> ChaCha8Rng {
+    #[cfg(test)]
+    tests::used(seed, purpose, places);
+    #[cfg(not(test))]
+    drop(places);
+    ChaCha8Rng::seed_from_u64(mix(&[seed, purpose as u64]))
+}
+
+/// Puts a generator at draw `draw` of an index: a stream for each index, and in it 2^32 words for each draw.
+fn place(rng: &mut ChaCha8Rng, index: u64, draw: u64) {
+    rng.set_stream(index);
+    rng.set_word_pos(u128::from(draw) << 32);
+}
+
+/// A seed for another run-like thing inside this run.
 pub fn derive(seed: u64, purpose: Purpose, index: u64) -> u64 {
-    mix(&[seed, purpose as u64, index])
+    let derived = mix(&[seed, purpose as u64, index]);
+    #[cfg(test)]
+    tests::derived(seed, purpose, index, derived);
+    derived
 }
 
 /// A law of rows of f32 numbers z with E z zᵀ = I.
@@ -98,13 +122,13 @@ impl Law {
 /// Elements that one generator of [`normal`] fills; part of the definition of every draw.
 const CHUNK: usize = 1 << 13;
 
-/// z ~ N(0, I) of the given shape, f32, filled in parallel: chunk k starts 2^32 words after chunk k - 1 of the same stream.
+/// z ~ N(0, I) of the given shape, f32, filled in parallel: chunk k is draw k of the index.
 pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: Device) -> Tensor {
-    let base = generator(seed, purpose, index);
     let mut values = vec![0f32; shape.iter().product::<i64>() as usize];
+    let base = base(seed, purpose, (0..values.len().div_ceil(CHUNK) as u64).map(|k| (index, k)));
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(k, chunk)| {
         let mut rng = base.clone();
-        rng.set_word_pos((k as u128) << 32);
+        place(&mut rng, index, k as u64);
         Law::Gaussian.fill(&mut rng, chunk);
     });
     Tensor::from_slice(&values).view(shape).to_device(device)
@@ -146,15 +170,14 @@ fn filled(
     device: Device,
     fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync,
 ) -> Tensor {
-    let base = generator(seed, purpose, 0);
+    let base = base(seed, purpose, places.iter().copied());
     let size = shape.iter().product::<i64>() as usize;
     let mut values = vec![0f32; places.len() * size];
     // A row of a thread's worth of numbers is worth a thread.
     let least = (CHUNK / size.max(1)).clamp(1, 64);
     values.par_chunks_mut(size.max(1)).zip(places).with_min_len(least).for_each(|(row, &(example, draw))| {
         let mut rng = base.clone();
-        rng.set_stream(example);
-        rng.set_word_pos(u128::from(draw) << 32);
+        place(&mut rng, example, draw);
         fill(&mut rng, row);
     });
     let full = [&[places.len() as i64], shape].concat();
@@ -163,10 +186,10 @@ fn filled(
 
 /// u ~ U[0, 1), f64, one for each row: a function of (seed, purpose, row).
 pub fn uniform_rows(seed: u64, purpose: Purpose, rows: Range<u64>) -> Vec<f64> {
-    let base = generator(seed, purpose, 0);
+    let base = base(seed, purpose, rows.clone().map(|row| (row, 0)));
     let of = |row| {
         let mut rng = base.clone();
-        rng.set_stream(row);
+        place(&mut rng, row, 0);
         rng.random()
     };
     rows.map(of).collect()
@@ -179,68 +202,4 @@ pub fn uniform(seed: u64, purpose: Purpose, index: u64, n: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(t: &Tensor) -> Vec<f32> {
-        Vec::try_from(t.flatten(0, -1)).unwrap()
-    }
-
-    #[test]
-    fn a_draw_is_a_function_of_its_name_alone() {
-        let shape = [3, 5000];
-        let once = values(&normal(1, Purpose::Noise, 7, &shape, Device::Cpu));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let again = pool.install(|| values(&normal(1, Purpose::Noise, 7, &shape, Device::Cpu)));
-        assert_eq!(once, again);
-        for other in [
-            normal(2, Purpose::Noise, 7, &shape, Device::Cpu),
-            normal(1, Purpose::Prior, 7, &shape, Device::Cpu),
-            normal(1, Purpose::Noise, 8, &shape, Device::Cpu),
-        ] {
-            let equal = values(&other).iter().zip(&once).filter(|(a, b)| a == b).count();
-            assert!(equal < 10, "{equal} of 15000 draws are shared");
-        }
-    }
-
-    #[test]
-    fn a_row_does_not_depend_on_its_batch() {
-        let draw = |range, draw| rows(Law::Gaussian, 4, Purpose::Brownian, range, draw, &[3], Device::Cpu);
-        assert_eq!(values(&draw(0..200, 1).narrow(0, 150, 2)), values(&draw(150..152, 1)));
-        assert_ne!(values(&draw(0..1, 1)), values(&draw(0..1, 2)));
-        let signs = values(&rows(Law::Rademacher, 4, Purpose::Probe, 0..1000, 0, &[4], Device::Cpu));
-        let sum: f32 = signs.iter().sum();
-        assert!(signs.iter().all(|s| s.abs() == 1.0) && sum.abs() < 4.0 * 4000f32.sqrt(), "{sum}");
-    }
-
-    #[test]
-    fn normal_draws_have_the_normal_moments() {
-        let z = normal(3, Purpose::Prior, 0, &[200_000], Device::Cpu).to_kind(tch::Kind::Double);
-        for (power, truth, sd) in [(1, 0.0, 1.0), (2, 1.0, 2f64.sqrt()), (3, 0.0, 15f64.sqrt()), (4, 3.0, 96f64.sqrt())] {
-            let moment = z.pow_tensor_scalar(power).mean(None).double_value(&[]);
-            assert!((moment - truth).abs() < 5.0 * sd / 200_000f64.sqrt(), "moment {power} is {moment}, not {truth}");
-        }
-    }
-
-    #[test]
-    fn rows_of_the_sphere_have_its_radius_and_identity_as_second_moment() {
-        let (n, d) = (20_000, 5i64);
-        let z = rows(Law::Sphere, 3, Purpose::Probe, 0..n, 0, &[d], Device::Cpu).to_kind(tch::Kind::Double);
-        let norms = z.square().sum_dim_intlist(1i64, false, None::<tch::Kind>);
-        assert!((norms - d as f64).abs().max().double_value(&[]) < 1e-5);
-        let moment = z.transpose(0, 1).matmul(&z) / n as f64 - Tensor::eye(d, (tch::Kind::Double, Device::Cpu));
-        assert!(moment.abs().max().double_value(&[]) < 5.0 / (n as f64).sqrt());
-        let some = rows_at(Law::Sphere, 3, Purpose::Probe, &[(7, 2), (0, 0)], &[d], Device::Cpu);
-        assert_eq!(values(&some.get(1)), values(&rows(Law::Sphere, 3, Purpose::Probe, 0..1, 0, &[d], Device::Cpu)));
-        assert_eq!(values(&some.get(0)), values(&rows(Law::Sphere, 3, Purpose::Probe, 7..8, 2, &[d], Device::Cpu)));
-    }
-
-    #[test]
-    fn uniform_rows_belong_to_their_positions() {
-        let whole = uniform_rows(1, Purpose::Time, 0..3000);
-        assert_eq!(whole[1000..], uniform_rows(1, Purpose::Time, 1000..3000));
-        let mean = whole.iter().sum::<f64>() / 3000.0;
-        assert!((mean - 0.5).abs() < 4.0 / (12.0 * 3000f64).sqrt() && whole.iter().all(|u| (0.0..1.0).contains(u)), "{mean}");
-        assert_ne!(whole[..10], uniform_rows(2, Purpose::Time, 0..10));
-    }
-}
+mod tests;

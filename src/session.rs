@@ -15,8 +15,9 @@ use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved, Subject};
 use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
 use crate::progress::Terminal;
+use crate::run::checkpoint::{self, Choice};
 use crate::run::log::Log;
-use crate::run::{Journal, Run, checkpoint, journal};
+use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Sample, Samples, Thresholding};
 use crate::sde::Sde;
 use crate::space::Scale;
@@ -143,11 +144,16 @@ impl Session {
 
     /// Takes the averaged weights of the newest checkpoint, once; says which, or `None` where the score is known. Training is over then.
     pub fn average(&self, run: &Run) -> Result<Option<&Weights>> {
+        self.average_of(run, Choice::Newest)
+    }
+
+    /// As [`average`](Session::average), of the checkpoint that is wanted, unless weights are taken already.
+    pub fn average_of(&self, run: &Run, choice: Choice) -> Result<Option<&Weights>> {
         if self.average.get().is_none() {
             let weights = match self.network() {
                 None => None,
                 Some(network) => {
-                    let checkpoint = checkpoint::newest(run)?.ok_or_else(|| {
+                    let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
                         Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
                     })?;
                     Some(train::load_average(network, &checkpoint)?)

@@ -31,6 +31,12 @@ pub fn sum_per_example(x: &Tensor) -> Tensor {
     x.flatten(1, -1).sum_dim_intlist(1i64, false, None::<Kind>)
 }
 
+/// Tensors of one number each as f64, in one look at the device.
+pub fn numbers<const N: usize>(scalars: [Tensor; N]) -> [f64; N] {
+    let values = to_vec(&Tensor::stack(&scalars, 0));
+    std::array::from_fn(|i| values[i])
+}
+
 /// The numbers of a tensor as f64, row-major.
 pub fn to_vec(x: &Tensor) -> Vec<f64> {
     Vec::try_from(x.to_kind(Kind::Double).to_device(tch::Device::Cpu).contiguous().view(-1)).expect("a contiguous f64 tensor")

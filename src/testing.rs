@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::law::GaussianMixture;
 use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Purpose};
-use crate::sde::{Chain, Sde, SubVp, Ve, Vp};
+use crate::sde::{Chain, Level, Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
 
 /// The reference's constants for CIFAR-10.
@@ -50,6 +50,12 @@ pub fn points(law: &GaussianMixture, seed: u64, n: usize) -> Tensor {
 /// The exact score of a law under a process.
 pub fn exact<'a>(sde: &'a dyn Sde, law: &GaussianMixture) -> ExactScore<'a> {
     ExactScore::new(sde, law, Device::Cpu)
+}
+
+/// n levels with uniform log-SNR from `t_min` to 1.
+pub fn levels(sde: &dyn Sde, t_min: f64, n: usize) -> Vec<Level> {
+    let (first, last) = (sde.log_snr(t_min), sde.log_snr(1.0));
+    (0..n).map(|i| sde.level(sde.time_of_log_snr(first + (last - first) * i as f64 / (n - 1) as f64))).collect()
 }
 
 /// Where the frames of a journal's bytes end: its beginning, and each whole record.
@@ -162,7 +168,6 @@ pub fn of_pixels<'a>(sde: &'a dyn Sde, model: &'a dyn Model) -> impl Model + 'a 
 
 /// A score in the plane times (1 + stretch), turned by an angle, plus shift / σ.
 pub struct Bent<'a> {
-    pub sde: &'a dyn Sde,
     pub model: &'a dyn Model,
     pub stretch: f64,
     /// In radians.
@@ -172,16 +177,14 @@ pub struct Bent<'a> {
 
 impl Model for Bent<'_> {
     fn sde(&self) -> &dyn Sde {
-        self.sde
+        self.model.sde()
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        let At { x, t, .. } = *at;
         let (sin, cos) = self.angle.sin_cos();
         let turn = Tensor::from_slice(&[cos, sin, -sin, cos]).view([2, 2]);
-        Prediction::of_score(
-            self.model.score(&At::whole(x, t)).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t)),
-        )
+        let shift = column_of(at.x, at.t, |t| self.shift / self.sde().sigma(t));
+        Prediction::of_score(self.model.score(at).matmul(&turn) * (1.0 + self.stretch) + shift)
     }
 }
 

@@ -172,7 +172,8 @@ fn misspelt_keys() {
     assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
+     │ `log_every`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
@@ -796,7 +797,8 @@ fn overrides_are_checked_like_the_file() {
     assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `log_every`
+     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
+     │ `log_every`
        ╭─[tiny.toml + --set:38:1]
     37 │ checkpoint_every = 10
     38 │ stepz = 10
@@ -1025,7 +1027,7 @@ fn a_missing_experiment_file() {
       help: name a TOML file, such as experiments/quickstart.toml
     ");
     let home = Home::with(VECTORS);
-    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21)");
+    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21) help: something else is in its place: move that away, or name another path");
 }
 
 /// Keys, values and scraps of the language.

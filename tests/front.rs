@@ -2,9 +2,11 @@
 
 mod common;
 
+use clap::Parser;
 use common::home::{Home, IMAGES, VECTORS, idx};
 use insta::assert_snapshot;
 use ndarray::{Array1, Array2};
+use score_sde::cli::Arguments;
 use score_sde::run::{Run, checkpoint};
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
@@ -93,7 +95,6 @@ fn a_run_of_another_format_is_read_or_refused_by_its_number() {
 
 #[test]
 fn a_verb_takes_no_flag_that_it_would_ignore() {
-    let home = Home::with(VECTORS);
     let run = ["--device", "--threads", "--set", "--quiet", "--out"];
     for (verb, obeyed) in [
         ("run", &run[..]),
@@ -101,14 +102,17 @@ fn a_verb_takes_no_flag_that_it_would_ignore() {
         ("sample", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
         ("likelihood", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
         ("lab", &run),
+        ("verify", &[]),
+        ("verify-resume", &["--set", "--threads"]),
         ("parity", &["--threads"]),
         ("import", &["--set", "--quiet", "--out"]),
         ("export", &["--out"]),
     ] {
         for flag in ["--device", "--threads", "--set", "--quiet", "--name", "--out"] {
             let value = if flag == "--quiet" { vec![] } else { vec!["1"] };
-            let words: Vec<&str> = [&[verb, "x", flag][..], &value].concat();
-            let refused = home.said(&words).contains(&format!("unexpected argument '{flag}'"));
+            let words: Vec<&str> = [&["score-sde", verb, "x", flag][..], &value].concat();
+            let parsed = Arguments::try_parse_from(&words).map(drop).map_err(|error| error.to_string());
+            let refused = parsed.is_err_and(|error| error.contains(&format!("unexpected argument '{flag}'")));
             assert_eq!(refused, !obeyed.contains(&flag), "{words:?}");
         }
     }
@@ -130,4 +134,98 @@ fn the_lab_obeys_the_thresholding_of_the_experiment() {
     assert_eq!(free, energy("again", &[]));
     assert_ne!(free, energy("kept", &["--set", "sample.thresholding={quantile=0.5}"]));
     assert!(!home.names("free").contains(&"lab.journal".to_owned()));
+}
+
+#[test]
+fn verify_names_what_is_damaged_and_the_next_run_mends_it() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let verify = ["verify", "runs/tiny"];
+    let (whole, _) = home.succeed(&verify);
+    assert_eq!(whole.lines().filter(|line| line.starts_with("whole ")).count(), 9, "{whole}");
+    assert!(!whole.contains("DAMAGED"), "{whole}");
+    for name in ["samples/samples.npz", "likelihood.json", "likelihood.manifest", "likelihood.journal", "metrics.jsonl", "run.json"] {
+        let name = format!("runs/tiny/{name}");
+        let bytes = home.read(&name);
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 4;
+        home.write(&name, &flipped[..bytes.len() - usize::from(name.ends_with("jsonl"))]);
+        let message = home.fail(&verify);
+        assert!(message.contains("damaged") || message.contains("can't be read"), "{name}: {message}");
+        home.write(&name, bytes);
+    }
+    let npz = home.read("runs/tiny/samples/samples.npz");
+    home.write("runs/tiny/samples/samples.npz", &npz[1..]);
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(stderr.contains("samples.npz is damaged") && stderr.contains("it is made again"), "{stderr}");
+    assert_eq!(home.read("runs/tiny/samples/samples.npz"), npz);
+    home.succeed(&verify);
+}
+
+#[test]
+fn an_experiment_of_ones_own_is_killed_in_every_phase_and_ends_the_same() {
+    let home = Home::with_images(IMAGES);
+    let more = ["--set", "sample.count=4", "--set", "likelihood.count=4", "--set", "likelihood.below_t_min=tweedie"];
+    let dequantised = [
+        "dequantisation={variational={steps=3,batch=2,lr=1e-3,clip=1.0,t_min=1e-3,layers=2,channels=4}}",
+        "likelihood.dequantisation={variational={draws=2}}",
+    ];
+    let dequantised = dequantised.iter().flat_map(|setting| ["--set", setting]);
+    let words: Vec<&str> = ["verify-resume", "tiny.toml", "--steps", "2"].into_iter().chain(more).chain(dequantised).collect();
+    let (stdout, _) = home.succeed(&words);
+    assert_eq!(stdout.lines().filter(|line| line.starts_with("identical")).count(), 4, "{stdout}");
+    assert!(stdout.lines().filter(|line| line.starts_with("killed at")).count() >= 3, "{stdout}");
+}
+
+#[test]
+fn a_training_that_diverges_goes_back_and_on_with_a_lower_rate() {
+    let home = Home::with(VECTORS);
+    let settings = ["train.lr=3e7", "train.warmup=1000000", "train.checkpoint_every=4", "train.log_every=1"];
+    let rewind = ["train.on_divergence={rewind={factor=1e-9,most=2}}"];
+    let train = |out: &'static str, more: &[&'static str]| {
+        let settings = settings.iter().chain(more).flat_map(|setting| ["--set", setting]);
+        ["run", "tiny.toml", "--out", out].into_iter().chain(settings).collect::<Vec<_>>()
+    };
+    let stopped = home.fail(&train("stopped", &[]));
+    assert!(stopped.contains("is inf at step 6") && stopped.contains("train.on_divergence"), "{stopped}");
+    let divergence = home.json("stopped/divergence-00000006.json");
+    let count = |key: &str| divergence[key].as_array().unwrap().len();
+    assert_eq!((count("examples"), count("t"), count("losses")), (8, 8, 8));
+
+    let words = train("rewound", &rewind);
+    let said = home.said(&words);
+    assert!(said.contains("on from step 4 with 0.000000001 of the learning rate, for the 1. of 2 times"), "{said}");
+    assert!(home.path("rewound/checkpoints/step-00000020.safetensors").exists(), "{said}");
+    let text = String::from_utf8(home.read("rewound/metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = text
+        .lines()
+        .filter(|line| line.contains("train/loss"))
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, (1..=20).collect::<Vec<_>>(), "one curve");
+}
+
+#[test]
+fn checkpoints_stay_by_number_and_by_value_and_can_be_chosen() {
+    let home = Home::with(VECTORS);
+    let settings = ["train.checkpoint_every=2", "train.log_every=2", "train.keep=1", "train.keep_every=6", "train.keep_best=train/loss"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    home.succeed(&RUN.into_iter().chain(settings).collect::<Vec<_>>());
+    let text = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+    let points = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let losses: Vec<(u64, f64)> = points.filter_map(|point| Some((point["step"].as_u64()?, point["train/loss"].as_f64()?))).collect();
+    let best = losses.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap().0;
+    let mut kept = vec![6, 12, 18, 20, best];
+    kept.sort_unstable();
+    kept.dedup();
+    let names: Vec<String> = kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect();
+    assert_eq!(home.names("runs/tiny/checkpoints")[1..], names[..], "{losses:?}");
+    let weights = |name: &str, step: &str| {
+        home.succeed(&["sample", "runs/tiny", "--name", name, "--step", step]);
+        home.read(&format!("runs/tiny/samples/{name}.npz"))
+    };
+    assert_eq!(weights("best", "best"), weights("the-same", &best.to_string()));
+    assert_ne!(weights("six", "6"), weights("twelve", "12"));
+    let missing = home.fail(&["sample", "runs/tiny", "--step", "7"]);
+    assert!(missing.contains("holds no checkpoint of step 7") && missing.contains("6, "), "{missing}");
 }

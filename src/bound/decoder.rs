@@ -96,10 +96,9 @@ mod tests {
     use statrs::function::erf::erfc;
     use tch::Device;
 
-    use super::super::worlds::{gaussian, mean_and_error, normal, sdes};
     use super::*;
-    use crate::model::ExactScore;
     use crate::sde::Sde;
+    use crate::testing::{SDES, SUB_VP, VP, exact, gaussian, mean_and_error, normal};
 
     const N: usize = 4000;
     const MEAN: f64 = 0.2;
@@ -124,11 +123,11 @@ mod tests {
     #[test]
     fn offsets_of_a_gaussian_are_their_closed_forms_and_bound_the_models_density() {
         tch::set_num_threads(1);
-        for (name, sde) in sdes() {
+        for (name, sde) in SDES {
             let t_min = 0.05;
-            let (alpha, sigma, variance, tweedie) = numbers(&*sde, t_min);
-            let mixture = gaussian(MEAN, STD);
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            let (alpha, sigma, variance, tweedie) = numbers(sde, t_min);
+            let mixture = gaussian(1, MEAN, STD);
+            let exact = exact(sde, &mixture);
             for x0 in [0.25, -0.7] {
                 let decoder = |law| Decoder { model: &exact, level: sde.level(t_min), law };
                 let signal = (alpha * STD).powi(2) / variance;
@@ -139,7 +138,7 @@ mod tests {
                 ];
                 for (law, beyond, model_variance) in cases {
                     let offset = beyond - alpha.ln();
-                    let (mean, error) = mean_and_error(&decoder(law).offset(&points(x0), &normal(1, N, 1)));
+                    let (mean, error) = mean_and_error(&decoder(law).offset(&points(x0), &normal(1, &[N as i64, 1])));
                     assert!((mean - offset).abs() < 4.0 * error + 1e-9, "{name} {law:?}: {mean} ± {error} is not {offset}");
                     assert!(law != DecoderLaw::Jensen || error < 1e-9, "{name}: Jensen's offset has an error of {error}");
                     let bound = at_t_min(x0, alpha, sigma, variance) + offset;
@@ -153,12 +152,31 @@ mod tests {
     #[test]
     fn the_offset_goes_to_zero_with_t_min() {
         tch::set_num_threads(1);
-        let mixture = gaussian(MEAN, STD);
-        for (name, sde) in sdes().into_iter().take(2) {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let mixture = gaussian(1, MEAN, STD);
+        // VE keeps σ_min.
+        for (name, sde) in [("vp", &VP as &dyn Sde), ("sub-vp", &SUB_VP)] {
+            let exact = exact(sde, &mixture);
             let decoder = Decoder { model: &exact, level: sde.level(1e-7), law: DecoderLaw::Tweedie };
-            let (mean, _) = mean_and_error(&decoder.offset(&points(0.4), &normal(1, N, 1)));
+            let (mean, _) = mean_and_error(&decoder.offset(&points(0.4), &normal(1, &[N as i64, 1])));
             assert!(mean.abs() < 0.03, "{name}: {mean}");
+        }
+    }
+
+    /// At the centre of N(0, 1) what is drawn of z is a multiple of z² - 1, which the control variate takes.
+    #[test]
+    fn nothing_varies_at_the_centre_of_a_normal_law() {
+        tch::set_num_threads(1);
+        let law = gaussian(1, 0.0, 1.0);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &law);
+            for t_min in [1e-3, 0.1, 0.5] {
+                for law in [DecoderLaw::Jensen, DecoderLaw::Tweedie] {
+                    let decoder = Decoder { model: &exact, level: sde.level(t_min), law };
+                    let offsets = decoder.offset(&points(0.0), &normal(1, &[N as i64, 1]));
+                    let spread = (offsets.max() - offsets.min()).double_value(&[]);
+                    assert!(spread < 1e-9, "{name} {law:?} at {t_min}: a spread of {spread}");
+                }
+            }
         }
     }
 
@@ -186,17 +204,17 @@ mod tests {
     #[test]
     fn a_discrete_decoder_bounds_the_probability_of_every_bin() {
         tch::set_num_threads(1);
-        let mixture = gaussian(MEAN, STD);
-        for (name, sde) in sdes() {
+        let mixture = gaussian(1, MEAN, STD);
+        for (name, sde) in SDES {
             // σ/α about the bins' half width
             let t_min = sde.time_of_log_snr(-2.0 * 0.05f64.ln());
-            let (alpha, sigma, variance, tweedie) = numbers(&*sde, t_min);
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+            let (alpha, sigma, variance, tweedie) = numbers(sde, t_min);
+            let exact = exact(sde, &mixture);
             let decoder = Decoder { model: &exact, level: sde.level(t_min), law: DecoderLaw::Discrete(BINS) };
             let (mut cross_entropy, mut entropy) = (0.0, 0.0);
             for i in 0..16 {
                 let centre = -0.9375 + i as f64 / 8.0;
-                let (offset, error) = mean_and_error(&decoder.offset(&points(centre), &normal(1, N, 1)));
+                let (offset, error) = mean_and_error(&decoder.offset(&points(centre), &normal(1, &[N as i64, 1])));
                 let bound = at_t_min(centre, alpha, sigma, variance) + offset;
                 let truth = -mass(i, tweedie.sqrt()).ln();
                 assert!(bound > truth - 4.0 * error, "{name}, bin {i}: {bound} ± {error} is below {truth}");
@@ -211,10 +229,9 @@ mod tests {
     #[test]
     fn bins_share_the_whole_mass_and_far_tails_are_finite() {
         tch::set_num_threads(1);
-        let sde = sdes().remove(0).1;
-        let mixture = gaussian(MEAN, STD);
-        let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
-        let decoder = Decoder { model: &exact, level: sde.level(1e-3), law: DecoderLaw::Discrete(BINS) };
+        let mixture = gaussian(1, MEAN, STD);
+        let exact = exact(&VP, &mixture);
+        let decoder = Decoder { model: &exact, level: VP.level(1e-3), law: DecoderLaw::Discrete(BINS) };
         let centres = Tensor::linspace(-0.9375, 0.9375, 16, (Kind::Double, Device::Cpu)).view([16, 1]);
         for x in [-3.0, -0.94, 0.1, 0.2, 5.0] {
             let log_mass = decoder.log_density(&centres, &Tensor::full([16, 1], x, (Kind::Double, Device::Cpu)));

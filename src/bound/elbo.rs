@@ -90,17 +90,23 @@ mod tests {
     use tch::Device;
 
     use super::super::level::noised;
-    use super::super::worlds::{Bent, Nothing, mean_and_error, mixture, normal, sdes, stratified};
     use super::*;
+    use crate::loss::stratified;
     use crate::model::ExactScore;
     use crate::rng::{self, Law, Purpose};
+    use crate::testing::{Bent, SDES, VP, exact, gaussian, mean_and_error, mixture, never_asked, normal, points};
 
     const N: usize = 10_000;
     const T_MIN: f64 = 1e-3;
 
+    /// Shares of the way, one in each of N equal parts.
+    fn shares() -> Vec<f64> {
+        stratified(&rng::uniform(3, Purpose::Time, 0, N))
+    }
+
     /// E[ln p_1(x_1) - ln π(x_1)] for x_1 = a x + √v z: what even the exact score leaves of the bound.
     fn excess(sde: &dyn Sde, exact: &ExactScore, x: &Tensor, (a, v): (f64, f64)) -> f64 {
-        let x1 = x * a + normal(9, N, 2) * v.sqrt();
+        let x1 = x * a + normal(9, &[N as i64, 2]) * v.sqrt();
         let prior = sum_per_example(&x1.square()) * (-0.5 / sde.prior_std().powi(2));
         let prior = prior - (2.0 * std::f64::consts::PI * sde.prior_std().powi(2)).ln();
         (exact.log_density(&x1, &[1.0; N]) - prior).mean(Kind::Double).double_value(&[])
@@ -110,17 +116,17 @@ mod tests {
     fn with_the_exact_score_every_form_is_tight_at_every_point() {
         tch::set_num_threads(1);
         let mixture = mixture();
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let elbo = Elbo { model: &exact, t_min: T_MIN };
             let (lowest, last) = (sde.level(T_MIN), sde.level(1.0));
             for (i, point) in [[0.3, -0.2], [2.0, 1.5]].iter().enumerate() {
                 let x = Tensor::from_slice(point).view([1, 2]).repeat([N as i64, 1]);
-                let (u, z) = (stratified(N), normal(i as u64, N, 2));
+                let (u, z) = (shares(), normal(i as u64, &[N as i64, 2]));
                 let at_t_min = |x: &Tensor| -exact.log_density(x, &[T_MIN; N]).mean(Kind::Double).double_value(&[]);
                 let from_zero =
-                    at_t_min(&noised(&lowest, &x, &normal(7, N, 2))) + excess(&*sde, &exact, &x, (last.alpha, last.sigma.powi(2)));
-                let from_t_min = at_t_min(&x) + excess(&*sde, &exact, &x, kernel(&last, &lowest));
+                    at_t_min(&noised(&lowest, &x, &normal(7, &[N as i64, 2]))) + excess(sde, &exact, &x, (last.alpha, last.sigma.powi(2)));
+                let from_t_min = at_t_min(&x) + excess(sde, &exact, &x, kernel(&last, &lowest));
                 let probes = Probes::Random(rng::rows(Law::Rademacher, 1, Purpose::Probe, 0..N as u64, 0, &[2], Device::Cpu).unsqueeze(0));
                 let forms = [
                     ("denoising", elbo.denoising(&x, &u, &z), from_zero),
@@ -141,17 +147,15 @@ mod tests {
     fn over_the_data_a_bent_score_is_above_the_entropy_and_the_exact_one_at_it() {
         tch::set_num_threads(1);
         let mixture = mixture();
-        let factored = mixture.factored();
-        let mut rng = rng::generator(2, Purpose::Data, 0);
-        let x0 = Tensor::from_slice(&(0..N).flat_map(|_| factored.sample(&mut rng)).collect::<Vec<f64>>()).view([N as i64, 2]);
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let x0 = points(&mixture, 2, N);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let bound = |stretch, shift| {
-                let model = Bent { score: &exact, stretch, shift };
-                Elbo { model: &model, t_min: T_MIN }.denoising(&x0, &stratified(N), &normal(0, N, 2))
+                let model = Bent { model: &exact, stretch, angle: 0.0, shift };
+                Elbo { model: &model, t_min: T_MIN }.denoising(&x0, &shares(), &normal(0, &[N as i64, 2]))
             };
             let least = bound(0.0, 0.0);
-            let x_t_min = noised(&sde.level(T_MIN), &x0, &normal(7, N, 2));
+            let x_t_min = noised(&sde.level(T_MIN), &x0, &normal(7, &[N as i64, 2]));
             let (gap, error) = mean_and_error(&(&least + exact.log_density(&x_t_min, &[T_MIN; N])));
             assert!((-4.0 * error..4.0 * error + 0.01).contains(&gap), "{name}: {gap} ± {error} above the truth");
             for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, -0.2), (0.0, 0.2)] {
@@ -161,10 +165,29 @@ mod tests {
         }
     }
 
+    /// At the centre of N(0, I) the implicit form is its mean and a multiple of ‖z‖² - D, which the control variate takes.
+    #[test]
+    fn nothing_varies_at_the_centre_of_a_normal_law() {
+        tch::set_num_threads(1);
+        let law = gaussian(2, 0.0, 1.0);
+        let (x, z) = (Tensor::zeros([50, 2], (Kind::Double, Device::Cpu)), normal(0, &[50, 2]));
+        for (name, sde) in SDES {
+            let exact = exact(sde, &law);
+            let elbo = Elbo { model: &exact, t_min: T_MIN };
+            for start in [Start::Zero, Start::TMin] {
+                for u in [0.5, 0.8, 0.99] {
+                    let draws = elbo.implicit(start, &x, &[u; 50], &z, &Probes::Exact);
+                    let spread = (draws.max() - draws.min()).double_value(&[]);
+                    assert!(spread < 1e-9, "{name} {start:?} at u = {u}: a spread of {spread}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_share_of_the_way_is_a_law_of_time_proportional_to_g2_over_sigma2() {
-        for (name, sde) in sdes() {
-            let elbo = Elbo { model: &Nothing(&*sde), t_min: 1e-5 };
+        for (name, sde) in SDES {
+            let elbo = Elbo { model: &never_asked(sde), t_min: 1e-5 };
             assert!((elbo.level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (elbo.level(1.0).t - 1.0).abs() < 1e-9, "{name}: the ends");
             for u in [0.1, 0.5, 0.9] {
                 let h = 1e-5;
@@ -175,7 +198,6 @@ mod tests {
             }
         }
         // the normaliser ∫ g²/σ² dt of VP from 1e-5 to 1, as published
-        let vp = &*sdes().remove(0).1;
-        assert!((Elbo { model: &Nothing(vp), t_min: 1e-5 }.span() - 23.8644724).abs() < 1e-6);
+        assert!((Elbo { model: &never_asked(&VP), t_min: 1e-5 }.span() - 23.8644724).abs() < 1e-6);
     }
 }

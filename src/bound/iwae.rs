@@ -48,13 +48,10 @@ pub fn tightened(log_weights: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
-    use super::super::worlds::{gaussian, levels, mean_and_error, normal, sdes};
     use super::super::{Decoder, DecoderLaw};
     use super::*;
-    use crate::model::ExactScore;
     use crate::sde::{Level, Variance};
+    use crate::testing::{SDES, exact, gaussian, levels, mean_and_error, normal};
 
     const N: usize = 1000;
     const MEAN: f64 = 0.2;
@@ -84,23 +81,25 @@ mod tests {
     #[test]
     fn weights_average_to_the_chains_own_density_and_paths_tighten_the_bound() {
         tch::set_num_threads(1);
-        let mixture = gaussian(MEAN, STD);
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let mixture = gaussian(1, MEAN, STD);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             // steps so short that β < 2 β̃: else a weight has no variance
-            let levels = levels(&*sde, sde.time_of_log_snr(3.0), 25);
+            let levels = levels(sde, sde.time_of_log_snr(3.0), 25);
             for variance in [Variance::Beta, Variance::BetaTilde] {
                 let decoder = Decoder { model: &exact, level: levels[0], law: DecoderLaw::Tweedie };
                 let vlb = Vlb { model: &exact, levels: levels.clone(), variance, decoder };
                 let x0 = Tensor::from_slice(&[0.8]).view([1, 1]).repeat([N as i64, 1]);
-                let paths: Vec<Tensor> = (0..8).map(|k| vlb.log_weight(&x0, &mut |i| normal(8 * i as u64 + k, N, 1))).collect();
+                let paths: Vec<Tensor> = (0..8).map(|k| vlb.log_weight(&x0, &mut |i| normal(8 * i as u64 + k, &[N as i64, 1]))).collect();
                 let log_weights = Tensor::stack(&paths, 1);
                 let truth = negative_log(&vlb, 0.8);
                 let (mean, error) = mean_and_error(&(log_weights.exp().flatten(0, -1) * truth.exp()));
                 assert!(error < 0.1 && (mean - 1.0).abs() < 4.0 * error, "{name} {variance:?}: E w / p(x_0) = {mean} ± {error}");
 
-                let bounds: Vec<(f64, f64)> = [1, 2, 8].map(|k| mean_and_error(&tightened(&log_weights.narrow(1, 0, k)))).into();
-                let terms = vlb.terms(&x0, &mut |i| normal(100 + i as u64, N, 1)).sum_dim_intlist(1i64, false, Kind::Double);
+                // The bound of k paths, by all groups of them.
+                let bound = |k: i64| tightened(&log_weights.view([-1, k])).view([N as i64, -1]).mean_dim(1i64, false, Kind::Double);
+                let bounds = [1, 2, 8].map(|k| mean_and_error(&bound(k)));
+                let terms = vlb.terms(&x0, &mut |i| normal(100 + i as u64, &[N as i64, 1])).sum_dim_intlist(1i64, false, Kind::Double);
                 let (sum, sum_error) = mean_and_error(&terms);
                 let (one, one_error) = bounds[0];
                 assert!((one - sum).abs() < 4.0 * one_error.hypot(sum_error), "{name} {variance:?}: one path {one}, the terms {sum}");

@@ -53,22 +53,47 @@ pub(super) fn dimension(x: &Tensor) -> f64 {
 mod tests {
     use tch::Device;
 
-    use super::super::worlds::{gaussian, normal, sdes};
     use super::*;
-    use crate::model::ExactScore;
     use crate::tensor::to_vec;
+    use crate::testing::{SDES, exact, gaussian, normal};
 
     #[test]
     fn nothing_but_its_mean_is_left_of_the_error_at_the_centre_of_a_normal_law() {
         tch::set_num_threads(1);
-        let mixture = gaussian(0.0, 1.0);
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let mixture = gaussian(1, 0.0, 1.0);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let levels = [1e-3, 0.2, 0.9].map(|t| sde.level(t));
-            let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, 3, 1));
+            let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, &[3, 1]));
             for (error, level) in to_vec(&errors).iter().zip(levels) {
                 let truth = signal_share(&level).powi(2);
                 assert!((error - truth).abs() < 1e-9, "{name}: {error} is not {truth}");
+            }
+        }
+    }
+
+    /// For x_0 ~ N(0, I), z + σ s = w z - c x_0 with c = α σ / (α² + σ²): the control variate takes the variance 2 D w⁴ of w² ‖z‖², and
+    /// 4 w² c² ‖x_0‖² of the mixed term is left.
+    #[test]
+    fn the_control_variate_takes_its_share_of_the_variance_and_no_more() {
+        tch::set_num_threads(1);
+        const N: i64 = 20_000;
+        let law = gaussian(2, 0.0, 1.0);
+        let x0 = Tensor::from_slice(&[0.9, -1.1]).view([1, 2]).repeat([N, 1]);
+        let z = normal(0, &[N, 2]);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &law);
+            for lambda in [-1.0, 0.0, 2.0] {
+                let level = sde.level(sde.time_of_log_snr(lambda));
+                let levels = vec![level; N as usize];
+                let w = signal_share(&level);
+                let c = level.alpha * level.sigma / (level.alpha.powi(2) + level.sigma.powi(2));
+                let left = 4.0 * (w * c).powi(2) * (0.81 + 1.21);
+                let plain = sum_per_example(&denoising_errors(&exact, &x0, &levels, &z));
+                for (errors, truth) in [(denoising_error(&exact, &x0, &levels, &z), left), (plain, left + 4.0 * w.powi(4))] {
+                    let variance = errors.var(true).double_value(&[]);
+                    assert!((variance / truth - 1.0).abs() < 0.1, "{name} at λ = {lambda}: a variance of {variance}, not {truth}");
+                }
             }
         }
     }

@@ -22,8 +22,6 @@ mod elbo;
 mod iwae;
 mod level;
 mod vlb;
-#[cfg(test)]
-mod worlds;
 
 pub use decoder::{Bins, Decoder, DecoderLaw};
 pub use elbo::{Elbo, Start};

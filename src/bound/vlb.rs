@@ -46,21 +46,22 @@ impl Vlb<'_> {
     }
 
     pub(super) fn highest(&self) -> &Level {
-        self.levels.last().expect("a chain has levels")
+        self.levels.last().unwrap_or(&self.decoder.level)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     use super::super::level::{noised, signal_share};
-    use super::super::worlds::{Bent, levels, mean_and_error, mixture, normal, sdes, stratified};
     use super::super::{DecoderLaw, Elbo};
     use super::*;
-    use crate::model::{At, ExactScore};
+    use crate::loss::stratified;
+    use crate::model::At;
     use crate::rng::{self, Purpose};
     use crate::tensor::to_vec;
+    use crate::testing::{Bent, SDES, exact, levels, mean_and_error, mixture, normal, points};
 
     const N: usize = 2000;
 
@@ -69,22 +70,16 @@ mod tests {
         Vlb { model, levels, variance, decoder }
     }
 
-    fn data() -> Tensor {
-        let factored = mixture().factored();
-        let mut rng = rng::generator(2, Purpose::Data, 0);
-        Tensor::from_slice(&(0..N).flat_map(|_| factored.sample(&mut rng)).collect::<Vec<f64>>()).view([N as i64, 2])
-    }
-
     #[test]
     fn terms_are_divergences_of_the_gaussians_they_compare() {
         tch::set_num_threads(1);
         let mixture = mixture();
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             for variance in [Variance::Beta, Variance::BetaTilde] {
-                let levels = levels(&*sde, 0.01, 4);
+                let levels = levels(sde, 0.01, 4);
                 let x0 = Tensor::from_slice(&[0.3, -0.2]).view([1, 2]);
-                let z = |i: usize| normal(20 + i as u64, 1, 2);
+                let z = |i: usize| normal(20 + i as u64, &[1, 2]);
                 let vlb = chain(&exact, levels.clone(), variance);
                 let terms = to_vec(&vlb.terms(&x0, &mut |i| z(i)));
                 assert_eq!(terms.len(), 5);
@@ -118,21 +113,22 @@ mod tests {
     #[test]
     fn many_levels_are_continuous_time() {
         tch::set_num_threads(1);
-        let (mixture, x0) = (mixture(), data());
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let (mixture, x0) = (mixture(), points(&mixture(), 2, N));
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let t_min = sde.time_of_log_snr(6.0);
             let elbo = Elbo { model: &exact, t_min };
             let decoder = Decoder { model: &exact, level: sde.level(t_min), law: DecoderLaw::Tweedie };
-            let z0 = normal(0, N, 2);
-            let limit = elbo.denoising(&x0, &stratified(N), &normal(99, N, 2)) + decoder.offset(&x0, &z0);
+            let z0 = normal(0, &[N as i64, 2]);
+            let limit = elbo.denoising(&x0, &stratified(&rng::uniform(3, Purpose::Time, 0, N)), &normal(99, &[N as i64, 2]))
+                + decoder.offset(&x0, &z0);
             let (limit, limit_error) = mean_and_error(&limit);
             for variance in [Variance::Beta, Variance::BetaTilde] {
                 let gaps: Vec<f64> = [8, 32]
                     .into_iter()
                     .map(|n| {
-                        let vlb = chain(&exact, levels(&*sde, t_min, n), variance);
-                        let sum = vlb.terms(&x0, &mut |i| normal(i as u64, N, 2)).sum_dim_intlist(1i64, false, Kind::Double);
+                        let vlb = chain(&exact, levels(sde, t_min, n), variance);
+                        let sum = vlb.terms(&x0, &mut |i| normal(i as u64, &[N as i64, 2])).sum_dim_intlist(1i64, false, Kind::Double);
                         let (mean, error) = mean_and_error(&sum);
                         assert!(mean > limit - 4.0 * error.hypot(limit_error), "{name} {variance:?}: {n} levels are below the limit");
                         mean - limit
@@ -147,13 +143,13 @@ mod tests {
     #[test]
     fn a_bent_score_has_a_higher_bound() {
         tch::set_num_threads(1);
-        let (mixture, x0) = (mixture(), data());
-        for (name, sde) in sdes() {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let (mixture, x0) = (mixture(), points(&mixture(), 2, N));
+        for (name, sde) in SDES {
+            let exact = exact(sde, &mixture);
             let bound = |stretch, shift| {
-                let model = Bent { score: &exact, stretch, shift };
-                let vlb = chain(&model, levels(&*sde, 1e-3, 10), Variance::BetaTilde);
-                vlb.terms(&x0, &mut |i| normal(i as u64, N, 2)).sum_dim_intlist(1i64, false, Kind::Double)
+                let model = Bent { model: &exact, stretch, angle: 0.0, shift };
+                let vlb = chain(&model, levels(sde, 1e-3, 10), Variance::BetaTilde);
+                vlb.terms(&x0, &mut |i| normal(i as u64, &[N as i64, 2])).sum_dim_intlist(1i64, false, Kind::Double)
             };
             let least = bound(0.0, 0.0);
             for (stretch, shift) in [(-0.2, 0.0), (0.2, 0.0), (0.0, 0.2)] {

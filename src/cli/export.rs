@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tch::Tensor;
 
+use super::parse_choice;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::pth::reference::{PREFIX, SIGMAS};
+use crate::run::checkpoint::Choice;
 use crate::run::{Run, replace, tensors};
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
@@ -34,6 +36,9 @@ pub enum Names {
 pub struct Arguments {
     /// A run folder.
     run: PathBuf,
+    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
+    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
+    step: Option<Choice>,
     /// What the tensors are called.
     #[arg(long, value_name = "NAMES")]
     to: Names,
@@ -45,12 +50,16 @@ pub struct Arguments {
     scales: i64,
 }
 
-pub fn export(Arguments { run: path, to: names, out, scales }: Arguments) -> Result<()> {
+pub fn export(Arguments { run: path, step, to: names, out, scales }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
     let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine::default());
-    let (Some(weights), Some(model)) = (session.average(&run)?, session.network()) else {
+    let (Some(weights), Some(model)) = (session.average_of(&run, step.unwrap_or_default())?, session.network()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };
+    if let Some((name, ..)) = model.parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {
+        let message = format!("its weights are not finite: `{name}` holds a number that is none");
+        return Err(Error::run(run.path(), message, "train it anew with a lower train.lr; what is not a number is of no use elsewhere"));
+    }
     let parameters = model.parameters.named();
     let sigmas = noise_levels(&session.plan().sde, scales);
     let (file, named): (_, Vec<(String, &Tensor)>) = match names {

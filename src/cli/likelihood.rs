@@ -4,17 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, result_name};
+use super::{Machine, Overrides, parse_choice, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::likelihood::protocol;
 use crate::run::Run;
+use crate::run::checkpoint::Choice;
 use crate::session::Session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A run folder.
     run: PathBuf,
+    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
+    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
+    step: Option<Choice>,
     /// A folder for the results that is not the run's.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -40,7 +44,7 @@ enum Protocol {
     Reference,
 }
 
-pub fn likelihood(Arguments { run: path, out, name, split, compare, set, machine }: Arguments) -> Result<()> {
+pub fn likelihood(Arguments { run: path, step, out, name, split, compare, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
     let split = split.map(|split| format!("likelihood.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
@@ -51,6 +55,7 @@ pub fn likelihood(Arguments { run: path, out, name, split, compare, set, machine
     if compare.is_some() {
         protocol::reference(spec, session.scale())?;
     }
+    session.average_of(&run, step.unwrap_or_default())?;
     let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, name, "likelihood", str::to_owned)?;

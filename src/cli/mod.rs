@@ -8,12 +8,15 @@ mod likelihood;
 mod parity;
 mod run;
 mod sample;
+mod verify;
+mod verify_resume;
 
 use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::run::checkpoint::Choice;
 use crate::run::{Reserved, Run, manifest, reserve};
 use crate::session;
 
@@ -37,6 +40,10 @@ enum Verb {
     Likelihood(likelihood::Arguments),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Arguments),
+    /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
+    Verify(verify::Arguments),
+    /// Run a few steps of every phase of an experiment, kill it in each, resume it, and compare bit for bit with a run left in peace.
+    VerifyResume(verify_resume::Arguments),
     /// Compare the numbers computed here with golden ones of the reference implementation; fails if any is further off than it may be.
     Parity(parity::Arguments),
     /// Make a run of a checkpoint of the reference implementation, for sample, likelihood and more training.
@@ -59,6 +66,8 @@ impl Arguments {
             Verb::Sample(arguments) => sample::sample(arguments),
             Verb::Likelihood(arguments) => likelihood::likelihood(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
+            Verb::Verify(arguments) => verify::verify(arguments),
+            Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),
             Verb::Parity(arguments) => parity::parity(arguments),
             Verb::Import(arguments) => import::import(arguments),
             Verb::Export(arguments) => export::export(arguments),
@@ -96,6 +105,13 @@ struct Voice {
 impl From<Machine> for session::Machine {
     fn from(Machine { device, threads, voice: Voice { quiet } }: Machine) -> session::Machine {
         session::Machine { device, threads, quiet }
+    }
+}
+
+fn parse_choice(word: &str) -> Result<Choice, String> {
+    match word {
+        "best" => Ok(Choice::Best),
+        _ => word.parse().map(Choice::Step).map_err(|_| "give the step of a checkpoint, or best".into()),
     }
 }
 

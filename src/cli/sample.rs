@@ -4,16 +4,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Machine, Overrides, result_name};
+use super::{Machine, Overrides, parse_choice, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::run::Run;
+use crate::run::checkpoint::Choice;
 use crate::session::Session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A run folder.
     run: PathBuf,
+    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
+    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
+    step: Option<Choice>,
     /// A folder for the results that is not the run's.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -26,12 +30,13 @@ pub struct Arguments {
     machine: Machine,
 }
 
-pub fn sample(Arguments { run: path, out, name, set, machine }: Arguments) -> Result<()> {
+pub fn sample(Arguments { run: path, step, out, name, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
     let session = Session::new(&experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?, machine.into());
     let spec = session.plan().sample.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")
     })?;
+    session.average_of(&run, step.unwrap_or_default())?;
     let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, name, "samples", |name| format!("samples/{name}"))?;

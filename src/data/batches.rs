@@ -121,6 +121,12 @@ impl Order {
     }
 }
 
+/// The examples that a run with `n` of them shows at some positions.
+pub fn examples_at(seed: u64, n: usize, positions: Range<u64>) -> Vec<usize> {
+    let mut order = Order::new(seed, n);
+    positions.map(|position| order.example(position)).collect()
+}
+
 /// Raw values of consecutive examples, in data units: [n, ...], f32.
 pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
     chosen(dataset, &range.collect::<Vec<usize>>())
@@ -138,8 +144,7 @@ pub fn dequantised(dataset: &dyn Dataset, scale: Scale, places: &[(usize, usize)
     gather(dataset.shape(), places, |&(i, draw), out: &mut [f64]| {
         let mut values = vec![0f32; size];
         dataset.read(i, &mut values);
-        let mut rng = rng::generator(seed, Purpose::Dequantise, i as u64);
-        rng.set_word_pos((draw as u128) << 32);
+        let mut rng = rng::generator_of_draw(seed, Purpose::Dequantise, i as u64, draw as u64);
         out.iter_mut().zip(values).for_each(|(out, value)| *out = scale.to_model(f64::from(value), Some(rng.random())));
     })
 }

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use batches::{Batches, chosen, dequantised, examples};
+pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
 pub use idx::Idx;
 pub use npy::{Layout, NpyImages, NpyVectors};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};
+use crate::file;
 use crate::space::Scale;
 
 /// Which part of a data set.
@@ -198,7 +199,7 @@ fn size(file: &File, path: &Path) -> Result<u64> {
 
 /// Opens a data file; `cure` says what brings it when it is missing.
 fn open_file(path: &Path, cure: &str) -> Result<File> {
-    File::open(path).map_err(|error| match error.kind() {
+    file::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::data(path, "there is no such file", cure),
         _ => Error::io("open", path, error),
     })

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{MmapMut, MmapOptions};
 use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
 use schemars::JsonSchema;
@@ -61,7 +61,7 @@ impl NpyVectors {
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
         let path = split.of(&self.train, &self.test);
-        let (len, dimension) = shape_of_vectors(&map(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
+        let (len, dimension) = shape_of_vectors(&header(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
         Ok(Summary { shape: vec![dimension], len, note: None })
     }
 
@@ -79,7 +79,7 @@ impl NpyImages {
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
         let path = split.of(&self.train, &self.test);
-        let bytes = map(path)?;
+        let bytes = header(path)?;
         let shape = view_of_images(&bytes, self.layout).map_err(|message| NpyImages::wrong(path, message))?.shape().to_vec();
         Ok(Summary { shape: shape[1..].to_vec(), len: shape[0], note: None })
     }
@@ -98,15 +98,17 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file whose header alone is going to be read.
-fn map(path: &Path) -> Result<Mmap> {
-    let file = open_file(path, CURE)?;
+/// Bytes of a file that may be its header.
+const HEADER: usize = 1 << 16;
+
+/// A file whose header alone is going to be read; in the place of the rest are zeros, which take no memory until somebody looks.
+fn header(path: &Path) -> Result<MmapMut> {
+    let mut file = open_file(path, CURE)?;
     let io = |error| Error::io("read", path, error);
-    if !file.metadata().map_err(io)?.is_file() {
-        return Err(io(std::io::ErrorKind::IsADirectory.into()));
-    }
-    // SAFETY: the bytes are looked at once, before this returns to anyone who could change the file.
-    unsafe { Mmap::map(&file) }.map_err(io)
+    let length = file.metadata().map_err(io)?.len() as usize;
+    let mut bytes = MmapOptions::new().len(length).no_reserve_swap().map_anon().map_err(io)?;
+    file.read_exact(&mut bytes[..length.min(HEADER)]).map_err(io)?;
+    Ok(bytes)
 }
 
 /// The array in a file, in C or Fortran order.

@@ -275,6 +275,7 @@ mod tests {
 
     #[test]
     fn mixture_points_follow_its_density() {
+        // Equal covariances bound the ratio below.
         let (means, covariances) = (vec![vec![-2.0, 0.0], vec![1.0, 3.0]], vec![vec![vec![1.0, 0.6], vec![0.6, 0.5]]; 2]);
         let mixture = GaussianMixture { weights: vec![1.0, 3.0], means, covariances };
         let set = Mixture { train: N, test: 1, scale: 1.0, mixture }.draw(Split::Train, 2);

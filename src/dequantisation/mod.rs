@@ -119,12 +119,13 @@ impl Dequantiser {
         (h.sigmoid(), log_normal - log_det - log_slope)
     }
 
-    /// One draw of the bound on -ln P(pixels) `[B]`, nats, with the score's bound at t_min in place of -ln p; it can be differentiated.
-    pub fn bound(&self, elbo: &Elbo, scale: Scale, pixels: &Tensor, noise: &Tensor, u: &[f64], z: &Tensor) -> Tensor {
-        let (dequantiser, log_q) = self.draw(pixels, noise);
-        let x0 = scale.dequantised(&pixels.to_kind(Kind::Double), &dequantiser);
+    /// One draw of the bound on -ln P(pixels) `[B]`, nats, with the score's bound at t_min in place of -ln p, each example at its share of the
+    /// way in log-SNR ([`Elbo::level`]); it can be differentiated.
+    pub fn bound(&self, elbo: &Elbo, scale: Scale, pixels: &Tensor, noise: &Tensor, shares: &[f64], z: &Tensor) -> Tensor {
+        let (u, log_q) = self.draw(pixels, noise);
+        let x0 = scale.dequantised(&pixels.to_kind(Kind::Double), &u);
         let d = noise.size()[1..].iter().product::<i64>() as f64;
-        elbo.denoising(&x0, u, z) + log_q - d * scale.log_det_per_dim()
+        elbo.denoising(&x0, shares, z) + log_q - d * scale.log_det_per_dim()
     }
 
     /// Writes `dequantiser.safetensors` of a product.

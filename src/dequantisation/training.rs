@@ -18,7 +18,7 @@ use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::run::log::Log;
 use crate::space::Scale;
-use crate::tensor::to_vec;
+use crate::tensor::numbers;
 
 /// The score that stays fixed, and the data.
 pub struct Subject<'a> {
@@ -119,15 +119,15 @@ fn update(
     let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
     let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, shape, dequantiser.device);
     let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
-    let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+    let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
     let d = shape.iter().product::<i64>() as f64;
-    let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &u, &z).mean(Kind::Double) / d;
+    let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &shares, &z).mean(Kind::Double) / d;
     let mut gradient = dequantiser.parameters.gradient(&loss);
     let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
-    let numbers: [f64; 2] = to_vec(&Tensor::stack(&[loss.detach(), norm], 0)).try_into().unwrap_or([f64::NAN; 2]);
-    check_finite(step, numbers[0], numbers[1])?;
+    let [bound, norm] = numbers([loss.detach(), norm]);
+    check_finite(step, bound, norm)?;
     adam.update(dequantiser.parameters.flat(), &gradient, spec.lr, step);
-    Ok(numbers)
+    Ok([bound, norm])
 }
 
 fn f32s(x: &Tensor) -> Vec<f32> {
@@ -152,26 +152,14 @@ mod tests {
 
     use super::*;
     use crate::law::GaussianMixture;
-    use crate::model::{At, ExactScore, Prediction};
     use crate::run::Run;
-    use crate::sde::{Sde, Ve};
-
-    /// The exact score of vectors, for images of one pixel.
-    struct OnePixel<'a>(ExactScore<'a>);
-    impl Model for OnePixel<'_> {
-        fn sde(&self) -> &dyn Sde {
-            self.0.sde()
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, t, .. } = *at;
-            Prediction::of_score(self.0.score(&At::whole(&x.view([-1, 1]), t)).view_as(x))
-        }
-    }
+    use crate::sde::Ve;
+    use crate::testing::{exact, of_pixels};
 
     const SCALE: Scale = Scale::Pixels { range: [0.0, 256.0], dequantise: true };
     /// Two narrow Gaussians, in units of a pixel: (mean, std), equally likely.
     const BUMPS: [(f64, f64); 2] = [(40.7, 0.15), (128.2, 0.15)];
+    /// Its noise is in units of a pixel, too.
     const SDE: Ve = Ve { sigma_min: 0.01, sigma_max: 200.0 };
     const T_MIN: f64 = 1e-3;
 
@@ -206,7 +194,8 @@ mod tests {
     fn a_trained_law_beats_uniform_noise_and_stays_above_the_probability() {
         tch::set_num_threads(1);
         let world = world();
-        let model = OnePixel(ExactScore::new(&SDE, &world, Device::Cpu));
+        let exact = exact(&SDE, &world);
+        let model = of_pixels(&SDE, &exact);
         let spec = Variational { steps: 150, batch: 128, lr: 0.02, clip: 1.0, t_min: T_MIN, layers: 1, channels: 8 };
         spec.check().unwrap();
         let dequantiser = Dequantiser::new(&spec, &[1, 1, 1], 1, Device::Cpu);
@@ -241,7 +230,7 @@ mod tests {
                 let (u, log_q) = dequantiser.draw(&pixels, &noise);
                 assert!(u.min().double_value(&[]) > 0.0 && u.max().double_value(&[]) < 1.0);
                 let x0 = SCALE.dequantised(&pixels.to_kind(Kind::Double), &u).view([-1, 1]);
-                let draws = log_q - model.0.log_density(&x0, &[0.0]);
+                let draws = log_q - exact.log_density(&x0, &[0.0]);
                 let (bound, error) = (draws.mean(Kind::Double).double_value(&[]), draws.std(true).double_value(&[]) / (n as f64).sqrt());
                 let truth = -mass(pixel).ln();
                 assert!(bound > truth - 4.0 * error, "pixel {pixel}: {bound} ± {error} is below {truth}");

@@ -37,7 +37,14 @@ impl Experiment {
 
     /// A mark of all that trained weights depend on: equal for experiments that differ in what is done with them, or in operational keys.
     pub fn mark(&self) -> String {
-        let train = self.train.as_ref().map(|train| Train { checkpoint_every: 0, keep: 0, log_every: 0, ..train.clone() });
+        let train = self.train.as_ref().map(|train| Train {
+            checkpoint_every: 0,
+            keep: 0,
+            keep_every: None,
+            keep_best: None,
+            log_every: 0,
+            ..train.clone()
+        });
         let trained = Experiment { train, sample: None, dequantisation: None, likelihood: None, ..self.clone() };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }

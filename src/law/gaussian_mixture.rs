@@ -142,18 +142,11 @@ impl Component {
 mod tests {
     use super::*;
     use crate::rng::{Purpose, generator};
-
-    fn rotated() -> GaussianMixture {
-        GaussianMixture {
-            weights: vec![1.0, 3.0],
-            means: vec![vec![-1.0, 0.5], vec![1.0, 0.0]],
-            covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
-        }
-    }
+    use crate::testing::mixture;
 
     #[test]
     fn density_is_normalised_and_samples_have_its_moments() {
-        let mixture = rotated();
+        let mixture = mixture();
         mixture.check().unwrap();
         let factored = mixture.factored();
         let h = 0.05;
@@ -169,16 +162,16 @@ mod tests {
         let mut rng = generator(5, Purpose::Data, 0);
         let points: Vec<Vec<f64>> = (0..n).map(|_| factored.sample(&mut rng)).collect();
         let mean = |f: &dyn Fn(&[f64]) -> f64| points.iter().map(|x| f(x)).sum::<f64>() / n as f64;
-        assert!((mean(&|x| x[0]) - 0.5).abs() < 0.015);
-        assert!((mean(&|x| x[1]) - 0.125).abs() < 0.015);
-        let second = 0.25 * (0.2 - 0.5) + 0.75 * -0.1;
+        assert!((mean(&|x| x[0]) - 1.0 / 3.0).abs() < 0.015);
+        assert!((mean(&|x| x[1]) - 1.0 / 6.0).abs() < 0.015);
+        let second = (0.2 - 0.5) / 3.0 + -0.1 * 2.0 / 3.0;
         assert!((mean(&|x| x[0] * x[1]) - second).abs() < 0.02);
     }
 
     #[test]
     fn wrong_mixtures_name_their_key() {
         let key = |change: &dyn Fn(&mut GaussianMixture)| {
-            let mut mixture = rotated();
+            let mut mixture = mixture();
             change(&mut mixture);
             mixture.check().unwrap_err().key
         };

@@ -4,69 +4,21 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::law::GaussianMixture;
-use crate::model::{At, ExactScore, Model, Prediction};
+use crate::model::{At, Model};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{Sde, SubVp, Ve, Vp};
+use crate::sde::Sde;
 use crate::tensor::{column_of, to_vec};
-
-const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-const SDES: [&dyn Sde; 3] = [&VP, &SubVp { beta_min: 0.1, beta_max: 20.0 }, &Ve { sigma_min: 0.01, sigma_max: 10.0 }];
-
-fn mixture() -> GaussianMixture {
-    GaussianMixture {
-        weights: vec![1.0, 1.0],
-        means: vec![vec![-1.0, 0.0], vec![1.0, 0.5]],
-        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, 0.0], vec![0.0, 0.4]]],
-    }
-}
+use crate::testing::{Bent, Formula, SDES, SUB_VP, VP, exact, largest, mean_and_error, mixture, normal, points};
 
 /// n points of the mixture and as many of N(0, I).
 fn draws(n: u64) -> (Tensor, Tensor) {
-    let factored = mixture().factored();
-    let mut rng = rng::generator(2, Purpose::Data, 0);
-    let x0: Vec<f64> = (0..n).flat_map(|_| factored.sample(&mut rng)).collect();
-    (
-        Tensor::from_slice(&x0).view([n as i64, 2]),
-        rng::rows(Law::Gaussian, 2, Purpose::Noise, 0..n, 0, &[2], Device::Cpu).to_kind(Kind::Double),
-    )
+    (points(&mixture(), 2, n as usize), normal(0, &[n as i64, 2]))
 }
 
 /// k projections of each of n examples.
 fn projections(law: Law, k: u64, n: u64) -> Tensor {
     let draw = |j| rng::rows(law, 3, Purpose::Projection, 0..n, j, &[2], Device::Cpu).to_kind(Kind::Double);
     Tensor::stack(&(0..k).map(draw).collect::<Vec<_>>(), 0)
-}
-
-/// Mean and standard error.
-fn mean(x: &Tensor) -> (f64, f64) {
-    let x = to_vec(&x.detach());
-    let n = x.len() as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    (mean, (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt())
-}
-
-/// The exact score times (1 + stretch), turned by an angle, plus shift / σ.
-struct Bent<'a> {
-    exact: &'a ExactScore<'a>,
-    sde: &'a dyn Sde,
-    stretch: f64,
-    angle: f64,
-    shift: f64,
-}
-
-impl Model for Bent<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.sde
-    }
-
-    fn predict(&self, at: &At) -> Prediction {
-        let At { x, t, .. } = *at;
-        let (sin, cos) = self.angle.sin_cos();
-        let turn = Tensor::from_slice(&[cos, sin, -sin, cos]).view([2, 2]);
-        Prediction::of_score(
-            self.exact.score(&At::whole(x, t)).matmul(&turn) * (1.0 + self.stretch) + column_of(x, t, |t| self.shift / self.sde.sigma(t)),
-        )
-    }
 }
 
 /// Up to noise, loss(s) - loss(exact) = w ‖σ s - σ exact‖² in the mean, and the losses of the exact score are the same.
@@ -76,10 +28,12 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
     const N: u64 = 3000;
     let (x0, z) = draws(N);
     let t: Vec<f64> = rng::uniform(2, Purpose::Time, 0, N as usize).iter().map(|u| 0.02 + 0.98 * u).collect();
-    for (sde, weighting) in SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }]) {
+    for ((process, sde), weighting) in
+        SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }])
+    {
         let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
+        let exact = exact(sde, &mixture());
         let losses = |model: &dyn Model| {
             let sliced =
                 |law, k, reduced| sliced_score_matching(model, Reduction::HalfSum, reduced, &projections(law, k, N), &batch).detach();
@@ -92,23 +46,23 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
         };
         let least = losses(&exact);
         for (name, loss) in &least {
-            let (difference, error) = mean(&(loss - &least[0].1));
-            assert!(difference.abs() <= 4.0 * error, "{name}, {weighting:?}: {difference} ± {error} from denoising");
+            let (difference, error) = mean_and_error(&(loss - &least[0].1));
+            assert!(difference.abs() <= 4.0 * error, "{process}, {name}, {weighting:?}: {difference} ± {error} from denoising");
         }
         let x = &x0 * column_of(&x0, &t, |t| sde.alpha(t)) + &z * column_of(&x0, &t, |t| sde.sigma(t));
         let truth = exact.score(&At::whole(&x, &t));
         for (stretch, angle, shift) in
             [(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, -0.4, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, -0.3), (0.0, 0.0, 0.3)]
         {
-            let model = Bent { exact: &exact, sde, stretch, angle, shift };
+            let model = Bent { model: &exact, stretch, angle, shift };
             let squares = ((model.score(&At::whole(&x, &t)) - &truth) * column_of(&x, &t, |t| sde.sigma(t))).square();
             let distance = batch.weighted(&squares, Reduction::HalfSum);
             for ((name, loss), (_, least)) in losses(&model).into_iter().zip(&least) {
                 let excess = loss - least;
-                let (difference, error) = mean(&(&excess - &distance));
-                let bend = format!("{name}, {weighting:?}: bending by {stretch}, {angle}, {shift}");
-                assert!(mean(&excess).0 > 0.0, "{bend} does not raise the loss");
-                assert!(difference.abs() < 4.0 * error, "{bend}: {difference} ± {error} too much above {}", mean(&distance).0);
+                let (difference, error) = mean_and_error(&(&excess - &distance));
+                let bend = format!("{process}, {name}, {weighting:?}: bending by {stretch}, {angle}, {shift}");
+                assert!(mean_and_error(&excess).0 > 0.0, "{bend} does not raise the loss");
+                assert!(difference.abs() < 4.0 * error, "{bend}: {difference} ± {error} too much above {}", mean_and_error(&distance).0);
             }
         }
     }
@@ -120,14 +74,48 @@ fn sliced_along_the_axes_is_implicit() {
     let (x0, z) = draws(50);
     let t: Vec<f64> = (1..=50).map(|i| i as f64 / 50.0).collect();
     let batch = Batch { x0: &x0, t: &t, z: &z, w: &t };
-    let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
+    let exact = exact(&VP, &mixture());
     // Their mean v vᵀ is I.
     let axes = (Tensor::eye(2, (Kind::Double, Device::Cpu)) * 2f64.sqrt()).unsqueeze(1).expand([2, 50, 2], false);
     for reduction in [Reduction::Mean, Reduction::HalfSum] {
         let implicit = implicit_score_matching(&exact, reduction, 0.0, &batch);
         for reduced in [false, true] {
             let apart = sliced_score_matching(&exact, reduction, reduced, &axes, &batch) - &implicit;
-            assert!(apart.abs().max().double_value(&[]) < 1e-12 && implicit.abs().min().double_value(&[]) > 1e-6);
+            assert!(largest(&apart) < 1e-12 && implicit.abs().min().double_value(&[]) > 1e-6);
+        }
+    }
+}
+
+/// Of random projections alone, vᵀ M v has the variance 2 tr M² for Gaussian ones and that without the diagonal for signs: M = s sᵀ + 2 ∂s/∂x
+/// with (v·s)², and M = 2 ∂s/∂x with ‖s‖² in its place.
+#[test]
+fn reduced_variance_is_that_of_the_slopes_alone() {
+    tch::set_num_threads(1);
+    const N: u64 = 20_000;
+    // Far out, where the score is large beside its slopes.
+    let (x0, z) = (draws(1).0 * 4.0, draws(1).1);
+    let (t, k) = (0.15, 2);
+    let exact = exact(&VP, &mixture());
+    let (sigma, x) = (VP.sigma(t), (&x0 * VP.alpha(t) + &z * VP.sigma(t)).set_requires_grad(true));
+    let s = exact.score(&At::whole(&x, &[t]));
+    let slopes = |i| Tensor::run_backward(&[s.select(1, i)], &[&x], true, false).remove(0);
+    let jacobian = Tensor::cat(&[slopes(0), slopes(1)], 0);
+    let (s, many) = (s.detach(), |x: &Tensor| x.repeat([N as i64, 1]));
+    let batch = Batch { x0: &many(&x0), t: &[t; N as usize], z: &many(&z), w: &[1.0; N as usize] };
+    for law in [Law::Gaussian, Law::Rademacher] {
+        let projections = projections(law, k, N);
+        let variance = |m: Tensor| {
+            let all = m.square().sum(Kind::Double);
+            let kept = if law == Law::Gaussian { all } else { all - m.diag(0).square().sum(Kind::Double) };
+            // Half a sum, in units of 1 / σ², over k projections.
+            0.25 * sigma.powi(4) * 2.0 * kept.double_value(&[]) / k as f64
+        };
+        let (outer, twice) = (s.transpose(0, 1).matmul(&s), &jacobian * 2.0);
+        for (reduced, truth) in [(true, variance(twice.copy())), (false, variance(outer + twice))] {
+            let losses = sliced_score_matching(&exact, Reduction::HalfSum, reduced, &projections, &batch);
+            let found = losses.var(true).double_value(&[]);
+            println!("{law:?}, variance-reduced {reduced}: variance {found:.4}, by the formula {truth:.4}");
+            assert!((found / truth - 1.0).abs() < 0.1, "{law:?}, variance-reduced {reduced}: {found} is not {truth}");
         }
     }
 }
@@ -136,12 +124,13 @@ fn sliced_along_the_axes_is_implicit() {
 #[test]
 fn curvatures_are_squared_slopes() {
     tch::set_num_threads(1);
+    // Of two variances, for two slopes.
     let gaussian =
         GaussianMixture { weights: vec![1.0], means: vec![vec![0.0; 2]], covariances: vec![vec![vec![0.5, 0.0], vec![0.0, 2.0]]] };
     let (x0, z) = draws(3);
     let t = [0.01, 0.3, 1.0];
     let batch = Batch { x0: &x0, t: &t, z: &z, w: &[1.0, 2.0, 3.0] };
-    let exact = ExactScore::new(&VP, &gaussian, Device::Cpu);
+    let exact = exact(&VP, &gaussian);
     let loss = |curvature| implicit_score_matching(&exact, Reduction::HalfSum, curvature, &batch);
     for (i, added) in to_vec(&(loss(0.7) - loss(0.0))).into_iter().enumerate() {
         let (a, v) = (VP.alpha(t[i]).powi(2), VP.sigma(t[i]).powi(2));
@@ -154,17 +143,6 @@ fn curvatures_are_squared_slopes() {
 #[test]
 fn a_linear_score_learns_a_gaussian_without_its_conditional_score() {
     tch::set_num_threads(1);
-    struct Linear(Tensor, Tensor);
-    impl Model for Linear {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, .. } = *at;
-            Prediction::of_score(x.matmul(&self.0.transpose(0, 1)) + &self.1)
-        }
-    }
     const N: u64 = 400;
     let (x0, z) = draws(N);
     let t = vec![0.15; N as usize];
@@ -177,22 +155,20 @@ fn a_linear_score_learns_a_gaussian_without_its_conditional_score() {
     assert!(precision.double_value(&[0, 1]).abs() > 0.05, "a diagonal Jacobian would show little: {precision}");
     let truth = Tensor::cat(&[-&precision, centre.matmul(&precision).transpose(0, 1)], 1);
 
-    let learn = |steps: u64, loss: &dyn Fn(&Linear, u64) -> Tensor| {
-        let model = Linear(
-            Tensor::zeros([2, 2], (Kind::Double, Device::Cpu)).set_requires_grad(true),
-            Tensor::zeros([2], (Kind::Double, Device::Cpu)).set_requires_grad(true),
-        );
+    let learn = |steps: u64, loss: &dyn Fn(&dyn Model, u64) -> Tensor| {
+        let [w, b] = [&[2, 2][..], &[2]].map(|shape| Tensor::zeros(shape, (Kind::Double, Device::Cpu)).set_requires_grad(true));
+        let model = Formula::new(&VP, |x, _| x.matmul(&w.transpose(0, 1)) + &b);
         for step in 0..steps {
             let loss = loss(&model, step).mean(None);
-            let gradients = Tensor::run_backward(&[loss], &[&model.0, &model.1], false, false);
+            let gradients = Tensor::run_backward(&[loss], &[&w, &b], false, false);
             let rate = 2.0 / (1.0 + 4.0 * step as f64 / steps as f64);
             tch::no_grad(|| {
-                let _ = model.0.shallow_clone().g_sub_(&(&gradients[0] * rate));
-                let _ = model.1.shallow_clone().g_sub_(&(&gradients[1] * rate));
+                let _ = w.shallow_clone().g_sub_(&(&gradients[0] * rate));
+                let _ = b.shallow_clone().g_sub_(&(&gradients[1] * rate));
             });
         }
-        let found = Tensor::cat(&[&model.0, &model.1.unsqueeze(1)], 1).detach();
-        (found - &truth).abs().max().double_value(&[])
+        let found = Tensor::cat(&[&w, &b.unsqueeze(1)], 1).detach();
+        largest(&(found - &truth))
     };
     let implicit = learn(400, &|model, _| implicit_score_matching(model, Reduction::Mean, 0.0, &batch));
     assert!(implicit < 1e-6, "implicit: {implicit} from the closed form {truth}");
@@ -213,14 +189,14 @@ fn the_likelihood_law_has_a_fraction_of_the_variance() {
     const N: u64 = 20_000;
     let (x0, z) = draws(N);
     let t_min = 1e-4;
-    for sde in [SDES[0], SDES[1]] {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
+    for sde in [&VP as &dyn Sde, &SUB_VP] {
+        let exact = exact(sde, &mixture());
         let measure = |spec: TimeSpec| {
             let law = spec.law(sde, Weighting::Likelihood, t_min);
             let t: Vec<f64> = rng::uniform(4, Purpose::Time, 0, N as usize).into_iter().map(|u| law.time(u)).collect();
             let w: Vec<f64> = t.iter().map(|&t| Weighting::Likelihood.at(sde, t) * law.importance(t)).collect();
             let losses = denoising_score_matching(&exact, Reduction::HalfSum, &Batch { x0: &x0, t: &t, z: &z, w: &w });
-            let (mean, error) = mean(&losses);
+            let (mean, error) = mean_and_error(&losses);
             println!("{spec:?}: loss {mean:.4} ± {error:.4}, standard deviation / mean {:.3}", error * (N as f64).sqrt() / mean);
             (mean, error)
         };

@@ -1,4 +1,4 @@
-//! The law of t: how often each time is looked at, in training and in bounds of the likelihood.
+//! The law of t: how often training looks at each time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

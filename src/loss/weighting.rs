@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn weightings_are_their_papers_on_the_error_of_the_denoiser() {
-        for (_, sde) in SDES {
+        for (name, sde) in SDES {
             for t in [1e-3, 0.1, 0.3, 0.5, 0.99] {
                 // ‖D - x_0‖² = (σ / α)² ‖σ s + z‖², so that w is the papers' weight times (σ / α)².
                 let s = sde.sigma(t) / sde.alpha(t);
@@ -94,7 +94,7 @@ mod tests {
                     (Weighting::SoftMinSnr { gamma }, 1.0 / (s * s + 1.0 / gamma)),
                 ] {
                     let got = weighting.at(sde, t) / (s * s);
-                    assert!((got / truth - 1.0).abs() < 1e-12, "{weighting:?} at t = {t}: {got} is not {truth}");
+                    assert!((got / truth - 1.0).abs() < 1e-12, "{name}, {weighting:?} at t = {t}: {got} is not {truth}");
                 }
             }
         }

@@ -81,28 +81,19 @@ impl Model for ExactScore<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{SubVp, Ve, Vp};
+    use crate::testing::{SDES, largest, mixture};
 
     #[test]
     fn score_is_the_gradient_of_the_log_density() {
         tch::set_num_threads(1);
-        let mixture = GaussianMixture {
-            weights: vec![1.0, 2.0],
-            means: vec![vec![-1.0, 0.5], vec![1.0, 0.0]],
-            covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
-        };
-        let sdes: [Box<dyn Sde>; 3] = [
-            Box::new(Vp { beta_min: 0.1, beta_max: 20.0 }),
-            Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 }),
-            Box::new(Ve { sigma_min: 0.01, sigma_max: 10.0 }),
-        ];
-        for sde in sdes {
-            let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+        let mixture = mixture();
+        for (name, sde) in SDES {
+            let exact = ExactScore::new(sde, &mixture, Device::Cpu);
             let t = [1e-5, 0.2, 0.7, 1.0];
             let x = Tensor::from_slice(&[0.3, -0.2, 1.0, 1.5, -2.0, 0.1, 0.4, 0.9]).view([4, 2]).set_requires_grad(true);
             let log_density = exact.log_density(&x, &t);
             let gradient = Tensor::run_backward(&[log_density.sum(Kind::Double)], &[&x], false, false).remove(0);
-            assert!((gradient - exact.score(&At::whole(&x, &t))).abs().max().double_value(&[]) < 1e-12);
+            assert!(largest(&(gradient - exact.score(&At::whole(&x, &t)))) < 1e-12, "{name}");
             if sde.sigma(1e-5) < 0.005 {
                 let factored = mixture.factored();
                 assert!((factored.log_density(&[0.3, -0.2]) - log_density.double_value(&[0])).abs() < 1e-3);

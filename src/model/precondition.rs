@@ -216,7 +216,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sde::{SubVp, Ve, Vp};
+    use crate::testing::{CHAINED, SUB_VP, VE, VP};
 
     /// F(x, c) = x · c, so that what goes in can be read from what comes out.
     struct Product;
@@ -234,50 +234,44 @@ mod tests {
 
     #[test]
     fn reference_parametrisation_is_the_papers() {
-        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-        let truth = -0.7 * 999.0 * 0.3 / vp.sigma(0.3);
-        assert!((score(&vp, &Precondition::Reference {}, (1.0, 0.0), 0.7, 0.3) - truth).abs() < 1e-10);
-        let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
-        let truth = (2.0 * 0.7 - 1.0) * ve.sigma(0.3).ln() / ve.sigma(0.3);
-        assert!((score(&ve, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3) - truth).abs() < 1e-10);
+        let truth = -0.7 * 999.0 * 0.3 / VP.sigma(0.3);
+        assert!((score(&VP, &Precondition::Reference {}, (1.0, 0.0), 0.7, 0.3) - truth).abs() < 1e-10);
+        let truth = (2.0 * 0.7 - 1.0) * VE.sigma(0.3).ln() / VE.sigma(0.3);
+        assert!((score(&VE, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3) - truth).abs() < 1e-10);
     }
 
     #[test]
     fn plain_says_what_reference_chooses() {
         let plain = |label, output| Precondition::Plain { label, output };
-        let (beta_min, beta_max) = (0.1, 20.0);
         let cases: [(&dyn Sde, Precondition); 3] = [
-            (&Vp { beta_min, beta_max }, plain(Label::Time, Output::Noise)),
-            (&SubVp { beta_min, beta_max }, plain(Label::Time, Output::Noise)),
-            (&Ve { sigma_min: 0.01, sigma_max: 50.0 }, plain(Label::LogSigma, Output::ScaledScore)),
+            (&VP, plain(Label::Time, Output::Noise)),
+            (&SUB_VP, plain(Label::Time, Output::Noise)),
+            (&VE, plain(Label::LogSigma, Output::ScaledScore)),
         ];
         for (sde, plain) in &cases {
             let (got, truth) = (score(*sde, plain, (2.0, -1.0), 0.7, 0.3), score(*sde, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3));
             assert!((got - truth).abs() < 1e-12 * truth.abs(), "{plain:?}: {got} is not {truth}");
         }
-        let ve = cases[2].0;
-        assert!((score(ve, &plain(Label::Sigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * ve.sigma(0.3)).abs() < 1e-15);
-        assert!((score(ve, &plain(Label::LogTime, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 299.7f64.ln()).abs() < 1e-12);
+        assert!((score(&VE, &plain(Label::Sigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * VE.sigma(0.3)).abs() < 1e-15);
+        assert!((score(&VE, &plain(Label::LogTime, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 299.7f64.ln()).abs() < 1e-12);
     }
 
     #[test]
     fn discrete_time_near_its_limit_is_continuous_time() {
         let levels = 100_000;
         let label = |label: f64| label / (levels - 1) as f64;
-        let vp = Vp { beta_min: 0.1, beta_max: 20.0 };
-        let got = score(&vp, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
-        assert!((label(got) + 0.7 * 0.3 / vp.sigma(0.3)).abs() < 1e-3, "{got}");
-        let ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
-        let got = score(&ve, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
-        assert!((label(got) - 0.7 * 0.7 / ve.sigma(0.3)).abs() < 1e-2, "{got}");
-        let fault = Precondition::Discrete { levels }.under(&SubVp { beta_min: 0.1, beta_max: 20.0 }).unwrap_err();
+        let got = score(&VP, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
+        assert!((label(got) + 0.7 * 0.3 / VP.sigma(0.3)).abs() < 1e-3, "{got}");
+        let got = score(&VE, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
+        assert!((label(got) - 0.7 * 0.7 / VE.sigma(0.3)).abs() < 1e-2, "{got}");
+        let fault = Precondition::Discrete { levels }.under(&SUB_VP).unwrap_err();
         assert_eq!(fault.key, "discrete.levels");
     }
 
     #[test]
     fn edm_is_the_denoiser_of_the_paper() {
         let (sigma_data, x, t) = (0.5, 0.7, 0.4);
-        for sde in [&Vp { beta_min: 0.1, beta_max: 20.0 } as &dyn Sde, &Ve { sigma_min: 0.01, sigma_max: 50.0 }] {
+        for (_, sde) in CHAINED {
             let (alpha, s) = (sde.alpha(t), sde.sigma(t) / sde.alpha(t));
             let total = s * s + sigma_data * sigma_data;
             let (c_skip, c_out, c_in, c_noise) =
@@ -291,10 +285,10 @@ mod tests {
 
     #[test]
     fn labels_are_the_references() {
-        let chain = Vp { beta_min: 0.1, beta_max: 20.0 }.chain(1000).unwrap();
+        let chain = VP.chain(1000).unwrap();
         let (label, gain) = discrete_parametrisation(&chain, 0.37);
         assert!((label - 369.63).abs() < 1e-10 && gain == -1.0 / chain.levels()[369].sigma);
-        let chain = Ve { sigma_min: 0.01, sigma_max: 50.0 }.chain(1000).unwrap();
+        let chain = VE.chain(1000).unwrap();
         for (t, truth) in [(1.0, (0.0, 0.02)), (0.0, (999.0, 100.0))] {
             let (label, gain) = discrete_parametrisation(&chain, t);
             assert!(label == truth.0 && (gain - truth.1).abs() < 1e-10, "({label}, {gain}) is not {truth:?}");

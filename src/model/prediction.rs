@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn every_quantity_becomes_every_other() {
         tch::set_num_threads(1);
-        for sde in SDES.into_iter().map(|(_, sde)| sde).chain([&Line as &dyn Sde]) {
+        for sde in SDES.map(|(_, sde)| sde).into_iter().chain([&Line as &dyn Sde]) {
             for t in [[0.05, 0.4], [0.3, 0.3]] {
                 let (x, truth) = world(sde, &t);
                 for (quantity, value) in ALL.iter().zip(&truth) {

@@ -49,19 +49,11 @@ mod tests {
     use super::*;
     use crate::dynamics::denoise;
     use crate::tensor::to_vec;
-    use crate::testing::SDES;
+    use crate::testing::{Formula, SDES};
 
     /// The score whose denoised state is a given constant.
-    struct Towards<'a>(&'a dyn Sde, Tensor);
-    impl Model for Towards<'_> {
-        fn sde(&self) -> &dyn Sde {
-            self.0
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, t, .. } = *at;
-            Prediction::of_score((&self.1 * column_of(x, t, |t| self.0.alpha(t)) - x) / column_of(x, t, |t| self.0.sigma(t).powi(2)))
-        }
+    fn towards(sde: &dyn Sde, data: Tensor) -> impl Model {
+        Formula::new(sde, move |x, t| (&data * column_of(x, t, |t| sde.alpha(t)) - x) / column_of(x, t, |t| sde.sigma(t).powi(2)))
     }
 
     #[test]
@@ -69,15 +61,18 @@ mod tests {
         tch::set_num_threads(1);
         let x = Tensor::from_slice(&[0.3, -1.0, 2.0, 0.0, 0.1, 0.2, 0.4, 0.9]).view([2, 1, 2, 2]);
         // On [0, 1], u is [0, 1.5, -3, 9] (q of 2/3: 3) for the first example, and within the range for the second.
-        let towards = Tensor::from_slice(&[0.5, 1.25, -1.0, 5.0, 0.0, 0.2, 0.7, 1.0]).view([2, 1, 2, 2]);
+        let data = Tensor::from_slice(&[0.5, 1.25, -1.0, 5.0, 0.0, 0.2, 0.7, 1.0]).view([2, 1, 2, 2]);
         let truth = [0.5, 0.75, 0.0, 1.0, 0.0, 0.2, 0.7, 1.0];
-        for (_, sde) in SDES {
-            let model = Towards(sde, towards.shallow_clone());
+        for (name, sde) in SDES {
+            let model = towards(sde, data.shallow_clone());
             let bounded =
-                DynamicThresholding { model: Box::new(Towards(sde, towards.shallow_clone())), range: [0.0, 1.0], quantile: 2.0 / 3.0 };
+                DynamicThresholding { model: Box::new(towards(sde, data.shallow_clone())), range: [0.0, 1.0], quantile: 2.0 / 3.0 };
             for t in [0.01, 0.4, 1.0] {
                 let got = to_vec(&denoise(&bounded, &x, t));
-                assert!(got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9), "{got:?} is not {truth:?} at t = {t}");
+                assert!(
+                    got.iter().zip(truth).all(|(got, truth)| (got - truth).abs() < 1e-9),
+                    "{name}: {got:?} is not {truth:?} at t = {t}"
+                );
                 let (free, own) = (model.score(&At::whole(&x, &[t, t])), bounded.score(&At::whole(&x, &[t, t])));
                 assert_eq!(to_vec(&free.get(1)), to_vec(&own.get(1)), "a state within the range is left alone");
             }

@@ -67,9 +67,10 @@ impl Coupling {
     fn forward(&self, h: &Tensor, condition: &Tensor) -> (Tensor, Tensor) {
         let seen = Tensor::cat(&[h * &self.kept, condition.shallow_clone()], 1);
         let features = self.hidden.forward(&self.input.forward(&seen).silu()).silu();
-        let parts = self.output.forward(&features).chunk(2, 1);
+        let parts = self.output.forward(&features);
+        let channels = h.size()[1];
+        let (s, shift) = (parts.narrow(1, 0, channels), parts.narrow(1, channels, channels));
         let mapped = 1.0 - &self.kept;
-        let [s, shift] = &parts[..] else { unreachable!("two parts were asked for") };
         let s: Tensor = (s / MOST).tanh() * (&mapped * MOST);
         let h = h * s.exp() + shift * mapped;
         (h, sum_per_example(&s.to_kind(Kind::Double)))

@@ -91,8 +91,11 @@ impl UNet {
     /// many channels are normalised.
     pub(super) fn new(spec: &Spec, [images, _, width]: [usize; 3], groups: fn(i64) -> i64, builder: &Builder) -> UNet {
         let all_modules = builder.part("all_modules");
-        let mut index = 0..;
-        let mut layer = || all_modules.part(index.next().expect("endless"));
+        let mut index = 0;
+        let mut layer = || {
+            index += 1;
+            all_modules.part(index - 1)
+        };
         let (images, channels) = (images as i64, spec.channels as i64);
         let style = Style {
             kind: spec.block,

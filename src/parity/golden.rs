@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::file;
 
 const FORMAT: &str = "an index maps each case's name to its description, a table with `kind` and `file`";
 
@@ -97,9 +99,14 @@ impl<'a> Case<'a> {
         Error::data(&self.index.path, format!("{}: {message}", self.name), FORMAT)
     }
 
-    pub(super) fn tensors(&self, file: &str) -> Result<Tensors> {
-        let path = self.index.path.parent().unwrap_or(Path::new("")).join(file);
-        let bytes = fs::read(&path).map_err(|e| Error::io("read the golden tensors", &path, e))?;
+    pub(super) fn tensors(&self, name: &str) -> Result<Tensors> {
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(self.error(format!("its file {name:?} is not one of the folder's")));
+        }
+        let path = self.index.path.parent().unwrap_or(Path::new("")).join(name);
+        let mut bytes = Vec::new();
+        let read = file::open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
+        read.map_err(|e| Error::io("read the golden tensors", &path, e))?;
         let damaged = |e| Error::data(&path, format!("is not a safetensors file: {e}"), "bring it anew");
         let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let mut tensors = BTreeMap::new();

@@ -10,7 +10,7 @@ use super::model::Golden;
 use super::sde;
 use crate::error::Result;
 use crate::loss::{Batch, Objective, Reduction, TimeSpec, Weighting, denoising_score_matching};
-use crate::train::{State, Train};
+use crate::train::{OnDivergence, State, Train};
 
 #[derive(Deserialize)]
 struct Description {
@@ -53,6 +53,9 @@ impl Description {
             t_min: T_MIN,
             checkpoint_every: self.steps,
             keep: 1,
+            keep_every: None,
+            keep_best: None,
+            on_divergence: OnDivergence::Stop,
             log_every: 1,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -11,6 +11,7 @@ use zip::result::ZipError;
 
 use super::{Pickle, Problem, TensorRef, shown, unpickle};
 use crate::error::{Error, Result as Fallible};
+use crate::file;
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -46,10 +47,7 @@ enum Layout<R> {
 impl Archive<BufReader<File>> {
     /// Opens the file at `path`. Errors name it, what is wrong with it, and the cure.
     pub fn open(path: &Path) -> Fallible<Self> {
-        let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
-        if file.metadata().is_ok_and(|about| about.is_dir()) {
-            return Err(Error::io("read", path, ErrorKind::IsADirectory.into()));
-        }
+        let file = file::open(path).map_err(|e| Error::io("open", path, e))?;
         Archive::read(BufReader::new(file)).map_err(|problem| problem.at(path))
     }
 }

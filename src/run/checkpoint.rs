@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{Run, tensors};
@@ -62,11 +63,6 @@ pub fn name(step: u64) -> String {
     format!("{FOLDER}/step-{step:08}.safetensors")
 }
 
-/// The step of the newest checkpoint, whole or not; none in a new run.
-pub fn newest_step(run: &Run) -> Result<Option<u64>> {
-    Ok(list(run)?.into_keys().next_back())
-}
-
 /// Renames checkpoints that are newer than the newest whole one, so that their steps are trained again.
 ///
 /// Errors: as [`latest`].
@@ -78,12 +74,98 @@ pub fn set_damaged_aside(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Writes `checkpoints/step-<step>.safetensors` (f32, f64, i64 or u8 tensors of any device and layout), then removes all others but the
-/// newest `keep` up to this step. A file of a later step can only be one that `latest` refused.
+/// Which checkpoints stay when a new one is saved.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep<'a> {
+    /// So many of the newest.
+    pub newest: usize,
+    /// Those whose step is a multiple of this one.
+    pub every: Option<u64>,
+    /// The one with the lowest value of a metric: its name, and its value now where it has one.
+    pub best: Option<(&'a str, f64)>,
+}
+
+impl From<usize> for Keep<'_> {
+    fn from(newest: usize) -> Self {
+        Keep { newest, every: None, best: None }
+    }
+}
+
+/// `checkpoints/best.json`.
+#[derive(Serialize, Deserialize)]
+struct Best {
+    metric: String,
+    value: f64,
+    step: u64,
+}
+
+const BEST: &str = "checkpoints/best.json";
+
+fn best(run: &Run) -> Result<Option<Best>> {
+    Ok(run.read(BEST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Which checkpoint of a run is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Choice {
+    #[default]
+    Newest,
+    /// By the metric of `train.keep_best`.
+    Best,
+    Step(u64),
+}
+
+/// The checkpoint that is wanted, whole.
 ///
-/// The bytes of a contiguous CPU tensor are written from where they are. Panics on a tensor of another kind and if `keep` is 0.
-pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, String)], keep: usize) -> Result<PathBuf> {
-    assert!(keep > 0, "a checkpoint that is not kept");
+/// Errors: as [`latest`], if the newest one is wanted and damaged, and if there is no such checkpoint; the message lists those that are there.
+pub fn choose(run: &Run, choice: Choice) -> Result<Option<Checkpoint>> {
+    let step = match choice {
+        Choice::Newest => return newest(run),
+        Choice::Step(step) => Some(step),
+        Choice::Best => best(run)?.map(|best| best.step),
+    };
+    let saved = list(run)?;
+    let steps = || saved.keys().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let missing = || {
+        let wanted = step.map_or("best checkpoint".to_owned(), |step| format!("checkpoint of step {step}"));
+        let help = format!("there are those of steps {}; train.keep, keep_every and keep_best say which stay", steps());
+        Error::run(run.folder().at(FOLDER), format!("holds no {wanted}"), help)
+    };
+    let name = step.and_then(|step| saved.get(&step)).ok_or_else(missing)?;
+    let path = run.folder().at(name);
+    let bytes = run.read(name)?.ok_or_else(missing)?;
+    let help = format!("choose another one of steps {}", steps());
+    let checkpoint = load(&path, &bytes).map_err(|damage| Error::run(&path, damage, help))?;
+    of_this_run(run, checkpoint).map(Some)
+}
+
+/// The newest checkpoint, for who must not take the weights before it for its own.
+fn newest(run: &Run) -> Result<Option<Checkpoint>> {
+    let newest = list(run)?.into_iter().next_back();
+    let whole = latest(run)?;
+    match newest {
+        Some((step, name)) if whole.as_ref().is_some_and(|whole| whole.step < step) => {
+            let help = "run the experiment again, which trains its steps again; or choose an earlier checkpoint, or remove this one";
+            Err(Error::run(run.folder().at(&name), "is damaged", help))
+        }
+        _ => Ok(whole),
+    }
+}
+
+/// Writes `checkpoints/step-<step>.safetensors` (f32, f64, i64 or u8 tensors of any device and layout), then removes those up to this step
+/// that are not to stay. A file of a later step can only be one that `latest` refused; it goes, too.
+///
+/// The bytes of a contiguous CPU tensor are written from where they are. Panics on a tensor of another kind and if none is to stay.
+/// Error: the disk has no room for it.
+pub fn save<'a>(
+    run: &Run,
+    step: u64,
+    tensors: &[(String, &Tensor)],
+    meta: &[(&str, String)],
+    keep: impl Into<Keep<'a>>,
+) -> Result<PathBuf> {
+    let keep = keep.into();
+    assert!(keep.newest > 0, "a checkpoint that is not kept");
     let tensors = tensors::gather(tensors);
     let mut meta: BTreeMap<String, String> = meta.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     meta.insert(STEP.to_owned(), step.to_string());
@@ -96,13 +178,27 @@ pub fn save(run: &Run, step: u64, tensors: &[(String, &Tensor)], meta: &[(&str, 
     let at = crc_position(&head, BLANK).expect("the checksum is in the metadata");
     head[at..at + BLANK.len()].copy_from_slice(format!("{:08x}", crc.finalize()).as_bytes());
 
+    let size = head.len() + tensors.iter().map(|(_, tensor)| tensors::bytes(tensor).len()).sum::<usize>();
+    run.folder().check_room(size as u64)?;
     let path = run.replace(&name(step), |file| {
         file.write_all(&head)?;
         tensors.iter().try_for_each(|(_, tensor)| file.write_all(tensors::bytes(tensor)))
     })?;
     let saved = list(run)?;
-    let kept: Vec<u64> = saved.keys().rev().copied().filter(|s| *s <= step).take(keep).collect();
-    for (_, old) in saved.iter().filter(|(s, _)| !kept.contains(s)) {
+    let mut kept: Vec<u64> = saved.keys().rev().copied().filter(|s| *s <= step).take(keep.newest).collect();
+    if let Some((metric, value)) = keep.best {
+        let before = best(run)?.filter(|best| best.metric == metric && best.step < step && saved.contains_key(&best.step));
+        match before {
+            Some(before) if before.value <= value || value.is_nan() => kept.push(before.step),
+            _ if value.is_finite() => {
+                let best = Best { metric: metric.to_owned(), value, step };
+                run.write(BEST, &serde_json::to_vec(&best).expect("a report is JSON"))?;
+            }
+            _ => {}
+        }
+    }
+    let stays = |s: &u64| kept.contains(s) || (*s <= step && keep.every.is_some_and(|every| s.is_multiple_of(every)));
+    for (_, old) in saved.iter().filter(|(s, _)| !stays(s)) {
         run.folder().remove(old)?;
     }
     Ok(path)
@@ -129,21 +225,6 @@ pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     Err(Error::run(run.folder().at(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
 }
 
-/// The newest checkpoint, for who must not take another one's results for its own.
-///
-/// Errors: as [`latest`], and if the newest one is damaged.
-pub fn newest(run: &Run) -> Result<Option<Checkpoint>> {
-    let newest = newest_step(run)?;
-    let whole = latest(run)?;
-    match newest {
-        Some(step) if whole.as_ref().is_some_and(|whole| whole.step < step) => {
-            let help = "run the experiment again, which trains its steps again; or remove it, and the one before is the newest";
-            Err(Error::run(run.folder().at(&name(step)), "is damaged", help))
-        }
-        _ => Ok(whole),
-    }
-}
-
 /// Whether the newest whole checkpoint bears a mark; or there are none, and they may come to bear it.
 pub fn may_bear(run: &Run, mark: &str) -> Result<bool> {
     let saved = list(run)?;
@@ -153,6 +234,19 @@ pub fn may_bear(run: &Run, mark: &str) -> Result<bool> {
         }
     }
     Ok(saved.is_empty())
+}
+
+/// What is wrong with each checkpoint file, the oldest first.
+pub(super) fn judge(run: &Run) -> Result<Vec<(String, Result<(), String>)>> {
+    let judged = |name: String| -> Result<(String, Result<(), String>)> {
+        let bytes = run.read(&name)?.unwrap_or_default();
+        let found = match load(&run.folder().at(&name), &bytes) {
+            Err(damage) => Err(damage.into_owned()),
+            Ok(checkpoint) => of_this_run(run, checkpoint).map(drop).map_err(|e| e.to_string()),
+        };
+        Ok((name, found))
+    };
+    list(run)?.into_values().map(judged).collect()
 }
 
 /// The checkpoint, if this run wrote it; format 0 did not say.

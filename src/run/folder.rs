@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RawMode, Stat, fstat, mkdirat, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RawMode, Stat, fstat, fstatvfs, mkdirat, open, openat, renameat, statat, unlinkat};
 
 use crate::error::{Error, Result};
+use crate::file;
 
 /// Files of this prefix and the number of their process are being written; one that outlives its process is rubbish.
 const PARTIAL: &str = ".partial-";
@@ -52,10 +53,7 @@ impl Folder {
     fn openat(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let handle = openat(&self.handle, name, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666 as RawMode))?;
         let file = File::from(handle);
-        match file.metadata()?.is_file() {
-            true => Ok(file),
-            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
-        }
+        file::check(&file).map(|()| file)
     }
 
     /// The file `name` for reading; none if there is no such file.
@@ -151,6 +149,15 @@ impl Folder {
         match mkdirat(&self.handle, folder, Mode::from_raw_mode(0o777 as RawMode)) {
             Err(e) if e != rustix::io::Errno::EXIST => Err(e.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Error: the disk has no room for so many bytes more.
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        let disk = fstatvfs(&self.handle).map_err(|e| Error::io("look at", &self.path, e.into()))?;
+        match disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes {
+            true => Ok(()),
+            false => Err(Error::io("write", &self.path, rustix::io::Errno::NOSPC.into())),
         }
     }
 

@@ -178,6 +178,28 @@ fn frame(content: &[u8]) -> Vec<u8> {
 
 const HEAD: usize = 16;
 
+fn read_frame(file: &mut impl Read) -> io::Result<Frame> {
+    let mut take = |n: u64| {
+        let mut bytes = Vec::new();
+        file.take(n).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let head = take(HEAD as u64)?;
+    if head.len() < HEAD {
+        return Ok(Frame::End);
+    }
+    let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    if crc32fast::hash(&head[..12]) != number(12) {
+        return Ok(Frame::Damaged);
+    }
+    let length = u64::from(number(0)) | u64::from(number(4)) << 32;
+    let content = take(length)?;
+    Ok(match content.len() as u64 == length {
+        false => Frame::End,
+        true if crc32fast::hash(&content) == number(8) => Frame::Whole(content),
+        true => Frame::Damaged,
+    })
+}
+
 impl Place {
     fn error(&self, what: &'static str, e: io::Error) -> Error {
         Error::io(what, &self.path, e)
@@ -228,26 +250,7 @@ impl Place {
     }
 
     fn read(&mut self) -> Result<Frame> {
-        let mut take = |n: u64| -> Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            (&mut self.file).take(n).read_to_end(&mut bytes).map_err(|e| Error::io("read", &self.path, e))?;
-            Ok(bytes)
-        };
-        let head = take(HEAD as u64)?;
-        if head.len() < HEAD {
-            return Ok(Frame::End);
-        }
-        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        if crc32fast::hash(&head[..12]) != number(12) {
-            return Ok(Frame::Damaged);
-        }
-        let length = u64::from(number(0)) | u64::from(number(4)) << 32;
-        let content = take(length)?;
-        Ok(match content.len() as u64 == length {
-            false => Frame::End,
-            true if crc32fast::hash(&content) == number(8) => Frame::Whole(content),
-            true => Frame::Damaged,
-        })
+        read_frame(&mut self.file).map_err(|e| self.error("read", e))
     }
 
     /// Drops what comes after the first `length` bytes; the next record goes there.
@@ -260,6 +263,21 @@ impl Place {
         self.count += 1;
         Ok(())
     }
+}
+
+/// What is wrong with the bytes of a journal.
+pub(super) fn judge(bytes: &[u8]) -> Result<(), String> {
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or("is no journal")?;
+    let mut count = 0;
+    while !rest.is_empty() {
+        match read_frame(&mut rest).map_err(|e| e.to_string())? {
+            Frame::Whole(_) => count += 1,
+            Frame::End => break,
+            Frame::Damaged if count == 0 => return Err("its beginning is damaged".into()),
+            Frame::Damaged => return Err(format!("record {count} is damaged")),
+        }
+    }
+    Ok(())
 }
 
 /// The first key in which two values differ: (key, here, there).

@@ -24,7 +24,7 @@ use tensorboard_rs::record_writer::RecordWriter;
 use tensorboard_rs::summary;
 
 pub mod events;
-mod stamps;
+pub(super) mod stamps;
 
 use stamps::Stamps;
 
@@ -35,7 +35,7 @@ use crate::plot;
 use crate::plot::Bins;
 use crate::progress::warn;
 
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
 const EVENTS: &str = "events.out.tfevents.";
 /// The tag of the run's first text.
 const EXPERIMENT: &str = "experiment";
@@ -60,6 +60,9 @@ impl Log<'_> {
     /// A phase logs tags `group` and `group/…` from `first_step` on. What earlier sessions logged of these from there is dropped, and nothing
     /// else is.
     pub fn begin(&mut self, group: &str, first_step: u64) -> Result<()> {
+        if self.metrics.is_some() {
+            self.sync()?;
+        }
         self.metrics = Some(self.open_metrics(group, first_step)?);
         let (kept, stale) =
             events::from_step(self.run, first_step)?.into_iter().partition::<Vec<Event>, _>(|event| !events::is_of(event, group));
@@ -96,6 +99,11 @@ impl Log<'_> {
     /// same second as the last one, or after the clock was set back, takes the next free second.
     fn open_events(&mut self) -> Result<()> {
         let names = events::files(self.run)?;
+        // What this session builds on stays.
+        for name in &names {
+            let bytes = self.run.read(name)?.unwrap_or_default();
+            self.stamps.of.entry(name.clone()).or_insert_with(|| Stamp::of(&bytes[..]).expect("memory can be read"));
+        }
         let second = |name: &String| name.strip_prefix(EVENTS)?.get(..10)?.parse::<u64>().ok();
         let last = names.iter().filter_map(second).max();
         let second = last.map_or(0, |last| last + 1).max(wall_time() as u64);

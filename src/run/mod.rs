@@ -24,6 +24,7 @@ pub mod log;
 mod npz;
 mod product;
 pub mod tensors;
+mod verify;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -36,6 +37,7 @@ pub use folder::Folder;
 pub use journal::{Journal, difference};
 pub use npz::Npz;
 pub use product::{Found, Product, manifest};
+pub use verify::{Finding, State, verify};
 
 use crate::error::{Error, Result};
 use crate::progress::warn;

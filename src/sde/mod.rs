@@ -230,6 +230,7 @@ mod tests {
 
     #[test]
     fn prior_density_is_normalised() {
+        // Narrow enough for a sum over a grid.
         let ve = Ve { sigma_min: 0.01, sigma_max: 3.0 };
         let mass: f64 = (-4000..4000).map(|i| 0.01 * ve.prior_log_density((0.01 * i as f64).powi(2), 1).exp()).sum();
         assert!((mass - 1.0).abs() < 1e-6, "{mass}");

@@ -60,7 +60,7 @@ impl Paths {
             let slot = if b == to {
                 slot_b
             } else {
-                let free = (0..).find(|slot| known.iter().all(|(_, used)| used != slot)).expect("one of infinitely many");
+                let free = (0..known.len()).find(|slot| known.iter().all(|(_, used)| used != slot)).unwrap_or(known.len());
                 known.insert(place, (to, free));
                 free
             };

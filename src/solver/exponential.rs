@@ -105,7 +105,8 @@ impl Interval {
     /// nodes v_j.
     pub fn polynomial_weights(&self, nodes: &[f64], v: impl Fn(f64) -> f64) -> Vec<f64> {
         /// Exact for polynomials of degree 63: for steps with |e| up to about 30.
-        static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(NonZeroUsize::new(32).expect("32 is not 0")));
+        const POINTS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+        static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(POINTS));
         if nodes.len() == 1 {
             return vec![self.phi()];
         }

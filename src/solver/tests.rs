@@ -4,12 +4,14 @@ use super::*;
 use crate::divergence::Probes;
 use crate::dynamics::{Dynamics, FlowWithLogDensity, Reverse};
 use crate::error::Fault;
-use crate::law::GaussianMixture;
-use crate::model::{At, ExactScore, Model, Prediction};
+use crate::model::{At, ExactScore};
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{Sde, Variance, Ve};
+use crate::sde::{Sde, Variance};
 use crate::tensor::{column, to_vec};
-use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP};
+use crate::testing::{
+    CHAINED, Counting, Formula, SDES, VP, broken_below, exact, gaussian, largest, mixture, no_noise, normal, points, prior,
+    root_mean_square,
+};
 use tch::{Device, Kind, Tensor};
 
 /// x' = -x.
@@ -30,14 +32,6 @@ impl Dynamics for OrnsteinUhlenbeck {
     }
     fn diffusion(&self, _t: f64) -> f64 {
         self.0
-    }
-}
-
-fn mixture() -> GaussianMixture {
-    GaussianMixture {
-        weights: vec![1.0, 1.0],
-        means: vec![vec![-1.0, 0.5], vec![1.0, -0.5]],
-        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
     }
 }
 
@@ -82,18 +76,15 @@ fn exponential_solvers_have_their_orders() {
     // From t = 1, where the denoised state hardly moves: the first steps are of a lower order, and are exact enough only there.
     let span = (1.0, 0.1);
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..32, 0, &[2], Device::Cpu).to_kind(Kind::Double);
+        let exact = exact(sde, &mixture());
+        let x = normal(0, &[32, 2]);
         let x = x * (sde.sigma(span.0).powi(2) + sde.alpha(span.0).powi(2)).sqrt();
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { model: &exact, eta: 0.0 };
-            solver
-                .sample(&reverse, &Problem { x: &x, span, denoise: false }, &mut |_| unreachable!("there is no noise"), &mut |_| {})
-                .unwrap()
-                .0
+            solver.sample(&reverse, &Problem { x: &x, span, denoise: false }, &mut no_noise, &mut |_| {}).unwrap().0
         };
         let truth = solve(SolverSpec::Rk45(Adaptive::new(1e-10, 1e-10)));
-        let error = |solver| (solve(solver) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+        let error = |solver| root_mean_square(&(solve(solver) - &truth));
         let dpm = |order| move |steps| SolverSpec::DpmSolverPp { order, grid: TimeGrid::LogSnr { steps } };
         let unipc = |order, variant| move |steps| SolverSpec::UniPc { order, variant, grid: TimeGrid::LogSnr { steps } };
         let single = |order| move |steps| SolverSpec::DpmSolver { order, grid: TimeGrid::LogSnr { steps } };
@@ -143,7 +134,7 @@ fn stochastic_solvers_have_their_strong_order() {
         fixed::solve(tableau, &OrnsteinUhlenbeck(0.7), &x, &uniform(steps).times(&VP, (0.0, 1.0)), Some(&mut noise), &mut |_| {}).0
     };
     let truth = solve(&HEUN, fine);
-    let error = |tableau: &Tableau, steps: usize| (solve(tableau, steps) - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
+    let error = |tableau: &Tableau, steps: usize| root_mean_square(&(solve(tableau, steps) - &truth));
     for tableau in [&EULER, &HEUN] {
         let slope = (error(tableau, 16) / error(tableau, 64)).log2() / 2.0;
         assert!((slope - 1.0).abs() < 0.1, "strong order 1 was measured as {slope}");
@@ -228,8 +219,8 @@ fn a_coupled_batch_takes_the_steps_of_scipy() {
 fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
     tch::set_num_threads(1);
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let exact = exact(sde, &mixture());
+        let x = prior(sde, &[16, 2]);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
         let solve =
             |x: &Tensor| solver.general().unwrap().solve(&Reverse { model: &exact, eta: 0.0 }, sde, x, (1.0, 1e-3), &mut |_| {}).unwrap();
@@ -237,7 +228,7 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
         assert!(statistics.accepted.iter().min() < statistics.accepted.iter().max(), "{name}: the test needs examples that differ");
         for i in [0, 7, 15] {
             let (alone, own) = solve(&x.narrow(0, i, 1));
-            assert!((alone - together.narrow(0, i, 1)).abs().max().double_value(&[]) < 1e-10, "{name}");
+            assert!(largest(&(alone - together.narrow(0, i, 1))) < 1e-10, "{name}");
             assert_eq!((own.accepted[0], own.rejected[0]), (statistics.accepted[i as usize], statistics.rejected[i as usize]), "{name}");
         }
     }
@@ -245,20 +236,10 @@ fn an_example_takes_the_same_steps_alone_and_in_any_batch() {
 
 #[test]
 fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
-    struct Broken;
-    impl Model for Broken {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, .. } = *at;
-            Prediction::of_score(x * f64::NAN)
-        }
-    }
+    let broken = broken_below(&VP, 1.0);
     let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5));
     let error =
-        solver.general().unwrap().solve(&Reverse { model: &Broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), &mut |_| {}).unwrap_err();
+        solver.general().unwrap().solve(&Reverse { model: &broken, eta: 0.0 }, &VP, &start(), (1.0, 1e-3), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on"), "{error}");
 }
 
@@ -266,12 +247,9 @@ fn a_score_that_is_not_finite_is_an_error_and_not_an_endless_loop() {
 fn log_density_of_a_mixture_is_the_closed_form() {
     tch::set_num_threads(1);
     let t_min = 1e-5;
-    let factored = mixture().factored();
-    let mut rng = rng::generator(1, Purpose::Data, 0);
-    let points: Vec<Vec<f64>> = (0..64).map(|_| factored.sample(&mut rng)).collect();
-    let x = Tensor::from_slice(&points.concat()).view([64, 2]);
+    let x = points(&mixture(), 1, 64);
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
+        let exact = exact(sde, &mixture());
         let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Exact);
         let state = flow.start(&x);
         let solver = SolverSpec::Rk45(Adaptive::new(1e-6, 1e-6));

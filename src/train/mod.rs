@@ -1,5 +1,6 @@
 //! Training: batch -> t, z -> loss -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
+mod divergence;
 mod spec;
 mod state;
 mod times;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use tch::Tensor;
 
-pub use spec::Train;
+pub use spec::{Curve, OnDivergence, Train};
 pub use state::{State, Update, Weights, load_average};
 use times::Times;
 
@@ -61,9 +62,11 @@ pub fn train(
     let model = network.model(sde);
     let times = Times::new(spec, &model);
     let shape: Vec<i64> = source.dataset.shape().iter().map(|&n| n as i64).collect();
-    let mut batches = Batches::start(source.dataset, source.scale, source.flip, seed, spec.batch, state.step);
+    let Source { dataset, scale, flip } = source;
+    let start = |step| Batches::start(dataset.clone(), scale, flip, seed, spec.batch, step);
+    let mut batches = start(state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
-    let mut window = Window::after(state.window);
+    let mut window = Window::after(state.progress.window);
     let mut note = String::new();
 
     interrupt::will_save();
@@ -86,13 +89,23 @@ pub fn train(
                 sliced_score_matching(&score, spec.reduction, *variance_reduced, &projections, &batch)
             }
         };
-        let update = state.update(spec, &losses, &t)?;
+        let update = match state.update(spec, &losses, &t) {
+            Ok(update) => update,
+            Err(error) => {
+                divergence::record(run, &error, seed, dataset.len(), positions, &t, &losses)?;
+                divergence::rewind(run, spec, &mut state, error)?;
+                (batches, window) = (start(state.step), Window::after(state.progress.window));
+                log.begin("train", state.step + 1)?;
+                continue;
+            }
+        };
 
         window.add(&update);
-        state.window = window.sums();
+        state.progress.window = window.sums();
         if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
             let Means { loss, relative_std, norm, rate } = window.close();
-            state.window = window.sums();
+            state.progress.window = window.sums();
+            state.progress.metric = spec.keep_best.map(|curve| curve.of(loss, relative_std, norm));
             note = format!("loss {loss:.4}");
             log.scalars(
                 state.step,
@@ -108,9 +121,10 @@ pub fn train(
         }
         phase.set(state.step, &note);
         let stopped = interrupt::asked();
-        if stopped || state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps {
+        let planned = state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps;
+        if planned || stopped {
             log.sync()?;
-            state.save(run, spec.keep)?;
+            state.save(run, spec.keep(state.progress.metric.filter(|_| planned)))?;
         }
         if stopped {
             return Err(Error::Interrupted { at: format!("step {}", state.step) });

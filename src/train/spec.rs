@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
+use crate::run::checkpoint::Keep;
 use crate::sde::Sde;
 
 /// `[train]`: how the score is learnt.
@@ -48,9 +49,79 @@ pub struct Train {
     /// Newest checkpoints that are kept, at least 1. Operational.
     #[serde(default = "default_keep")]
     pub keep: usize,
+    /// Checkpoints whose step is a multiple of this one stay, too; at least 1, or left out. Operational.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
+    /// The checkpoint with the lowest value of this curve, at its last point before the checkpoint, stays, too; or left out. Operational.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_best: Option<Curve>,
+    /// What becomes of a training whose loss or gradient is not finite; either way `divergence-<step>.json` of the run says which examples,
+    /// times and losses the step had.
+    #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
+    pub on_divergence: OnDivergence,
     /// Steps between points of the curves, at least 1. Operational.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
+}
+
+/// A curve of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Curve {
+    #[serde(rename = "train/loss")]
+    Loss,
+    #[serde(rename = "train/loss_relative_std")]
+    LossRelativeStd,
+    #[serde(rename = "train/gradient_norm")]
+    GradientNorm,
+}
+
+impl Curve {
+    /// Its value among those of a point.
+    pub(super) fn of(self, loss: f64, relative_std: f64, norm: f64) -> f64 {
+        match self {
+            Curve::Loss => loss,
+            Curve::LossRelativeStd => relative_std,
+            Curve::GradientNorm => norm,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Curve::Loss => "train/loss",
+            Curve::LossRelativeStd => "train/loss_relative_std",
+            Curve::GradientNorm => "train/gradient_norm",
+        }
+    }
+}
+
+/// What becomes of a training that diverges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum OnDivergence {
+    /// It ends; what was saved before is whole.
+    #[default]
+    Stop,
+    /// It goes on from the last checkpoint with a lower learning rate.
+    Rewind {
+        /// Of the learning rate, once for each time, in (0, 1), such as 0.5.
+        factor: f64,
+        /// Times in all, at least 1; then it ends.
+        most: u32,
+    },
+}
+
+impl OnDivergence {
+    fn is_stop(&self) -> bool {
+        *self == OnDivergence::Stop
+    }
+
+    /// What the learning rate is multiplied by after so many times.
+    pub fn scale(&self, times: u32) -> f64 {
+        match self {
+            OnDivergence::Rewind { factor, .. } if times > 0 => factor.powf(f64::from(times)),
+            _ => 1.0,
+        }
+    }
 }
 
 fn default_keep() -> usize {
@@ -62,6 +133,12 @@ fn default_log_every() -> u64 {
 }
 
 impl Train {
+    /// Which checkpoints stay beside one with this value of the curve of `keep_best`.
+    pub(super) fn keep(&self, value: Option<f64>) -> Keep<'static> {
+        let best = self.keep_best.map(|curve| (curve.name(), value.unwrap_or(f64::NAN)));
+        Keep { newest: self.keep, every: self.keep_every, best }
+    }
+
     /// A fault's key is relative to `[train]`.
     pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
         let at_least_one = |key: &str, value: u64| {
@@ -71,7 +148,15 @@ impl Train {
         at_least_one("batch", self.batch as u64)?;
         at_least_one("checkpoint_every", self.checkpoint_every)?;
         at_least_one("keep", self.keep as u64)?;
+        at_least_one("keep_every", self.keep_every.unwrap_or(1))?;
         at_least_one("log_every", self.log_every)?;
+        if let OnDivergence::Rewind { factor, most } = self.on_divergence {
+            at_least_one("on_divergence.rewind.most", u64::from(most))?;
+            if !(factor > 0.0 && factor < 1.0) {
+                let help = "give a number between 0 and 1, such as 0.5";
+                return Err(Fault::new("on_divergence.rewind.factor", format!("factor is {factor}"), help));
+            }
+        }
         let within =
             |key: &str, value: f64, ok: bool, help: &str| if ok { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) };
         within("lr", self.lr, self.lr > 0.0 && self.lr.is_finite(), "give a number above 0; the reference uses 2e-4")?;

@@ -7,11 +7,11 @@ use super::spec::Train;
 use crate::error::{Error, Result};
 use crate::model::ScoreNetwork;
 use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
-use crate::run::checkpoint::{self, Checkpoint};
+use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::run::{Run, tensors};
-use crate::tensor::to_vec;
+use crate::tensor::{numbers, to_vec};
 
-const WINDOW: &str = "train.window";
+const PROGRESS: &str = "train.progress";
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
@@ -20,8 +20,31 @@ pub struct State<'a> {
     pub ema: Ema,
     /// Steps done.
     pub step: u64,
+    pub progress: Progress,
+}
+
+/// What else a checkpoint must know for training to go on as if nothing had been.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
     /// Sums over the steps since the last point of the curves.
     pub window: [f64; 4],
+    /// The value by which the best checkpoint is chosen, at the last point.
+    pub metric: Option<f64>,
+    /// How often training went back and on with a lower learning rate.
+    pub rewinds: u32,
+}
+
+impl Progress {
+    fn to_tensor(self) -> Tensor {
+        let rest = [self.metric.unwrap_or(f64::NAN), f64::from(self.rewinds)];
+        Tensor::from_slice(&[&self.window[..], &rest].concat())
+    }
+
+    fn from_tensor(tensor: &Tensor) -> Progress {
+        let numbers: [f64; 6] = to_vec(tensor).try_into().unwrap_or_default();
+        let [a, b, c, d, metric, rewinds] = numbers;
+        Progress { window: [a, b, c, d], metric: Some(metric).filter(|metric| !metric.is_nan()), rewinds: rewinds as u32 }
+    }
 }
 
 /// What one step did.
@@ -41,7 +64,7 @@ impl State<'_> {
     pub fn new<'a>(spec: &Train, model: &'a ScoreNetwork) -> State<'a> {
         let flat = model.parameters.flat();
         let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
-        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0, window: [0.0; 4] }
+        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0, progress: Progress::default() }
     }
 
     /// One step from the losses `[B]` of a batch at times t: gradient, clipping, Adam, average. Error: the loss or the gradient is not
@@ -53,11 +76,9 @@ impl State<'_> {
         let norm = clip_by_norm(&mut gradient, spec.clip);
         let square = losses.detach().square().mean(None);
         // The one look at the device's numbers in a step.
-        let [loss, square, norm] = to_vec(&Tensor::stack(&[loss.detach(), square, norm], 0))[..] else {
-            unreachable!("three numbers were stacked")
-        };
+        let [loss, square, norm] = numbers([loss.detach(), square, norm]);
         check_finite(self.step + 1, loss, norm, losses, t)?;
-        let lr = warm_up(spec.lr, spec.warmup, self.step);
+        let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
         self.adam.update(flat, &gradient, lr, self.step);
         self.ema.update(flat, self.step);
@@ -65,14 +86,14 @@ impl State<'_> {
     }
 
     /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
-    pub fn save(&self, run: &Run, keep: usize) -> Result<()> {
+    pub fn save<'k>(&self, run: &Run, keep: impl Into<Keep<'k>>) -> Result<()> {
         let parameters = &self.model.parameters;
         let average = parameters.views_of(&self.ema.average);
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
         let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
         let moments = [("adam.first_moment", &self.adam.first_moment), ("adam.second_moment", &self.adam.second_moment)];
-        let window = Tensor::from_slice(&self.window);
-        let others = moments.into_iter().chain([(WINDOW, &window)]).map(|(name, tensor)| (name.to_owned(), tensor));
+        let progress = self.progress.to_tensor();
+        let others = moments.into_iter().chain([(PROGRESS, &progress)]).map(|(name, tensor)| (name.to_owned(), tensor));
         let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).collect();
         let meta = [("version", env!("CARGO_PKG_VERSION").to_string()), ("threads", tch::get_num_threads().to_string())];
         checkpoint::save(run, self.step, &tensors, &meta, keep)?;
@@ -91,8 +112,8 @@ impl State<'_> {
             self.adam.second_moment.copy_(checkpoint.tensor("adam.second_moment")?);
             self.step = checkpoint.step;
             // Format 0 had none.
-            let window = checkpoint.names().any(|name| name == WINDOW).then(|| checkpoint.tensor(WINDOW)).transpose()?;
-            self.window = window.and_then(|window| to_vec(window).try_into().ok()).unwrap_or_default();
+            let progress = checkpoint.names().any(|name| name == PROGRESS).then(|| checkpoint.tensor(PROGRESS)).transpose()?;
+            self.progress = progress.map(Progress::from_tensor).unwrap_or_default();
             Ok(())
         })
     }
@@ -136,7 +157,8 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> 
         t_min: t.iter().copied().fold(f64::INFINITY, f64::min),
         t_max: t.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         t_worst: t[worst],
-        help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)"
+        help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR), \
+               or have it go back and on by itself: train.on_divergence"
             .into(),
     })
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 /// The verbs that compute, and so can be told their threads.
-const COMPUTING: [&str; 5] = ["run", "sample", "likelihood", "lab", "parity"];
+const COMPUTING: [&str; 6] = ["run", "sample", "likelihood", "lab", "parity", "verify-resume"];
 
 /// A whole experiment on vectors that takes a fraction of a second.
 pub const VECTORS: &str = r#"seed = 1

@@ -3,8 +3,8 @@
 use statrs::statistics::Statistics as _;
 use tch::{Kind, Tensor};
 
-use super::{BoundSpec, Bounded, Form, Levels};
-use crate::bound::{Decoder, Elbo, Start, Vlb, tightened};
+use super::{Bounded, Form};
+use crate::bound::{Decoder, DecoderLaw, Elbo, Start, Vlb, tightened};
 use crate::divergence::Probes;
 use crate::likelihood::parts::error_of_mean;
 use crate::likelihood::points::{Points, at_zero};
@@ -12,6 +12,31 @@ use crate::likelihood::{Job, Likelihood, Subject};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::{Level, Variance};
 use crate::tensor::to_vec;
+
+/// A [`BoundSpec`](super::BoundSpec) for one subject; `law` is that of the decoder from t_min.
+pub(super) enum Bound {
+    /// Without a decoder it starts at t_min.
+    Elbo {
+        form: Form,
+        draws: usize,
+        law: Option<DecoderLaw>,
+    },
+    Vlb {
+        steps: Steps,
+        draws: usize,
+    },
+    Iwae {
+        steps: Steps,
+        paths: usize,
+    },
+}
+
+/// A chain's levels, the decoder's first, and the steps down.
+pub(super) struct Steps {
+    pub levels: Vec<Level>,
+    pub variance: Variance,
+    pub law: DecoderLaw,
+}
 
 /// Examples whose bounds are made together.
 pub(super) struct Batch<'a> {
@@ -21,24 +46,24 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    pub fn bounded(&self, bound: &BoundSpec) -> Bounded {
+    pub fn bounded(&self, bound: &Bound) -> Bounded {
         let (mut one_path, mut terms) = (Vec::new(), Vec::new());
         let mean_of = |draws: &Tensor| to_vec(&draws.mean_dim(1i64, false, None::<Kind>));
         let (nats, errors) = match bound {
-            BoundSpec::Elbo { form, draws } => {
-                let draws = self.elbo(*form, *draws);
+            Bound::Elbo { form, draws, law } => {
+                let draws = self.elbo(*form, *draws, *law);
                 (mean_of(&draws), rows(&draws).map(error_of_pairs).collect())
             }
-            BoundSpec::Vlb { levels, variance, draws } => {
-                let drawn = self.vlb(levels, *variance, *draws);
+            Bound::Vlb { steps, draws } => {
+                let drawn = self.vlb(steps, *draws);
                 let mean = drawn.mean_dim(2i64, false, None::<Kind>);
                 let sum = |terms: Tensor| to_vec(&terms.sum_dim_intlist(0i64, false, None::<Kind>));
                 terms = sum(mean.copy()).into_iter().zip(sum(mean.square())).map(|(sum, squares)| [sum, squares]).collect();
                 let sums = drawn.sum_dim_intlist(1i64, false, None::<Kind>);
                 (mean_of(&sums), rows(&sums).map(|draws| error_of_mean(&draws)).collect())
             }
-            BoundSpec::Iwae { levels, variance, paths } => {
-                let log_weights = self.log_weights(levels, *variance, *paths);
+            Bound::Iwae { steps, paths } => {
+                let log_weights = self.log_weights(steps, *paths);
                 one_path = mean_of(&-&log_weights);
                 (to_vec(&tightened(&log_weights)), rows(&log_weights).map(|row| jackknife(&row)).collect())
             }
@@ -65,16 +90,11 @@ impl Batch<'_> {
         rng::derive(self.subject.seed, Purpose::Bound, 0)
     }
 
-    fn decoder(&self, level: Level) -> Option<Decoder<'_>> {
-        let law = self.spec.below_t_min.law(self.subject.scale)?;
-        Some(Decoder { model: self.subject.model, level, law })
-    }
-
     /// [jobs, draws]: pairs of draws in the same part of the log-SNR and of the same point.
-    fn elbo(&self, form: Form, draws: usize) -> Tensor {
+    fn elbo(&self, form: Form, draws: usize, law: Option<DecoderLaw>) -> Tensor {
         let model = self.subject.model;
         let elbo = Elbo { model, t_min: self.spec.t_min };
-        let decoder = self.decoder(model.sde().level(self.spec.t_min));
+        let decoder = law.map(|law| Decoder { model, level: model.sde().level(self.spec.t_min), law });
         let start = if decoder.is_some() { Start::Zero } else { Start::TMin };
         let points = self.points();
         let shares: Vec<Vec<f64>> =
@@ -103,15 +123,14 @@ impl Batch<'_> {
         Tensor::stack(&(0..draws).map(draw).collect::<Vec<_>>(), 1)
     }
 
-    fn chain(&self, levels: &Levels, variance: Variance) -> Vlb<'_> {
-        let levels = levels.build(self.subject.model, self.spec.t_min);
-        let decoder = self.decoder(levels[0]).expect("a checked bound of a chain has a decoder");
-        Vlb { model: self.subject.model, levels, variance, decoder }
+    fn chain(&self, Steps { levels, variance, law }: &Steps) -> Vlb<'_> {
+        let model = self.subject.model;
+        Vlb { model, levels: levels.clone(), variance: *variance, decoder: Decoder { model, level: levels[0], law: *law } }
     }
 
     /// L_0 … L_N in data units [jobs, N + 1, draws].
-    fn vlb(&self, levels: &Levels, variance: Variance, draws: usize) -> Tensor {
-        let vlb = self.chain(levels, variance);
+    fn vlb(&self, steps: &Steps, draws: usize) -> Tensor {
+        let vlb = self.chain(steps);
         let n = vlb.levels.len();
         let points = self.points();
         let draw = |k: usize| {
@@ -125,8 +144,8 @@ impl Batch<'_> {
     }
 
     /// ln w [jobs, paths] for the law of data units.
-    fn log_weights(&self, levels: &Levels, variance: Variance, paths: usize) -> Tensor {
-        let vlb = self.chain(levels, variance);
+    fn log_weights(&self, steps: &Steps, paths: usize) -> Tensor {
+        let vlb = self.chain(steps);
         let n = vlb.levels.len();
         let points = self.points();
         let path = |k: usize| {

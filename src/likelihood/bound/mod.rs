@@ -12,9 +12,9 @@ use crate::error::{Fault, Result};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Journal;
-use crate::sde::{Level, Sde, Variance};
+use crate::sde::{Chain, Level, Sde, Variance};
 use crate::solver::TimeGrid;
-use batch::Batch;
+use batch::{Batch, Bound, Steps};
 
 /// How -ln p is bounded. All of it is for the law of the reverse SDE from the prior; `below_t_min` leads from t_min to 0.
 ///
@@ -85,17 +85,32 @@ impl BoundSpec {
         }
     }
 
+    /// The fault of a bound that starts at t = 0 where nothing leads there.
+    fn starts_at_zero(&self) -> Fault {
+        let message = format!("{} starts at t = 0, and likelihood.below_t_min is \"ignored\"", self.table());
+        Fault::new(self.table(), message, "give below_t_min = \"tweedie\" (or \"jensen\", \"discrete\"), or elbo.form = \"implicit\"")
+    }
+
+    /// The bound for a subject, once for all its batches; errors as of [`BoundSpec::check`].
+    fn of(&self, spec: &Likelihood, subject: &Subject) -> Result<Bound, Fault> {
+        let law = spec.below_t_min.law(subject.scale);
+        let steps = |levels: &Levels, variance| {
+            let levels = levels.build(subject.model, spec.t_min).map_err(|fault| fault.within(&format!("{}.levels", self.table())))?;
+            Ok(Steps { levels, variance, law: law.ok_or_else(|| self.starts_at_zero())? })
+        };
+        Ok(match self {
+            BoundSpec::Elbo { form, draws } => Bound::Elbo { form: *form, draws: *draws, law },
+            BoundSpec::Vlb { levels, variance, draws } => Bound::Vlb { steps: steps(levels, *variance)?, draws: *draws },
+            BoundSpec::Iwae { levels, variance, paths } => Bound::Iwae { steps: steps(levels, *variance)?, paths: *paths },
+        })
+    }
+
     /// A fault's key is relative to `[likelihood.bound]`. `chain` is the number of levels of a network in discrete time.
     pub(super) fn check(&self, below: BelowTMin, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
         let fault = |key: &str, message: String, help: &str| Err(Fault::new(key, message, help));
         let starts_at_t_min = matches!(self, BoundSpec::Elbo { form: Form::Implicit | Form::Sliced, .. });
         if below == BelowTMin::Ignored && !starts_at_t_min {
-            let message = format!("{} starts at t = 0, and likelihood.below_t_min is \"ignored\"", self.table());
-            return fault(
-                self.table(),
-                message,
-                "give below_t_min = \"tweedie\" (or \"jensen\", \"discrete\"), or elbo.form = \"implicit\"",
-            );
+            return Err(self.starts_at_zero());
         }
         match self {
             BoundSpec::Elbo { draws, .. } if *draws == 0 || !draws.is_multiple_of(2) => {
@@ -112,7 +127,7 @@ impl BoundSpec {
                 let message = format!("{n} levels, but the network was trained on {trained}");
                 Err(within(Fault::new("chain", message, format!("give levels.chain = {trained}"))))
             }
-            (Some(Levels::Chain(n)), _) => sde.chain(*n).map(drop).map_err(|fault| within(Fault { key: "chain".into(), ..fault })),
+            (Some(Levels::Chain(n)), _) => chain_of(sde, *n).map(drop).map_err(within),
             (Some(Levels::Grid(_)), Some(trained)) => {
                 let message = "the network knows no times but those of its chain".to_owned();
                 Err(within(Fault::new("grid", message, format!("give levels.chain = {trained}"))))
@@ -123,17 +138,19 @@ impl BoundSpec {
 }
 
 impl Levels {
-    /// From the lowest to the highest. They have passed their check.
-    fn build(&self, model: &dyn Model, t_min: f64) -> Vec<Level> {
+    /// From the lowest to the highest.
+    fn build(&self, model: &dyn Model, t_min: f64) -> Result<Vec<Level>, Fault> {
         let sde = model.sde();
-        match self {
+        Ok(match self {
             Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| sde.level(t)).collect(),
-            Levels::Chain(n) => {
-                let chain = sde.chain(*n).expect("a checked number of levels");
-                chain.levels().iter().map(|level| of_chain(level, model)).collect()
-            }
-        }
+            Levels::Chain(n) => chain_of(sde, *n)?.levels().iter().map(|level| of_chain(level, model)).collect(),
+        })
     }
+}
+
+/// The chain with so many levels; a fault's key is relative to `levels`.
+fn chain_of(sde: &dyn Sde, levels: usize) -> Result<Chain, Fault> {
+    sde.chain(levels).map_err(|fault| Fault { key: "chain".into(), ..fault })
 }
 
 /// A level of a chain, with the time at which the model is to be asked.
@@ -184,6 +201,7 @@ pub fn bounds(
     journal: &mut Journal<Bounded>,
     terminal: &Terminal,
 ) -> Result<Bounds> {
+    let bound = bound.of(spec, subject).map_err(|fault| fault.within("likelihood.bound"))?;
     let mut phase = terminal.phase("bound", "examples", spec.count as u64, 0);
     let mut result = Bounds::default();
     let all: Vec<Job> = (0..spec.count).map(|example| Job { example, draw: 0, probe: 0 }).collect();
@@ -191,7 +209,7 @@ pub fn bounds(
     while !left.is_empty() {
         let batch = journal.next(|| {
             let batch = Batch { spec, subject, jobs: &left[..spec.batch.min(left.len())] };
-            let bounded = no_grad(|| batch.bounded(bound));
+            let bounded = no_grad(|| batch.bounded(&bound));
             check_finite(batch.jobs, bounded.nats.iter().copied())?;
             Ok(bounded)
         })?;

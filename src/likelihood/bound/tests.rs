@@ -7,23 +7,14 @@ use tch::Device;
 
 use super::*;
 use crate::data::Dataset;
-use crate::law::GaussianMixture;
-use crate::likelihood::tests::{self, Given, points, sdes};
+use crate::likelihood::tests::{self, Given, points};
 use crate::likelihood::{Trace, likelihood};
-use crate::model::{ExactScore, Model};
+use crate::model::Model;
 use crate::run::Run;
-use crate::sde::{Ve, Vp};
+use crate::sde::Ve;
 use crate::solver::SolverSpec;
 use crate::space::Scale;
-use crate::testing::never_asked;
-
-fn mixture() -> GaussianMixture {
-    GaussianMixture {
-        weights: vec![1.0, 2.0],
-        means: vec![vec![-1.0, 0.5], vec![1.0, 0.0]],
-        covariances: vec![vec![vec![0.3, 0.2], vec![0.2, 0.3]], vec![vec![0.2, -0.1], vec![-0.1, 0.4]]],
-    }
-}
+use crate::testing::{SDES, VP, exact, gaussian, mixture, never_asked};
 
 fn spec(count: usize, below_t_min: BelowTMin) -> Likelihood {
     let solver = SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps: 40 } };
@@ -47,8 +38,8 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
     tch::set_num_threads(1);
     let (mixture, n) = (mixture(), 250);
     let data = points(&mixture, n, 2);
-    for (name, sde) in sdes() {
-        let exact = ExactScore::new(&*sde, &mixture, Device::Cpu);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &mixture);
         let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
         for below in [BelowTMin::Tweedie, BelowTMin::Jensen] {
             let spec = spec(n, below);
@@ -78,8 +69,7 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
 fn reported_errors_are_the_spread_of_repeats() {
     tch::set_num_threads(1);
     let (mixture, n) = (mixture(), 600);
-    let sde = Vp { beta_min: 0.1, beta_max: 20.0 };
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let exact = exact(&VP, &mixture);
     // one point, whose repeats differ in their random numbers alone
     let data = Given { shape: vec![2], values: vec![vec![0.3, -0.2]; n] };
     let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
@@ -96,8 +86,7 @@ fn reported_errors_are_the_spread_of_repeats() {
 fn a_bound_depends_on_its_example_alone_and_is_made_once() {
     tch::set_num_threads(1);
     let (mixture, n) = (mixture(), 5);
-    let sde = Vp { beta_min: 0.1, beta_max: 20.0 };
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let exact = exact(&VP, &mixture);
     let data = Given { shape: vec![2], values: (0..n).map(|i| vec![0.3, i as f32]).collect() };
     let scale = Scale::Vectors { scale: 2.0 };
     let home = tempfile::tempdir().unwrap();
@@ -108,7 +97,7 @@ fn a_bound_depends_on_its_example_alone_and_is_made_once() {
         let in_batches = Likelihood { batch: 2, ..spec.clone() };
         let journal = || Journal::open(run.folder(), &format!("{i}.journal"), &json!(bound)).unwrap();
         let first = bounds(bound, &in_batches, &subject(&exact, &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
-        let again = bounds(bound, &in_batches, &subject(&never_asked(&sde), &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
+        let again = bounds(bound, &in_batches, &subject(&never_asked(&VP), &data, scale), &mut journal(), &Terminal::new(true)).unwrap();
         assert!(together.nats.iter().zip(&first.nats).all(|(a, b)| (a - b).abs() < 1e-9), "{:?} {:?}", together.nats, first.nats);
         assert_eq!((&first.nats, &first.errors, &first.terms), (&again.nats, &again.errors, &again.terms));
     }
@@ -122,10 +111,10 @@ fn the_probability_of_a_pixel_is_bounded_and_nearly_met_without_dequantisation()
     let mass = |i: f64| phi((i + 0.5 - mean) / std) - phi((i - 0.5 - mean) / std);
     // pixels stand at lo + (hi - lo) i / 255, and their bins reach half a step further
     let scale = Scale::Pixels { range: [0.0, 1.0], dequantise: false };
-    let world =
-        GaussianMixture { weights: vec![1.0], means: vec![vec![mean / 255.0]], covariances: vec![vec![vec![(std / 255.0).powi(2)]]] };
+    let world = gaussian(1, mean / 255.0, std / 255.0);
+    // σ_min near half a bin.
     let sde = Ve { sigma_min: 0.4 / 255.0, sigma_max: 5.0 };
-    let exact = ExactScore::new(&sde, &world, Device::Cpu);
+    let exact = exact(&sde, &world);
     let pixels = Given { shape: vec![1], values: (0..256).map(|i| vec![i as f32]).collect() };
     let subject = subject(&exact, &pixels, scale);
     let spec = spec(256, BelowTMin::Discrete);

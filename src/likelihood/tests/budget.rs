@@ -1,6 +1,7 @@
 //! Probes by a target: it is met, with more probes where they matter, and the reported error is still what is seen.
 
 use super::*;
+use crate::likelihood::budget::{first_round, next};
 use statrs::statistics::Statistics as _;
 
 fn until(standard_error: f64, most: usize) -> Trace {
@@ -10,8 +11,8 @@ fn until(standard_error: f64, most: usize) -> Trace {
 #[test]
 fn a_target_is_met_without_bias_and_with_more_probes_where_they_matter() {
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 2));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 2);
+    let exact = exact(&VP, &mixture);
     let (n, repeats, target) = (60, 24, 0.03);
     let dataset = points(&mixture, n, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 6 } };
@@ -42,4 +43,48 @@ fn a_target_is_met_without_bias_and_with_more_probes_where_they_matter() {
     assert_eq!(capped.outcome, Outcome::Cap);
     assert!(capped.estimates().iter().flatten().all(|probes| probes.len() == 4), "two were the first round's");
     assert_eq!(run(until(1e-6, 2), 1).outcome, Outcome::Cap);
+}
+
+/// The probes of each point in the second round, where the first two were apart by twice a deviation.
+fn second_round(deviations: &[f64], standard_error: f64, most: usize) -> Vec<usize> {
+    let n = deviations.len();
+    let trace = until(standard_error, most);
+    let spec = spec(n, SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 1 } }, trace);
+    let (model, dataset) = (exact(&VP, &rotated(2, 2)), points(&rotated(2, 2), n, 1));
+    let subject =
+        Subject { model: &model, dataset: &dataset, scale: Scale::Vectors { scale: 1.0 }, dequantiser: None, seed: 1, device: Device::Cpu };
+    let mut so_far = Likelihoods::new(&spec, &subject);
+    so_far.add(Solved {
+        jobs: first_round(n, 1),
+        nats: deviations.iter().map(|deviation| vec![1.0 + deviation, 1.0 - deviation]).collect(),
+        evaluations: vec![1; n],
+        accepted: vec![1; n],
+        rejected: vec![0; n],
+    });
+    let Next::Round { jobs, .. } = next(&spec, 1, &so_far) else { panic!("a second round is due") };
+    (0..n).map(|example| 2 * jobs.iter().filter(|job| job.example == example).count()).collect()
+}
+
+/// The least Σ k with Σ v / k = V is (Σ √v)² / V (Neyman 1934). By its constants the budget draws each variance of two probes, one degree of
+/// freedom, by four more towards their mean, and aims at 0.9 of the target.
+#[test]
+fn a_budget_costs_what_its_constants_say() {
+    let deviations: Vec<f64> = (0..40).map(|i| if i % 4 == 0 { 0.5 } else { 0.05 }).collect();
+    let (n, target) = (deviations.len() as f64, 0.003);
+    let observed: Vec<f64> = deviations.iter().map(|deviation| 2.0 * deviation * deviation).collect();
+    let pooled = (&observed).mean();
+    let variances: Vec<f64> = observed.iter().map(|observed| (observed + 4.0 * pooled) / 5.0).collect();
+    // Bits/dim of the mean to nats of the sum, in two dimensions.
+    let allowed = (0.9 * target * n * 2.0 * std::f64::consts::LN_2).powi(2);
+    let root: f64 = variances.iter().map(|variance| variance.sqrt()).sum();
+    let probes = second_round(&deviations, target, 1 << 16);
+    let (total, least) = (probes.iter().sum::<usize>() as f64, root * root / allowed);
+    println!("{total} probes, {least:.0} without rounding");
+    // Each point's number is rounded up to the next even one.
+    assert!((0.0..=2.0 * n).contains(&(total - least)) && least > 100.0 * n, "{total} probes, not {least}");
+    for (probes, variance) in probes.iter().zip(&variances) {
+        assert!((*probes as f64 - least * variance.sqrt() / root).abs() <= 3.0, "{probes} of {least} at a variance of {variance}");
+    }
+    // What a point may have, less the first two.
+    assert!(second_round(&deviations, target, 100).iter().all(|&probes| probes == 98));
 }

@@ -1,7 +1,6 @@
 //! Is the reported error the spread that is seen?
 
 use super::*;
-use crate::model::{At, Prediction};
 use crate::tensor::{column_of, to_vec};
 use statrs::statistics::Statistics as _;
 use std::f64::consts::PI;
@@ -69,19 +68,13 @@ impl<'a> Blocks<'a> {
         x.view([-1, 16, 16]).matmul(&rotation).view([-1, 256])
     }
 
+    /// The exact score.
+    fn model(&self) -> impl Model {
+        Formula::new(self.sde, |x, t| -self.rotate(&(self.rotate(x, false) / self.variances(x, t)), true))
+    }
+
     fn variances(&self, x: &Tensor, t: &[f64]) -> Tensor {
         column_of(x, t, |t| self.sde.alpha(t).powi(2)) * &self.values + column_of(x, t, |t| self.sde.sigma(t).powi(2))
-    }
-}
-
-impl Model for Blocks<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.sde
-    }
-
-    fn predict(&self, at: &At) -> Prediction {
-        let At { x, t, .. } = *at;
-        Prediction::of_score(-self.rotate(&(self.rotate(x, false) / self.variances(x, t)), true))
     }
 }
 
@@ -93,12 +86,12 @@ fn the_reported_error_is_the_spread_that_is_seen() {
     let (n, seed) = (40, 1);
     let mut shares = Vec::new();
     // Sub-VP begins with the least noise and has the longest way in ln SNR.
-    for ((name, sde), steps) in sdes().iter().zip([10, 14, 22]) {
+    for ((name, sde), steps) in SDES.iter().zip([10, 14, 22]) {
         for d in [2, 16, 256] {
             let calibrations = if d < 256 {
                 let mixture = rotated(2, d);
                 let dataset = points(&mixture, REPEATS * n, seed);
-                let exact = ExactScore::new(&**sde, &mixture, Device::Cpu);
+                let exact = exact(*sde, &mixture);
                 let minus_log_density = |set: &Given| {
                     let x = Tensor::from_slice(&set.values.concat()).view([set.len() as i64, d as i64]);
                     to_vec(&-exact.log_density(&x, &vec![T_MIN; set.len()]))
@@ -107,16 +100,16 @@ fn the_reported_error_is_the_spread_that_is_seen() {
                 let mean = minus_log_density(&points(&mixture, 50_000, 100)).mean();
                 study(&World { model: &exact, dataset: &dataset, truth, mean }, n, steps, seed)
             } else {
-                let model = Blocks::new(&**sde);
+                let world = Blocks::new(*sde);
                 let z = rng::rows(Law::Gaussian, seed, Purpose::Data, 0..(REPEATS * n) as u64, 0, &[d as i64], Device::Cpu);
-                let x = model.rotate(&(z.to_kind(Kind::Double) * model.values.sqrt()), true).to_kind(Kind::Float);
+                let x = world.rotate(&(z.to_kind(Kind::Double) * world.values.sqrt()), true).to_kind(Kind::Float);
                 let dataset = Given { shape: vec![d], values: Vec::<Vec<f32>>::try_from(&x).unwrap() };
                 let x = x.to_kind(Kind::Double);
-                let variances = model.variances(&x, &[T_MIN]);
+                let variances = world.variances(&x, &[T_MIN]);
                 let half = |q: Tensor| to_vec(&((q + (&variances * 2.0 * PI).log()).sum_dim_intlist(1i64, false, Kind::Double) * 0.5));
-                let truth = half(model.rotate(&x, false).square() / &variances);
-                let mean = half(&model.values / &variances)[0];
-                study(&World { model: &model, dataset: &dataset, truth, mean }, n, steps, seed)
+                let truth = half(world.rotate(&x, false).square() / &variances);
+                let mean = half(&world.values / &variances)[0];
+                study(&World { model: &world.model(), dataset: &dataset, truth, mean }, n, steps, seed)
             };
             for (what, Calibration { covered, ratio }) in ["whole", "probes'"].iter().zip(calibrations) {
                 let case = format!("D = {d}, {name}, {what} error: {covered} of {REPEATS} within 2, reported / observed {ratio:.3}");

@@ -2,24 +2,16 @@
 
 mod budget;
 mod calibration;
+mod comparison;
 mod pixels;
 mod resume;
 
 use super::*;
 use crate::law::GaussianMixture;
-use crate::model::ExactScore;
 use crate::rng::{self, Law, Purpose};
-use crate::sde::{SubVp, Ve, Vp};
 use crate::solver::TimeGrid;
+use crate::testing::{Counting, Formula, SDES, SUB_VP, VP, exact};
 use nalgebra::DMatrix;
-
-pub(super) fn sdes() -> [(&'static str, Box<dyn Sde>); 3] {
-    [
-        ("vp", Box::new(Vp { beta_min: 0.1, beta_max: 20.0 })),
-        ("sub-vp", Box::new(SubVp { beta_min: 0.1, beta_max: 20.0 })),
-        ("ve", Box::new(Ve { sigma_min: 0.01, sigma_max: 50.0 })),
-    ]
-}
 
 /// Where all solves begin; the truth is the closed form there.
 pub(super) const T_MIN: f64 = 1e-3;
@@ -42,7 +34,8 @@ impl Dataset for Given {
     }
 }
 
-/// K Gaussians in D dimensions, each with variances from 0.1 to 2 along axes of its own.
+/// K Gaussians in any number of dimensions, each with variances from 0.1 to 2 along axes of its own: what a probe finds differs from
+/// point to point.
 pub(super) fn rotated(k: usize, d: usize) -> GaussianMixture {
     let normal = |draw: u64, rows: u64| {
         let z = rng::rows(Law::Gaussian, 11, Purpose::Data, 0..rows, draw, &[d as i64], Device::Cpu);

@@ -1,33 +1,16 @@
 //! An evaluation that was stopped goes on, and ends with the same bytes.
 
 use super::*;
-use crate::model::{At, Prediction};
 use crate::run::Run;
 use crate::tensor::to_vec;
 use crate::testing::frame_ends;
-use std::cell::Cell;
 use tch::Tensor;
-
-/// Counts its examples.
-struct Counting<'a>(&'a dyn Model, Cell<i64>);
-
-impl Model for Counting<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.0.sde()
-    }
-
-    fn predict(&self, at: &At) -> Prediction {
-        let At { x, t, .. } = *at;
-        self.1.set(self.1.get() + x.size()[0]);
-        Prediction::of_score(self.0.score(&At::whole(x, t)))
-    }
-}
 
 #[test]
 fn a_torn_evaluation_goes_on_and_every_example_counts() {
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 2));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 2);
+    let exact = exact(&VP, &mixture);
     let dataset = points(&mixture, 8, 1);
     let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 4 } };
     let trace = Trace::Hutchinson(Probing { law: Law::Gaussian, budget: Budget::Target { standard_error: 0.4, most: 20 } });
@@ -35,7 +18,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
     let measured = |name: &str, spec: &Likelihood| {
-        let model = Counting(&exact, Cell::new(0));
+        let model = Counting::new(&exact);
         let subject = Subject {
             model: &model,
             dataset: &dataset,
@@ -49,7 +32,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
         let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;
         let result = likelihood(spec, &subject, &mut journal, &Terminal::new(true))?;
         result.save(&mut run.product(name, of), name, &result.report(None))?;
-        Ok::<_, crate::error::Error>((result, model.1.get()))
+        Ok::<_, crate::error::Error>((result, model.examples()))
     };
     let bytes = |name: &str| run.read(name).unwrap().unwrap();
     let (whole, cost) = measured("whole", &spec).unwrap();
@@ -86,17 +69,17 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
 fn an_evaluation_of_the_field_is_one_of_the_network() {
     // The reference runs its network twice, for the drift and for the divergence; and it steps a whole batch as its hardest example.
     tch::set_num_threads(1);
-    let (sde, mixture) = (Vp { beta_min: 0.1, beta_max: 20.0 }, rotated(2, 16));
-    let exact = ExactScore::new(&sde, &mixture, Device::Cpu);
+    let mixture = rotated(2, 16);
+    let exact = exact(&VP, &mixture);
     let dataset = points(&mixture, 32, 1);
     let mut evaluations = Vec::new();
     for control in [crate::solver::Control::PerExample, crate::solver::Control::BatchCoupled] {
-        let model = Counting(&exact, Cell::new(0));
+        let model = Counting::new(&exact);
         let solver = SolverSpec::Rk45(crate::solver::Adaptive { control, ..crate::solver::Adaptive::new(1e-5, 1e-5) });
         let spec = Likelihood { t_min: 1e-5, ..spec(32, solver, hutchinson(1)) };
         let result = measure(&spec, &model, &dataset, Scale::Vectors { scale: 1.0 }, 1);
         let total: u32 = result.statistics().evaluations.iter().sum();
-        assert_eq!(i64::from(total), model.1.get(), "one forward pass each");
+        assert_eq!(total as usize, model.examples(), "one forward pass each");
         println!("{control:?}: {} evaluations an example, {} of the reference's network", total / 32, 2 * total / 32);
         evaluations.push((total, to_vec(&Tensor::from_slice(&result.nats()))));
     }

@@ -2,6 +2,7 @@
 
 use protobuf::Message;
 use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_rs::record_writer::RecordWriter;
 
 use super::{EVENTS, wall_time};
 use crate::error::Result;
@@ -58,16 +59,31 @@ pub fn from_step(run: &Run, step: u64) -> Result<Vec<Event>> {
     Ok(known)
 }
 
-/// The whole records of a file, up to the first that is torn: length, its checksum, message, its checksum.
-pub fn records(mut bytes: &[u8]) -> Vec<Event> {
+/// What is wrong with an event file.
+pub fn judge(bytes: &[u8]) -> Result<(), String> {
+    match split(bytes).1.len() {
+        0 => Ok(()),
+        n => Err(format!("its last {n} bytes are no whole records")),
+    }
+}
+
+/// The whole records of a file, up to the first that is torn.
+pub fn records(bytes: &[u8]) -> Vec<Event> {
+    split(bytes).0
+}
+
+/// The whole records, and what follows them. A record is its length, the length's checksum, the message and its checksum.
+fn split(mut bytes: &[u8]) -> (Vec<Event>, &[u8]) {
     let mut events = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk() {
         let length = u64::from_le_bytes(*length) as usize;
         let message = rest.get(4..).and_then(|rest| rest.get(..length));
         let (Some(message), Some(next)) = (message, rest.get(length.saturating_add(8)..)) else { break };
-        let Ok(event) = Event::parse_from_bytes(message) else { break };
+        let mut record = Vec::with_capacity(message.len() + 16);
+        RecordWriter::new(&mut record).write(message).expect("memory takes everything");
+        let (true, Ok(event)) = (bytes.starts_with(&record), Event::parse_from_bytes(message)) else { break };
         events.push(event);
         bytes = next;
     }
-    events
+    (events, bytes)
 }

@@ -24,10 +24,10 @@ impl Stamps {
     /// Error: a curve is damaged.
     pub fn open(run: &Run) -> Result<Stamps> {
         let Some(stamps) = Stamps::read(run)? else { return Ok(Stamps::default()) };
-        for (name, stamp) in &stamps.of {
-            if let Some(what) = damage(run, name, stamp)? {
+        for (name, what) in judge(run)? {
+            if let Some(what) = what {
                 let help = format!("restore it from a copy; or remove {FILE}, and the run goes on with the curves as they are");
-                return Err(Error::run(run.folder().at(name), what, help));
+                return Err(Error::run(run.folder().at(&name), what, help));
             }
         }
         for (name, stamp) in &stamps.of {
@@ -60,6 +60,12 @@ impl Stamps {
     pub fn forget(&mut self, run: &Run, name: &str) -> Result<()> {
         self.of.remove(name).map_or(Ok(()), |_| self.save(run))
     }
+}
+
+/// What is wrong with the curves, up to where they were synced, by name.
+pub fn judge(run: &Run) -> Result<BTreeMap<String, Option<String>>> {
+    let stamps = Stamps::read(run)?.unwrap_or_default();
+    stamps.of.iter().map(|(name, stamp)| Ok((name.clone(), damage(run, name, stamp)?))).collect()
 }
 
 /// What is wrong with a file, up to where it was synced.

@@ -2,22 +2,17 @@ use super::*;
 
 /// What 64 examples of VP's probability flow cost with a control: all evaluations, all rejected steps; and the distance from the truth.
 fn cost(control: Control) -> (u32, u32, f64) {
-    let exact = ExactScore::new(&VP, &mixture(), Device::Cpu);
-    let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..64, 0, &[2], Device::Cpu).to_kind(Kind::Double);
+    let exact = exact(&VP, &mixture());
+    let x = prior(&VP, &[64, 2]);
     let solve = |adaptive| {
         let reverse = Reverse { model: &exact, eta: 0.0 };
         SolverSpec::Rk45(adaptive)
-            .sample(
-                &reverse,
-                &Problem { x: &x, span: (1.0, 1e-3), denoise: false },
-                &mut |_| unreachable!("there is no noise"),
-                &mut |_| {},
-            )
+            .sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut no_noise, &mut |_| {})
             .unwrap()
     };
     let truth = solve(Adaptive::new(1e-10, 1e-10)).0;
     let (x, cost) = solve(Adaptive { control, ..Adaptive::new(1e-5, 1e-5) });
-    (cost.evaluations.iter().sum(), cost.rejected.iter().sum(), (x - truth).square().mean(Kind::Double).sqrt().double_value(&[]))
+    (cost.evaluations.iter().sum(), cost.rejected.iter().sum(), root_mean_square(&(x - truth)))
 }
 
 #[test]
@@ -29,7 +24,7 @@ fn own_steps_cost_less_than_common_ones_and_pi_rejects_fewer() {
     assert!(f64::from(pi.1) < 0.8 * f64::from(own.1) && pi.0 < own.0);
     assert!([own, pi, coupled].iter().all(|(_, _, distance)| *distance < 2e-4));
     // What these constants cost: a safety of 0.85 or 0.95, or a β of 0.1 or 0.3 / (q + 1), is off by more.
-    for (name, (evaluations, rejected, _), truth) in [("own", own, (4172, 226)), ("pi", pi, (3812, 147)), ("coupled", coupled, (5504, 384))]
+    for (name, (evaluations, rejected, _), truth) in [("own", own, (4112, 227)), ("pi", pi, (3842, 159)), ("coupled", coupled, (5120, 320))]
     {
         assert!(
             f64::from(evaluations.abs_diff(truth.0)) < 0.004 * f64::from(truth.0),
@@ -55,32 +50,16 @@ fn a_coupled_batch_is_one_long_example() {
 
 #[test]
 fn a_state_keeps_its_kind_whatever_the_score_computes_in() {
-    struct Single;
-    impl Model for Single {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, .. } = *at;
-            Prediction::of_score(-x.to_kind(Kind::Float))
-        }
-    }
     tch::set_num_threads(1);
+    let single = Formula::new(&VP, |x, _| -x.to_kind(Kind::Float));
     for solver in [
         SolverSpec::Rk45(Adaptive { control: Control::BatchCoupled, ..Adaptive::new(1e-5, 1e-5) }),
         SolverSpec::Heun { grid: uniform(3) },
         SolverSpec::DpmSolverPp { order: 1, grid: uniform(3) },
     ] {
-        let reverse = Reverse { model: &Single, eta: 0.0 };
-        let (x, _) = solver
-            .sample(
-                &reverse,
-                &Problem { x: &start(), span: (1.0, 0.1), denoise: false },
-                &mut |_| unreachable!("there is no noise"),
-                &mut |_| {},
-            )
-            .unwrap();
+        let reverse = Reverse { model: &single, eta: 0.0 };
+        let (x, _) =
+            solver.sample(&reverse, &Problem { x: &start(), span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |_| {}).unwrap();
         assert_eq!(x.kind(), Kind::Double, "{solver:?}");
     }
 }

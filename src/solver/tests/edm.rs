@@ -1,4 +1,6 @@
 use super::*;
+use crate::sde::Ve;
+use crate::testing::standard;
 
 fn churn(s_churn: f64, steps: usize) -> Churn {
     Churn { s_churn, s_min: 0.0, s_max: f64::INFINITY, s_noise: 1.0, grid: TimeGrid::Karras { steps, rho: 7.0 } }
@@ -8,18 +10,11 @@ fn churn(s_churn: f64, steps: usize) -> Churn {
 fn without_churn_it_is_heun_in_the_noise_level() {
     tch::set_num_threads(1);
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let exact = exact(sde, &mixture());
+        let x = prior(sde, &[16, 2]);
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { model: &exact, eta: 0.0 };
-            solver
-                .sample(
-                    &reverse,
-                    &Problem { x: &x, span: (1.0, 0.01), denoise: false },
-                    &mut |_| unreachable!("there is no noise"),
-                    &mut |_| {},
-                )
-                .unwrap()
+            solver.sample(&reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut no_noise, &mut |_| {}).unwrap()
         };
         let truth = solve(SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10))).0;
         let error = |steps| (solve(SolverSpec::Edm(churn(0.0, steps))).0 - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);
@@ -31,19 +26,8 @@ fn without_churn_it_is_heun_in_the_noise_level() {
 
 #[test]
 fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
-    struct Inside;
-    impl Model for Inside {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, t, .. } = *at;
-            assert!(t.iter().all(|t| (0.01..=1.0).contains(t)), "{t:?}");
-            Prediction::of_score(-x)
-        }
-    }
     tch::set_num_threads(1);
+    let score = standard(&VP);
     let x = Tensor::ones([2, 2], (Kind::Double, Device::Cpu));
     let asked = |churn: Churn| {
         let mut asked = Vec::new();
@@ -51,10 +35,12 @@ fn churn_asks_for_noise_where_it_may_and_stays_within_time() {
             asked.push(n);
             x.zeros_like()
         };
-        let reverse = Reverse { model: &Inside, eta: 0.0 };
+        let model = Counting::new(&score);
+        let reverse = Reverse { model: &model, eta: 0.0 };
         let _ = SolverSpec::Edm(churn)
             .sample(&reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut noise, &mut |_| {})
             .unwrap();
+        assert!(model.times().iter().all(|t| (0.01..=1.0).contains(t)), "{:?}", model.times());
         asked
     };
     assert_eq!(asked(churn(0.0, 5)), [0usize; 0]);
@@ -91,6 +77,7 @@ fn karras_times_are_the_published_ones() {
     let root = |sigma: f64| sigma.powf(1.0 / 7.0);
     let published: Vec<f64> =
         (0..n).map(|i| (root(largest) + f64::from(i) / f64::from(n - 1) * (root(smallest) - root(largest))).powi(7)).collect();
+    // As published.
     let ve = Ve { sigma_min: smallest, sigma_max: largest };
     let times = TimeGrid::Karras { steps: 17, rho: 7.0 }.times(&ve, (1.0, 0.0));
     assert_eq!(times.len(), 18);
@@ -107,7 +94,7 @@ fn karras_times_are_the_published_ones() {
 #[test]
 fn s_noise_scales_the_fresh_noise() {
     tch::set_num_threads(1);
-    let exact = ExactScore::new(&VP, &song::gaussian(0.0, 0.5), Device::Cpu);
+    let exact = exact(&VP, &gaussian(1, 0.0, 0.5f64.sqrt()));
     let variance = |s_noise: f64, start: f64| {
         let solver = SolverSpec::Edm(Churn { s_noise, ..churn(20.0, 12) });
         song::linear_law(&solver, Reverse { model: &exact, eta: 0.0 }, 1e-2, false, 12, (0.0, start)).1

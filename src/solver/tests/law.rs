@@ -3,93 +3,152 @@
 use super::*;
 use crate::metric::{Energy, kolmogorov_smirnov};
 
+/// Every solver with its η, as far as it serves a process.
+fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
+    let log_snr = |steps| TimeGrid::LogSnr { steps };
+    let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
+    let mut cases = vec![
+        (SolverSpec::Euler { grid: uniform(400) }, 1.0),
+        (SolverSpec::Euler { grid: uniform(400) }, 0.5),
+        (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
+        (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
+        (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
+        (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
+        (SolverSpec::AdaptiveSde { rtol: 0.2, atol: 0.02 }, 1.0),
+        (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
+        (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 1.0),
+        (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
+        (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
+        (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
+        (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(30) }, 1.0),
+        (SolverSpec::DpmSolverPpSingle { order: 2, grid: log_snr(40) }, 0.5),
+        (SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid: log_snr(100) }, 1.0),
+        (SolverSpec::DpmSolver { order: 3, grid: log_snr(10) }, 0.0),
+        (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(10) }, 0.0),
+        (SolverSpec::Deis { order: 3, variable: DeisVariable::Time, grid: log_snr(20) }, 0.0),
+        (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
+        (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
+        (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
+        (SolverSpec::Rk23(Adaptive::new(1e-3, 1e-3)), 0.0),
+        (SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4)), 0.0),
+        (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
+        (SolverSpec::Tsit5(Adaptive { control: Control::Pi, ..Adaptive::new(1e-4, 1e-4) }), 0.0),
+        (SolverSpec::Dop853(Adaptive::new(1e-4, 1e-4)), 0.0),
+        (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 0.0),
+        (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
+        (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
+        (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
+        (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
+    ];
+    cases.extend(song::cases(name, sde));
+    cases
+}
+
+/// Points of a solver: their largest Kolmogorov-Smirnov distance from the law of the data, and their energy distance in thousandths.
+type Distances = (f64, f64);
+
+/// With n samples the Kolmogorov-Smirnov distance of each marginal stays below 1.95 / √n, the 0.1 % point, and the energy distance below
+/// 0.006, which a shift of both components by 0.1 in each coordinate exceeds.
+const SAMPLES: i64 = 4000;
+const LARGEST: Distances = (0.031, 6.0);
+/// How far a number may be from the one of the page: rounding, of another processor, too, may turn a step of an adaptive solver.
+const NEAR: Distances = (0.0021, 0.31);
+
+const PAGE: &str = "src/solver/laws.md";
+const HEAD: &str = "Samples of a two-dimensional mixture of two correlated Gaussians by its exact score, 4000 for each setting: the larger Kolmogorov-Smirnov\n\
+    distance of the two marginals (the 0.1 % point is 0.031), and the energy distance to the mixture in thousandths, an unbiased estimate that\n\
+    scatters by about one around 0 for the law itself; ε of annealed Langevin is 0.2 (σ/α)² at t_min. `cargo test --lib law_of_the_data` computes\n\
+    the table, holds it below 0.031 and 6, and compares it with this page; with `SCORE_SDE_WRITE=1` it writes the page anew.\n\n\
+    | solver | η | VP | sub-VP | VE |\n| --- | --- | --- | --- | --- |\n";
+
+/// Rows of the page: solver and η as written there, and the distances under each process of [`SDES`].
+type Rows = Vec<(String, [Option<Distances>; 3])>;
+
 #[test]
 fn samples_follow_the_law_of_the_data() {
-    tch::set_num_threads(1);
-    for (name, sde) in SDES {
-        let log_snr = |steps| TimeGrid::LogSnr { steps };
-        let karras = |steps| TimeGrid::Karras { steps, rho: 7.0 };
-        for (solver, eta) in [
-            (SolverSpec::Euler { grid: uniform(400) }, 1.0),
-            (SolverSpec::Euler { grid: uniform(400) }, 0.5),
-            (SolverSpec::Heun { grid: log_snr(60) }, 1.0),
-            (SolverSpec::Heun { grid: log_snr(80) }, 1.3),
-            (SolverSpec::Midpoint { grid: log_snr(60) }, 1.0),
-            (SolverSpec::Sra { grid: log_snr(60) }, 1.0),
-            (SolverSpec::AdaptiveSde { rtol: 0.2, atol: 0.02 }, 1.0),
-            (SolverSpec::Edm(Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid: karras(40) }), 0.0),
-            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 1.0),
-            (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(50) }, 1.0),
-            (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(50) }, 0.5),
-            (SolverSpec::DpmSolver { order: 2, grid: log_snr(60) }, 1.0),
-            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(30) }, 1.0),
-            (SolverSpec::DpmSolverPpSingle { order: 2, grid: log_snr(40) }, 0.5),
-            (SolverSpec::Deis { order: 2, variable: DeisVariable::NoiseToSignal, grid: log_snr(100) }, 1.0),
-            (SolverSpec::DpmSolver { order: 3, grid: log_snr(10) }, 0.0),
-            (SolverSpec::DpmSolverPpSingle { order: 3, grid: log_snr(10) }, 0.0),
-            (SolverSpec::Deis { order: 3, variable: DeisVariable::Time, grid: log_snr(20) }, 0.0),
-            (SolverSpec::Heun { grid: TimeGrid::Karras { steps: 30, rho: 7.0 } }, 0.0),
-            (SolverSpec::Euler { grid: log_snr(300) }, 0.0),
-            (SolverSpec::Rk4 { grid: log_snr(30) }, 0.0),
-            (SolverSpec::Rk23(Adaptive::new(1e-3, 1e-3)), 0.0),
-            (SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4)), 0.0),
-            (SolverSpec::Tsit5(Adaptive::new(1e-4, 1e-4)), 0.0),
-            (SolverSpec::Tsit5(Adaptive { control: Control::Pi, ..Adaptive::new(1e-4, 1e-4) }), 0.0),
-            (SolverSpec::Dop853(Adaptive::new(1e-4, 1e-4)), 0.0),
-            (SolverSpec::DpmSolverPp { order: 1, grid: log_snr(150) }, 0.0),
-            (SolverSpec::DpmSolverPp { order: 2, grid: log_snr(20) }, 0.0),
-            (SolverSpec::DpmSolverPp { order: 3, grid: log_snr(20) }, 0.0),
-            (SolverSpec::UniPc { order: 2, variant: UniPcVariant::Bh1, grid: log_snr(20) }, 0.0),
-            (SolverSpec::UniPc { order: 3, variant: UniPcVariant::Bh2, grid: log_snr(20) }, 0.0),
-        ] {
-            assert_law(name, sde, &solver, eta);
+    let of_process = |(name, sde): (&'static str, &'static dyn Sde)| {
+        tch::set_num_threads(1);
+        cases(name, sde).iter().map(|(solver, eta)| (label(solver, *eta), measured(name, sde, solver, *eta))).collect::<Vec<_>>()
+    };
+    let columns = std::thread::scope(|scope| {
+        SDES.map(|process| scope.spawn(move || of_process(process))).map(|thread| thread.join().expect("a law of samples"))
+    });
+    let mut rows = Rows::new();
+    for (process, column) in columns.into_iter().enumerate() {
+        for (label, distances) in column {
+            if !rows.iter().any(|row| row.0 == label) {
+                rows.push((label.clone(), [None; 3]));
+            }
+            rows.iter_mut().filter(|row| row.0 == label).for_each(|row| row.1[process] = Some(distances));
+        }
+    }
+    if std::env::var_os("SCORE_SDE_WRITE").is_some() {
+        std::fs::write(PAGE, written(&rows)).unwrap();
+    }
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let cure = "SCORE_SDE_WRITE=1 cargo test --lib law_of_the_data writes it anew";
+    assert!(page.starts_with(HEAD) && page.lines().count() == HEAD.lines().count() + rows.len(), "{PAGE} is out of date: {cure}");
+    for ((label, distances), line) in rows.iter().zip(page.lines().skip(HEAD.lines().count())) {
+        let stated = line.strip_prefix(label.as_str()).unwrap_or_else(|| panic!("{PAGE}: {line} is not {label}: {cure}"));
+        for (stated, measured) in stated.trim_matches(['|', ' ']).split(" | ").zip(distances) {
+            let stated: Option<Vec<f64>> = (stated != "-").then(|| stated.split(", ").map(|number| number.parse().unwrap()).collect());
+            let near = match (&stated, measured) {
+                (Some(stated), Some(measured)) => (stated[0] - measured.0).abs() < NEAR.0 && (stated[1] - measured.1).abs() < NEAR.1,
+                (stated, measured) => stated.is_none() && measured.is_none(),
+            };
+            assert!(near, "{PAGE}: {label} has {stated:?} there, and {measured:?} was measured: {cure}");
         }
     }
 }
 
-/// Samples of the mixture follow its law: with n = 4000 samples the Kolmogorov-Smirnov distance of each marginal is below 1.95 / √n, the 0.1 %
-/// point, and the energy distance below 0.006, which a shift of both components by 0.1 in each coordinate exceeds.
-pub(super) fn assert_law(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) {
-    let n = 4000;
-    let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-    // One stream for the whole batch, which is quicker.
-    let normal = |purpose, draw| rng::rows(Law::Gaussian, 3, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
-    let x = normal(Purpose::Prior, 0) * sde.prior_std();
-    let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
-    let reverse = Reverse { model: &exact, eta };
-    let (x, _) = solver.sample(&reverse, &Problem { x: &x, span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap();
+fn written(rows: &Rows) -> String {
+    let number =
+        |distances: &Option<Distances>| distances.map_or("-".to_owned(), |(marginal, energy)| format!("{marginal:.3}, {energy:+.1}"));
+    let line =
+        |(label, distances): &(String, [Option<Distances>; 3])| format!("{label} {} |\n", distances.each_ref().map(number).join(" | "));
+    HEAD.to_owned() + &rows.iter().map(line).collect::<String>()
+}
+
+/// The first two cells of a row.
+fn label(solver: &SolverSpec, eta: f64) -> String {
+    let mut settings = toml::Value::try_from(solver).unwrap();
+    if let Some(langevin) = settings.get_mut("annealed-langevin").and_then(toml::Value::as_table_mut) {
+        langevin.remove("epsilon");
+    }
+    let (name, value) = settings.as_table().and_then(|table| table.iter().next()).unwrap();
+    format!("| `{name} = {value}` | {eta} |")
+}
+
+fn measured(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> Distances {
+    solver.check(sde, eta, 1e-3, None).unwrap();
+    let exact = exact(sde, &mixture());
+    let mut noise = |draw: usize| normal(draw as u64, &[SAMPLES, 2]);
+    let problem = Problem { x: &prior(sde, &[SAMPLES, 2]), span: (1.0, 1e-3), denoise: false };
+    let (x, _) = solver.sample(&Reverse { model: &exact, eta }, &problem, &mut noise, &mut |_| {}).unwrap();
     let (marginal, energy) = distances(&x);
-    let settings = toml::Value::try_from(solver).unwrap();
-    let case = format!("| {settings} | {eta} | {name} | {marginal:.3} | {energy:.1e} |");
+    let case = format!("{} {name} | {marginal:.4}, {energy:+.2} |", label(solver, eta));
     println!("{case}");
-    assert!(marginal < 1.95 / (n as f64).sqrt(), "{case}");
-    assert!(energy < 0.006, "{case}");
+    assert!(marginal < LARGEST.0 && energy < LARGEST.1, "{case}");
+    (marginal, energy)
 }
 
-/// n points from the mixture [n, 2].
-fn points(seed: u64, n: i64) -> Tensor {
-    let factored = mixture().factored();
-    let mut rng = rng::generator(seed, Purpose::Data, 0);
-    Tensor::from_slice(&(0..n).flat_map(|_| factored.sample(&mut rng)).collect::<Vec<f64>>()).view([n, 2])
-}
-
-/// The largest Kolmogorov-Smirnov distance of a marginal, and the energy distance, of points from the mixture.
-fn distances(x: &Tensor) -> (f64, f64) {
+/// Of points from the mixture.
+fn distances(x: &Tensor) -> Distances {
     thread_local! {
-        static DATA: Energy = Energy::new(&points(4, 2000));
+        static DATA: Energy = Energy::new(&points(&mixture(), 4, 2000));
     }
     let truth = mixture();
-    (kolmogorov_smirnov(x, |axis, value| truth.marginal_cdf(axis, value, 1.0, 0.0)), DATA.with(|data| data.distance(x).value))
+    (kolmogorov_smirnov(x, |axis, value| truth.marginal_cdf(axis, value, 1.0, 0.0)), 1e3 * DATA.with(|data| data.distance(x).value))
 }
 
 #[test]
 fn the_distances_see_a_small_shift() {
     tch::set_num_threads(1);
-    let x = points(5, 4000);
+    let x = points(&mixture(), 5, 4000);
     let (marginal, energy) = distances(&x);
-    assert!(marginal < 1.95 / 4000f64.sqrt() && energy < 0.003, "{marginal}, {energy}");
+    assert!(marginal < LARGEST.0 && energy < 0.5 * LARGEST.1, "{marginal}, {energy}");
     let (marginal, energy) = distances(&(x + 0.1));
-    assert!(marginal > 1.95 / 4000f64.sqrt() && energy > 0.006, "{marginal}, {energy}");
+    assert!(marginal > LARGEST.0 && energy > LARGEST.1, "{marginal}, {energy}");
 }
 
 /// The reference's sampler, 1000 predictions and 1000 corrections, is reached by 20 evaluations.
@@ -98,13 +157,12 @@ fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector
     tch::set_num_threads(1);
     let n = 4000;
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let normal = |purpose, draw| rng::rows(Law::Gaussian, 8, purpose, 0..1, draw, &[n, 2], Device::Cpu).get(0).to_kind(Kind::Double);
-        let x = normal(Purpose::Prior, 0) * sde.prior_std();
+        let exact = exact(sde, &mixture());
+        let x = prior(sde, &[n, 2]);
         let solve = |solver: &SolverSpec, eta| {
             let reverse = Reverse { model: &exact, eta };
             let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: false };
-            let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+            let mut noise = |draw: usize| normal(draw as u64, &[n, 2]);
             solver.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap()
         };
         let corrector = Corrector::Langevin { steps: 1, snr: 0.16, norms: Norms::Batch, alpha: StepFactor::Chain };
@@ -115,10 +173,10 @@ fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector
         assert_eq!(cost.evaluations[0], 20);
         let ((slow_marginal, slow_energy), (marginal, energy)) = (distances(&slow), distances(&fast));
         println!(
-            "{name}: 2000 evaluations KS {slow_marginal:.4}, energy {slow_energy:.1e}; 20 evaluations KS {marginal:.4}, energy {energy:.1e}"
+            "{name}: 2000 evaluations KS {slow_marginal:.4}, energy {slow_energy:.2}; 20 evaluations KS {marginal:.4}, energy {energy:.2}"
         );
         // What chance leaves of the distances of 4000 points of the very law.
         assert!(marginal < slow_marginal.max(1.36 / (n as f64).sqrt()), "{name}: {marginal} is not {slow_marginal}");
-        assert!(energy < slow_energy.max(0.001), "{name}: {energy} is not {slow_energy}");
+        assert!(energy < slow_energy.max(1.0), "{name}: {energy} is not {slow_energy}");
     }
 }

@@ -39,10 +39,6 @@ fn exact_end(fine: &Tensor) -> Tensor {
     (fine * factor).sum_dim_intlist(1i64, true, None::<Kind>) + (-1f64).exp()
 }
 
-fn rms(x: Tensor) -> f64 {
-    x.square().mean(Kind::Double).sqrt().double_value(&[])
-}
-
 /// dx = -sin 2x dt + g(t) dw, with the same g.
 struct Swinging;
 impl Dynamics for Swinging {
@@ -86,7 +82,7 @@ fn stochastic_solvers_have_their_strong_order_with_noise_that_depends_on_time() 
     let linear = exact_end(&fine);
     let curved = solve_on(&fine, &Swinging, None, 2048);
     for (dynamics, truth, sra) in [(&Swelling as &dyn Dynamics, linear, 2.0), (&Swinging, curved, 1.5)] {
-        let error = |tableau, steps| rms(solve_on(&fine, dynamics, tableau, steps) - &truth);
+        let error = |tableau, steps| root_mean_square(&(solve_on(&fine, dynamics, tableau, steps) - &truth));
         for (tableau, order) in [(Some(&EULER), 1.0), (Some(&HEUN), 1.0), (None, sra)] {
             let slope = (error(tableau, 16) / error(tableau, 128)).log2() / 3.0;
             assert!((slope - order).abs() < 0.15, "strong order {order} was measured as {slope}");
@@ -139,11 +135,11 @@ fn adaptive_paths_are_brownian_and_stay_where_they_were_looked_at() {
     let far = paths.increments(&all(1.0), &normal(1));
     let near = paths.increments(&all(0.3), &normal(2));
     let again = paths.increments(&all(1.0), &normal(3));
-    assert!((&far - &again).abs().max().double_value(&[]) < 1e-12, "what was seen stays");
+    assert!(largest(&(&far - &again)) < 1e-12, "what was seen stays");
     (0..n as usize).for_each(|i| paths.advance(i, 0.3));
     let between = paths.increments(&all(0.6), &normal(4));
     let rest = paths.increments(&all(1.0), &normal(5));
-    assert!((&rest + &near - &far).abs().max().double_value(&[]) < 1e-12, "steps add up");
+    assert!(largest(&(&rest + &near - &far)) < 1e-12, "steps add up");
     let beyond = paths.increments(&all(1.5), &normal(6));
     let mean = |x: Tensor| x.mean(Kind::Double).double_value(&[]);
     let independent = [&near, &between, &(&rest - &between), &(&beyond - &rest)];
@@ -159,8 +155,8 @@ fn adaptive_paths_are_brownian_and_stay_where_they_were_looked_at() {
 fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
     tch::set_num_threads(1);
     for (name, sde) in SDES {
-        let exact = ExactScore::new(sde, &mixture(), Device::Cpu);
-        let x = rng::rows(Law::Gaussian, 3, Purpose::Prior, 0..16, 0, &[2], Device::Cpu).to_kind(Kind::Double) * sde.prior_std();
+        let exact = exact(sde, &mixture());
+        let x = prior(sde, &[16, 2]);
         let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
         let solve = |first: u64, rows: u64| {
             let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, first..first + rows, n as u64, &[2], Device::Cpu);
@@ -179,7 +175,7 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
         assert!(statistics.rejected.iter().sum::<u32>() > 0, "{name}: the test needs rejected steps");
         for i in [0, 3, 7, 11, 15] {
             let (alone, own) = solve(i, 1);
-            let distance = (alone - together.narrow(0, i as i64, 1)).abs().max().double_value(&[]);
+            let distance = largest(&(alone - together.narrow(0, i as i64, 1)));
             assert!(distance < 1e-10, "{name}: {distance}");
             assert_eq!((own.accepted[0], own.rejected[0]), (statistics.accepted[i as usize], statistics.rejected[i as usize]), "{name}");
             assert_eq!(own.evaluations[0], 2 * (own.accepted[0] + own.rejected[0]));
@@ -189,21 +185,10 @@ fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
 
 #[test]
 fn an_adaptive_sde_that_can_not_go_on_is_an_error_wherever_it_stops() {
-    /// Finite above t = 0.3.
-    struct Broken;
-    impl Model for Broken {
-        fn sde(&self) -> &dyn Sde {
-            &VP
-        }
-
-        fn predict(&self, at: &At) -> Prediction {
-            let At { x, t, .. } = *at;
-            Prediction::of_score(-x * column(x, t.iter().map(|&t| if t > 0.3 { 1.0 } else { f64::NAN })))
-        }
-    }
     tch::set_num_threads(1);
+    let broken = broken_below(&VP, 0.3);
     let mut noise = |n: usize| rng::rows(Law::Gaussian, 3, Purpose::Brownian, 0..2, n as u64, &[1], Device::Cpu);
-    let reverse = Reverse { model: &Broken, eta: 1.0 };
+    let reverse = Reverse { model: &broken, eta: 1.0 };
     let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
     let error = solver.sample(&reverse, &Problem { x: &start(), span: (1.0, 1e-3), denoise: false }, &mut noise, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("can't go on") && error.to_string().contains("t = 0.3"), "{error}");

@@ -11,19 +11,11 @@ fn truth(reverse: impl Fn() -> Reverse<'static>, x: &Tensor, times: &[f64]) -> T
     Tensor::stack(&times.iter().map(to).collect::<Vec<_>>(), 0)
 }
 
-fn no_noise(_: usize) -> Tensor {
-    unreachable!("there is no noise")
-}
-
-fn largest(x: Tensor) -> f64 {
-    x.abs().max().double_value(&[])
-}
-
 /// A reverse process of VP with the exact score, and start points.
 fn world(eta: f64) -> (impl Fn() -> Reverse<'static>, Tensor) {
     tch::set_num_threads(1);
-    let exact: &'static ExactScore = Box::leak(Box::new(ExactScore::new(&VP, &mixture(), Device::Cpu)));
-    let x = rng::rows(Law::Gaussian, 5, Purpose::Prior, 0..8, 0, &[2], Device::Cpu).to_kind(Kind::Double);
+    let exact: &'static ExactScore = Box::leak(Box::new(exact(&VP, &mixture())));
+    let x = prior(&VP, &[8, 2]);
     (move || Reverse { model: exact, eta }, x)
 }
 
@@ -50,7 +42,7 @@ fn states_between_steps_have_the_order_of_their_interpolant() {
                 })
                 .unwrap();
             assert!(trajectory.reached.iter().zip(times).all(|(row, t)| row.iter().all(|reached| *reached == t)));
-            largest(trajectory.states - &truth)
+            largest(&(trajectory.states - &truth))
         };
         let slope = (error(60) / error(240)).log2() / 2.0;
         assert!(slope > order - 0.35, "{:?} has order {order}, between its steps {slope}", solver(60));
@@ -76,7 +68,7 @@ fn states_between_adaptive_steps_are_as_good_as_the_steps() {
                     trajectory.record(step)
                 })
                 .unwrap();
-            let error = largest(trajectory.states - &truth);
+            let error = largest(&(trajectory.states - &truth));
             assert!(error < 5e-5, "{solver:?}: {error:e}");
             let (same, least) =
                 solver.sample(&reverse(), &Problem { x: &x, span: (1.0, 0.1), denoise: false }, &mut no_noise, &mut |_| {}).unwrap();
