@@ -17,7 +17,7 @@ use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSp
 use crate::progress::Terminal;
 use crate::run::checkpoint::{self, Choice};
 use crate::run::log::Log;
-use crate::run::{Journal, Run};
+use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Sample, Samples, Thresholding};
 use crate::sde::Sde;
 use crate::space::Scale;
@@ -188,23 +188,33 @@ impl Session {
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
-    /// was. Returns their picture, or nothing where they are there already.
+    /// was. `show` gets their picture before they count as done. Returns false where they are there already.
     ///
     /// Error: there is a result of this name with other settings.
-    pub fn sample_into(&self, spec: &Sample, run: &Run, place: &Run, name: &str) -> Result<Option<RgbImage>> {
+    pub fn sample_into(
+        &self,
+        spec: &Sample,
+        run: &Run,
+        place: &Run,
+        name: &str,
+        show: impl FnOnce(&RgbImage) -> Result<()>,
+    ) -> Result<bool> {
         let of = sample::subject(spec, self.plan.seed, self.average(run)?);
         let name = format!("samples/{name}");
+        let kept = format!("{name}.journal");
         if place.is_done(&name, &of)? {
-            return Ok(None);
+            journal::discard(place.folder(), &kept)?;
+            return Ok(false);
         }
-        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let mut journal = Journal::open(place.folder(), &kept, &of)?;
         let samples = self.draw(spec, &mut journal)?;
         let picture = self.picture(&samples);
         let mut product = place.product(&name, of);
         samples.save(&mut product, &name, self.scale(), spec, &picture)?;
+        show(&picture)?;
         product.finish()?;
         journal.remove()?;
-        Ok(Some(picture))
+        Ok(true)
     }
 
     fn draw(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
@@ -273,10 +283,12 @@ impl Session {
     pub fn dequantise(&self, run: &Run, log: &mut Log) -> Result<bool> {
         let Some((spec, dequantiser)) = self.new_dequantiser() else { return Ok(false) };
         let of = self.trained_with(spec, run)?;
+        let kept = "dequantiser.journal";
         if run.is_done(Dequantiser::NAME, &of)? {
+            journal::discard(run.folder(), kept)?;
             return Ok(false);
         }
-        let mut journal = Journal::open(run.folder(), "dequantiser.journal", &of)?;
+        let mut journal = Journal::open(run.folder(), kept, &of)?;
         let first = self.average(run)?.map_or(0, |weights| weights.step);
         let model = &*self.model();
         let dataset = self.dataset(Split::Train)?;

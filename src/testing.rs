@@ -63,7 +63,7 @@ pub fn frame_ends(journal: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 8;
     while let Some(length) = journal.get(at..at + 8) {
-        at += 16 + u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+        at = at.saturating_add(16).saturating_add(u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize);
         if at > journal.len() {
             break;
         }

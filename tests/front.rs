@@ -7,6 +7,7 @@ use common::home::{Home, IMAGES, VECTORS, idx};
 use insta::assert_snapshot;
 use ndarray::{Array1, Array2};
 use score_sde::cli::Arguments;
+use score_sde::run::{Run, checkpoint};
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
 
@@ -64,10 +65,11 @@ fn a_run_of_another_format_is_read_or_refused_by_its_number() {
     assert_eq!(home.fail(&RUN), message);
 
     home.write("runs/tiny/run.json", "{\"format\":");
-    assert!(home.fail(&["sample", "runs/tiny"]).starts_with("runs/tiny/run.json: can't be read"));
+    assert!(home.fail(&["sample", "runs/tiny"]).starts_with("runs/tiny/run.json: is damaged"));
 
     home.write("runs/tiny/run.json", r#"{"format":1,"shape":[2],"version":"0.0.9"}"#);
     let experiment = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    let experiment = experiment.split_once('\n').unwrap().1.to_owned();
     home.write("runs/tiny/experiment.toml", experiment.replace("below_t_min", "below"));
     for verb in [&["sample", "runs/tiny"][..], &RUN] {
         let message = home.fail(verb);
@@ -77,7 +79,13 @@ fn a_run_of_another_format_is_read_or_refused_by_its_number() {
     home.write("runs/tiny/experiment.toml", experiment);
 
     // What is trained can be used by every version; what is half trained would go on with other draws.
+    let run = Run::reading(&home.path("runs/tiny")).unwrap();
+    let last = checkpoint::latest(&run).unwrap().unwrap();
     std::fs::remove_file(home.path("runs/tiny/run.json")).unwrap();
+    let tensors: Vec<_> = last.names().map(|name| (name.to_owned(), last.tensor(name).unwrap())).collect();
+    for step in [10, 20] {
+        checkpoint::save(&run, step, &tensors, &[], 2).unwrap();
+    }
     home.succeed(&["sample", "runs/tiny"]);
     let (_, stderr) = home.succeed(&RUN);
     assert!(stderr.contains("every phase is done already"), "{stderr}");

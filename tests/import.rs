@@ -179,7 +179,7 @@ fn trained(home: &Home, name: &str) -> Run {
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
     run.introduce(&About::new(&loaded.shape, loaded.experiment.mark())).unwrap();
-    run.write("experiment.toml", loaded.experiment.resolved().as_bytes()).unwrap();
+    run.keep_experiment(&loaded.experiment.resolved()).unwrap();
     state.save(&run, 2).unwrap();
     run
 }

@@ -52,7 +52,7 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
     run.introduce(&About::new(session.shape(), loaded.experiment.mark()))?;
     state.save(&run, spec.keep)?;
     // Last, since it is what makes the folder a run.
-    run.write("experiment.toml", loaded.experiment.resolved().as_bytes())?;
+    run.keep_experiment(&loaded.experiment.resolved())?;
     let count = model.parameters.named().count();
     session.terminal().say(&format!("{} -> {}: {count} tensors at step {}", checkpoint.display(), out.display(), state.step));
     Ok(())

@@ -9,8 +9,9 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment, Loaded, default_run_folder};
 use crate::phase::phases;
+use crate::progress::warn;
 use crate::run::log::Log;
-use crate::run::{About, Run};
+use crate::run::{About, Run, checkpoint};
 use crate::session::Session;
 
 #[derive(Args, Debug)]
@@ -39,7 +40,7 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
         session.terminal().say(&format!("data: {note}"));
     }
 
-    let mut log = Log::new(&run, format!("```toml\n{}```", loaded.experiment.resolved()));
+    let mut log = Log::open(&run, format!("```toml\n{}```", loaded.experiment.resolved()))?;
     let (mut worked, mut shown) = (false, Vec::new());
     for phase in phases {
         let done = phase.run(&session, &run, &mut log)?;
@@ -64,14 +65,27 @@ fn open_data(session: &Session) -> Result<()> {
 
 /// Makes the folder this experiment's, or refuses if it is another's.
 fn claim(run: &Run, Loaded { experiment, shape, .. }: &Loaded) -> Result<()> {
-    let Some(text) = run.experiment()? else {
-        let about = About::new(shape, experiment.mark());
-        run.introduce(&about)?;
-        return run.write("experiment.toml", experiment.resolved().as_bytes()).map(drop);
-    };
-    let about = run.about()?;
     let stored_path = run.path().join("experiment.toml");
-    let stored: Experiment = toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()))?;
+    // Where nothing but the weights vouches for them, both files can be made again.
+    if run.is_anonymous()? && checkpoint::may_bear(run, &experiment.mark())? {
+        if run.has("experiment.toml") {
+            warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
+        }
+        run.introduce(&About::new(shape, experiment.mark()))?;
+    }
+    let about = run.about()?;
+    let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));
+    let stored: Result<Option<Experiment>> = run.experiment().and_then(|text| text.map(parse).transpose());
+    let stored = match stored {
+        Ok(Some(stored)) => stored,
+        // Its results say themselves what they are of.
+        Ok(None) | Err(Error::Run { .. }) if about.mark == experiment.mark() => {
+            stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
+            return run.keep_experiment(&experiment.resolved());
+        }
+        Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
+        Err(error) => return Err(error),
+    };
     let differences = experiment.differences(&stored);
     if differences.is_empty() {
         return Ok(());

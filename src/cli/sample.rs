@@ -40,7 +40,7 @@ pub fn sample(Arguments { run: path, step, out, name, set, machine }: Arguments)
     let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, name, "samples", |name| format!("samples/{name}"))?;
-    session.sample_into(spec, &run, place, &name)?;
+    session.sample_into(spec, &run, place, &name, |_| Ok(()))?;
     println!("{}", place.folder().at(&format!("samples/{name}.png")).display());
     Ok(())
 }

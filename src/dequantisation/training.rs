@@ -68,8 +68,10 @@ pub fn train(
     while step < spec.steps {
         let last = (step + length).min(spec.steps);
         let trained = journal.next(|| {
+            if batches.is_none() {
+                log.begin("dequantisation", first + step + 1)?;
+            }
             let batches = batches.get_or_insert_with(|| {
-                log.begin("dequantisation", first + step + 1);
                 let Subject { dataset, flip, .. } = &subject;
                 Batches::start(dataset.clone(), Scale::Vectors { scale: 1.0 }, *flip, seed, spec.batch, step)
             });
@@ -85,6 +87,7 @@ pub fn train(
                 }
                 phase.set(step, &note);
             }
+            log.sync()?;
             let flat = [flat, &adam.first_moment, &adam.second_moment].map(f32s);
             Ok(Trained { flat, note: note.clone() })
         })?;
@@ -209,7 +212,7 @@ mod tests {
                     subject,
                     0,
                     &mut Journal::nowhere(),
-                    &mut Log::new(&run, String::new()),
+                    &mut Log::open(&run, String::new()).unwrap(),
                     &Terminal::new(true),
                 )
                 .unwrap();

@@ -47,7 +47,7 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     }
     let about = run.about()?;
     let path = run.path().join("experiment.toml");
-    let (text, experiment, plan) = planned(&path.display().to_string(), &read(&path)?, overrides)
+    let (text, experiment, plan) = planned(&path.display().to_string(), &run.experiment()?.unwrap_or_default(), overrides)
         .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.to_string()) })?;
     let About { shape, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };

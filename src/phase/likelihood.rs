@@ -24,10 +24,11 @@ impl Phase for Measuring {
         let values = session.likelihood(&self.0, folder, folder, self.name())?;
         values.bound_headline().iter().for_each(|line| session.terminal().say(line));
         let step = weights.map_or(0, |weights| weights.step);
-        log.begin(self.name(), step);
+        log.begin(self.name(), step)?;
         log.scalars(step, &values.scalars());
         log.histogram("likelihood/of_examples", step, &values.histogram());
         log.image("likelihood", step, &values.picture());
+        log.sync()?;
         let mut product = folder.product(self.name(), of);
         values.save(&mut product, self.name(), &values.report(weights))?;
         product.finish()?;

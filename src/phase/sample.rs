@@ -16,11 +16,11 @@ impl Phase for Sampling {
 
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
         let step = session.average(folder)?.map_or(0, |weights| weights.step);
-        let picture = session.sample_into(&self.0, folder, folder, "samples")?;
-        if let Some(picture) = &picture {
-            log.begin(self.name(), step);
+        let worked = session.sample_into(&self.0, folder, folder, "samples", |picture| {
+            log.begin(self.name(), step)?;
             log.image(self.name(), step, picture);
-        }
-        Ok(Done { worked: picture.is_some(), shows: Some("samples/samples.png") })
+            log.sync()
+        })?;
+        Ok(Done { worked, shows: Some("samples/samples.png") })
     }
 }

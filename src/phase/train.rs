@@ -28,7 +28,7 @@ impl Phase for Training {
         }
         let plan = session.plan();
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
-        log.begin(self.name(), step + 1);
+        log.begin(self.name(), step + 1)?;
         let around = Surroundings { run: folder, log, terminal: session.terminal() };
         train(&self.0, plan.seed, session.sde(), network, newest, source, around)?;
         Ok(Done { worked: true, shows: None })

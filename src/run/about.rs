@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::Run;
+use super::{Run, checksum};
 use crate::error::{Error, Result};
 
 const FILE: &str = "run.json";
+const CRC: &str = "crc32";
 
 /// The format of run folders that this version writes.
 ///
@@ -54,9 +56,9 @@ impl Run {
         let Some(bytes) = self.read(FILE)? else {
             return Ok(About { format: 0, shape: None, version: "0.1.0".into(), mark: String::new() });
         };
-        let path = self.path().join(FILE);
-        let about: About = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::run(&path, format!("can't be read: {e}"), "restore the file from a copy, or start the run anew (--out DIR)")
+        let about = parse(&bytes).ok_or_else(|| {
+            let help = "score-sde run with the same experiment makes it again; or restore it from a copy";
+            Error::run(self.folder().at(FILE), "is damaged", help)
         })?;
         if about.format > FORMAT {
             let message = format!(
@@ -68,8 +70,22 @@ impl Run {
         Ok(about)
     }
 
-    pub fn introduce(&self, about: &About) -> Result<()> {
-        let text = serde_json::to_string(about).expect("numbers and words are JSON");
-        self.write(FILE, format!("{text}\n").as_bytes()).map(drop)
+    /// Whether there is no `run.json`, or a damaged one.
+    pub fn is_anonymous(&self) -> Result<bool> {
+        Ok(self.read(FILE)?.and_then(|bytes| parse(&bytes)).is_none())
     }
+
+    pub fn introduce(&self, about: &About) -> Result<()> {
+        let mut fields = json!(about);
+        fields[CRC] = checksum(&fields.to_string()).into();
+        self.write(FILE, format!("{fields}\n").as_bytes()).map(drop)
+    }
+}
+
+/// None where the bytes are damaged. A file of an earlier version has no checksum.
+fn parse(bytes: &[u8]) -> Option<About> {
+    let mut fields: Value = serde_json::from_slice(bytes).ok()?;
+    let stated = fields.as_object_mut()?.remove(CRC);
+    let whole = stated.is_none_or(|stated| stated == checksum(&fields.to_string()));
+    whole.then(|| serde_json::from_value(fields).ok())?
 }

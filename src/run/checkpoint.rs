@@ -63,11 +63,6 @@ pub fn name(step: u64) -> String {
     format!("{FOLDER}/step-{step:08}.safetensors")
 }
 
-/// The step of the newest checkpoint, whole or not; none in a new run.
-pub fn newest_step(run: &Run) -> Result<Option<u64>> {
-    Ok(list(run)?.into_keys().next_back())
-}
-
 /// Renames checkpoints that are newer than the newest whole one, so that their steps are trained again.
 ///
 /// Errors: as [`latest`].
@@ -122,10 +117,10 @@ pub enum Choice {
 
 /// The checkpoint that is wanted, whole.
 ///
-/// Errors: as [`latest`], and if there is no such checkpoint; the message lists those that are there.
+/// Errors: as [`latest`], if the newest one is wanted and damaged, and if there is no such checkpoint; the message lists those that are there.
 pub fn choose(run: &Run, choice: Choice) -> Result<Option<Checkpoint>> {
     let step = match choice {
-        Choice::Newest => return latest(run),
+        Choice::Newest => return newest(run),
         Choice::Step(step) => Some(step),
         Choice::Best => best(run)?.map(|best| best.step),
     };
@@ -142,6 +137,19 @@ pub fn choose(run: &Run, choice: Choice) -> Result<Option<Checkpoint>> {
     let help = format!("choose another one of steps {}", steps());
     let checkpoint = load(&path, &bytes).map_err(|damage| Error::run(&path, damage, help))?;
     of_this_run(run, checkpoint).map(Some)
+}
+
+/// The newest checkpoint, for who must not take the weights before it for its own.
+fn newest(run: &Run) -> Result<Option<Checkpoint>> {
+    let newest = list(run)?.into_iter().next_back();
+    let whole = latest(run)?;
+    match newest {
+        Some((step, name)) if whole.as_ref().is_some_and(|whole| whole.step < step) => {
+            let help = "run the experiment again, which trains its steps again; or choose an earlier checkpoint, or remove this one";
+            Err(Error::run(run.folder().at(&name), "is damaged", help))
+        }
+        _ => Ok(whole),
+    }
 }
 
 /// Writes `checkpoints/step-<step>.safetensors` (f32, f64, i64 or u8 tensors of any device and layout), then removes those up to this step
@@ -215,6 +223,17 @@ pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     }
     let help = "restore one from a copy, or remove the folder to train from step 0 again";
     Err(Error::run(run.folder().at(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
+}
+
+/// Whether the newest whole checkpoint bears a mark; or there are none, and they may come to bear it.
+pub fn may_bear(run: &Run, mark: &str) -> Result<bool> {
+    let saved = list(run)?;
+    for name in saved.values().rev() {
+        if let Ok(checkpoint) = load(&run.folder().at(name), &run.read(name)?.unwrap_or_default()) {
+            return Ok(checkpoint.meta(RUN) == Some(mark));
+        }
+    }
+    Ok(saved.is_empty())
 }
 
 /// What is wrong with each checkpoint file, the oldest first.

@@ -35,6 +35,12 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), handle })
     }
 
+    /// A handle of its own on the same folder.
+    pub fn again(&self) -> Result<Folder> {
+        let handle = self.handle.try_clone().map_err(|e| Error::io("open the folder", &self.path, e))?;
+        Ok(Folder { path: self.path.clone(), handle })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,7 +1,7 @@
 //! A journal: what a long phase has done so far, record by record, so that one that was killed goes on where it was.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -34,6 +34,8 @@ pub struct Journal<R> {
 }
 
 struct Place {
+    folder: Folder,
+    name: String,
     path: PathBuf,
     file: File,
     /// Whether records of an earlier process may follow.
@@ -72,7 +74,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             }
             Err(TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
         }
-        let mut place = Place { path, file, reading: true, count: 0, empty: 0 };
+        let mut place = Place { folder: folder.again()?, name: name.to_owned(), path, file, reading: true, count: 0, empty: 0 };
         match place.begin()? {
             None => {
                 place.append(&[MAGIC, &frame(of.to_string().as_bytes())[..]].concat())?;
@@ -132,21 +134,28 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
 
     /// Removes the file: what it was kept for is done.
     pub fn remove(mut self) -> Result<()> {
-        let Some(Place { path, .. }) = self.file.take() else { return Ok(()) };
-        fs::remove_file(&path).map_err(|e| Error::io("remove", path, e))
+        let Some(Place { folder, name, file, .. }) = self.file.take() else { return Ok(()) };
+        folder.check_is(&name, &file)?;
+        folder.remove(&name)
     }
 }
 
 impl<R> Drop for Journal<R> {
     /// A journal without records is none.
     fn drop(&mut self) {
-        if let Some(Place { path, file, empty, .. }) = &self.file
+        if let Some(Place { folder, name, file, empty, .. }) = &self.file
             && file.metadata().is_ok_and(|file| file.len() == *empty)
+            && folder.check_is(name, file).is_ok()
         {
             // One that is left behind does no harm.
-            let _ = fs::remove_file(path);
+            let _ = folder.remove(name);
         }
     }
+}
+
+/// Removes a journal whose phase is done, if a kill left it behind.
+pub fn discard(folder: &Folder, name: &str) -> Result<()> {
+    if folder.has(name) { folder.remove(name) } else { Ok(()) }
 }
 
 /// A frame as it was read.
@@ -292,6 +301,7 @@ pub fn difference(key: &str, a: &Value, b: &Value) -> Option<(String, String, St
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::fs;
 
     const NAME: &str = "deep/squares.journal";
 

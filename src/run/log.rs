@@ -4,12 +4,12 @@
 //! some step on writes a `SessionLog` START with this step, from which on readers drop all they know, and after it, once more, what the
 //! other phases logged from there on: so every phase has one curve, however often the run was resumed.
 //!
-//! Logging never stops a run. When a record can't be written (the disk is full), the file is cut back to its last whole record, one
-//! warning goes to stderr, and the next record is tried again: the curve gets a gap. A file that can't be cut back is given up.
+//! A point is on the disk before what is saved after it: [`Log::sync`] comes before every checkpoint and every product. Until then a record
+//! that can't be written (the disk is full) waits, with one warning. What was synced is stamped with sizes and checksums, so that a curve
+//! that is damaged later is refused by name; what follows a stamp is cut off when the run goes on, for it is logged again.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::RgbImage;
@@ -23,8 +23,12 @@ use tensorboard_proto::types::DataType;
 use tensorboard_rs::record_writer::RecordWriter;
 use tensorboard_rs::summary;
 
-pub(super) mod events;
+pub mod events;
+pub(super) mod stamps;
 
+use stamps::Stamps;
+
+use super::product::Stamp;
 use super::{Folder, Run};
 use crate::error::{Error, Result};
 use crate::plot;
@@ -33,6 +37,8 @@ use crate::progress::warn;
 
 pub(super) const METRICS: &str = "metrics.jsonl";
 const EVENTS: &str = "events.out.tfevents.";
+/// The tag of the run's first text.
+const EXPERIMENT: &str = "experiment";
 
 /// The curves of one session. Nothing is written before a phase begins to log.
 pub struct Log<'a> {
@@ -41,55 +47,93 @@ pub struct Log<'a> {
     experiment: String,
     metrics: Option<Records>,
     events: Option<Records>,
+    /// Of the files as they were last synced.
+    stamps: Stamps,
 }
 
 impl Log<'_> {
-    pub fn new(run: &Run, experiment: String) -> Log<'_> {
-        Log { run, experiment, metrics: None, events: None }
+    /// Error: curves of earlier sessions are damaged.
+    pub fn open(run: &Run, experiment: String) -> Result<Log<'_>> {
+        Ok(Log { run, experiment, metrics: None, events: None, stamps: Stamps::open(run)? })
     }
 
     /// A phase logs tags `group` and `group/…` from `first_step` on. What earlier sessions logged of these from there is dropped, and nothing
     /// else is.
-    pub fn begin(&mut self, group: &str, first_step: u64) {
-        let warned = |e: Error| warn(&format!("{e}; the run goes on without this log"));
-        self.metrics = open_metrics(self.run, group, first_step).map_err(warned).ok();
-        let (kept, stale) = match events::from_step(self.run, first_step) {
-            Ok(events) => events.into_iter().partition::<Vec<Event>, _>(|event| !events::is_of(event, group)),
-            Err(e) => return warned(e),
-        };
+    pub fn begin(&mut self, group: &str, first_step: u64) -> Result<()> {
+        if self.metrics.is_some() {
+            self.sync()?;
+        }
+        self.metrics = Some(self.open_metrics(group, first_step)?);
+        let (kept, stale) =
+            events::from_step(self.run, first_step)?.into_iter().partition::<Vec<Event>, _>(|event| !events::is_of(event, group));
         if self.events.is_none() {
-            self.open_events().map_err(warned).unwrap_or_default();
+            self.open_events()?;
         }
         if !stale.is_empty() {
             // Readers drop all that they know from this step on.
             self.event(events::start(first_step));
             kept.into_iter().for_each(|event| self.event(event));
         }
-        // Without its beginning a session would not replace what an earlier one wrote.
-        self.events.take_if(|events| events.warned);
+        Ok(())
+    }
+
+    /// Opens `metrics.jsonl` without the numbers of a group that are going to be logged again, and without a torn last line.
+    fn open_metrics(&mut self, group: &str, first_step: u64) -> Result<Records> {
+        let old = self.run.read(METRICS)?.unwrap_or_default();
+        let stays = |line: &&[u8]| {
+            let fields = serde_json::from_slice::<Map<String, Value>>(line).ok();
+            let step = fields.as_ref().and_then(|fields| fields.get("step")?.as_u64());
+            let of_group = fields.iter().flat_map(Map::keys).any(|tag| events::is_in(tag, group));
+            line.ends_with(b"\n") && step.is_some_and(|step| step < first_step || !of_group)
+        };
+        let kept = old.split_inclusive(|byte| *byte == b'\n').filter(stays).collect::<Vec<_>>().concat();
+        if kept != old {
+            // Whenever this process ends, no stamp is of another file.
+            self.stamps.forget(self.run, METRICS)?;
+            self.run.write(METRICS, &kept)?;
+        }
+        Records::open(self.run.folder(), METRICS, &kept)
     }
 
     /// A new event file. Readers take event files in the order of their names, which begin with the time in seconds; a session within the
     /// same second as the last one, or after the clock was set back, takes the next free second.
     fn open_events(&mut self) -> Result<()> {
         let names = events::files(self.run)?;
+        // What this session builds on stays.
+        for name in &names {
+            let bytes = self.run.read(name)?.unwrap_or_default();
+            self.stamps.of.entry(name.clone()).or_insert_with(|| Stamp::of(&bytes[..]).expect("memory can be read"));
+        }
         let second = |name: &String| name.strip_prefix(EVENTS)?.get(..10)?.parse::<u64>().ok();
         let last = names.iter().filter_map(second).max();
         let second = last.map_or(0, |last| last + 1).max(wall_time() as u64);
-        self.events = Some(Records::open(self.run.folder(), &format!("{EVENTS}{second:010}.{}", std::process::id()))?);
+        let begun = events::from_step(self.run, 0)?.iter().any(|event| events::is_of(event, EXPERIMENT));
+        self.events = Some(Records::open(self.run.folder(), &format!("{EVENTS}{second:010}.{}", std::process::id()), b"")?);
         self.event(events::version());
-        if last.is_none() {
+        if !begun {
             let text = std::mem::take(&mut self.experiment);
-            self.text("experiment", 0, &text);
+            self.text(EXPERIMENT, 0, &text);
         }
         Ok(())
+    }
+
+    /// Sees to it that all points so far are on the disk.
+    ///
+    /// Error: they can't be written; what was to be saved after them must not be then.
+    pub fn sync(&mut self) -> Result<()> {
+        self.run.check()?;
+        for records in [&mut self.metrics, &mut self.events].into_iter().flatten() {
+            let stamp = records.sync().map_err(|e| Error::io("write", self.run.folder().at(&records.name), e))?;
+            self.stamps.of.insert(records.name.clone(), stamp);
+        }
+        self.stamps.save(self.run)
     }
 
     /// Numbers of one step. Tags are `group/name`; TensorBoard makes a section of each group and keeps f32 precision. In
     /// `metrics.jsonl`, numbers that are not finite are the strings `"nan"`, `"inf"` and `"-inf"`, since JSON has none.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) {
         if let Some(metrics) = &mut self.metrics {
-            metrics.append(json_line(step, wall_time(), values).as_bytes());
+            metrics.append(self.run, json_line(step, wall_time(), values).as_bytes());
         }
         let values = values.iter().flat_map(|(tag, value)| summary::scalar(tag, *value as f32).take_value().into_iter());
         self.summary(step, values.collect());
@@ -156,59 +200,63 @@ impl Log<'_> {
         let message = event.write_to_bytes().expect("a message without required fields");
         let mut record = Vec::with_capacity(message.len() + 16);
         RecordWriter::new(&mut record).write(&message).expect("memory takes everything");
-        events.append(&record);
+        events.append(self.run, &record);
     }
 }
 
-/// A file that grows by whole records, each in one write.
+/// A file that grows by whole records.
 struct Records {
-    path: PathBuf,
+    name: String,
     file: File,
-    /// Bytes of whole records.
+    /// Bytes of whole records, and their checksum.
     length: u64,
+    crc: crc32fast::Hasher,
+    /// Records that could not be written yet.
+    waiting: Vec<u8>,
     warned: bool,
-    given_up: bool,
 }
 
 impl Records {
-    fn open(folder: &Folder, name: &str) -> Result<Records> {
-        let (path, mut file) = (folder.at(name), folder.grow(name)?);
-        file.seek(SeekFrom::End(0)).map_err(|e| Error::io("open", &path, e))?;
-        let length = file.metadata().map_err(|e| Error::io("open", &path, e))?.len();
-        Ok(Records { path, file, length, warned: false, given_up: false })
+    /// The file `name`, which holds `content`.
+    fn open(folder: &Folder, name: &str, content: &[u8]) -> Result<Records> {
+        let file = folder.grow(name)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(content);
+        Ok(Records { name: name.to_owned(), file, length: content.len() as u64, crc, waiting: Vec::new(), warned: false })
     }
 
-    fn append(&mut self, record: &[u8]) {
-        if self.given_up {
-            return;
-        }
-        let Err(e) = self.file.write_all(record) else {
-            self.length += record.len() as u64;
-            return;
-        };
-        self.given_up = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::Start(self.length))).is_err();
-        if !self.warned {
-            let rest = if self.given_up { "the run goes on without this log" } else { "the run goes on, this log has a gap" };
-            warn(&format!("cannot write {}: {e}; {rest}", self.path.display()));
+    fn append(&mut self, run: &Run, record: &[u8]) {
+        self.waiting.extend(record);
+        // Who lost the folder writes no more; what is saved next says so.
+        if run.check().is_ok()
+            && let Err(e) = self.settle()
+            && !self.warned
+        {
+            warn(&format!(
+                "cannot write {}: {e}; it is tried again, at the latest before anything is saved",
+                run.folder().at(&self.name).display()
+            ));
             self.warned = true;
         }
     }
-}
 
-/// Opens `metrics.jsonl` without the numbers of a group that are going to be logged again, and without a torn last line.
-fn open_metrics(run: &Run, group: &str, first_step: u64) -> Result<Records> {
-    let old = run.read(METRICS)?.unwrap_or_default();
-    let stays = |line: &&[u8]| {
-        let fields = serde_json::from_slice::<Map<String, Value>>(line).ok();
-        let step = fields.as_ref().and_then(|fields| fields.get("step")?.as_u64());
-        let of_group = fields.iter().flat_map(Map::keys).any(|tag| events::is_in(tag, group));
-        line.ends_with(b"\n") && step.is_some_and(|step| step < first_step || !of_group)
-    };
-    let kept = old.split_inclusive(|byte| *byte == b'\n').filter(stays).collect::<Vec<_>>().concat();
-    if kept != old {
-        run.write(METRICS, &kept)?;
+    /// Writes what waits. A half-written record is no part of the file: the next one takes its place.
+    fn settle(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.length))?;
+        if let Err(e) = self.file.write_all(&self.waiting) {
+            self.file.set_len(self.length)?;
+            return Err(e);
+        }
+        self.length += self.waiting.len() as u64;
+        self.crc.update(&std::mem::take(&mut self.waiting));
+        Ok(())
     }
-    Records::open(run.folder(), METRICS)
+
+    fn sync(&mut self) -> io::Result<Stamp> {
+        self.settle()?;
+        self.file.sync_data()?;
+        Ok(Stamp::new(self.length, self.crc.clone()))
+    }
 }
 
 /// Seconds since 1970.

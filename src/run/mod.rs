@@ -19,7 +19,7 @@
 mod about;
 pub mod checkpoint;
 mod folder;
-mod journal;
+pub mod journal;
 pub mod log;
 mod npz;
 mod product;
@@ -44,6 +44,8 @@ use crate::progress::warn;
 
 /// The file that makes a folder a run.
 const EXPERIMENT: &str = "experiment.toml";
+/// Its first line begins so.
+const CHECKED: &str = "# crc32 ";
 const LOCK: &str = ".lock";
 
 /// An open run folder. A writer's lock is held until this is dropped, or the process dies in whatever way; a reader has none.
@@ -145,13 +147,27 @@ impl Run {
     }
 
     /// The text of `experiment.toml`; none in a new folder.
+    ///
+    /// Error: its checksum does not fit. One without a checksum was edited, or is of an earlier version.
     pub fn experiment(&self) -> Result<Option<String>> {
         let Some(bytes) = self.read(EXPERIMENT)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|e| {
             let help = "restore the file, or start the run anew in another folder (--out DIR)";
             Error::run(self.folder.at(EXPERIMENT), format!("is not text: {e}"), help)
         })?;
-        Ok(Some(text))
+        match text.strip_prefix(CHECKED).and_then(|text| text.split_at_checked(8)) {
+            Some((crc, rest)) if crc != checksum(rest) => {
+                let help = "restore it from a copy; or, if you edited it, remove its first line";
+                Err(Error::run(self.folder.at(EXPERIMENT), "is damaged: its checksum does not fit its content", help))
+            }
+            _ => Ok(Some(text)),
+        }
+    }
+
+    /// Makes the folder a run of this experiment.
+    pub fn keep_experiment(&self, text: &str) -> Result<()> {
+        let rest = format!(" is the checksum of what follows; remove this line when you edit it\n{text}");
+        self.write(EXPERIMENT, format!("{CHECKED}{}{rest}", checksum(&rest)).as_bytes()).map(drop)
     }
 
     /// Whether there is a file of this name.
@@ -211,6 +227,10 @@ impl Run {
     pub fn found(&self, name: &str) -> Result<Found> {
         product::find(&self.folder, name)
     }
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
 }
 
 /// Puts a file at `path` that holds what `fill` writes, whole or not at all; creates the folders above it.

@@ -21,18 +21,32 @@ pub struct Product<'a> {
 /// Has the last word before a file takes its place.
 pub type Commit<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
-/// `<name>.manifest`.
+/// `<name>.manifest`: a checksum, and JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
+pub(super) struct Manifest {
     /// All that the product depends on.
-    of: Value,
-    files: BTreeMap<String, Stamp>,
+    pub of: Value,
+    pub files: BTreeMap<String, Stamp>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Stamp {
-    bytes: u64,
-    crc32: String,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    pub bytes: u64,
+    pub crc32: String,
+}
+
+impl Manifest {
+    pub fn encode(&self) -> String {
+        let content = json(self);
+        format!("{:08x}\n{content}", crc32fast::hash(content.as_bytes()))
+    }
+
+    /// None where the bytes are damaged.
+    pub fn parse(bytes: &[u8]) -> Option<Manifest> {
+        let (crc, content) = bytes.split_at_checked(9)?;
+        let whole = crc == format!("{:08x}\n", crc32fast::hash(content)).as_bytes();
+        whole.then(|| serde_json::from_slice(content).ok())?
+    }
 }
 
 /// What is left of a product.
@@ -47,11 +61,15 @@ pub enum Found {
 }
 
 impl Stamp {
-    fn of(mut file: impl Read) -> io::Result<Stamp> {
+    pub fn new(bytes: u64, crc: crc32fast::Hasher) -> Stamp {
+        Stamp { bytes, crc32: format!("{:08x}", crc.finalize()) }
+    }
+
+    pub fn of(mut file: impl Read) -> io::Result<Stamp> {
         let (mut crc, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 1 << 16]);
         loop {
             match file.read(&mut buffer)? {
-                0 => return Ok(Stamp { bytes, crc32: format!("{:08x}", crc.finalize()) }),
+                0 => return Ok(Stamp::new(bytes, crc)),
                 n => {
                     crc.update(&buffer[..n]);
                     bytes += n as u64;
@@ -80,8 +98,7 @@ impl<'a> Product<'a> {
 
     /// Says that all is written; returns the manifest's path.
     pub fn finish(self) -> Result<PathBuf> {
-        let content = json(&self.manifest);
-        let text = format!("{:08x}\n{content}", crc32fast::hash(content.as_bytes()));
+        let text = self.manifest.encode();
         self.folder.replace(&manifest(&self.name), &self.commit, |file| file.write_all(text.as_bytes()))
     }
 }
@@ -98,12 +115,7 @@ fn json(value: &impl Serialize) -> String {
 /// Reads every file of a product.
 pub fn find(folder: &Folder, name: &str) -> Result<Found> {
     let Some(bytes) = folder.read(&manifest(name))? else { return Ok(Found::Nothing) };
-    let parsed = || -> Option<Manifest> {
-        let (crc, content) = bytes.split_at_checked(9)?;
-        let whole = crc == format!("{:08x}\n", crc32fast::hash(content)).as_bytes();
-        whole.then(|| serde_json::from_slice(content).ok())?
-    };
-    let Some(Manifest { of, files }) = parsed() else {
+    let Some(Manifest { of, files }) = Manifest::parse(&bytes) else {
         return Ok(Found::Damaged(format!("{} is damaged", folder.at(&manifest(name)).display())));
     };
     for (name, stamp) in &files {

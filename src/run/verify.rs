@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::log::{METRICS, events};
+use super::log::{METRICS, events, stamps};
 use super::product::{self, Found};
 use super::{Run, checkpoint, journal};
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub enum State {
 
 /// Judges run.json, checkpoints, products, journals and curves.
 pub fn verify(run: &Run) -> Result<Vec<Finding>> {
-    let mut findings = vec![finding("run.json", run.about().map(drop).map_err(|e| e.to_string()), "restore it from a copy")];
+    let mut findings = vec![finding("run.json", run.about().map(drop).map_err(|e| e.to_string()), "it is made again")];
     for (name, judged) in checkpoint::judge(run)? {
         findings.push(finding(name, judged, "training goes on from the one before"));
     }
@@ -44,10 +44,14 @@ pub fn verify(run: &Run) -> Result<Vec<Finding>> {
             }
         }
     }
-    if let Some(bytes) = run.read(METRICS)? {
+    let mut stamped = stamps::judge(run)?;
+    stamped.retain(|_, judged| judged.is_some());
+    let cure = "restore it from a copy, or remove curves.stamps and go on with the curves as they are";
+    findings.extend(stamped.iter().map(|(name, judged)| finding(name, Err(judged.clone().unwrap_or_default()), cure)));
+    if let Some(bytes) = run.read(METRICS)?.filter(|_| !stamped.contains_key(METRICS)) {
         findings.push(finding(METRICS, judge_lines(&bytes), "the next session drops the line"));
     }
-    for name in events::files(run)? {
+    for name in events::files(run)?.into_iter().filter(|name| !stamped.contains_key(name)) {
         let bytes = run.read(&name)?.unwrap_or_default();
         findings.push(finding(name, events::judge(&bytes), "TensorBoard shows what is before the damage"));
     }

@@ -95,7 +95,7 @@ pub fn train(
                 divergence::record(run, &error, seed, dataset.len(), positions, &t, &losses)?;
                 divergence::rewind(run, spec, &mut state, error)?;
                 (batches, window) = (start(state.step), Window::after(state.progress.window));
-                log.begin("train", state.step + 1);
+                log.begin("train", state.step + 1)?;
                 continue;
             }
         };
@@ -123,6 +123,7 @@ pub fn train(
         let stopped = interrupt::asked();
         let planned = state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps;
         if planned || stopped {
+            log.sync()?;
             state.save(run, spec.keep(state.progress.metric.filter(|_| planned)))?;
         }
         if stopped {

@@ -60,7 +60,7 @@ fn drawn(name: &str, seed: u64, home: &Path, settings: &[&str]) -> Ledger {
     let loaded = experiment::load(Path::new(name), &settings).unwrap();
     let session = Session::new(&loaded, Machine { threads: Some(1), ..Machine::default() });
     let run = Run::open(home).unwrap();
-    let mut log = Log::new(&run, String::new());
+    let mut log = Log::open(&run, String::new()).unwrap();
     assert!(phases(session.plan()).iter().all(|phase| phase.run(&session, &run, &mut log).unwrap().worked));
     ledger().take().unwrap()
 }

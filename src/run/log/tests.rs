@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tensorboard_proto::event::SessionLog_SessionStatus;
 
@@ -29,8 +29,8 @@ fn records(bytes: &[u8]) -> Vec<Event> {
 
 /// A session whose phase `group` begins at a step.
 fn begun<'a>(run: &'a Run, group: &str, first: u64) -> Log<'a> {
-    let mut log = Log::new(run, "# seed".into());
-    log.begin(group, first);
+    let mut log = Log::open(run, "# seed".into()).unwrap();
+    log.begin(group, first).unwrap();
     log
 }
 
@@ -140,25 +140,70 @@ fn sessions_within_one_second_have_files_of_their_own_in_order() {
 }
 
 #[test]
-fn a_full_disk_or_a_missing_folder_does_not_stop_logging() {
-    let full = || {
-        let file = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        Some(Records { path: "/dev/full".into(), file, length: 0, warned: false, given_up: false })
-    };
+fn a_record_that_can_t_be_written_waits_and_nothing_is_saved_before_it() {
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
-    let mut log = Log { run: &run, experiment: String::new(), metrics: full(), events: full() };
+    let mut log = begun(&run, "train", 1);
     log.scalars(1, &[("train/loss", 1.0)]);
-    log.scalars(2, &[("train/loss", 1.0)]);
-    assert!(log.metrics.unwrap().warned && log.events.unwrap().given_up);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let metrics = std::mem::replace(&mut log.metrics.as_mut().unwrap().file, full);
+    log.scalars(2, &[("train/loss", 2.0)]);
+    log.scalars(3, &[("train/loss", 3.0)]);
+    assert_eq!(metric_steps(&run), [1]);
+    assert!(log.sync().unwrap_err().to_string().contains("metrics.jsonl"), "what comes after it must not be saved");
+    log.metrics.as_mut().unwrap().file = metrics;
+    log.scalars(4, &[("train/loss", 4.0)]);
+    assert_eq!(metric_steps(&run), [1, 2, 3, 4], "there was room again");
+    log.sync().unwrap();
+}
 
+#[test]
+fn a_curve_that_was_damaged_since_it_was_synced_is_refused_by_name() {
     let home = tempfile::tempdir().unwrap();
-    let run = Run::open(&home.path().join("gone")).unwrap();
-    fs::remove_dir_all(run.path()).unwrap();
-    fs::write(run.path(), b"a file where the folder was").unwrap();
-    let mut log = begun(&run, "train", 0);
-    assert!(log.metrics.is_none() && log.events.is_none());
+    let run = Run::open(home.path()).unwrap();
+    let mut log = begun(&run, "train", 1);
     log.scalars(1, &[("train/loss", 1.0)]);
+    log.sync().unwrap();
+    log.scalars(2, &[("train/loss", 2.0)]);
+    drop(log);
+    let lost = home.path().join("events.out.tfevents.9999999999.1");
+    fs::write(&lost, b"of a session that never synced").unwrap();
+    drop(Log::open(&run, String::new()).unwrap());
+    assert!(metric_steps(&run) == [1] && !lost.exists(), "what came later is logged again");
+    assert_eq!(curve(&run, "train/loss"), [(1, 1.0)]);
+
+    for path in [home.path().join(METRICS), event_files(&run)[0].clone()] {
+        let bytes = fs::read(&path).unwrap();
+        let refused = || {
+            let error = Log::open(&run, String::new()).err().expect("damage").to_string();
+            assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
+        };
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            fs::write(&path, flipped).unwrap();
+            refused();
+            fs::write(&path, &bytes[..at]).unwrap();
+            refused();
+        }
+        fs::remove_file(&path).unwrap();
+        refused();
+        fs::write(&path, bytes).unwrap();
+    }
+    drop(Log::open(&run, String::new()).unwrap());
+}
+
+#[test]
+fn who_lost_the_lock_logs_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let run = Run::open(home.path()).unwrap();
+    let mut log = begun(&run, "train", 1);
+    log.scalars(1, &[("train/loss", 1.0)]);
+    fs::remove_file(home.path().join(".lock")).unwrap();
+    let other = Run::open(home.path()).unwrap();
+    log.scalars(2, &[("train/loss", 2.0)]);
+    assert!(log.sync().is_err());
+    assert_eq!((metric_steps(&other), curve(&other, "train/loss")), (vec![1], vec![(1, 1.0)]));
 }
 
 #[test]
