@@ -126,7 +126,7 @@ fn metrics(bytes: &[u8]) -> Vec<String> {
             points.push(format!("no JSON: {line}"));
             continue;
         };
-        let step = &fields["step"];
+        let step = fields.get("step").unwrap_or(&Value::Null);
         points.extend(fields.iter().filter(|(tag, _)| !is_of_the_clock(tag)).map(|(tag, value)| format!("{tag} at {step}: {value}")));
     }
     points.sort();

@@ -14,6 +14,7 @@ mod folders;
 #[path = "../common/home.rs"]
 mod home;
 mod kills;
+mod named;
 mod process;
 mod races;
 mod tally;
