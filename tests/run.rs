@@ -465,7 +465,7 @@ fn a_loss_that_is_not_finite_stops_training_and_spares_the_checkpoint() {
     let home = Home::with(VECTORS);
     let command = ["run", "tiny.toml", "--set", "train.lr=1e30", "--set", "train.warmup=0", "--set", "train.checkpoint_every=1"];
     let report = home.fail(&command);
-    assert_snapshot!(report, @"the loss is NaN at step 2 (t of the batch between 3.958e-2 and 9.695e-1; worst example at t = 4.273e-1) help: what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR)");
+    assert_snapshot!(report, @"the loss is NaN at step 2 (t of the batch between 3.958e-2 and 9.695e-1; worst example at t = 4.273e-1) help: what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR), or have it go back and on by itself: train.on_divergence");
     let saved = home.names("runs/tiny/checkpoints");
     let run = Run::existing(&home.path("runs/tiny")).unwrap();
     let checkpoint = checkpoint::latest(&run).unwrap().unwrap();
