@@ -11,8 +11,12 @@ pub enum Probes {
     Exact,
     /// v [k, B, D] with E v vᵀ = I: k estimates vᵀ J v (Hutchinson 1989), one backward pass each.
     Random(Tensor),
-    /// Hutch++ (Meyer et al. 2021, algorithm 1): with A = Jᵀ S and P the projector onto its columns, each g gives the estimate
-    /// tr(P J) + ((I - P) g)ᵀ J (I - P) g, whose mean over g is tr J whatever S is. Only Jᵀ is at hand, and tr J = tr Jᵀ.
+    /// Hutch++ (Meyer et al. 2021, algorithm 1) of K = J - c I, whose trace is tr J - c D: with A = Kᵀ S and P the projector onto its
+    /// columns, each g gives the estimate c D + tr(P K) + ((I - P) g)ᵀ K (I - P) g, whose mean over g is tr J whatever S and c are. Only
+    /// Jᵀ is at hand, and tr J = tr Jᵀ.
+    ///
+    /// c = Σ sᵀ J s / Σ ‖s‖² over the sketch takes no product more. It matters where J is near a multiple of I, as that of a score is at
+    /// much noise: without it the sketch finds no range that holds the trace, and as many plain signs do better.
     ///
     /// P = A (Aᵀ A)⁻¹ Aᵀ is made anew at every (x, t): it depends on A's columns and not on the basis that stands for them, so it is as
     /// smooth as J wherever A has full rank.
@@ -54,13 +58,17 @@ impl Probes {
             Probes::Random(probes) => value_and_divergence(f, x, probes),
             Probes::Sketched { sketch, probes } => {
                 let point = Linearised::at(f, x);
-                let a = point.pull_all(sketch, true).permute([1, 2, 0]);
-                let (q, _) = Tensor::linalg_qr(&a, "reduced");
+                let products = point.pull_all(sketch, true);
+                let sum = |v: Tensor| v.sum_dim_intlist([0i64, 2].as_slice(), false, None::<Kind>).unsqueeze(1);
+                let c = sum(&products * sketch) / sum(sketch.square());
+                let (q, _) = Tensor::linalg_qr(&(products - sketch * &c).permute([1, 2, 0]), "reduced");
                 let captured = point.quadratic_forms(&q.permute([2, 0, 1]), true).sum_dim_intlist(1i64, true, None::<Kind>);
                 let g = probes.permute([1, 2, 0]);
                 let rest = &g - q.matmul(&q.transpose(1, 2).matmul(&g));
                 let remainder = point.quadratic_forms(&rest.permute([2, 0, 1]), false);
-                (point.y.detach(), captured + remainder)
+                // What c I has outside of P, less what the probes see of it.
+                let unseen = rest.square().sum_dim_intlist(1i64, false, None::<Kind>).neg() + (q.size()[1] - q.size()[2]) as f64;
+                (point.y.detach(), captured + remainder + c * unseen)
             }
         }
     }
@@ -196,6 +204,31 @@ mod tests {
             }
             println!("{law:?}: variance {:.4} plain, {:.4} sketched", plain.1, sketched.1);
             assert!(sketched.1 < 0.4 * plain.1, "{law:?}: {} beside {}", sketched.1, plain.1);
+        }
+    }
+
+    /// The mean over all 2^D vectors of signs is the expectation of a probe.
+    #[test]
+    fn whatever_the_sketch_the_mean_over_all_signs_is_the_divergence() {
+        tch::set_num_threads(1);
+        let a = rows(Law::Gaussian, 5, Purpose::Init, 0..6, 0, &[6], Device::Cpu).to_kind(Kind::Double);
+        let signs: Vec<f64> = (0..64).flat_map(|i| (0..6).map(move |j| f64::from(i >> j & 1) * 2.0 - 1.0)).collect();
+        let x = rows(Law::Gaussian, 1, Purpose::Prior, 0..3, 0, &[6], Device::Cpu).to_kind(Kind::Double);
+        for (identity, rest) in [(0.0, 1.0), (-40.0, 1.0), (3.0, 0.0), (1e3, 1e-3)] {
+            let field = |x: &Tensor| x * identity + (x.matmul(&a) + x.sin()) * rest;
+            let (_, truth) = Probes::Exact.value_and_divergence(field, &x);
+            for m in [1, 2, 4] {
+                let of = |j| rows(Law::Gaussian, 2, Purpose::Sketch, 0..3, j, &[6], Device::Cpu).to_kind(Kind::Double);
+                let sketch = Tensor::stack(&(0..m).map(of).collect::<Vec<_>>(), 0);
+                let probes = Tensor::from_slice(&signs).view([64, 1, 6]).expand([64, 3, 6], false);
+                let (_, estimates) = Probes::Sketched { sketch, probes }.value_and_divergence(field, &x);
+                let apart = to_vec(&(estimates.mean_dim(1i64, true, Kind::Double) - &truth).abs()).into_iter().fold(0.0, f64::max);
+                assert!(apart < 1e-10 * (1.0 + f64::abs(identity)), "{apart} off with {identity} I, {m} vectors");
+                if rest == 0.0 {
+                    let spread = to_vec(&(estimates - &truth).abs()).into_iter().fold(0.0, f64::max);
+                    assert!(spread < 1e-11, "c I leaves nothing to chance, but {spread}");
+                }
+            }
         }
     }
 

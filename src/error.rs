@@ -1,5 +1,7 @@
 //! One error type. Every variant says where (path, key or step), what, and how to cure it; no variant carries a backtrace.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +67,13 @@ pub enum Error {
         #[help]
         help: String,
     },
+    /// Memory ran out, or is not enough for what is asked.
+    #[error("{message}")]
+    Memory {
+        message: String,
+        #[help]
+        help: String,
+    },
     /// The command line asks for something that does not exist here.
     #[error("{message}")]
     Usage {
@@ -92,6 +101,16 @@ pub struct Fault {
 impl Fault {
     pub fn new(key: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Fault {
         Fault { key: key.into(), message: message.into(), help: help.into() }
+    }
+
+    /// Holds a number of the file to its range, both ends included; `hint` ends the help.
+    pub fn unless_in<N: PartialOrd + Display>(key: &str, value: N, range: RangeInclusive<N>, hint: &str) -> Result<(), Fault> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let help = format!("give a whole number from {} to {}; {hint}", range.start(), range.end());
+        Err(Fault::new(key, format!("{name} is {value}"), help))
     }
 
     /// The same fault seen from the table around: its key gets the table's name in front. An empty key is the table as a whole.

@@ -1,4 +1,5 @@
 #![doc = include_str!("../docs/architecture.md")]
+#![deny(unsafe_code)]
 
 pub mod bound;
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod lab;
 pub mod law;
 pub mod likelihood;
 pub mod loss;
+pub mod memory;
 pub mod metric;
 pub mod model;
 pub mod net;

@@ -1,17 +1,51 @@
 //! Arguments -> library -> error report and exit code.
 
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "an allocator is unsafe by its nature")]
+mod allocator;
+
+use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::Parser;
 use score_sde::cli::Arguments;
+use score_sde::error::Error;
+use score_sde::memory;
+
+/// What the first panic said; others follow from it.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 fn main() -> ExitCode {
-    match Arguments::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = error.exit_code();
-            eprintln!("{:?}", miette::Report::new(error));
-            ExitCode::from(code)
+    panic::set_hook(Box::new(remember));
+    match panic::catch_unwind(|| Arguments::parse().execute()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => report(error),
+        Err(_) => {
+            let said = PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).take().unwrap_or_default();
+            memory::ran_out(&said).map_or_else(|| bug(&said), report)
         }
     }
+}
+
+fn remember(info: &PanicHookInfo) {
+    let place = info.location().map_or(String::new(), |place| format!("{}:{}: ", place.file(), place.line()));
+    let payload = info.payload();
+    let said = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("nothing was said");
+    PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).get_or_insert(format!("{place}{said}"));
+}
+
+fn report(error: Error) -> ExitCode {
+    let code = error.exit_code();
+    eprintln!("{:?}", miette::Report::new(error));
+    ExitCode::from(code)
+}
+
+/// A panic is a mistake of this program, never of its user. 101 is Rust's exit code for it.
+fn bug(said: &str) -> ExitCode {
+    eprintln!("  × score-sde {} made a mistake and stopped: {}", env!("CARGO_PKG_VERSION"), said.lines().next().unwrap_or_default());
+    eprintln!("  help: what was saved before is intact; please report this line with the command and the experiment file");
+    ExitCode::from(101)
 }

@@ -1,6 +1,7 @@
 //! What a person sees while a phase works: a bar when stderr is a terminal, a plain line now and then when it is a file or a pipe.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -8,6 +9,14 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// How often a bar is redrawn, and how often a plain line is written.
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(10);
+
+/// The phase that was begun last in this process.
+static BEGUN: Mutex<Option<&str>> = Mutex::new(None);
+
+/// The phase that was begun last in this process, if any was.
+pub fn begun() -> Option<&'static str> {
+    *BEGUN.lock().unwrap_or_else(|broken| broken.into_inner())
+}
 
 /// Where progress goes; made once.
 pub struct Terminal {
@@ -41,6 +50,7 @@ impl Terminal {
     /// Begins a phase of `total` units (`"steps"`, `"images"`), of which `start` were done by an earlier process: they count as
     /// position, not as speed.
     pub fn phase(&self, name: &'static str, unit: &'static str, total: u64, start: u64) -> Phase {
+        *BEGUN.lock().unwrap_or_else(|broken| broken.into_inner()) = Some(name);
         let bar = match &self.output {
             Output::Bars(bars) => {
                 let style = ProgressStyle::with_template("{prefix} {bar:8} {pos}/{len}  {wide_msg}").expect("a valid template");

@@ -87,6 +87,11 @@ pub fn no_noise(_: usize) -> Tensor {
     unreachable!("there is no noise")
 }
 
+/// Whether the environment asks for the large laws, which take minutes: the whole of a table, or enough repeats for its last digit.
+pub fn large() -> bool {
+    std::env::var_os("SCORE_SDE_LARGE").is_some()
+}
+
 /// Mean and standard error of independent draws `[n]`.
 pub fn mean_and_error(draws: &Tensor) -> (f64, f64) {
     let draws = to_vec(&draws.detach());

@@ -419,7 +419,7 @@ fn values_that_cannot_work() {
      help: use dynamics = "probability-flow", or a solver with a grid such as euler or heun
     "#);
     assert_snapshot!(refused(&changed("solver.euler.grid.uniform.steps = 4", "solver.euler.grid.uniform.steps = 0"), &[]), @r#"
-     × sample.solver.euler.grid.uniform.steps: a grid of 0 steps goes nowhere
+     × sample.solver.euler.grid.uniform.steps: steps is 0
        ╭─[tiny.toml:43:35]
     42 │ dynamics = "reverse-sde"
     43 │ solver.euler.grid.uniform.steps = 0
@@ -427,7 +427,7 @@ fn values_that_cannot_work() {
        ·                                   ╰── here
     44 │ t_min = 1e-3
        ╰────
-     help: give at least 1 step
+     help: give a whole number from 1 to 1000000; a few hundred are usual
     "#);
     assert_snapshot!(refused(&changed("\"none\"", "\"uniform\""), &[]), @r#"
      × this choice is a table with keys of its own
@@ -576,7 +576,7 @@ fn values_that_cannot_work() {
      help: give more than beta_max = 20 levels; the reference uses 1000
     ");
     assert_snapshot!(bound("jensen", "iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }"), @r"
-     × likelihood.bound.iwae.levels.grid.log-snr.steps: a grid of 0 steps goes nowhere
+     × likelihood.bound.iwae.levels.grid.log-snr.steps: steps is 0
        ╭─[tiny.toml:53:44]
     52 │ below_t_min = 'jensen'
     53 │ bound.iwae = { levels.grid.log-snr.steps = 0, variance = 'beta-tilde', paths = 2 }
@@ -584,7 +584,7 @@ fn values_that_cannot_work() {
        ·                                            ╰── here
     54 │ solver.heun.grid.uniform.steps = 4
        ╰────
-     help: give at least 1 step
+     help: give a whole number from 1 to 1000000; a few hundred are usual
     ");
     assert_snapshot!(bound("ignored", "elbo = { form = 'implicit', draws = 3 }"), @r"
      × likelihood.bound.elbo.draws: draws is 3
@@ -695,7 +695,7 @@ fn training_that_cannot_work() {
        ·                                  ╰── here
     31 │ weighting = "variance"
        ╰────
-     help: give at least 1, which is enough in large batches
+     help: give a whole number from 1 to 65536; 1 is enough in large batches
     "#);
     let discrete = "precondition={discrete={levels=100}}";
     assert_snapshot!(with(&[discrete, "train.weighting=likelihood"]), @r#"
@@ -910,7 +910,7 @@ fn faults_and_overrides_find_an_older_spelling() {
      help: give the standard deviation around the curve, at least 0
     ");
     assert_snapshot!(refused(&score.replace(newer_score, older_score).replace("[1.0]", "[-1.0]"), &[]), @"
-     × score.gaussian-mixture.weights: weights are [-1.0]
+     × score.gaussian-mixture.weights: a weight is -1
        ╭─[tiny.toml:13:11]
     12 │ [score.gaussian_mixture]
     13 │ weights = [-1.0]
@@ -969,6 +969,19 @@ fn a_batch_size_counts_where_a_solver_couples_the_batch() {
     };
     assert_eq!(resized(&corrected("per-example")), []);
     assert_eq!(resized(&corrected("batch"))[0].0, "sample.batch");
+}
+
+#[test]
+fn per_example_norms_in_few_dimensions_are_warned_of_and_run() {
+    let warning = |norms: &str| {
+        let corrector = format!("{{ langevin = {{ steps = 1, snr = 0.16, norms = \"{norms}\", alpha = \"one\" }} }}");
+        let solver = format!("solver.predictor-corrector = {{ steps = 4, predictor = \"euler-maruyama\", corrector = {corrector} }}");
+        Home::with(&changed("solver.euler.grid.uniform.steps = 4", &solver)).succeed(&["check", "tiny.toml"]).1
+    };
+    let warned = warning("per-example");
+    let key = "tiny.toml: sample.solver.predictor-corrector.corrector.langevin.norms: per-example norms";
+    assert!(warned.contains("warning: ") && warned.contains(key) && warned.contains("use norms = \"batch\""), "{warned}");
+    assert!(!warning("batch").contains("warning: "));
 }
 
 #[test]

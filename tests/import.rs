@@ -484,7 +484,10 @@ fn a_file_that_is_cut_short_or_no_checkpoint_is_refused() {
     cut.pth: is a zip archive, but none of PyTorch: it holds no data.pkl
     help: give a checkpoint that torch.save wrote: a dict with optimizer, model, ema and step
     ");
-    assert_snapshot!(home.refusal(&home.at("missing.pth"), ""), @r"cannot open missing.pth: No such file or directory (os error 2)");
+    assert_snapshot!(home.refusal(&home.at("missing.pth"), ""), @r"
+    cannot open missing.pth: No such file or directory (os error 2)
+    help: something on the way to it does not exist: correct the path
+    ");
 }
 
 /// Names and numbers of every tensor in a dict.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use score_sde::parity::{Index, Outcome, Row, run};
+use safetensors::SafeTensors;
+use score_sde::parity::{Index, Outcome, Row, kinds, run};
 use serde_json::{Value, json};
 
 /// The environment variable that names a folder with more cases.
@@ -38,6 +39,15 @@ fn the_committed_selection_passes_and_has_every_kind() {
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "ode", "pc", "sde", "train"]);
 }
 
+#[test]
+fn one_list_of_kinds() {
+    let readme = fs::read_to_string(committed().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("--kind {}]", kinds().join(","))), "the README of the golden cases has another list");
+    let output = Command::cargo_bin("score-sde").unwrap().args(["parity", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains(&kinds().join(", ")), "{help}");
+}
+
 /// Two solves of two thousand evaluations: beside the others, not after them.
 #[test]
 fn the_committed_likelihood_passes() {
@@ -65,6 +75,27 @@ fn changed(case: &str, change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     change(&mut description);
     fs::write(folder.path().join("index.json"), json!({ case: description }).to_string()).unwrap();
     folder
+}
+
+#[test]
+fn a_case_is_compared_by_the_results_it_has() {
+    let without = |dropped: fn(&str) -> bool| {
+        let folder = changed("model_ddpmpp_biggan", |description| description["acts"] = Value::Null);
+        let path = folder.path().join("model_ddpmpp_biggan.safetensors");
+        let bytes = fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let kept: Vec<_> = file.iter().filter(|(name, _)| !dropped(name)).collect();
+        fs::write(&path, safetensors::serialize(kept, None).unwrap()).unwrap();
+        rows(&folder.path().join("index.json"), |_| true).remove(0)
+    };
+    let row = without(|name| matches!(name, "probe" | "f64.score_vp" | "f64.net_out"));
+    let Outcome::Compared(report) = &row.outcome else { panic!("{}", row.line(0)) };
+    let compared: BTreeSet<&str> = report.checks().iter().map(|check| check.quantity.as_str()).collect();
+    assert!(report.ok() && compared == BTreeSet::from(["score_subvp", "score_ve"]), "{}", row.line(0));
+
+    let row = without(|name| matches!(name, "probe" | "f64.net_out") || name.starts_with("f64.score"));
+    assert_eq!(row.ok(), Some(false), "nothing was compared: {}", row.line(0));
+    assert!(without(|name| name == "x").line(0).contains("holds no tensor `x`"));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub struct Arguments {
 
 pub fn export(Arguments { run: path, step, to: names, out, scales }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
-    let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine::default());
+    let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine { threads: Some(1), ..Machine::default() });
     let (Some(weights), Some(model)) = (session.average_of(&run, step.unwrap_or_default())?, session.network()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };

@@ -32,7 +32,7 @@ pub struct Arguments {
 
 pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) -> Result<()> {
     let loaded = experiment::load(&experiment, &set.overrides)?;
-    let session = Session::new(&loaded, Machine { quiet: voice.quiet, ..Machine::default() });
+    let session = Session::new(&loaded, Machine { quiet: voice.quiet, threads: Some(1), ..Machine::default() });
     let (Some(learned), Some(model)) = (session.plan().learned(), session.network()) else {
         return Err(Error::Usage {
             message: format!("{} describes a score that is known: there is no network to import into", experiment.display()),

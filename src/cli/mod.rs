@@ -11,6 +11,9 @@ mod sample;
 mod verify;
 mod verify_resume;
 
+use std::sync::Mutex;
+use std::thread;
+
 use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
@@ -89,7 +92,7 @@ struct Machine {
     #[arg(long, default_value = "cpu", value_parser = parse_device)]
     device: Device,
     /// Threads of LibTorch; part of a run's exact reproducibility [default: 1 for vectors, all cores for images].
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    #[arg(long, value_parser = parse_threads)]
     threads: Option<i32>,
     #[command(flatten)]
     voice: Voice,
@@ -113,6 +116,28 @@ fn parse_choice(word: &str) -> Result<Choice, String> {
         "best" => Ok(Choice::Best),
         _ => word.parse().map(Choice::Step).map_err(|_| "give the step of a checkpoint, or best".into()),
     }
+}
+
+/// Threads that a machine can be asked for.
+const MOST_THREADS: i32 = 1024;
+
+fn parse_threads(word: &str) -> Result<i32, String> {
+    match word.parse() {
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) && can_start(threads - 1) => Ok(threads),
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Err("this machine does not start so many threads".into()),
+        _ => Err(format!("give a whole number from 1 to {MOST_THREADS}")),
+    }
+}
+
+/// Whether so many more threads can be had at once: LibTorch ends the process where one can't.
+fn can_start(threads: i32) -> bool {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let closed = gate.lock();
+        let started = (0..threads).all(|_| thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).is_ok());
+        drop(closed);
+        started
+    })
 }
 
 fn parse_device(word: &str) -> Result<Device, String> {

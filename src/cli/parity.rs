@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Result};
-use crate::parity::{Case, Index, Row, run};
+use crate::parity::{Case, Index, Row, kinds, run};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -14,12 +14,15 @@ pub struct Arguments {
     /// Only this case. May be given many times.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// Only cases of these kinds: model, sde, losses, train, pc, ode, likelihood.
-    #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',')]
+    #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',', help = kinds_help())]
     kinds: Vec<String>,
     /// Threads of LibTorch.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=1024))]
     threads: i32,
+}
+
+fn kinds_help() -> String {
+    format!("Only cases of these kinds: {}; cases of others are reported as not covered", kinds().join(", "))
 }
 
 pub fn parity(Arguments { index, cases, kinds, threads }: Arguments) -> Result<()> {

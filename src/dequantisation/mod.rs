@@ -38,9 +38,9 @@ pub enum DequantisationSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variational {
-    /// Steps in all, at least 1.
+    /// Steps in all, 1 to 1,000,000,000.
     pub steps: u64,
-    /// Examples in one step, at least 1.
+    /// Examples in one step, 1 to 1,000,000.
     pub batch: usize,
     /// Adam's learning rate, above 0, such as 1e-3.
     pub lr: f64,
@@ -48,9 +48,9 @@ pub struct Variational {
     pub clip: f64,
     /// Where the bound's integral over time begins, in (0, 1), such as likelihood.t_min.
     pub t_min: f64,
-    /// Coupling layers, at least 1.
+    /// Coupling layers, 1 to 1,000.
     pub layers: usize,
-    /// Channels of each layer's small network, at least 1.
+    /// Channels of each layer's small network, 1 to 8192.
     pub channels: usize,
 }
 
@@ -70,11 +70,10 @@ impl DequantisationSpec {
 
 impl Variational {
     fn check(&self) -> Result<(), Fault> {
-        let counts =
-            [("steps", self.steps), ("batch", self.batch as u64), ("layers", self.layers as u64), ("channels", self.channels as u64)];
-        if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
-            return Err(Fault::new(key, format!("{key} is 0"), "give at least 1"));
-        }
+        Fault::unless_in("steps", self.steps, 1..=1_000_000_000, "a few thousand are usual")?;
+        Fault::unless_in("batch", self.batch, 1..=1_000_000, "a smaller batch needs less memory")?;
+        Fault::unless_in("layers", self.layers, 1..=1000, "a few are enough")?;
+        Fault::unless_in("channels", self.channels, 1..=8192, "32 are enough for small images")?;
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return Err(Fault::new("lr", format!("lr is {}", self.lr), "give a number above 0, such as 1e-3"));
         }

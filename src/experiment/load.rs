@@ -6,7 +6,8 @@ use super::plan::Plan;
 use super::text::Text;
 use super::written::Experiment;
 use crate::data::{Split, Summary};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
+use crate::progress::warn;
 use crate::run::{About, Run};
 
 /// A checked experiment. No data are in memory yet.
@@ -83,6 +84,9 @@ fn checked(text: &Text, experiment: Experiment, plan: Plan, shape: Vec<usize>, t
         },
     };
     plan.check_against(&shape, measured.as_ref()).map_err(|fault| text.fault(fault))?;
+    if let Some(Fault { key, message, help }) = plan.doubt(&shape) {
+        warn(&format!("{}: {key}: {message}; {help}", text.name));
+    }
     Ok(Loaded { experiment, plan, shape, train })
 }
 

@@ -48,6 +48,12 @@ impl Plan {
         }
     }
 
+    /// What speaks against the plan for data of this shape, though it works.
+    pub fn doubt(&self, shape: &[usize]) -> Option<Fault> {
+        let doubt = self.sample.as_ref()?.solver.doubt(shape.iter().product())?;
+        Some(doubt.within("sample.solver"))
+    }
+
     /// What can only be known of the data: their shape, and the split whose likelihood is asked for.
     pub fn check_against(&self, shape: &[usize], measured: Option<&Summary>) -> Result<(), Fault> {
         match &self.family {

@@ -29,8 +29,12 @@ impl GaussianMixture {
 
     pub fn check(&self) -> Result<(), Fault> {
         let k = self.weights.len();
-        if k == 0 || self.weights.iter().any(|w| !(*w > 0.0 && w.is_finite())) {
-            return Err(Fault::new("weights", format!("weights are {:?}", self.weights), "give one number above 0 for each component"));
+        if k == 0 || self.weights.iter().any(|w| w.is_nan() || *w <= 0.0) || !self.weights.iter().sum::<f64>().is_finite() {
+            let message = match self.weights.iter().find(|w| w.is_nan() || **w <= 0.0 || w.is_infinite()) {
+                Some(weight) => format!("a weight is {weight}"),
+                None => format!("{k} weights have no finite sum"),
+            };
+            return Err(Fault::new("weights", message, "give one number above 0 for each component"));
         }
         let d = self.means.first().map_or(0, Vec::len);
         if self.means.len() != k || d == 0 || self.means.iter().any(|mean| mean.len() != d || mean.iter().any(|m| !m.is_finite())) {
@@ -49,11 +53,12 @@ impl GaussianMixture {
             ));
         }
         for (i, c) in self.covariances.iter().enumerate() {
+            let finite = c.iter().flatten().all(|entry| entry.is_finite());
             let symmetric = (0..d).all(|a| (0..a).all(|b| (c[a][b] - c[b][a]).abs() <= 1e-12 * (1.0 + c[a][b].abs())));
-            if !symmetric || self.cholesky(i).is_none() {
+            if !finite || !symmetric || self.cholesky(i).is_none() {
                 return Err(Fault::new(
                     "covariances",
-                    format!("covariance {} is not symmetric and positive definite: {c:?}", i + 1),
+                    format!("covariance {} is not symmetric and positive definite", i + 1),
                     "a covariance equals its transpose and has positive eigenvalues",
                 ));
             }

@@ -42,9 +42,9 @@ use budget::Next;
 #[serde(deny_unknown_fields)]
 pub struct Likelihood {
     pub split: Split,
-    /// The first `count` examples of the split are measured, all of them.
+    /// The first `count` examples of the split are measured, all of them, 1 to as many as it has.
     pub count: usize,
-    /// Solves that are done together; a solve's result does not depend on it, unless the solver couples a batch.
+    /// Solves that are done together, 1 to 1,000,000; a solve's result does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     /// Where the flow starts, in (0, 1); the reference uses 1e-5.
     pub t_min: f64,
@@ -91,14 +91,14 @@ impl Dequantisation {
 /// Draws or probes of one example that have random numbers of their own.
 const MOST: usize = 1 << 16;
 
+/// Examples, whatever the split has.
+const MOST_EXAMPLES: usize = 1_000_000_000;
+
 impl Likelihood {
     /// `chain` is the number of levels of a network in discrete time.
     pub fn check(&self, scale: Scale, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
-        for (key, value) in [("count", self.count), ("batch", self.batch)] {
-            if value == 0 {
-                return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [likelihood] out for no likelihood"));
-            }
-        }
+        Fault::unless_in("count", self.count, 1..=MOST_EXAMPLES, "leave [likelihood] out for no likelihood")?;
+        Fault::unless_in("batch", self.batch, 1..=1_000_000, "a smaller batch needs less memory")?;
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), "give a number between 0 and 1; the reference uses 1e-5"));
         }
@@ -109,10 +109,11 @@ impl Likelihood {
         self.trace.check().map_err(|fault| fault.within("trace"))?;
         self.below_t_min.check(scale, self.dequantisation)?;
         let draws = self.dequantisation.draws();
-        if !(1..=MOST).contains(&draws) {
-            let help = format!("give 1 to {MOST}; 2 or more tell what the noise does to the result");
-            return Err(Fault::new("dequantisation", format!("draws is {draws}"), help));
-        }
+        let key = match self.dequantisation {
+            Dequantisation::None | Dequantisation::Uniform { .. } => "dequantisation.uniform.draws",
+            Dequantisation::Variational { .. } => "dequantisation.variational.draws",
+        };
+        Fault::unless_in(key, draws, 1..=MOST, "2 or more tell what the noise does to the result")?;
         if let Some(bound) = &self.bound {
             bound.check(self.below_t_min, sde, chain).map_err(|fault| fault.within("bound"))?;
         }

@@ -17,8 +17,9 @@ pub enum Trace {
     Exact {},
     /// One backward pass an evaluation for each probe (Hutchinson 1989).
     Hutchinson(Probing),
-    /// Hutch++ (Meyer et al. 2021): a third of the probes sketch the Jacobian's range, a third take its trace exactly, and a third
-    /// estimate the rest. The sketch is Gaussian whatever the law: equal vectors of signs would not span a range.
+    /// Hutch++ (Meyer et al. 2021) beside a multiple of the identity: a third of the probes sketch the Jacobian's range, a third take its
+    /// trace exactly, and a third estimate the rest. The sketch is Gaussian whatever the law: equal vectors of signs would not span a range.
+    /// It pays where a few directions hold most of the trace; as many plain signs are the safer choice elsewhere.
     HutchPp(Probing),
 }
 

@@ -34,7 +34,7 @@ pub enum Objective {
     },
     /// From random projections of s and its Jacobian: [`sliced_score_matching`].
     Sliced {
-        /// Projections of each example, at least 1.
+        /// Projections of each example, 1 to 65536.
         projections: usize,
         /// The law of the projections.
         law: Law,
@@ -52,8 +52,8 @@ impl Objective {
                 format!("curvature is {curvature}"),
                 "give 0 for none, or a positive number, such as 0.01",
             )),
-            Objective::Sliced { projections: 0, .. } => {
-                Err(Fault::new("sliced.projections", "projections is 0", "give at least 1, which is enough in large batches"))
+            Objective::Sliced { projections, .. } => {
+                Fault::unless_in("sliced.projections", *projections, 1..=65536, "1 is enough in large batches")
             }
             _ => Ok(()),
         }

@@ -20,7 +20,7 @@ pub enum Precondition {
     /// The reference's discrete time, for the SDEs that are limits of chains with so many noise levels (see [`crate::sde::Chain`]); training
     /// then draws levels, not times. VP uses score = -F(x, t (N - 1)) / σ_i (DDPM), VE uses F(x, N - 1 - i) / σ_i (NCSN), σ_i of the chain.
     Discrete {
-        /// N, at least 2; the reference uses 1000.
+        /// N, 2 to 1,000,000; the reference uses 1000.
         levels: usize,
     },
     /// As `reference`, but with any label and any meaning of F: VP and sub-VP there are `time` and `noise`, VE is `log-sigma` and

@@ -16,9 +16,9 @@ use crate::optim::{Builder, Init};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Features of every layer, at least 8; the noise label is embedded with a quarter as many frequencies.
+    /// Features of every layer, 8 to 65536; the noise label is embedded with a quarter as many frequencies.
     pub width: usize,
-    /// Residual blocks, of two layers each, at least 1.
+    /// Residual blocks, of two layers each, 1 to 10,000.
     pub depth: usize,
     pub input: InputSpec,
     pub embedding: EmbeddingSpec,
@@ -33,7 +33,7 @@ pub enum InputSpec {
     /// With sines and cosines of `count` random projections W x, W ~ N(0, scale²), never trained: for laws with edges and fine
     /// structure in few dimensions. Tancik et al. 2020.
     Fourier {
-        /// Projections, at least 1.
+        /// Projections, 1 to 65536.
         count: usize,
         /// In inverse units of model space, above 0, such as 0.5.
         scale: f64,
@@ -43,16 +43,10 @@ pub enum InputSpec {
 impl Spec {
     /// Whether this network can serve vectors `[dimension]`.
     pub fn check(&self, _dimension: usize) -> Result<(), Fault> {
-        if self.width < 8 {
-            return Err(Fault::new("width", format!("width is {}, fewer than 8", self.width), "give 8 or more; 64 serves two dimensions"));
-        }
-        if self.depth == 0 {
-            return Err(Fault::new("depth", "depth is 0", "give a positive number of blocks; 3 serves two dimensions"));
-        }
+        Fault::unless_in("width", self.width, 8..=65536, "64 serves two dimensions")?;
+        Fault::unless_in("depth", self.depth, 1..=10_000, "3 serves two dimensions")?;
         if let InputSpec::Fourier { count, scale } = &self.input {
-            if *count == 0 {
-                return Err(Fault::new("input.fourier.count", "count is 0", "give a positive number of projections, or input = \"plain\""));
-            }
+            Fault::unless_in("input.fourier.count", *count, 1..=65536, "input = \"plain\" has none")?;
             if !(*scale > 0.0 && scale.is_finite()) {
                 return Err(Fault::new("input.fourier.scale", format!("scale is {scale}"), "give a positive number, such as 0.5"));
             }

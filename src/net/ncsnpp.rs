@@ -12,11 +12,11 @@ use crate::error::Fault;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Channels of the first level, at least 4; also the size of the noise embedding. The reference uses 128.
+    /// Channels of the first level, 4 to 8192; also the size of the noise embedding. The reference uses 128.
     pub channels: usize,
-    /// Channels of each level, at least one, as multiples of `channels`; each level has half the size of the one before.
+    /// Channels of each level as multiples of `channels`, 1 to 256, for 1 to 16 levels; each level has half the size of the one before.
     pub multipliers: Vec<usize>,
-    /// Residual blocks in each level on the way down, at least 1; one more on the way up.
+    /// Residual blocks in each level on the way down, 1 to 1000; one more on the way up.
     pub blocks: usize,
     /// Image sizes at which attention follows the blocks, each one of a level.
     pub attention: Vec<usize>,
@@ -83,6 +83,9 @@ pub(super) struct Stage {
     pub size: usize,
 }
 
+/// Levels of a network.
+const MOST_LEVELS: usize = 16;
+
 impl Spec {
     /// Whether this network can serve images [channels, height, width].
     pub fn check(&self, shape: [usize; 3]) -> Result<(), Fault> {
@@ -90,20 +93,14 @@ impl Spec {
     }
 
     pub(super) fn check_with(&self, [_, height, width]: [usize; 3], groups: fn(i64) -> i64) -> Result<(), Fault> {
-        let positive = |key: &str, value: usize| match value {
-            0 => Err(Fault::new(key, format!("{key} is 0"), "give a positive number")),
-            _ => Ok(()),
-        };
-        if self.channels < 4 {
-            return Err(Fault::new(
-                "channels",
-                format!("channels is {}, fewer than 4", self.channels),
-                "give a multiple of 32, such as 128",
-            ));
+        Fault::unless_in("channels", self.channels, 4..=8192, "a multiple of 32, such as 128")?;
+        Fault::unless_in("blocks", self.blocks, 1..=1000, "the reference uses 4 or 8")?;
+        if !(1..=MOST_LEVELS).contains(&self.multipliers.len()) {
+            let message = format!("there are {} multipliers", self.multipliers.len());
+            return Err(Fault::new("multipliers", message, format!("give one for each level, 1 to {MOST_LEVELS}, such as [1, 2, 2, 2]")));
         }
-        positive("blocks", self.blocks)?;
-        positive("multipliers", self.multipliers.len())?;
-        self.multipliers.iter().try_for_each(|&multiplier| positive("multipliers", multiplier))?;
+        let in_range = |&multiplier: &usize| Fault::unless_in("multipliers", multiplier, 1..=256, "the reference uses [1, 2, 2, 2]");
+        self.multipliers.iter().try_for_each(in_range)?;
         let halvings = self.multipliers.len() - 1;
         if [height, width].iter().any(|size| size.trailing_zeros() < halvings as u32) {
             return Err(Fault::new(

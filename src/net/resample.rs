@@ -14,7 +14,7 @@ use crate::optim::Builder;
 pub enum FilterSpec {
     /// Mean of 2x2 pixels down, nearest neighbour up.
     Naive,
-    /// A separable low-pass filter given by the taps of one axis, normalised here: `[1, 3, 3, 1]` in the reference. Zhang 2019; Karras et
+    /// A separable low-pass filter given by the 2 to 64 taps of one axis, an even number, normalised here: `[1, 3, 3, 1]` in the reference. Zhang 2019; Karras et
     /// al. 2020, app. B.
     Fir(Vec<f64>),
 }
@@ -24,18 +24,21 @@ impl FilterSpec {
         match self {
             FilterSpec::Fir(taps) if !usable(taps) => Err(Fault::new(
                 "resample.fir",
-                format!("the filter's taps are {taps:?}"),
-                "give an even number of taps whose sum is not 0, such as [1, 3, 3, 1]",
+                format!("a filter of {} taps whose sum is {}", taps.len(), taps.iter().sum::<f64>()),
+                format!("give an even number of taps, 2 to {MOST_TAPS}, whose sum is not 0, such as [1, 3, 3, 1]"),
             )),
             _ => Ok(()),
         }
     }
 }
 
+/// Taps of a filter.
+const MOST_TAPS: usize = 64;
+
 /// An odd number of taps would move the image by half a pixel.
 fn usable(taps: &[f64]) -> bool {
     let sum: f64 = taps.iter().sum();
-    !taps.is_empty() && taps.len().is_multiple_of(2) && sum.is_finite() && sum != 0.0
+    (2..=MOST_TAPS).contains(&taps.len()) && taps.len().is_multiple_of(2) && sum.is_finite() && sum != 0.0
 }
 
 /// Which way the size goes.

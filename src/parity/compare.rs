@@ -3,7 +3,6 @@
 use tch::{Kind, Tensor};
 
 use super::golden::Tensors;
-use crate::error::Result;
 use crate::tensor::to_vec;
 
 /// Allowed in f64, relative.
@@ -11,11 +10,17 @@ const F64: f64 = 1e-9;
 /// Allowed in f64 where the truth was stored in f32.
 pub const STORED_IN_F32: f64 = 1e-6;
 /// Allowed in f32, relative to the f64 truth.
-const F32: f64 = 1e-5;
+pub const F32: f64 = 1e-5;
 /// Or so many times what the reference's own f32 is off.
 pub const OWN: f64 = 3.0;
 /// An f64 rounding error as a share of the f32 rounding error at the same place: differences that cancel in f32 cancel in f64 too.
 const F64_ROUNDING: f64 = f64::EPSILON / f32::EPSILON as f64;
+
+/// Some random networks multiply a difference by ten with every few steps, until the step control takes other steps altogether. A second
+/// solve from a start that differs by this share tells how far off rounding alone can take an end.
+pub fn nudge(kind: Kind) -> f64 {
+    if kind == Kind::Double { 1e-13 } else { f64::from(f32::EPSILON) }
+}
 
 /// One quantity in one precision.
 pub struct Check {
@@ -78,33 +83,26 @@ impl Report {
         largest(self.checks.iter().filter(|check| check.precision == precision).map(|check| check.absolute))
     }
 
-    /// Compares with `f64.<quantity>`; where there is `f32.<quantity>`, the tolerance may come from that.
-    pub fn golden(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors) -> Result<()> {
+    /// Compares with `f64.<quantity>`, if the case has it; where there is `f32.<quantity>`, the tolerance may come from that.
+    pub fn golden(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors) {
         let allowed = if precision == Kind::Double { (F64, OWN * F64_ROUNDING) } else { (F32, OWN) };
-        self.compare(precision, quantity, ours, per, tensors, allowed)
+        self.compare(precision, quantity, ours, per, tensors, allowed);
     }
 
-    /// As [`golden`](Report::golden) with the tolerance of f32, for what starts from numbers that were rounded to f32.
-    pub fn golden_in_f32(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors) -> Result<()> {
-        self.compare(precision, quantity, ours, per, tensors, (F32, OWN))
+    /// Compares with `f64.<quantity>`, if the case has it.
+    pub fn golden_within(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors, tolerance: f64) {
+        self.compare(precision, quantity, ours, per, tensors, (tolerance, 0.0));
     }
 
-    fn compare(
-        &mut self,
-        precision: Kind,
-        quantity: &str,
-        ours: &Tensor,
-        per: Per,
-        tensors: &Tensors,
-        (least, own_share): (f64, f64),
-    ) -> Result<()> {
-        let truth = tensors.get(&format!("f64.{quantity}"))?;
+    /// Compares with `f64.<quantity>`, if the case has it. The tolerance is the larger of `least` and `own_share` times what `f32.<quantity>`
+    /// is off.
+    pub fn compare(&mut self, precision: Kind, quantity: &str, ours: &Tensor, per: Per, tensors: &Tensors, (least, own_share): (f64, f64)) {
+        let Some(truth) = tensors.find(&format!("f64.{quantity}")) else { return };
         let errors = Errors::new(ours, truth, per);
         let own = tensors.find(&format!("f32.{quantity}")).map_or(vec![0.0], |own| Errors::new(own, truth, per).relative);
         let tolerance = |own: &f64| if own.is_finite() { least.max(own_share * own) } else { least };
         let tolerances: Vec<f64> = own.iter().cycle().map(tolerance).take(errors.relative.len()).collect();
         self.add(precision, quantity, errors, &tolerances);
-        Ok(())
     }
 
     /// Compares with `truth`.
@@ -149,6 +147,16 @@ fn share(relative: f64, tolerance: f64) -> f64 {
 /// The largest of numbers of at least 0; not a number if one of them is not.
 fn largest(numbers: impl IntoIterator<Item = f64>) -> f64 {
     numbers.into_iter().fold(0.0, |a, b| if a >= b { a } else { b })
+}
+
+/// The largest absolute error.
+pub fn absolute(ours: &Tensor, truth: &Tensor) -> f64 {
+    Errors::new(ours, truth, Per::Entry).absolute
+}
+
+/// The largest relative error.
+pub fn relative(ours: &Tensor, truth: &Tensor, per: Per) -> f64 {
+    largest(Errors::new(ours, truth, per).relative)
 }
 
 struct Errors {

@@ -71,7 +71,7 @@ pub fn report(case: &Case) -> Result<Report> {
         for kind in [Kind::Double, Kind::Float] {
             let mut model = golden.model(kind)?;
             for (name, loss) in &losses {
-                report.golden(kind, name, &mean_loss(case, &golden, &mut model, loss, &tensors)?, Per::Entry, &tensors)?;
+                report.golden(kind, name, &mean_loss(case, &golden, &mut model, loss, &tensors)?, Per::Entry, &tensors);
             }
         }
     }

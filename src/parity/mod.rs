@@ -17,7 +17,6 @@ use std::fmt;
 
 pub use compare::{Check, Report};
 pub use golden::{Case, Index};
-use tch::Kind;
 
 use crate::error::Result;
 
@@ -36,22 +35,30 @@ pub enum Outcome {
     Compared(Report),
 }
 
+/// A kind of case and how one is compared.
+type Kind = (&'static str, fn(&Case) -> Result<Report>);
+
+/// The kinds of cases that are computed here.
+const KINDS: [Kind; 7] = [
+    ("model", model::report),
+    ("sde", sde::report),
+    ("losses", losses::report),
+    ("train", train::report),
+    ("pc", pc::report),
+    ("ode", ode::report),
+    ("likelihood", likelihood::report),
+];
+
+/// The names of the kinds that are computed here.
+pub fn kinds() -> [&'static str; KINDS.len()] {
+    KINDS.map(|(name, _)| name)
+}
+
 /// Computes a case in f64 and in f32 and compares.
 pub fn run(case: &Case) -> Row {
-    let report: Option<Result<Report>> = match case.kind() {
-        "model" => Some(model::report(case)),
-        "sde" => Some(sde::report(case)),
-        "likelihood" => Some(likelihood::report(case)),
-        "losses" => Some(losses::report(case)),
-        "train" => Some(train::report(case)),
-        "pc" => Some(pc::report(case)),
-        "ode" => Some(ode::report(case)),
-        _ => None,
-    };
-    let outcome = match report {
+    let outcome = match KINDS.iter().find(|(name, _)| *name == case.kind()) {
         None => Outcome::NotCovered,
-        Some(Ok(report)) => Outcome::Compared(report),
-        Some(Err(error)) => Outcome::Failed(error.to_string()),
+        Some((_, report)) => report(case).map_or_else(|error| Outcome::Failed(error.to_string()), Outcome::Compared),
     };
     Row { case: case.name().to_owned(), kind: case.kind().to_owned(), outcome }
 }
@@ -76,7 +83,7 @@ impl Row {
     pub fn line(&self, width: usize) -> String {
         let start = format!("{:width$}  {:10}", self.case, self.kind);
         match &self.outcome {
-            Outcome::NotCovered => format!("{start}  not covered"),
+            Outcome::NotCovered => format!("{start}  not covered: only {} are", kinds().join(", ")),
             Outcome::Failed(message) => format!("{start}  FAILED: {message}"),
             Outcome::Compared(report) => format!("{start}  {report}"),
         }
@@ -86,7 +93,7 @@ impl Row {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:7}", self.checks().len())?;
-        for kind in [Kind::Double, Kind::Float] {
+        for kind in [tch::Kind::Double, tch::Kind::Float] {
             match self.worst(kind) {
                 Some(Check { relative, tolerance, .. }) => {
                     write!(f, "      {:<8.1e} {relative:<8.1e} {tolerance:<7.1e}", self.absolute(kind))?;
@@ -97,7 +104,7 @@ impl fmt::Display for Report {
         write!(f, "   {}", if self.ok() { "ok" } else { "FAILED" })?;
         for check in self.checks().iter().filter(|check| !check.ok()) {
             let Check { quantity, precision, absolute, relative, tolerance } = check;
-            let precision = if *precision == Kind::Double { "f64" } else { "f32" };
+            let precision = if *precision == tch::Kind::Double { "f64" } else { "f32" };
             write!(f, "\n    {precision}.{quantity} is off by {absolute:.1e}, {relative:.1e} relative, over {tolerance:.1e}")?;
         }
         for name in self.not_covered() {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -12,6 +13,10 @@ use zip::result::ZipError;
 use super::{Pickle, Problem, TensorRef, shown, unpickle};
 use crate::error::{Error, Result as Fallible};
 use crate::file;
+use crate::progress::warn;
+
+/// What a zip archive begins with.
+const ZIP: &[u8; 4] = b"PK\x03\x04";
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -47,8 +52,29 @@ enum Layout<R> {
 impl Archive<BufReader<File>> {
     /// Opens the file at `path`. Errors name it, what is wrong with it, and the cure.
     pub fn open(path: &Path) -> Fallible<Self> {
-        let file = file::open(path).map_err(|e| Error::io("open", path, e))?;
+        let io = |e| Error::io("open", path, e);
+        let mut file = file::open(path).map_err(io)?;
+        let mut start = [0; 4];
+        if file.read(&mut start).map_err(io)? == 4 && start != *ZIP {
+            let hash = hash(path).map_err(io)?;
+            warn(&format!(
+                "{}: files of this old layout have no checksums; its SHA-256 is {hash}: compare it with its source",
+                path.display()
+            ));
+        }
+        file.rewind().map_err(io)?;
         Archive::read(BufReader::new(file)).map_err(|problem| problem.at(path))
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal digits.
+fn hash(path: &Path) -> std::io::Result<String> {
+    let (mut hasher, mut file, mut buffer) = (Sha256::new(), file::open(path)?, vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            n => hasher.update(&buffer[..n]),
+        }
     }
 }
 
@@ -58,7 +84,7 @@ impl<R: Read + Seek> Archive<R> {
         let length = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
         let mut start = [0; 4];
         file.rewind().map_err(unreadable)?;
-        let zip = length >= 4 && file.read_exact(&mut start).is_ok() && start == *b"PK\x03\x04";
+        let zip = length >= 4 && file.read_exact(&mut start).is_ok() && start == *ZIP;
         if zip { Archive::read_zip(file, length) } else { Archive::read_sequence(file, length) }
     }
 

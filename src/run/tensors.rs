@@ -55,6 +55,7 @@ pub(super) fn head(meta: &BTreeMap<String, String>, tensors: &[(&str, Tensor)]) 
 }
 
 /// The memory of a contiguous CPU tensor.
+#[expect(unsafe_code, reason = "LibTorch hands out its memory as a pointer; a copy of a checkpoint would be its size again")]
 pub fn bytes(tensor: &Tensor) -> &[u8] {
     let n = tensor.numel() * tensor.kind().elt_size_in_bytes();
     match n {

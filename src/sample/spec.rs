@@ -12,9 +12,9 @@ use crate::space::Scale;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// Samples, at least 1.
+    /// Samples, 1 to 100,000,000.
     pub count: usize,
-    /// Samples that are solved for together; sample i does not depend on it, unless the solver couples a batch.
+    /// Samples that are solved for together, 1 to 1,000,000; sample i does not depend on it, unless the solver couples a batch.
     pub batch: usize,
     pub dynamics: DynamicsSpec,
     pub solver: SolverSpec,
@@ -22,7 +22,7 @@ pub struct Sample {
     pub t_min: f64,
     /// Whether the noise of t_min is taken off: the result is E[x_0 | x at t_min] instead of x at t_min.
     pub denoise: bool,
-    /// Times at which the samples on their way are kept, too; asking changes no sample.
+    /// Times at which the samples on their way are kept, too, at most 100; asking changes no sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trajectory: Vec<f64>,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
@@ -69,11 +69,8 @@ impl DynamicsSpec {
 impl Sample {
     /// `network_levels` are the levels of noise of a network in discrete time.
     pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
-        for (key, value) in [("count", self.count), ("batch", self.batch)] {
-            if value == 0 {
-                return Err(Fault::new(key, format!("{key} is 0"), "give at least 1; leave [sample] out for no samples"));
-            }
-        }
+        Fault::unless_in("count", self.count, 1..=100_000_000, "leave [sample] out for no samples")?;
+        Fault::unless_in("batch", self.batch, 1..=1_000_000, "a smaller batch needs less memory")?;
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
             let help = "give a number between 0 and 1; the reference uses 1e-3 (VP, sub-VP) and 1e-5 (VE)";
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), help));

@@ -97,10 +97,7 @@ impl SdeSpec {
 
 /// A chain has a first and a last level.
 fn check_levels(levels: usize) -> Result<(), Fault> {
-    if levels < 2 {
-        return Err(Fault::new("levels", format!("levels is {levels}"), "give at least 2; the reference uses 1000"));
-    }
-    Ok(())
+    Fault::unless_in("levels", levels, 2..=1_000_000, "the reference uses 1000")
 }
 
 /// The linear β(t) = β_min + t (β_max - β_min) that VP and sub-VP share.

@@ -20,9 +20,9 @@ use crate::tensor::select;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscreteChain {
-    /// N; the network's, if that lives in discrete time.
+    /// N, 2 to 1,000,000; the network's, if that lives in discrete time.
     pub levels: usize,
-    /// S <= N, how many levels are visited.
+    /// S, how many levels are visited, 2 to N.
     pub steps: usize,
     pub spacing: Spacing,
     pub variance: Variance,

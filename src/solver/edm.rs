@@ -19,7 +19,8 @@ use crate::tensor::select;
 #[serde(deny_unknown_fields)]
 pub struct Churn {
     /// Before each of N steps s is raised by min(s_churn / N, √2 - 1) of itself with fresh noise; at least 0, which is the deterministic method.
-    /// EDM uses 0 to 80.
+    /// EDM uses 0 to 80. Its N counts the last step to σ = 0, which is no step of the grid here: a published S_churn is this times
+    /// (steps + 1) / steps.
     pub s_churn: f64,
     /// Only steps that start within [s_min, s_max] are churned, levels of s = σ/α; at least 0. EDM uses 0.05.
     pub s_min: f64,

@@ -12,22 +12,25 @@ use crate::sde::Sde;
 pub enum TimeGrid {
     /// Equal steps in t.
     Uniform {
-        /// At least 1.
+        /// 1 to 1,000,000.
         steps: usize,
     },
     /// Equal steps in (σ/α)^(1/ρ) (Karras et al. 2022, eq. 5).
     Karras {
-        /// At least 1.
+        /// 1 to 1,000,000.
         steps: usize,
         /// ρ, at least 1; EDM uses 7.
         rho: f64,
     },
     /// Equal steps in ln(α²/σ²).
     LogSnr {
-        /// At least 1.
+        /// 1 to 1,000,000.
         steps: usize,
     },
 }
+
+/// Steps of a way on a grid.
+pub(super) const MOST_STEPS: usize = 1_000_000;
 
 impl TimeGrid {
     pub fn steps(&self) -> usize {
@@ -78,9 +81,7 @@ impl TimeGrid {
             TimeGrid::Karras { .. } => "karras",
             TimeGrid::LogSnr { .. } => "log-snr",
         };
-        if self.steps() == 0 {
-            return Err(Fault::new(format!("grid.{table}.steps"), "a grid of 0 steps goes nowhere", "give at least 1 step"));
-        }
+        Fault::unless_in(&format!("grid.{table}.steps"), self.steps(), 1..=MOST_STEPS, "a few hundred are usual")?;
         match self {
             TimeGrid::Karras { rho, .. } if !(*rho >= 1.0 && rho.is_finite()) => {
                 Err(Fault::new("grid.karras.rho", format!("rho is {rho}"), "give a number of at least 1; EDM uses 7.0"))

@@ -212,6 +212,14 @@ impl SolverSpec {
         finite(self.sampler(reverse.eta)?.sample(reverse, problem, noise, watch)?, problem.span.1)
     }
 
+    /// What speaks against this for data of D dimensions, though it works.
+    pub fn doubt(&self, dimension: usize) -> Option<Fault> {
+        match self {
+            SolverSpec::PredictorCorrector(sampler) => sampler.doubt(dimension).map(|fault| fault.within(&self.name())),
+            _ => None,
+        }
+    }
+
     /// Whether an example depends on its batch mates.
     pub fn couples_batch(&self) -> bool {
         match self {

@@ -112,6 +112,7 @@ fn exponential_solvers_have_their_orders() {
         ];
         for (order, solver) in cases {
             let slope = (error(solver(80)) / error(solver(160))).log2();
+            println!("{name}: {:?} has order {slope:.2}", solver(80));
             assert!(slope > order - 0.35, "{name}: {:?} has order {order}, measured as {slope}", solver(80));
         }
         // Few evaluations: the higher order must pay.
@@ -324,7 +325,9 @@ fn unusable_settings_name_their_key() {
 
 mod control;
 mod edm;
+mod elsewhere;
 mod law;
+mod norms;
 mod song;
 mod stochastic;
 mod tableaus;

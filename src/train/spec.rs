@@ -12,13 +12,13 @@ use crate::sde::Sde;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// Steps in all, at least 1.
+    /// Steps in all, 1 to 1,000,000,000.
     pub steps: u64,
-    /// Examples in one step, at least 1.
+    /// Examples in one step, 1 to 1,000,000.
     pub batch: usize,
     /// Adam's learning rate, above 0; the reference uses 2e-4.
     pub lr: f64,
-    /// Steps until the learning rate reaches `lr`; the reference uses 5000.
+    /// Steps until the learning rate reaches `lr`, 0 to 1,000,000,000; the reference uses 5000.
     pub warmup: u64,
     /// Largest norm of the whole gradient, above 0; `inf` for none. The reference uses 1.
     pub clip: f64,
@@ -44,12 +44,12 @@ pub struct Train {
     pub stratified: bool,
     /// The least time that is trained at, in (0, 1); the reference uses 1e-5.
     pub t_min: f64,
-    /// Steps between checkpoints, at least 1. Operational.
+    /// Steps between checkpoints, 1 to 1,000,000,000. Operational.
     pub checkpoint_every: u64,
-    /// Newest checkpoints that are kept, at least 1. Operational.
+    /// Newest checkpoints that are kept, 1 to 1,000,000. Operational.
     #[serde(default = "default_keep")]
     pub keep: usize,
-    /// Checkpoints whose step is a multiple of this one stay, too; at least 1, or left out. Operational.
+    /// Checkpoints whose step is a multiple of this one stay, too; 1 to 1,000,000,000, or left out. Operational.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
     /// The checkpoint with the lowest value of this curve, at its last point before the checkpoint, stays, too; or left out. Operational.
@@ -59,7 +59,7 @@ pub struct Train {
     /// times and losses the step had.
     #[serde(default, skip_serializing_if = "OnDivergence::is_stop")]
     pub on_divergence: OnDivergence,
-    /// Steps between points of the curves, at least 1. Operational.
+    /// Steps between points of the curves, 1 to 1,000,000,000. Operational.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
 }
@@ -105,7 +105,7 @@ pub enum OnDivergence {
     Rewind {
         /// Of the learning rate, once for each time, in (0, 1), such as 0.5.
         factor: f64,
-        /// Times in all, at least 1; then it ends.
+        /// Times in all, 1 to 1000; then it ends.
         most: u32,
     },
 }
@@ -141,17 +141,21 @@ impl Train {
 
     /// A fault's key is relative to `[train]`.
     pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
-        let at_least_one = |key: &str, value: u64| {
-            if value == 0 { Err(Fault::new(key, format!("{key} is 0"), "give at least 1")) } else { Ok(()) }
-        };
-        at_least_one("steps", self.steps)?;
-        at_least_one("batch", self.batch as u64)?;
-        at_least_one("checkpoint_every", self.checkpoint_every)?;
-        at_least_one("keep", self.keep as u64)?;
-        at_least_one("keep_every", self.keep_every.unwrap_or(1))?;
-        at_least_one("log_every", self.log_every)?;
+        const MOST_STEPS: u64 = 1_000_000_000;
+        Fault::unless_in("steps", self.steps, 1..=MOST_STEPS, "the reference uses 1300001")?;
+        Fault::unless_in("batch", self.batch, 1..=1_000_000, "the reference uses 128")?;
+        Fault::unless_in("warmup", self.warmup, 0..=MOST_STEPS, "the reference uses 5000")?;
+        Fault::unless_in(
+            "checkpoint_every",
+            self.checkpoint_every,
+            1..=MOST_STEPS,
+            "what lies between two checkpoints is lost in a crash",
+        )?;
+        Fault::unless_in("keep", self.keep, 1..=1_000_000, "2 survive a damaged one")?;
+        Fault::unless_in("log_every", self.log_every, 1..=MOST_STEPS, "50 make a smooth curve")?;
+        Fault::unless_in("keep_every", self.keep_every.unwrap_or(1), 1..=MOST_STEPS, "leave it out to keep the newest alone")?;
         if let OnDivergence::Rewind { factor, most } = self.on_divergence {
-            at_least_one("on_divergence.rewind.most", u64::from(most))?;
+            Fault::unless_in("on_divergence.rewind.most", most, 1..=1000, "3 tell whether it helps")?;
             if !(factor > 0.0 && factor < 1.0) {
                 let help = "give a number between 0 and 1, such as 0.5";
                 return Err(Fault::new("on_divergence.rewind.factor", format!("factor is {factor}"), help));

@@ -36,14 +36,14 @@ pub struct Progress {
 
 impl Progress {
     fn to_tensor(self) -> Tensor {
-        let rest = [self.metric.unwrap_or(f64::NAN), f64::from(self.rewinds)];
+        let rest = [self.metric.unwrap_or(f64::INFINITY), f64::from(self.rewinds)];
         Tensor::from_slice(&[&self.window[..], &rest].concat())
     }
 
     fn from_tensor(tensor: &Tensor) -> Progress {
         let numbers: [f64; 6] = to_vec(tensor).try_into().unwrap_or_default();
         let [a, b, c, d, metric, rewinds] = numbers;
-        Progress { window: [a, b, c, d], metric: Some(metric).filter(|metric| !metric.is_nan()), rewinds: rewinds as u32 }
+        Progress { window: [a, b, c, d], metric: Some(metric).filter(|metric| metric.is_finite()), rewinds: rewinds as u32 }
     }
 }
 

@@ -63,7 +63,7 @@ fn home() -> Home {
     ndarray_npy::write_npy(home.path("images.npy"), &array(&[2, 4, 4, 3]).mapv(|x| x as u8)).unwrap();
     let folder = Folder::open(&home.path("")).unwrap();
     let mut journal = Journal::open(&folder, "squares.journal", &serde_json::json!({ "power": 2 })).unwrap();
-    (0..5).for_each(|i| drop(journal.next(|| Ok(f64::from(i * i))).unwrap()));
+    (0..5).for_each(|i| assert_eq!(journal.next(|| Ok(f64::from(i * i))).unwrap(), f64::from(i * i)));
     home
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::no_grad;
 
 use super::points::BelowTMin;
-use super::{Job, Likelihood, Subject, check_finite, rest};
+use super::{Job, Likelihood, MOST, Subject, check_finite, rest};
 use crate::error::{Fault, Result};
 use crate::model::Model;
 use crate::progress::Terminal;
@@ -27,21 +27,21 @@ pub enum BoundSpec {
     /// so that their differences tell the error; one evaluation a draw.
     Elbo {
         form: Form,
-        /// Even, at least 2.
+        /// Even, 2 to 65536.
         draws: usize,
     },
     /// Of a chain of levels, term by term (see [`crate::bound::Vlb`]): `draws` of the noise of all levels; an evaluation for each level and draw.
     Vlb {
         levels: Levels,
         variance: Variance,
-        /// At least 1; 2 or more tell the error.
+        /// 1 to 65536; 2 or more tell the error.
         draws: usize,
     },
     /// Of the chain, tightened by `paths` paths (see [`crate::bound::tightened`]); an evaluation for each level and path.
     Iwae {
         levels: Levels,
         variance: Variance,
-        /// At least 1, which is the VLB.
+        /// 1 to 65536; 1 is the VLB.
         paths: usize,
     },
 }
@@ -62,7 +62,7 @@ pub enum Form {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Levels {
-    /// Those of the chain with so many levels that the SDE is the limit of (DDPM's, NCSN's); its lowest level takes t_min's place. A
+    /// Those of the chain with so many levels, 2 to 1,000,000, that the SDE is the limit of (DDPM's, NCSN's); its lowest level takes t_min's place. A
     /// network in continuous time is asked at the times with their log-SNR.
     Chain(usize),
     /// steps + 1 times from t_min to 1.
@@ -113,12 +113,14 @@ impl BoundSpec {
             return Err(self.starts_at_zero());
         }
         match self {
-            BoundSpec::Elbo { draws, .. } if *draws == 0 || !draws.is_multiple_of(2) => {
+            BoundSpec::Elbo { draws, .. } if !draws.is_multiple_of(2) => {
                 fault("elbo.draws", format!("draws is {draws}"), "give an even number: two in each part of the log-SNR tell the error")
             }
-            BoundSpec::Vlb { draws: 0, .. } => fault("vlb.draws", "draws is 0".into(), "give at least 1; 2 or more tell the error"),
-            BoundSpec::Iwae { paths: 0, .. } => fault("iwae.paths", "paths is 0".into(), "give at least 1, which is the VLB"),
-            _ => Ok(()),
+            BoundSpec::Elbo { draws, .. } => {
+                Fault::unless_in("elbo.draws", *draws, 2..=MOST, "an even number: two in each part of the log-SNR tell the error")
+            }
+            BoundSpec::Vlb { draws, .. } => Fault::unless_in("vlb.draws", *draws, 1..=MOST, "2 or more tell the error"),
+            BoundSpec::Iwae { paths, .. } => Fault::unless_in("iwae.paths", *paths, 1..=MOST, "1 is the VLB"),
         }?;
         let within = |fault: Fault| fault.within(&format!("{}.levels", self.table()));
         match (self.levels(), chain) {

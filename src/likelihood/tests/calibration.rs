@@ -9,13 +9,13 @@ use tch::{Kind, Tensor};
 const REPEATS: usize = 100;
 
 /// How many of some deviations lie within 2 of the errors that were reported for them, and the reported error over the observed spread.
-struct Calibration {
-    covered: usize,
-    ratio: f64,
+pub(super) struct Calibration {
+    pub covered: usize,
+    pub ratio: f64,
 }
 
 impl Calibration {
-    fn of(deviations: &[f64], errors: &[f64]) -> Calibration {
+    pub fn of(deviations: &[f64], errors: &[f64]) -> Calibration {
         let covered = deviations.iter().zip(errors).filter(|(deviation, error)| deviation.abs() <= 2.0 * **error).count();
         let root_mean_square = |values: &[f64]| values.iter().map(|value| value * value).mean().sqrt();
         Calibration { covered, ratio: root_mean_square(errors) / root_mean_square(deviations) }

@@ -343,3 +343,39 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
         assert_eq!(check(&spec, Task::ProbabilityFlow), Ok(()));
     }
 }
+
+/// What `predictor_corrector.rs` says of its steps of 1 / N over [t_min, 1], on N(0, 0.5²); nothing here is drawn.
+#[test]
+fn steps_of_one_nth_leave_some_variance_at_the_end() {
+    tch::set_num_threads(1);
+    let (n, variance) = (1000, 0.25f64);
+    let said = [("vp", [0.09, 0.76]), ("sub-vp", [0.16, 0.16]), ("ve", [0.04, 1.66])];
+    for ((name, sde), (_, said)) in SDES.into_iter().zip(said) {
+        let exact = exact(sde, &gaussian(1, 0.0, variance.sqrt()));
+        for (predictor, said) in [Predictor::EulerMaruyama, Predictor::ReverseDiffusion].into_iter().zip(said) {
+            let (solver, start) = (pc(n, predictor.clone(), Corrector::None), (0.0, sde.prior_std().powi(2)));
+            let (_, end) = linear_law(&solver, Reverse { model: &exact, eta: 1.0 }, 1e-3, true, n, start);
+            let more = 100.0 * (end / variance - 1.0);
+            println!("{name}, {predictor:?}, N = {n}: variance {more:+.2} %");
+            assert!((more - said).abs() < 0.01, "{name}, {predictor:?}: {more} % is not {said} %");
+        }
+    }
+}
+
+/// The share of a wrong variance at t = 1 that is left at the end, relative to the law's own there, on N(0, 0.5²); nothing here is drawn.
+#[test]
+fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
+    tch::set_num_threads(1);
+    for (name, sde) in SDES {
+        let exact = exact(sde, &gaussian(1, 0.0, 0.5));
+        let (right, wrong) = (sde.prior_std().powi(2), 1.1 * sde.prior_std().powi(2));
+        let left = |solver: &SolverSpec, eta| {
+            let end = |start| linear_law(solver, Reverse { model: &exact, eta }, 1e-3, false, 400, (0.0, start)).1;
+            (end(wrong) / end(right) - 1.0) / 0.1
+        };
+        let grid = TimeGrid::LogSnr { steps: 400 };
+        let (flow, reverse) = (left(&SolverSpec::Heun { grid }, 0.0), left(&SolverSpec::Euler { grid }, 1.0));
+        println!("{name}: {flow:.3} of an error of the start is left by the flow, {reverse:.1e} by the reverse SDE");
+        assert!((flow - 1.0).abs() < 0.01 && reverse < 1e-3, "{name}: {flow}, {reverse}");
+    }
+}
