@@ -10,6 +10,15 @@ use serde_json::Value;
 
 use crate::home::Home;
 
+const PARTIAL: &str = ".partial-";
+
+/// A half-written file of the run; the next `run` removes those of processes that are gone.
+pub fn half_written(home: &Home) -> Option<String> {
+    let mut files = BTreeMap::new();
+    collect(&home.path("run"), "", &mut files);
+    files.into_keys().find(|name| name.contains(PARTIAL))
+}
+
 #[derive(PartialEq)]
 pub struct State {
     /// Finished files, and what must be equal of each.
@@ -28,7 +37,9 @@ impl State {
         // A resumed run may have saved other steps on its way; the last one counts.
         let last = files.keys().rfind(|name| name.ends_with(".safetensors") && name.starts_with("checkpoints/")).cloned();
         files.retain(|name, _| !name.starts_with("checkpoints/") || Some(name) == last.as_ref());
-        files.retain(|name, _| name != ".lock" && name != "curves.stamps" && !name.ends_with("likelihood.journal"));
+        files.retain(|name, _| {
+            !name.contains(PARTIAL) && name != ".lock" && name != "curves.stamps" && !name.ends_with("likelihood.journal")
+        });
         files.retain(|name, _| !name.ends_with("again.journal") && !name.ends_with(".bound.journal"));
         let files = files.into_iter().map(|(name, bytes)| (name.clone(), comparable(&name, bytes))).collect();
         State { files, metrics, events: events(&home.path("run")) }

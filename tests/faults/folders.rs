@@ -68,8 +68,8 @@ fn replaced(world: &World, moment: Duration) -> Step<Verdict> {
     std::thread::sleep(moment);
     fs::rename(home.path("run"), home.path("moved")).unwrap();
     let second = home.start(&world.run.arguments);
-    let ended = process::end(first)?;
-    let other = wait(second, &home)?;
+    let (ended, other) = (process::end(first), wait(second, &home));
+    let (ended, other) = (ended?, other?);
     if ended.code == Some(0) || other.code != Some(0) {
         return Err(Verdict::Different(format!("{}{}", ended.said(), other.said())));
     }

@@ -104,7 +104,7 @@ fn without_lock(world: &World, delays: &[Duration]) -> Step<Verdict> {
     std::thread::sleep(delays[0] / 2);
     let _ = fs::remove_file(home.path("run/.lock"));
     let second = home.start(&world.run.arguments);
-    wait(first, &home)?;
-    wait(second, &home)?;
+    let ended = [wait(first, &home), wait(second, &home)];
+    ended.into_iter().try_for_each(|ended| ended.map(drop))?;
     Ok(world.ends(&home, &world.run))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::compare::State;
+use crate::compare::{State, half_written};
 use crate::home::{Home, IMAGES, VECTORS, idx};
 use crate::process::{self, kill};
 use crate::tally::{Step, Verdict};
@@ -170,6 +170,9 @@ impl World {
         if ended.code != Some(0) {
             let lost = before.lost(&State::of(home));
             return lost.map_or(Ok(false), |what| Err(Verdict::Lost(format!("{what}: {}", ended.said()))));
+        }
+        if let Some(name) = half_written(home).filter(|_| task.arguments[0] == "run") {
+            return Err(Verdict::Lost(format!("{name} is left: {}", ended.said())));
         }
         match task.state.difference(&State::of(home)) {
             None => Ok(true),
