@@ -31,9 +31,8 @@ fn main() -> ExitCode {
 
 fn remember(info: &PanicHookInfo) {
     let place = info.location().map_or(String::new(), |place| format!("{}:{}: ", place.file(), place.line()));
-    let payload = info.payload();
-    let said = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    let said = said.unwrap_or("nothing was said");
+    let text = info.payload().downcast_ref::<String>().map(String::as_str);
+    let said = text.or(info.payload().downcast_ref::<&str>().copied()).unwrap_or("nothing was said");
     PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).get_or_insert(format!("{place}{said}"));
 }
 

@@ -93,6 +93,9 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     let (stdout, stderr) = Home::with(VECTORS).succeed(&["check", "tiny.toml", "--set", "train.log_every=7"]);
     assert_eq!(stderr, "");
     assert_eq!(toml::from_str::<Experiment>(&stdout).unwrap().train.unwrap().log_every, 7);
+    // What is available changes from moment to moment.
+    let (stdout, available) = stdout.rsplit_once(" of ").unwrap_or((&stdout, ""));
+    assert!(available.ends_with(" available\n"), "{available}");
     assert_snapshot!(stdout, @r#"
     seed = 1
 
@@ -164,6 +167,7 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     # train       20 steps of 8 examples, 1.6 epochs
     # sample      4 samples
     # likelihood  5 test examples
+    # memory      about 160 MB
     "#);
 }
 

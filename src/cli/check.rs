@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::Overrides;
 use crate::data::Split;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
+use crate::memory;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -18,7 +19,9 @@ pub struct Arguments {
 }
 
 pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
-    let Loaded { experiment, plan, shape, train } = experiment::load(&path, &set.overrides)?;
+    let loaded = experiment::load(&path, &set.overrides)?;
+    let needs = loaded.needs(&experiment::PHASES)?;
+    let Loaded { experiment, plan, shape, train } = loaded;
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);
@@ -43,6 +46,13 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
             Split::Test => "test",
         };
         println!("# likelihood  {} {split} examples", likelihood.count);
+    }
+    let available = memory::available();
+    let of = available.map_or(String::new(), |available| format!(" of {} available", memory::bytes(available)));
+    println!("# memory      about {}{of}", memory::bytes(needs.peak()));
+    needs.fit(available, false)?;
+    if let Err(Error::Memory { help, .. }) = needs.fit(available, true) {
+        println!("#             too much for this machine's processor: {help}");
     }
     Ok(())
 }

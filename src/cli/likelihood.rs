@@ -48,7 +48,9 @@ pub fn likelihood(Arguments { run: path, step, out, name, split, compare, set, m
     let run = Run::reading(&path)?;
     let split = split.map(|split| format!("likelihood.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
-    let session = Session::new(&experiment::load_run(&run, &overrides, &["seed", "likelihood"], true)?, machine.into());
+    let loaded = experiment::load_run(&run, &overrides, &["seed", "likelihood"], true)?;
+    machine.holds(&loaded, &["likelihood", "bound"])?;
+    let session = Session::new(&loaded, machine.into());
     let spec = session.plan().likelihood.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [likelihood]", "give one: --set 'likelihood={split=\"test\",...}' with all its keys")
     })?;

@@ -18,7 +18,9 @@ use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
 use crate::error::{Error, Result};
+use crate::experiment::Loaded;
 use crate::interrupt;
+use crate::memory;
 use crate::run::checkpoint::Choice;
 use crate::run::{Reserved, Run, manifest, reserve};
 use crate::session;
@@ -103,6 +105,13 @@ struct Voice {
     /// Print nothing but warnings, errors and what was asked for.
     #[arg(short, long)]
     quiet: bool,
+}
+
+impl Machine {
+    /// Error: these phases of an experiment need more memory than there is.
+    fn holds(&self, loaded: &Loaded, phases: &[&str]) -> Result<()> {
+        loaded.needs(phases)?.fit(memory::available(), self.device == Device::Cpu)
+    }
 }
 
 impl From<Machine> for session::Machine {

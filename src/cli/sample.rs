@@ -32,7 +32,9 @@ pub struct Arguments {
 
 pub fn sample(Arguments { run: path, step, out, name, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&path)?;
-    let session = Session::new(&experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?, machine.into());
+    let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
+    machine.holds(&loaded, &["sample"])?;
+    let session = Session::new(&loaded, machine.into());
     let spec = session.plan().sample.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")
     })?;

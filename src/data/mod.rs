@@ -167,6 +167,31 @@ impl Data {
         })
     }
 
+    /// Bytes of a split in memory while it is opened, an estimate. Files are read whole before they become arrays.
+    pub fn bytes(&self, split: &Summary) -> f64 {
+        let numbers = split.len as f64 * split.shape.iter().product::<usize>() as f64;
+        match self {
+            Data::Idx(Idx { pad, .. }) => {
+                let bare = split.shape[1..].iter().map(|side| (side - 2 * pad) as f64).product::<f64>();
+                numbers + split.len as f64 * bare
+            }
+            Data::Cifar10(_) => numbers,
+            Data::NpyImages(_) => 2.0 * numbers,
+            Data::NpyVectors(_) => 3.0 * 4.0 * numbers,
+            _ => 4.0 * numbers,
+        }
+    }
+
+    /// The key that makes a split smaller.
+    pub fn size_key(&self, split: Split) -> String {
+        let key = match self {
+            Data::Idx(Idx { pad: 1.., .. }) => "pad",
+            Data::Cifar10(_) => "folder",
+            _ => split.of("train", "test"),
+        };
+        format!("data.{}.{key}", self.name())
+    }
+
     /// The map between data units and model space.
     pub fn scale(&self) -> Scale {
         match self {

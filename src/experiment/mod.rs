@@ -2,10 +2,12 @@
 
 mod difference;
 mod load;
+mod needs;
 mod plan;
 mod text;
 mod written;
 
 pub use load::{Loaded, default_run_folder, load, load_run, parse};
+pub use needs::{Needs, PHASES};
 pub use plan::{Family, Learned, Plan};
 pub use written::Experiment;

@@ -8,6 +8,7 @@ pub mod coupling;
 pub mod ddpm;
 mod dropout;
 pub mod embedding;
+mod held;
 mod layers;
 pub mod mlp;
 pub mod ncsnpp;
@@ -16,6 +17,7 @@ pub mod resample;
 mod unet;
 
 pub use dropout::Dropout;
+pub use held::Held;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -62,6 +64,15 @@ impl NetworkSpec {
             NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], builder)),
             NetworkSpec::Ncsnpp(spec) => Box::new(UNet::new(spec, [shape[0], shape[1], shape[2]], ncsnpp::groups, builder)),
             NetworkSpec::Ddpm(spec) => Box::new(UNet::new(&spec.as_ncsnpp(), [shape[0], shape[1], shape[2]], ddpm::groups, builder)),
+        }
+    }
+
+    /// The key that most decides how large the network is, relative to `[network]`.
+    pub fn size_key(&self) -> &'static str {
+        match self {
+            NetworkSpec::Mlp(_) => "mlp.width",
+            NetworkSpec::Ncsnpp(_) => "ncsnpp.channels",
+            NetworkSpec::Ddpm(_) => "ddpm.channels",
         }
     }
 
