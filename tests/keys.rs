@@ -1,18 +1,16 @@
 //! `docs/keys.md` is made of the doc comments of the structs that parse an experiment, and every key has one.
 
-use std::collections::{BTreeMap, VecDeque};
+mod common;
 
-use schemars::schema_for;
-use score_sde::experiment::Experiment;
+use std::collections::VecDeque;
+
+use common::schema::Schema;
 use serde_json::Value;
 
 const PAGE: &str = "docs/keys.md";
 const HEAD: &str = "# Keys of an experiment\n\n\
     Every table and key that an experiment file can have, from the doc comments of the structs that parse it. A key is required unless it\n\
     says otherwise; *operational* keys change no result. `SCORE_SDE_WRITE=1 cargo test --test keys` writes this page anew.\n";
-
-/// The types of the schema by name, the experiment itself among them.
-struct Schema(BTreeMap<String, Value>);
 
 /// A section of the page: a type, by the name of its heading.
 struct Section {
@@ -22,69 +20,46 @@ struct Section {
     places: Vec<String>,
 }
 
-impl Schema {
-    fn new() -> Schema {
-        let whole = serde_json::to_value(schema_for!(Experiment)).unwrap();
-        let mut types: BTreeMap<String, Value> = whole["$defs"].as_object().unwrap().clone().into_iter().collect();
-        types.insert("Experiment".into(), whole);
-        Schema(types)
-    }
+/// A key's own words, or else those of its type.
+fn words_of(schema: &Schema, value: &Value) -> Option<String> {
+    let own = value["description"].as_str().map(str::to_owned);
+    own.or_else(|| schema.0[&schema.reference(value)?]["description"].as_str().map(str::to_owned))
+}
 
-    /// The name of the type that a value refers to, behind an option or not.
-    fn reference(&self, value: &Value) -> Option<String> {
-        let of = |value: &Value| Some(value["$ref"].as_str()?.rsplit('/').next()?.to_owned());
-        of(value).or_else(|| value["anyOf"].as_array()?.iter().find_map(of))
-    }
-
-    /// A key's own words, or else those of its type.
-    fn words(&self, value: &Value) -> Option<String> {
-        let own = value["description"].as_str().map(str::to_owned);
-        own.or_else(|| self.0[&self.reference(value)?]["description"].as_str().map(str::to_owned))
-    }
-
-    /// Every key in a table with its value, in the order of the struct: the required ones, then the others.
-    fn keys<'a>(&self, table: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
-        let Some(properties) = table["properties"].as_object() else { return Vec::new() };
-        let required: Vec<&str> = table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let optional = properties.keys().map(String::as_str).filter(|key| !required.contains(key));
-        required.iter().copied().chain(optional).map(|key| (key, &properties[key], required.contains(&key))).collect()
-    }
-
-    /// All types with where they are used, in the order in which a reader meets them.
-    fn sections(&self) -> Vec<Section> {
-        let mut sections: Vec<Section> = Vec::new();
-        let mut open = VecDeque::from([("Experiment".to_owned(), String::new())]);
-        while let Some((name, place)) = open.pop_front() {
-            if let Some(known) = sections.iter_mut().find(|section| section.name == name) {
-                known.places.push(place);
-                continue;
-            }
-            let mut uses = Vec::new();
-            self.uses(&self.0[&name], &place, &mut uses);
-            // What belongs to a table follows it.
-            uses.into_iter().rev().for_each(|next| open.push_front(next));
-            sections.push(Section { title: String::new(), name, places: vec![place] });
+/// All types with where they are used, in the order in which a reader meets them.
+fn sections(schema: &Schema) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut open = VecDeque::from([("Experiment".to_owned(), String::new())]);
+    while let Some((name, place)) = open.pop_front() {
+        if let Some(known) = sections.iter_mut().find(|section| section.name == name) {
+            known.places.push(place);
+            continue;
         }
-        for section in &mut sections {
-            section.title = match &section.places[..] {
-                [place] => place.clone(),
-                _ => kebab(section.name.trim_end_matches("Spec")),
-            };
-        }
-        sections
+        let mut found = Vec::new();
+        uses(schema, &schema.0[&name], &place, &mut found);
+        // What belongs to a table follows it.
+        found.into_iter().rev().for_each(|next| open.push_front(next));
+        sections.push(Section { title: String::new(), name, places: vec![place] });
     }
+    for section in &mut sections {
+        section.title = match &section.places[..] {
+            [place] => place.clone(),
+            _ => kebab(section.name.trim_end_matches("Spec")),
+        };
+    }
+    sections
+}
 
-    /// The types that a type's keys refer to, each with its place.
-    fn uses(&self, value: &Value, place: &str, found: &mut Vec<(String, String)>) {
-        let below = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
-        for (key, value, _) in self.keys(value) {
-            match self.reference(value) {
-                Some(name) => found.push((name, below(key))),
-                None => self.uses(value, &below(key), found),
-            }
+/// The types that a type's keys refer to, each with its place.
+fn uses(schema: &Schema, value: &Value, place: &str, found: &mut Vec<(String, String)>) {
+    let below = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
+    for (key, value, _) in schema.keys(value) {
+        match schema.reference(value) {
+            Some(name) => found.push((name, below(key))),
+            None => uses(schema, value, &below(key), found),
         }
-        value["oneOf"].as_array().into_iter().flatten().for_each(|choice| self.uses(choice, place, found));
     }
+    value["oneOf"].as_array().into_iter().flatten().for_each(|choice| uses(schema, choice, place, found));
 }
 
 fn kebab(name: &str) -> String {
@@ -130,7 +105,7 @@ fn kind(schema: &Schema, sections: &[Section], value: &Value) -> String {
 /// Rows of keys, and of the keys of tables that have no section of their own; `missing` gets the keys without a word.
 fn rows(schema: &Schema, sections: &[Section], table: &Value, prefix: &str, missing: &mut Vec<String>) -> String {
     let row = |(key, value, required): (&str, &Value, bool)| {
-        let words = schema.words(value).unwrap_or_else(|| {
+        let words = words_of(schema, value).unwrap_or_else(|| {
             missing.push(format!("{prefix}{key}"));
             String::new()
         });
@@ -148,7 +123,7 @@ fn rows(schema: &Schema, sections: &[Section], table: &Value, prefix: &str, miss
 /// The page, and the keys that have no words.
 fn page() -> (String, Vec<String>) {
     let schema = Schema::new();
-    let sections = schema.sections();
+    let sections = sections(&schema);
     let (mut text, mut missing) = (HEAD.to_owned(), Vec::new());
     for Section { title, name, places } in &sections {
         let value = &schema.0[name];
@@ -181,7 +156,7 @@ fn page() -> (String, Vec<String>) {
                 text += &format!("| `\"{word}\"` | | |\n");
             }
             for (key, value, _) in schema.keys(choice) {
-                let words = words.clone().or_else(|| Some(line(&schema.words(value)?))).unwrap_or_default();
+                let words = words.clone().or_else(|| Some(line(&words_of(&schema, value)?))).unwrap_or_default();
                 text += &format!("| `{key}` | {} | {words} |\n", kind(&schema, &sections, value));
                 text += &rows(&schema, &sections, value, &format!("{key}."), &mut missing);
             }

@@ -13,7 +13,7 @@ mod toys;
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -132,8 +132,23 @@ impl Data {
             Data::Idx(set) => set.check(),
             Data::NpyVectors(_) | Data::NpyImages(_) | Data::Cifar10(_) => Ok(()),
         }
+        .and_then(|()| self.check_paths())
         .and_then(|()| self.scale().check())
         .map_err(|fault| fault.within(self.name()))
+    }
+
+    fn check_paths(&self) -> Result<(), Fault> {
+        let paths: [(&str, Option<&PathBuf>); 3] = match self {
+            Data::NpyVectors(NpyVectors { train, test, .. })
+            | Data::NpyImages(NpyImages { train, test, .. })
+            | Data::Idx(Idx { train, test, .. }) => [("train", Some(train)), ("test", Some(test)), ("folder", None)],
+            Data::Cifar10(Cifar10 { folder, .. }) => [("train", None), ("test", None), ("folder", Some(folder))],
+            _ => return Ok(()),
+        };
+        match paths.into_iter().find(|(_, path)| path.is_some_and(|path| path.as_os_str().is_empty())) {
+            None => Ok(()),
+            Some((key, _)) => Err(Fault::new(key, format!("{key} is empty"), "give a path, relative to the working directory")),
+        }
     }
 
     /// Reads a split, or draws it from `seed`. Errors name the file, what was expected and found, and the cure.
