@@ -269,5 +269,5 @@ fn a_reader_refuses_the_step_before_a_damaged_newest_checkpoint() {
         let message = home.fail(verb);
         assert!(message.contains("step-00000020.safetensors: is damaged help: run the experiment again"), "{message}");
     }
-    home.succeed(&["sample", "run", "--checkpoint", "10"]);
+    home.succeed(&["sample", "run", "--step", "10"]);
 }
