@@ -271,6 +271,14 @@ fn check_refuses_odd_values_by_their_key_and_never_panics() {
     assert!(sound > cases.len() / 2 && refused > cases.len() / 2, "{sound} sound, {refused} refused");
 }
 
+#[test]
+fn a_key_in_more_tables_than_the_stack_holds_is_refused() {
+    for n in [33, 60_000] {
+        let Err(Error::Usage { message, .. }) = check(VECTORS, &[format!("{}=1", vec!["a"; n].join("."))]) else { panic!("{n} names") };
+        assert_eq!(message, format!("--set names a key in {} tables", n - 1));
+    }
+}
+
 /// Settings that make any experiment short, but for the key that is tried.
 const SHORT: [&str; 9] = [
     "train.steps=2",

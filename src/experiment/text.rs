@@ -8,6 +8,9 @@ use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
 
 use crate::error::{Error, Fault, Result};
 
+/// Names in a dotted key, more than any key has; what is deeper than that overflows the stack of whoever walks it.
+const DEEPEST: usize = 32;
+
 /// An experiment's text with the name that messages give it.
 pub(super) struct Text {
     pub name: String,
@@ -32,6 +35,12 @@ impl Text {
         let path: Vec<&str> = key.split('.').map(str::trim).collect();
         if path.contains(&"") {
             return Err(usage(format!("--set {setting} names no key"), "write --set KEY=VALUE, such as --set train.steps=1000"));
+        }
+        if path.len() > DEEPEST {
+            return Err(usage(
+                format!("--set names a key in {} tables", path.len() - 1),
+                "score-sde check FILE prints every key of an experiment",
+            ));
         }
         let (last, tables) = path.split_last().expect("split gives at least one part");
         let mut table: &mut dyn TableLike = document.as_table_mut();

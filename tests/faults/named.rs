@@ -271,3 +271,24 @@ fn a_reader_refuses_the_step_before_a_damaged_newest_checkpoint() {
     }
     home.succeed(&["sample", "run", "--step", "10"]);
 }
+
+#[test]
+fn every_test_that_faults_md_names_is_there() {
+    fn sources(folder: &str) -> String {
+        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let read = |path: std::path::PathBuf| match path.is_dir() {
+            true => sources(path.to_str().unwrap()),
+            false if path.extension().is_some_and(|kind| kind == "rs") => fs::read_to_string(path).unwrap(),
+            false => String::new(),
+        };
+        paths.map(read).collect()
+    }
+    let root = env!("CARGO_MANIFEST_DIR");
+    let sources = sources(&format!("{root}/src")) + &sources(&format!("{root}/tests"));
+    let page = fs::read_to_string(format!("{root}/docs/faults.md")).unwrap();
+    let words = page.split('`').skip(1).step_by(2);
+    let named: Vec<&str> =
+        words.filter(|word| word.matches('_').count() > 3 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).collect();
+    assert!(named.len() > 14, "{named:?}");
+    named.iter().for_each(|name| assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}"));
+}
