@@ -126,6 +126,12 @@ impl Report {
         self.within(Kind::Float, quantity, ours, recorded, per, (OWN * own).max(F32).min(most));
     }
 
+    /// Adds another's comparisons.
+    pub fn append(&mut self, mut other: Report) {
+        self.checks.append(&mut other.checks);
+        self.not_covered.append(&mut other.not_covered);
+    }
+
     pub fn skip(&mut self, name: impl Into<String>) {
         self.not_covered.push(name.into());
     }
