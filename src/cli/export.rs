@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tch::Tensor;
 
-use super::parse_choice;
+use super::Source;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::pth::reference::{PREFIX, SIGMAS};
-use crate::run::checkpoint::Choice;
 use crate::run::{Run, replace, tensors};
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
@@ -34,11 +33,8 @@ pub enum Names {
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder.
-    run: PathBuf,
-    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
-    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
-    step: Option<Choice>,
+    #[command(flatten)]
+    source: Source,
     /// What the tensors are called.
     #[arg(long, value_name = "NAMES")]
     to: Names,
@@ -50,10 +46,10 @@ pub struct Arguments {
     scales: i64,
 }
 
-pub fn export(Arguments { run: path, step, to: names, out, scales }: Arguments) -> Result<()> {
-    let run = Run::reading(&path)?;
+pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result<()> {
+    let run = Run::reading(&source.run)?;
     let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine { threads: Some(1), ..Machine::default() });
-    let (Some(weights), Some(model)) = (session.average_of(&run, step.unwrap_or_default())?, session.network()) else {
+    let (Some(weights), Some(model)) = (session.average_of(&run, source.step.unwrap_or_default())?, session.network()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };
     if let Some((name, ..)) = model.parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {

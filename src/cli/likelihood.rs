@@ -1,30 +1,20 @@
 //! `score-sde likelihood`: the likelihood of a run, again.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, parse_choice, result_name};
+use super::{Machine, Overrides, Source, Target, result_name};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::likelihood::protocol;
 use crate::run::Run;
-use crate::run::checkpoint::Choice;
 use crate::session::Session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A run folder.
-    run: PathBuf,
-    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
-    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
-    step: Option<Choice>,
-    /// A folder for the results that is not the run's.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Name of the files in the folder [default: the next free likelihood-2, likelihood-3, ...].
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    target: Target,
     /// Whose likelihood: train or test; short for --set likelihood.split=...
     #[arg(long)]
     split: Option<String>,
@@ -44,8 +34,8 @@ enum Protocol {
     Reference,
 }
 
-pub fn likelihood(Arguments { run: path, step, out, name, split, compare, set, machine }: Arguments) -> Result<()> {
-    let run = Run::reading(&path)?;
+pub fn likelihood(Arguments { source, target, split, compare, set, machine }: Arguments) -> Result<()> {
+    let run = Run::reading(&source.run)?;
     let split = split.map(|split| format!("likelihood.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
     let loaded = experiment::load_run(&run, &overrides, &["seed", "likelihood"], true)?;
@@ -57,10 +47,10 @@ pub fn likelihood(Arguments { run: path, step, out, name, split, compare, set, m
     if compare.is_some() {
         protocol::reference(spec, session.scale())?;
     }
-    session.average_of(&run, step.unwrap_or_default())?;
-    let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
+    session.average_of(&run, source.step.unwrap_or_default())?;
+    let elsewhere = target.out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
-    let (name, _reserved) = result_name(place, name, "likelihood", str::to_owned)?;
+    let (name, _reserved) = result_name(place, target.name, "likelihood", str::to_owned)?;
     let of = session.likelihood_subject(spec, &run)?;
     place.is_done(&name, &of)?;
     let values = session.likelihood(spec, &run, place, &name)?;

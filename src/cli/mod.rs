@@ -11,6 +11,7 @@ mod sample;
 mod verify;
 mod verify_resume;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
@@ -85,6 +86,27 @@ struct Overrides {
     /// Override a key of the experiment; the value is TOML. May be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+}
+
+/// A run and the weights in it.
+#[derive(Args, Debug)]
+struct Source {
+    /// A run folder.
+    run: PathBuf,
+    /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
+    #[arg(long, value_name = "N|best", value_parser = parse_choice)]
+    step: Option<Choice>,
+}
+
+/// Where one more result of a run goes.
+#[derive(Args, Debug)]
+struct Target {
+    /// A folder for the results that is not the run's.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Name of the result's files [default: the next free one of samples-2, samples-3, ... or likelihood-2, ...].
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// Of a verb that computes.
