@@ -322,6 +322,15 @@ fn wrong_types() {
     ");
 }
 
+/// A parser that takes them in the order of its own fields would train on other data than anyone asked for.
+#[test]
+fn a_list_where_a_table_belongs() {
+    let refused = |set: &str| refused(VECTORS, &[set]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let ring = refused("data={rings=[100,10,0.1,1]}");
+    assert!(ring.contains("data.rings: a list, but this is a table with keys of its own"), "{ring}");
+    assert!(refused("sde={vp=[0.1,20.0]}").contains("write sde.vp = { beta_max = ..., beta_min = ... }"));
+}
+
 #[test]
 fn text_that_is_not_toml() {
     assert_snapshot!(refused(&changed("lr = 1e-3\n", "lr = \n"), &[]), @"

@@ -71,6 +71,7 @@ fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experi
         text = text.with(setting)?;
     }
     let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    text.has_tables(&experiment)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
     Ok((text, experiment, plan))
 }

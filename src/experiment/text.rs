@@ -6,6 +6,7 @@ use std::sync::Arc;
 use miette::{NamedSource, SourceSpan};
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
 
+use super::written::Experiment;
 use crate::error::{Error, Fault, Result};
 
 /// Names in a dotted key, more than any key has; what is deeper than that overflows the stack of whoever walks it.
@@ -80,6 +81,16 @@ impl Text {
         self.error(message, error.span(), help)
     }
 
+    /// Error: a list stands where a table belongs. The parser takes its entries for the table's keys, in an order that no file tells.
+    pub fn has_tables(&self, experiment: &Experiment) -> Result<()> {
+        let read = toml::Value::try_from(experiment).expect("an experiment is a TOML document");
+        let document = Document::parse(self.text.as_str()).expect("it was read");
+        let Some((key, table)) = list_for_table("", document.as_item(), &read) else { return Ok(()) };
+        let keys: Vec<&str> = table.keys().map(String::as_str).collect();
+        let help = format!("write {key} = {{ {} = ... }}", keys.join(" = ..., "));
+        Err(self.fault(Fault { key, message: "a list, but this is a table with keys of its own".into(), help }))
+    }
+
     /// The report of a value that can't work: the line of its key, or of the nearest table around it.
     pub fn fault(&self, fault: Fault) -> Error {
         let span = Document::parse(self.text.clone()).ok().and_then(|document| {
@@ -97,6 +108,19 @@ impl Text {
         let message = if fault.key.is_empty() { fault.message } else { format!("{}: {}", fault.key, fault.message) };
         self.error(message, span, Some(fault.help))
     }
+}
+
+/// The first table of what was read that is a list in the text: its key, and its own keys.
+fn list_for_table<'a>(key: &str, written: &Item, read: &'a toml::Value) -> Option<(String, &'a toml::Table)> {
+    let table = read.as_table()?;
+    if written.is_array() {
+        return Some((key.to_owned(), table));
+    }
+    let written = written.as_table_like()?;
+    table.iter().find_map(|(name, read)| {
+        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        list_for_table(&key, written.get(&as_written(written, name))?, read)
+    })
 }
 
 /// Choices that older files write in snake_case; for the parser they are aliases.
