@@ -1,14 +1,23 @@
-//! The system's memory, with a report where there is no more of it.
+//! The process's memory: jemalloc, which keeps what was freed, with a report where there is no more of it.
+//!
+//! LibTorch takes every activation from the C allocator. That of glibc gives large blocks back to the system at once, so each pass through a
+//! network would fault its pages in anew; linked in under the C names, jemalloc serves LibTorch, too.
 //!
 //! Rust aborts a process whose allocation fails, and an allocator may not unwind; so this one says what happened and ends the process.
 //! What is on the disk is whole at any moment.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use miette::Report;
 use score_sde::memory;
+use tikv_jemallocator::Jemalloc;
+
+/// Pages stay with the process, in one place whatever their size, and are huge where the system has such.
+// SAFETY: a text that ends with 0 is what jemalloc takes by this name.
+#[unsafe(export_name = "malloc_conf")]
+static SETTINGS: &[u8; 50] = b"dirty_decay_ms:-1,oversize_threshold:0,thp:always\0";
 
 #[global_allocator]
 static MEMORY: Reporting = Reporting;
@@ -30,21 +39,21 @@ impl Reporting {
     }
 }
 
-// SAFETY: every call is the system allocator's with the same arguments, and its pointer is handed on as it is.
+// SAFETY: every call is jemalloc's with the same arguments, and its pointer is handed on as it is.
 unsafe impl GlobalAlloc for Reporting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Reporting::checked(unsafe { System.alloc(layout) })
+        Reporting::checked(unsafe { Jemalloc.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        Reporting::checked(unsafe { System.alloc_zeroed(layout) })
+        Reporting::checked(unsafe { Jemalloc.alloc_zeroed(layout) })
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Reporting::checked(unsafe { System.realloc(pointer, layout, size) })
+        Reporting::checked(unsafe { Jemalloc.realloc(pointer, layout, size) })
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { Jemalloc.dealloc(pointer, layout) }
     }
 }
