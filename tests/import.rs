@@ -157,7 +157,7 @@ fn number(part: Part, index: usize, size: &[i64]) -> Tensor {
     Tensor::from_slice(&values).view(size)
 }
 
-/// All numbers of one part of the fixture's trained tensors, in the layout of the flat buffers.
+/// All numbers of one part of the fixture's trained tensors, in the order of the axes.
 fn flat(part: Part, model: &ScoreNetwork) -> Tensor {
     let numbers = model.parameters.named().enumerate().filter(|(_, (_, _, trained))| *trained);
     Tensor::cat(&numbers.map(|(index, (_, tensor, _))| number(part, index, &tensor.size()).view(-1)).collect::<Vec<_>>(), 0)
@@ -172,10 +172,11 @@ fn trained(home: &Home, name: &str) -> Run {
         for (index, (_, tensor, _)) in model.parameters.named().enumerate() {
             tensor.detach().copy_(&number(Part::Weights, index, &tensor.size()));
         }
-        state.ema.average.copy_(&flat(Part::Averages, &model));
-        state.adam.first_moment.copy_(&flat(Part::FirstMoments, &model));
-        state.adam.second_moment.copy_(&flat(Part::SecondMoments, &model));
     });
+    let moments = [(Part::FirstMoments, &state.adam.first_moment), (Part::SecondMoments, &state.adam.second_moment)];
+    for (part, buffer) in moments.into_iter().chain([(Part::Averages, &state.ema.average)]) {
+        model.parameters.fill_by_axes(buffer, &flat(part, &model));
+    }
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
     run.introduce(&About::new(&loaded.shape, loaded.experiment.mark())).unwrap();

@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 use super::{Dequantiser, Variational};
 use crate::bound::Elbo;
@@ -88,11 +88,11 @@ pub fn train(
                 phase.set(step, &note);
             }
             log.sync()?;
-            let flat = [flat, &adam.first_moment, &adam.second_moment].map(f32s);
+            let flat = [flat, &adam.first_moment, &adam.second_moment].map(|buffer| f32s(&dequantiser.parameters.by_axes(buffer)));
             Ok(Trained { flat, note: note.clone() })
         })?;
         for (kept, to) in trained.flat.iter().zip([flat, &adam.first_moment, &adam.second_moment]) {
-            no_grad(|| to.detach().copy_(&Tensor::from_slice(kept)));
+            dequantiser.parameters.fill_by_axes(to, &Tensor::from_slice(kept));
         }
         (step, note) = (last, trained.note);
         phase.earlier(journal.earlier());

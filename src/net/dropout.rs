@@ -28,8 +28,14 @@ impl Dropout {
             return x.shallow_clone();
         }
         let layer = self.met.replace(self.met.get() + 1);
-        x * rng::masks(self.seed, Purpose::Dropout, self.positions.clone(), layer, &x.size()[1..], 1.0 - probability, x.device())
-            .to_kind(x.kind())
+        let mask = |shape: &[i64]| {
+            rng::masks(self.seed, Purpose::Dropout, self.positions.clone(), layer, shape, 1.0 - probability, x.device()).to_kind(x.kind())
+        };
+        match x.size()[..] {
+            // In the order of an image's memory.
+            [_, channels, height, width] => x * mask(&[height, width, channels]).permute([0, 3, 1, 2]),
+            ref shape => x * mask(&shape[1..]),
+        }
     }
 }
 

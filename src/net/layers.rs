@@ -69,7 +69,7 @@ impl Conv2d {
     }
 }
 
-/// "Network in network": the same linear map of the channels at every pixel, as a 1x1 convolution; `W` [inputs, outputs], `b` `[outputs]`.
+/// "Network in network": the same linear map of the channels at every pixel; `W` [inputs, outputs], `b` `[outputs]`.
 pub struct Nin {
     weight: Tensor,
     bias: Tensor,
@@ -83,9 +83,14 @@ impl Nin {
         }
     }
 
+    /// Of pixels [..., inputs].
+    pub fn on_pixels(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight.tr(), Some(&self.bias))
+    }
+
+    /// Of images [B, inputs, H, W].
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let weight = self.weight.tr().unsqueeze(-1).unsqueeze(-1);
-        x.conv2d(&weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+        self.on_pixels(&x.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
     }
 }
 

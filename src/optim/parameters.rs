@@ -1,4 +1,8 @@
 //! Parameters as one flat buffer with named views.
+//!
+//! The weights [outputs, inputs, k, k] of a convolution have their inputs last in memory: a convolution with such weights makes images whose
+//! channels are last in memory, which it reads and writes as they are; any other order it would copy before and after. Files hold numbers in
+//! the order of the axes.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -98,17 +102,28 @@ impl Builder {
     pub fn finish(self) -> Parameters {
         let mut entries = self.entries.take();
         no_grad(|| {
-            let trainable: Vec<Tensor> = entries.iter().filter(|e| e.trainable).map(|e| e.tensor.detach().flatten(0, -1)).collect();
+            let trainable: Vec<Tensor> =
+                entries.iter().filter(|e| e.trainable).map(|e| in_memory(&e.tensor.detach()).flatten(0, -1)).collect();
             let flat = if trainable.is_empty() { Tensor::zeros([0], (self.kind, self.device)) } else { Tensor::cat(&trainable, 0) };
             let mut offset = 0;
             for entry in entries.iter_mut().filter(|e| e.trainable) {
-                let (n, shape) = (entry.tensor.numel() as i64, entry.tensor.size());
-                entry.tensor.set_data(&flat.narrow(0, offset, n).view(shape.as_slice()));
-                offset += n;
+                entry.tensor.set_data(&view(&flat, offset, &entry.tensor));
+                offset += entry.tensor.numel() as i64;
             }
             Parameters { flat, entries }
         })
     }
+}
+
+/// The axes in the order of memory.
+fn in_memory(tensor: &Tensor) -> Tensor {
+    if tensor.dim() == 4 { tensor.permute([0, 2, 3, 1]) } else { tensor.shallow_clone() }
+}
+
+/// The part of a flat buffer, from `offset` on, that has the place and the shape of `like`.
+fn view(flat: &Tensor, offset: i64, like: &Tensor) -> Tensor {
+    let part = flat.narrow(0, offset, like.numel() as i64).view(in_memory(like).size().as_slice());
+    if part.dim() == 4 { part.permute([0, 3, 1, 2]) } else { part }
 }
 
 /// All parameters of a network.
@@ -138,11 +153,25 @@ impl Parameters {
         let mut offset = 0;
         let mut views = Vec::new();
         for entry in self.entries.iter().filter(|e| e.trainable) {
-            let n = entry.tensor.numel() as i64;
-            views.push((entry.name.as_str(), buffer.narrow(0, offset, n).view(entry.tensor.size().as_slice())));
-            offset += n;
+            views.push((entry.name.as_str(), view(buffer, offset, &entry.tensor)));
+            offset += entry.tensor.numel() as i64;
         }
         views
+    }
+
+    /// A flat buffer `[P]` as files hold it: each parameter's numbers in the order of its axes.
+    pub fn by_axes(&self, buffer: &Tensor) -> Tensor {
+        no_grad(|| Tensor::cat(&self.views_of(buffer).into_iter().map(|(_, view)| view.flatten(0, -1)).collect::<Vec<_>>(), 0))
+    }
+
+    /// The way back: fills `buffer` `[P]` with what [`Parameters::by_axes`] made.
+    pub fn fill_by_axes(&self, buffer: &Tensor, written: &Tensor) {
+        let mut offset = 0;
+        for (_, mut view) in self.views_of(buffer) {
+            let n = view.numel() as i64;
+            no_grad(|| view.copy_(&written.narrow(0, offset, n).view(view.size().as_slice())));
+            offset += n;
+        }
     }
 
     /// ∂loss/∂parameters as one flat tensor `[P]`; parameters the loss does not use have gradient zero.
@@ -152,7 +181,7 @@ impl Parameters {
         let grads: Vec<Tensor> = grads
             .into_iter()
             .zip(&leaves)
-            .map(|(grad, leaf)| if grad.defined() { grad.flatten(0, -1) } else { leaf.zeros_like().flatten(0, -1) })
+            .map(|(grad, leaf)| in_memory(&if grad.defined() { grad } else { leaf.zeros_like() }).flatten(0, -1))
             .collect();
         Tensor::cat(&grads, 0)
     }
@@ -191,6 +220,28 @@ mod tests {
         assert_eq!(unused.double_value(&[0]), 5.0);
         assert_eq!(w.double_value(&[0]), 1.0);
         assert!(!w.requires_grad() && a.requires_grad());
+    }
+
+    #[test]
+    fn convolutions_have_their_inputs_last_in_memory_and_files_do_not() {
+        let builder = Builder::new(0, Kind::Double, Device::Cpu);
+        let shape = [2, 3, 5, 5];
+        let weight = builder.parameter("weight", &shape, Init::Normal(1.0));
+        let bias = builder.parameter("bias", &[2], Init::Normal(1.0));
+        let drawn = weight.detach().copy();
+        let parameters = builder.finish();
+        assert!(weight.equal(&drawn));
+        assert_eq!(weight.stride(), [75, 1, 15, 3]);
+        let by_axes = parameters.by_axes(parameters.flat());
+        assert!(by_axes.equal(&Tensor::cat(&[drawn.flatten(0, -1), bias.detach()], 0)));
+        assert!(!by_axes.equal(parameters.flat()));
+        let again = parameters.flat().zeros_like();
+        parameters.fill_by_axes(&again, &by_axes);
+        assert!(again.equal(parameters.flat()));
+
+        let weights = Tensor::arange(150, (Kind::Double, Device::Cpu)).view(&shape[..]);
+        let gradient = parameters.gradient(&((&weight * &weights).sum(Kind::Double) + bias.sum(Kind::Double)));
+        assert!(parameters.views_of(&gradient)[0].1.equal(&weights), "in the order of the buffer");
     }
 
     #[test]

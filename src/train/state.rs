@@ -12,6 +12,7 @@ use crate::run::{Run, tensors};
 use crate::tensor::{numbers, to_vec};
 
 const PROGRESS: &str = "train.progress";
+const MOMENTS: [&str; 2] = ["adam.first_moment", "adam.second_moment"];
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
@@ -91,9 +92,9 @@ impl State<'_> {
         let average = parameters.views_of(&self.ema.average);
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
         let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
-        let moments = [("adam.first_moment", &self.adam.first_moment), ("adam.second_moment", &self.adam.second_moment)];
+        let moments = [&self.adam.first_moment, &self.adam.second_moment].map(|moment| parameters.by_axes(moment));
         let progress = self.progress.to_tensor();
-        let others = moments.into_iter().chain([(PROGRESS, &progress)]).map(|(name, tensor)| (name.to_owned(), tensor));
+        let others = MOMENTS.into_iter().zip(&moments).chain([(PROGRESS, &progress)]).map(|(name, tensor)| (name.to_owned(), tensor));
         let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).collect();
         let meta = [("version", env!("CARGO_PKG_VERSION").to_string()), ("threads", tch::get_num_threads().to_string())];
         checkpoint::save(run, self.step, &tensors, &meta, keep)?;
@@ -108,8 +109,9 @@ impl State<'_> {
             for (name, mut tensor) in self.model.parameters.views_of(&self.ema.average) {
                 tensor.copy_(checkpoint.tensor(&format!("ema.{name}"))?);
             }
-            self.adam.first_moment.copy_(checkpoint.tensor("adam.first_moment")?);
-            self.adam.second_moment.copy_(checkpoint.tensor("adam.second_moment")?);
+            for (name, moment) in MOMENTS.into_iter().zip([&self.adam.first_moment, &self.adam.second_moment]) {
+                self.model.parameters.fill_by_axes(moment, checkpoint.tensor(name)?);
+            }
             self.step = checkpoint.step;
             // Format 0 had none.
             let progress = checkpoint.names().any(|name| name == PROGRESS).then(|| checkpoint.tensor(PROGRESS)).transpose()?;
