@@ -3,7 +3,7 @@
 
 use divan::{Bencher, black_box};
 use score_sde::net::{Dropout, Network, NetworkSpec};
-use score_sde::optim::{Builder, Parameters};
+use score_sde::optim::{Adam, Builder, Ema, Parameters, clip_by_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
 struct Case {
@@ -124,6 +124,18 @@ fn input_gradient(bencher: Bencher, case: &Case) {
     bencher.bench_local(|| {
         let y = network.forward(&x, &noise, None);
         black_box(Tensor::run_backward(&[(&y * &y.detach()).sum(Kind::Float)], &[&x], false, false))
+    });
+}
+
+/// Adam and the average on so many parameters: the largest is DDPM++ for CIFAR-10.
+#[divan::bench(args = [10_000, 1_750_000, 62_000_000])]
+fn update(bencher: Bencher, parameters: i64) {
+    let options = (Kind::Float, Device::Cpu);
+    let (theta, gradient) = (Tensor::randn([parameters], options), Tensor::randn([parameters], options));
+    let (mut adam, ema) = (Adam::new(&theta, [0.9, 0.999], 1e-8, 0.0), Ema::new(&theta, 0.999));
+    bencher.bench_local(|| {
+        let (_, shrink) = clip_by_norm(&gradient, 1.0);
+        adam.update(&theta, (&gradient, &shrink), 1e-4, 100, |block, theta| ema.update(&block, theta, 100));
     });
 }
 

@@ -122,11 +122,11 @@ fn update(
     let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
     let d = shape.iter().product::<i64>() as f64;
     let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &shares, &z).mean(Kind::Double) / d;
-    let mut gradient = dequantiser.parameters.gradient(&loss);
-    let norm = clip_by_norm(&mut gradient, spec.clip).to_kind(Kind::Double);
-    let [bound, norm] = numbers([loss.detach(), norm]);
+    let gradient = dequantiser.parameters.gradient(&loss);
+    let (norm, shrink) = clip_by_norm(&gradient, spec.clip);
+    let [bound, norm] = numbers([loss.detach(), norm.to_kind(Kind::Double)]);
     check_finite(step, bound, norm)?;
-    adam.update(dequantiser.parameters.flat(), &gradient, spec.lr, step);
+    adam.update(dequantiser.parameters.flat(), (&gradient, &shrink), spec.lr, step, |_, _| ());
     Ok([bound, norm])
 }
 

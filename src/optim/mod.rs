@@ -4,6 +4,6 @@ mod adam;
 mod ema;
 mod parameters;
 
-pub use adam::{Adam, clip_by_norm, warm_up};
+pub use adam::{Adam, Block, clip_by_norm, warm_up};
 pub use ema::Ema;
 pub use parameters::{Builder, Init, Parameters};

@@ -73,16 +73,16 @@ impl State<'_> {
     pub fn update(&mut self, spec: &Train, losses: &Tensor, t: &[f64]) -> Result<Update> {
         let flat = self.model.parameters.flat();
         let loss = losses.mean(None);
-        let mut gradient = self.model.parameters.gradient(&loss);
-        let norm = clip_by_norm(&mut gradient, spec.clip);
+        let gradient = self.model.parameters.gradient(&loss);
+        let (norm, shrink) = clip_by_norm(&gradient, spec.clip);
         let square = losses.detach().square().mean(None);
         // The one look at the device's numbers in a step.
         let [loss, square, norm] = numbers([loss.detach(), square, norm]);
         check_finite(self.step + 1, loss, norm, losses, t)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
-        self.adam.update(flat, &gradient, lr, self.step);
-        self.ema.update(flat, self.step);
+        let (ema, step) = (&self.ema, self.step);
+        self.adam.update(flat, (&gradient, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
         Ok(Update { loss, square, norm, lr })
     }
 
