@@ -59,6 +59,18 @@ fn the_estimate_follows_the_peak() {
     }
 }
 
+/// Each example takes steps of its own, so batches of all sizes are met; freed memory stays with the process and must be used again.
+#[test]
+fn solves_of_all_shapes_take_no_more_than_the_first() {
+    let home = Home::with(VECTORS);
+    const RK45: &str = "likelihood.solver={rk45={rtol=1e-3,atol=1e-3}}";
+    let settings = ["data.checkerboard.test=4096", "network.mlp.width=256", "likelihood.batch=256", RK45];
+    let solves = |out: &str, count: &str| peak(&home, out, &[&settings[..], &[count]].concat());
+    let [few, many] = [solves("few", "likelihood.count=256"), solves("many", "likelihood.count=4096")];
+    println!("{} MB for one batch, {} MB for 16", few / 1_000_000, many / 1_000_000);
+    assert!(many < few + 20_000_000, "{many} for 16 batches, {few} for one");
+}
+
 #[test]
 fn too_much_is_refused_before_any_work_by_the_key_to_lower() {
     let home = Home::with_images(IMAGES);
@@ -83,6 +95,12 @@ fn too_much_is_refused_before_any_work_by_the_key_to_lower() {
         let report = refused(overrides);
         assert!(report.contains(key), "{overrides:?}: {report}");
     }
+    let small = ["data.idx.pad=28", "network.ncsnpp.channels=64", "train.steps=1", "train.batch=1", "sample.count=1"];
+    let small = [&small[..], &["network.ncsnpp.attention=[32]"]].concat();
+    home.succeed(&with_settings(&small, &["run", "tiny.toml", "--out", "lab-run", "--quiet"]));
+    let report = home.fail(&["lab", "lab-run", "--count", "50000"]);
+    assert!(report.contains("in the phase lab") && report.contains("lower --count"), "{report}");
+    assert!(!home.path("lab-run/lab").exists(), "nothing was begun");
     // Results and weights are in the machine's memory wherever the network computes; a batch is not, and `check` does not know where.
     let check = |overrides: &[&str]| home.said(&with_settings(overrides, &["check", "tiny.toml"]));
     assert!(check(&["network.ncsnpp.channels=8192", "network.ncsnpp.multipliers=[128, 256]"]).contains("lower network.ncsnpp.channels"));

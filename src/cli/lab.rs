@@ -71,6 +71,8 @@ pub fn lab(options: Arguments) -> Result<()> {
         }
         false => (None, experiment::load(target, overrides)?),
     };
+    let count = count.unwrap_or(if loaded.shape.len() == 1 { 4000 } else { 100 });
+    options.machine.holds(&loaded.lab_needs(count))?;
     let session = Session::new(&loaded, options.machine.into());
     let plan = session.plan();
     let law = match &plan.family {
@@ -108,7 +110,6 @@ pub fn lab(options: Arguments) -> Result<()> {
             session.terminal().say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
         }
     }
-    let count = count.unwrap_or(if session.shape().len() == 1 { 4000 } else { 100 });
     let out = out.unwrap_or_else(|| match &run {
         Some(run) => run.path().join("lab"),
         None => Path::new("lab").join(target.file_stem().unwrap_or_default()),

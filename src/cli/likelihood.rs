@@ -39,7 +39,7 @@ pub fn likelihood(Arguments { source, target, split, compare, set, machine }: Ar
     let split = split.map(|split| format!("likelihood.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
     let loaded = experiment::load_run(&run, &overrides, &["seed", "likelihood"], true)?;
-    machine.holds(&loaded, &["likelihood", "bound"])?;
+    machine.holds(&loaded.needs(&["likelihood", "bound"])?)?;
     let session = Session::new(&loaded, machine.into());
     let spec = session.plan().likelihood.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [likelihood]", "give one: --set 'likelihood={split=\"test\",...}' with all its keys")

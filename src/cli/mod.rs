@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
 use crate::error::{Error, Result};
-use crate::experiment::Loaded;
+use crate::experiment::Needs;
 use crate::interrupt;
 use crate::memory;
 use crate::run::checkpoint::Choice;
@@ -130,9 +130,9 @@ struct Voice {
 }
 
 impl Machine {
-    /// Error: these phases of an experiment need more memory than there is.
-    fn holds(&self, loaded: &Loaded, phases: &[&str]) -> Result<()> {
-        loaded.needs(phases)?.fit(memory::available(), self.device == Device::Cpu)
+    /// Error: this needs more memory than there is.
+    fn holds(&self, needs: &Needs) -> Result<()> {
+        needs.fit(memory::available(), self.device == Device::Cpu)
     }
 }
 

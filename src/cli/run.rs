@@ -29,7 +29,7 @@ pub struct Arguments {
 
 pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
-    machine.holds(&loaded, &experiment::PHASES)?;
+    machine.holds(&loaded.needs(&experiment::PHASES)?)?;
     let session = Session::new(&loaded, machine.into());
     let phases = phases(session.plan());
     open_data(&session)?;

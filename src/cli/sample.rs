@@ -23,7 +23,7 @@ pub struct Arguments {
 pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
     let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
-    machine.holds(&loaded, &["sample"])?;
+    machine.holds(&loaded.needs(&["sample"])?)?;
     let session = Session::new(&loaded, machine.into());
     let spec = session.plan().sample.as_ref().ok_or_else(|| {
         Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")

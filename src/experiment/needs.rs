@@ -83,6 +83,18 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// What the lab needs for `count` samples of each setting, which are solved at once.
+    pub fn lab_needs(&self, count: u64) -> Needs {
+        let asker = Asker::new(&self.plan, &self.shape);
+        let (count, d) = (count as f64, self.shape.iter().product::<usize>() as f64);
+        // The start, the accurate end, noise, and a solver's states and stages, in f64; distances between a tenth and a tenth of the points.
+        let solving = count * (asker.held.without_graph + 2.0 * 20.0 * d) * FLOAT;
+        let items = vec![asker.weights(), Item::device("--count", solving + 8.0 * (count / 10.0).powi(2))];
+        Needs { phases: vec![("start", vec![asker.loading()]), ("lab", items)] }
+    }
+}
+
 impl Needs {
     fn largest(&self, device: bool) -> (&'static str, &[Item], f64) {
         let sum = |items: &[Item]| PROGRAM + items.iter().filter(|item| device || !item.on_device).map(|item| item.bytes).sum::<f64>();
