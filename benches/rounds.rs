@@ -126,7 +126,7 @@ impl Prepared {
     fn write(&self, file: &str) -> Value {
         let model = self.session.model();
         let loss = self.losses(&*model).mean(Kind::Double);
-        let gradient_norm = self.network().parameters.gradient(&loss).norm();
+        let gradient_norm = self.network().parameters.gradient(&loss).square().sum(Kind::Double).sqrt();
         let score = no_grad(|| model.score(&At::whole(&self.x, &self.t)));
         let flow = self.flow(&*model, &self.probes);
         let slope = flow.drift(&At::whole(&flow.start(&self.x), &vec![MIDDLE; self.t.len()]));

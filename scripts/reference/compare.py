@@ -10,7 +10,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -81,13 +83,12 @@ class Process:
         self.process.wait()
 
 
-def prepare(row, file, processes):
+def prepare(case, file, processes):
     """The same weights and batch for all; the twins show themselves equal, or end. The first of `processes` is ours, or the file is there."""
     for process in processes:
-        process.ask("threads", row.threads)
-        answer = process.ask("prepare", row.case, file)
+        answer = process.ask("prepare", case, file)
         if "apart" in answer:
-            print(f"bench: {row.name}: {process.kind} is equal: {show_apart(answer['apart'])}", file=sys.stderr)
+            print(f"bench: {case}: {process.kind} is equal: {show_apart(answer['apart'])}", file=sys.stderr)
 
 
 def show_apart(apart):
@@ -113,13 +114,15 @@ def compare_densities(row, answers):
 
 
 def peaks(row, file, kinds):
-    """The largest memory of a training in a process of its own."""
+    """The largest memory of a training in a process of its own, beyond what one takes that has done nothing."""
     found = {}
     for kind in kinds:
         with Process(kind) as process:
-            prepare(row, file, [process])
+            process.ask("threads", row.threads)
+            idle = process.ask("memory")["peak"]
+            prepare(row.case, file, [process])
             process.ask("round", "step", row.count)
-            found[kind] = [process.ask("memory")["peak"]]
+            found[kind] = [process.ask("memory")["peak"] - idle]
     return found
 
 
@@ -158,23 +161,33 @@ def arguments():
     return rows, chosen.rounds, [OURS, EAGER] + [COMPILE] * chosen.compile
 
 
+def measure(rows, rounds, kinds, file):
+    """Each row with what was found."""
+    with ExitStack() as stack:
+        processes, untouched = None, False
+        for row in rows:
+            if row.work == "memory":
+                yield row, peaks(row, file, kinds)
+                continue
+            processes = processes or [stack.enter_context(Process(kind)) for kind in kinds]
+            for process in processes:
+                process.ask("threads", row.threads)
+            if not untouched:
+                prepare(row.case, file, processes)
+            yield row, take_turns(row, rounds, processes)
+            # The others move the weights, or end their training.
+            untouched = row.work in ["forward", "ode", "sde"]
+
+
 def main():
     rows, rounds, kinds = arguments()
     lines = [["row", "threads", *kinds, *(f"{OURS} / {kind}" for kind in kinds[1:])]]
     lines.append(["---"] * len(lines[0]))
     with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/case.safetensors"
-        for row in rows:
-            if row.work == "memory":
-                found = peaks(row, file, kinds)
-            else:
-                processes = [Process(kind) for kind in kinds]
-                prepare(row, file, processes)
-                found = take_turns(row, rounds, processes)
-                for process in processes:
-                    process.__exit__()
-            lines.append(line(row, found, kinds))
-            print(f"bench: {' | '.join(lines[-1])}", file=sys.stderr)
+        for _, group in groupby(rows, lambda row: (row.case, row.work == "memory")):
+            for row, found in measure(group, rounds, kinds, f"{folder}/case.safetensors"):
+                lines.append(line(row, found, kinds))
+                print(f"bench: {' | '.join(lines[-1])}", file=sys.stderr)
     for cells in lines:
         print(f"| {' | '.join(cells)} |")
 
