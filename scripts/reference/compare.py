@@ -36,10 +36,10 @@ ROWS = [
     Row("small-forward", "small DDPM++, forward", "small", "forward", 4),
     Row("small-step", "small DDPM++, training step", "small", "step", 2),
     Row("small-flow", "small DDPM++, right-hand side of the likelihood", "small", "flow", 2),
-    Row("small-forward-1", "small DDPM++, forward", "small", "forward", 3, threads=1),
-    Row("small-step-1", "small DDPM++, training step", "small", "step", 1, threads=1),
     Row("small-ode-20", "small DDPM++, 20 steps of the ODE", "small", "ode", 20, repeats=False),
     Row("small-ode-100", "small DDPM++, 100 steps of the ODE", "small", "ode", 100, repeats=False),
+    Row("small-forward-1", "small DDPM++, forward", "small", "forward", 3, threads=1),
+    Row("small-step-1", "small DDPM++, training step", "small", "step", 1, threads=1),
     Row("ddpmpp-forward", "CIFAR-10 DDPM++, forward", "ddpmpp", "forward", 1),
     Row("ddpmpp-step", "CIFAR-10 DDPM++, training step", "ddpmpp", "step", 1),
     Row("ddpmpp-memory", "CIFAR-10 DDPM++, memory of training", "ddpmpp", "memory", 2),
@@ -83,12 +83,13 @@ class Process:
         self.process.wait()
 
 
-def prepare(case, file, processes):
+def prepare(row, file, processes):
     """The same weights and batch for all; the twins show themselves equal, or end. The first of `processes` is ours, or the file is there."""
     for process in processes:
-        answer = process.ask("prepare", case, file)
+        process.ask("threads", row.threads)
+        answer = process.ask("prepare", row.case, file)
         if "apart" in answer:
-            print(f"bench: {case}: {process.kind} is equal: {show_apart(answer['apart'])}", file=sys.stderr)
+            print(f"bench: {row.case}: {process.kind} is equal: {show_apart(answer['apart'])}", file=sys.stderr)
 
 
 def show_apart(apart):
@@ -118,9 +119,8 @@ def peaks(row, file, kinds):
     found = {}
     for kind in kinds:
         with Process(kind) as process:
-            process.ask("threads", row.threads)
             idle = process.ask("memory")["peak"]
-            prepare(row.case, file, [process])
+            prepare(row, file, [process])
             process.ask("round", "step", row.count)
             found[kind] = [process.ask("memory")["peak"] - idle]
     return found
@@ -162,7 +162,7 @@ def arguments():
 
 
 def measure(rows, rounds, kinds, file):
-    """Each row with what was found."""
+    """Each row of one case and number of threads, for which compiled code is made, with what was found."""
     with ExitStack() as stack:
         processes, untouched = None, False
         for row in rows:
@@ -170,10 +170,8 @@ def measure(rows, rounds, kinds, file):
                 yield row, peaks(row, file, kinds)
                 continue
             processes = processes or [stack.enter_context(Process(kind)) for kind in kinds]
-            for process in processes:
-                process.ask("threads", row.threads)
             if not untouched:
-                prepare(row.case, file, processes)
+                prepare(row, file, processes)
             yield row, take_turns(row, rounds, processes)
             # The others move the weights, or end their training.
             untouched = row.work in ["forward", "ode", "sde"]
@@ -184,7 +182,7 @@ def main():
     lines = [["row", "threads", *kinds, *(f"{OURS} / {kind}" for kind in kinds[1:])]]
     lines.append(["---"] * len(lines[0]))
     with tempfile.TemporaryDirectory() as folder:
-        for _, group in groupby(rows, lambda row: (row.case, row.work == "memory")):
+        for _, group in groupby(rows, lambda row: (row.case, row.threads, row.work == "memory")):
             for row, found in measure(group, rounds, kinds, f"{folder}/case.safetensors"):
                 lines.append(line(row, found, kinds))
                 print(f"bench: {' | '.join(lines[-1])}", file=sys.stderr)
