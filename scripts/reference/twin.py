@@ -7,6 +7,7 @@ the same numbers. Training, sampling and likelihood are done as in the PyTorch c
 takes two forward passes and one backward pass, and its solver sees the whole batch as one vector in numpy.
 """
 
+import itertools
 import json
 import math
 import sys
@@ -151,36 +152,31 @@ class Prepared:
 
     def forward(self, n):
         self.module.eval()
-        with torch.no_grad(), timed() as answer:
-            for _ in range(n):
-                self.score(self.x, self.t)
-        return answer
+        with torch.no_grad():
+            return repeated(n, lambda: self.score(self.x, self.t))
 
     def step(self, n):
         train = self.experiment["train"]
         self.module.train()
         adam = torch.optim.Adam(self.parameters, lr=train["lr"], betas=train["betas"], eps=train["eps"])
         average = Average(self.parameters, train["ema"])
-        step = train["warmup"]
-        with timed() as answer:
-            for _ in range(n):
-                adam.zero_grad()
-                self.loss().backward()
-                for group in adam.param_groups:
-                    group["lr"] = train["lr"] * min(step / train["warmup"], 1.0)
-                torch.nn.utils.clip_grad_norm_(self.parameters, train["clip"])
-                adam.step()
-                step += 1
-                average.update(self.parameters)
-        return answer
+        steps = itertools.count(train["warmup"])
+
+        def step():
+            adam.zero_grad()
+            self.loss().backward()
+            for group in adam.param_groups:
+                group["lr"] = train["lr"] * min(next(steps) / train["warmup"], 1.0)
+            torch.nn.utils.clip_grad_norm_(self.parameters, train["clip"])
+            adam.step()
+            average.update(self.parameters)
+
+        return repeated(n, step)
 
     def flow(self, n):
         self.module.eval()
         t = torch.full_like(self.t, MIDDLE)
-        with timed() as answer:
-            for _ in range(n):
-                self.slope(t)
-        return answer
+        return repeated(n, lambda: self.slope(t))
 
     def euler(self, count, steps, noisy):
         self.module.eval()
@@ -227,6 +223,15 @@ class Prepared:
                 return self.euler(SAMPLES, n, noisy=True)
             case "forward" | "step" | "flow" | "likelihood":
                 return getattr(self, work)(n)
+
+
+def repeated(n, work):
+    """The seconds of n repeats, after one that is not counted."""
+    work()
+    with timed() as answer:
+        for _ in range(n):
+            work()
+    return answer
 
 
 class timed:
