@@ -11,6 +11,9 @@
 //!
 //! Without `serve`, every work is done once on the smallest case.
 
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
