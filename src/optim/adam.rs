@@ -1,6 +1,8 @@
 //! Adam (Kingma & Ba 2015) on one flat buffer, with L2 regularisation, warm-up and clipping by the global norm.
 
-use tch::{Device, Tensor, no_grad};
+use tch::{Tensor, no_grad};
+
+use super::block::{Block, norm};
 
 /// Moments of the gradient; both `[P]`, and part of every checkpoint.
 pub struct Adam {
@@ -50,34 +52,10 @@ impl Adam {
     }
 }
 
-/// A part of a flat buffer that stays in a processor's cache while it is worked on.
-#[derive(Clone, Copy)]
-pub struct Block {
-    begin: i64,
-    length: i64,
-}
-
-impl Block {
-    /// Measured: 2^14 to 2^18 numbers take the same time, a buffer as one block twice that.
-    const LENGTH: i64 = 1 << 17;
-
-    /// The blocks of a buffer; another device has its own ways and takes it as one.
-    pub fn all(buffer: &Tensor) -> impl Iterator<Item = Block> {
-        let size = buffer.numel() as i64;
-        let length = if buffer.device() == Device::Cpu { Block::LENGTH } else { size.max(1) };
-        (0..size).step_by(length as usize).map(move |begin| Block { begin, length: length.min(size - begin) })
-    }
-
-    /// Its place in a buffer `[P]`.
-    pub fn of(&self, buffer: &Tensor) -> Tensor {
-        buffer.narrow(0, self.begin, self.length)
-    }
-}
-
 /// The norm of a gradient `[P]`, and the factor that makes it no longer than `max`; tensors without axes.
 pub fn clip_by_norm(gradient: &Tensor, max: f64) -> (Tensor, Tensor) {
     no_grad(|| {
-        let norm = gradient.norm();
+        let norm = norm(gradient);
         let shrink = if max.is_finite() { (max / (&norm + 1e-6)).clamp_max(1.0) } else { norm.ones_like() };
         (norm, shrink)
     })
@@ -90,10 +68,11 @@ pub fn warm_up(lr: f64, warmup: u64, step: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
+    use tch::Device;
 
     use super::*;
     use crate::optim::Ema;
+    use crate::optim::block::LENGTH;
     use crate::rng::{self, Purpose};
     use crate::tensor::to_vec;
 
@@ -130,19 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_the_whole_buffer_once() {
-        tch::set_num_threads(1);
-        for size in [0, 5, Block::LENGTH, 3 * Block::LENGTH + 7] {
-            let seen = Tensor::zeros([size], (Kind::Float, Device::Cpu));
-            Block::all(&seen).for_each(|block| drop(block.of(&seen).g_add_scalar_(1.0)));
-            assert!(seen.eq(1.0).all().int64_value(&[]) == 1, "{size}");
-        }
-    }
-
-    #[test]
     fn a_long_buffer_is_updated_as_its_parts_are() {
         tch::set_num_threads(1);
-        let lengths = [Block::LENGTH, Block::LENGTH, 3];
+        let lengths = [LENGTH, LENGTH, 3];
         let size = lengths.iter().sum::<i64>();
         let [start, gradient] = [0, 1].map(|draw| rng::normal(1, Purpose::Init, draw, &[size], Device::Cpu));
         let updated = |begin: i64, length: i64| {

@@ -2,7 +2,7 @@
 
 use tch::{Tensor, no_grad};
 
-use super::Block;
+use super::block::{Block, norm};
 
 /// The average `[P]`, with the reference's ramp.
 pub struct Ema {
@@ -23,7 +23,7 @@ impl Ema {
 
     /// ‖average - θ‖ / ‖θ‖, a tensor without axes: how far the average trails behind.
     pub fn drift(&self, parameters: &Tensor) -> Tensor {
-        no_grad(|| (&self.average - parameters).norm() / parameters.norm())
+        no_grad(|| norm(&(&self.average - parameters)) / norm(parameters))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Optimisation on whole buffers: all trainable numbers are one flat tensor, and so are their gradient, moments and average.
 
 mod adam;
+mod block;
 mod ema;
 mod parameters;
 
-pub use adam::{Adam, Block, clip_by_norm, warm_up};
+pub use adam::{Adam, clip_by_norm, warm_up};
+pub use block::Block;
 pub use ema::Ema;
 pub use parameters::{Builder, Init, Parameters};
