@@ -8,7 +8,7 @@ use super::{At, Model, Prediction, Quantity};
 use crate::error::Fault;
 use crate::net::{Dropout, Network};
 use crate::sde::{Chain, Level, Sde};
-use crate::tensor::{column, column_of};
+use crate::tensor::column_of;
 
 /// `[precondition.*]`: how a network's output becomes a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -116,9 +116,9 @@ pub struct Preconditioned<'a> {
 }
 
 impl Preconditioned<'_> {
-    /// F(x, label), with one label per example.
+    /// F(x, label), with one label per example, or one for all where they are at one time.
     fn network(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
-        self.network.forward(x, &column(x, t.iter().map(|&t| label(t))).view(-1), self.dropout)
+        self.network.forward(x, &column_of(x, t, label).view(-1), self.dropout)
     }
 
     /// F(x in [-1, 1], label).

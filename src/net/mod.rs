@@ -28,8 +28,8 @@ use crate::optim::Builder;
 
 /// A noise-conditional network.
 pub trait Network {
-    /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, same kind; the result
-    /// has the shape of `x`. `dropout` is for training.
+    /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, or `[1]` where they
+    /// share it, same kind; the result has the shape of `x`. `dropout` is for training.
     fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor;
 
     /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
