@@ -81,9 +81,7 @@ impl Loaded {
         phases.iter_mut().for_each(|(_, items)| items.extend(data.iter().cloned()));
         Ok(Needs { phases })
     }
-}
 
-impl Loaded {
     /// What the lab needs for `count` samples of each setting, which are solved at once.
     pub fn lab_needs(&self, count: u64) -> Needs {
         let asker = Asker::new(&self.plan, &self.shape);
