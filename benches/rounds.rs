@@ -219,8 +219,8 @@ impl Prepared {
     }
 }
 
-/// The seconds of n repeats, after one that is not counted: during the other's turn the system has taken back what memory was free here, and
-/// to get it again takes as long as a step of a large network.
+/// The seconds of n repeats, after one that is not counted: after the other's turn nothing of ours is in the processor's caches, and the
+/// first of all takes its memory from the system.
 fn repeated(n: usize, mut work: impl FnMut()) -> Value {
     work();
     timed(|| (0..n).for_each(|_| work()))
