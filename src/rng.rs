@@ -7,6 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use tch::kind::Element;
 use tch::{Device, Tensor};
 
 /// What a random number is for. Each purpose has its own key, so that streams never meet. 13 and 15 to 19 have never been drawn from and are
@@ -146,33 +147,33 @@ pub fn rows_at(law: Law, seed: u64, purpose: Purpose, places: &[(u64, u64)], sha
     filled(seed, purpose, places, shape, device, |rng, row| law.fill(rng, row))
 }
 
-/// Rows of numbers that are 1 / keep with probability `keep` in (0, 1], and else 0; the probability is rounded to 16 binary places. Rows as
-/// in [`rows`].
-pub fn masks(seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], keep: f64, device: Device) -> Tensor {
+/// Rows of bytes that are 1 with probability `keep` in (0, 1], and else 0, and that probability, rounded to 16 binary places. Rows as in
+/// [`rows`].
+pub fn masks(seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], keep: f64, device: Device) -> (Tensor, f64) {
     let places: Vec<(u64, u64)> = rows.map(|example| (example, draw)).collect();
     let limit = ((keep * 65536.0).round() as u32).max(1);
-    let kept = (65536.0 / f64::from(limit)) as f32;
-    filled(seed, purpose, &places, shape, device, |rng, row| {
+    let bytes = filled(seed, purpose, &places, shape, device, |rng, row: &mut [u8]| {
         for pair in row.chunks_mut(2) {
             let word = rng.next_u32();
             let halves = [word & 0xffff, word >> 16];
-            pair.iter_mut().zip(halves).for_each(|(out, half)| *out = if half < limit { kept } else { 0.0 });
+            pair.iter_mut().zip(halves).for_each(|(out, half)| *out = u8::from(half < limit));
         }
-    })
+    });
+    (bytes, f64::from(limit) / 65536.0)
 }
 
-/// One stream for each (example, draw), in parallel: [places, shape...], f32.
-fn filled(
+/// One stream for each (example, draw), in parallel: [places, shape...].
+fn filled<T: Element + Copy + Default + Send>(
     seed: u64,
     purpose: Purpose,
     places: &[(u64, u64)],
     shape: &[i64],
     device: Device,
-    fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync,
+    fill: impl Fn(&mut ChaCha8Rng, &mut [T]) + Sync,
 ) -> Tensor {
     let base = base(seed, purpose, places.iter().copied());
     let size = shape.iter().product::<i64>() as usize;
-    let mut values = vec![0f32; places.len() * size];
+    let mut values = vec![T::default(); places.len() * size];
     // A row of a thread's worth of numbers is worth a thread.
     let least = (CHUNK / size.max(1)).clamp(1, 64);
     values.par_chunks_mut(size.max(1)).zip(places).with_min_len(least).for_each(|(row, &(example, draw))| {

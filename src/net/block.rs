@@ -92,13 +92,12 @@ impl ResidualBlock {
             Some((filter, direction)) => filter.apply(&x, *direction),
             None => x,
         };
-        let mut h = self.conv_0.forward(&resize(self.norm_0.forward(x).silu()));
+        let mut h = self.conv_0.forward(&resize(self.norm_0.active(x, None)));
         if let Some(embedding) = embedding {
             h += self.dense.forward(embedding).unsqueeze(-1).unsqueeze(-1);
         }
-        let h = self.norm_1.forward(&h).silu();
-        let h = dropout.map_or_else(|| h.shallow_clone(), |dropout| dropout.apply(&h, self.dropout));
-        let h = self.conv_1.forward(&h);
+        let mask = dropout.and_then(|dropout| dropout.mask(&h, self.dropout));
+        let h = self.conv_1.forward(&self.norm_1.active(&h, mask.as_ref()));
         let x = resize(x.shallow_clone());
         match &self.shortcut {
             Shortcut::Identity => merge(&x, &h, self.rescale),

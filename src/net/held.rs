@@ -43,9 +43,10 @@ fn residual(spec: &mlp::Spec, dimension: f64) -> Held {
 fn u_net(spec: &ncsnpp::Spec, [images, height, width]: [usize; 3]) -> Held {
     let levels = spec.levels(width);
     let pixels = |level: usize| (height >> level) as f64 * (width >> level) as f64;
-    let dropped = if spec.dropout > 0.0 { 2.0 } else { 0.0 };
-    // Input, normalised and active, before each of the two convolutions.
-    let block = |inputs: i64, outputs: i64| 3.0 * inputs as f64 + (3.0 + dropped) * outputs as f64;
+    // A byte for each number.
+    let mask = if spec.dropout > 0.0 { 0.25 } else { 0.0 };
+    // What is normalised, and active, before each of the two convolutions.
+    let block = |inputs: i64, outputs: i64| 2.0 * inputs as f64 + (2.0 + mask) * outputs as f64;
     // Query, key, value, their normalised input and what comes out; the weights of each pixel for each, before and after the softmax.
     let attention = |width: i64, pixels: f64| 8.0 * width as f64 * pixels + 2.0 * pixels * pixels;
     let (mut graph, mut kept, mut widest) = (0.0, 0.0, 0f64);

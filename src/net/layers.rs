@@ -2,6 +2,8 @@
 
 use tch::Tensor;
 
+use super::dropout::Mask;
+use super::native::{self, Then};
 use crate::optim::{Builder, Init};
 
 /// Variance scaling over the average fan, uniform: U(-b, b) with b² = 3 scale / ((fan_in + fan_out) / 2); scale 1 is Glorot & Bengio
@@ -111,7 +113,12 @@ impl GroupNorm {
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-6, true)
+        native::norm(x, &self.weight, &self.bias, self.groups, &Then::Nothing)
+    }
+
+    /// SiLU of it, with what `mask` drops.
+    pub(super) fn active(&self, x: &Tensor, mask: Option<&Mask>) -> Tensor {
+        native::norm(x, &self.weight, &self.bias, self.groups, &Then::Silu(mask))
     }
 }
 

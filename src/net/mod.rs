@@ -11,6 +11,7 @@ pub mod embedding;
 mod held;
 mod layers;
 pub mod mlp;
+mod native;
 pub mod ncsnpp;
 pub mod reference;
 pub mod resample;
