@@ -13,6 +13,7 @@ mod layers;
 pub mod mlp;
 mod native;
 pub mod ncsnpp;
+pub mod perceptron;
 pub mod reference;
 pub mod resample;
 mod unet;
@@ -81,8 +82,7 @@ impl NetworkSpec {
     pub fn parameter_count(&self, shape: &[usize]) -> usize {
         let builder = Builder::dry();
         self.build(shape, &builder);
-        let trained = builder.inventory().into_iter().filter(|(_, _, trained)| *trained);
-        trained.map(|(_, shape, _)| shape.iter().product::<i64>() as usize).sum()
+        builder.trainable()
     }
 }
 

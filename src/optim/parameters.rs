@@ -77,6 +77,11 @@ impl Builder {
         self.entries.borrow().iter().map(|e| (e.name.clone(), e.tensor.size(), e.trainable)).collect()
     }
 
+    /// Trainable numbers so far.
+    pub fn trainable(&self) -> usize {
+        self.entries.borrow().iter().filter(|e| e.trainable).map(|e| e.tensor.numel()).sum()
+    }
+
     fn register(&self, name: &str, shape: &[i64], init: Init, trainable: bool) -> Tensor {
         let tensor = match self.seed {
             Some(seed) => self.draw(seed, shape, init).set_requires_grad(trainable),
