@@ -24,6 +24,7 @@ use score_sde::experiment::{Experiment, Loaded};
 use score_sde::loss::{Batch, denoising_score_matching};
 use score_sde::model::{At, Model, ScoreNetwork};
 use score_sde::net::{Dropout, NetworkSpec};
+use score_sde::optim::Losses;
 use score_sde::rng::{self, Law, Purpose};
 use score_sde::run::tensors;
 use score_sde::sample::{DynamicsSpec, Sample};
@@ -98,7 +99,8 @@ impl Prepared {
         let probes = draw(Law::Rademacher, Purpose::Probe, &[shape.iter().product()]).unsqueeze(0);
         let t: Vec<f64> = rng::uniform_rows(seed, Purpose::Time, 0..batch).into_iter().map(|u| 0.01 + 0.99 * u).collect();
         let of = |f: &dyn Fn(f64) -> f64| column_of(&x0, &t, f);
-        let x = &x0 * of(&|t| session.sde().alpha(t)) + &z * of(&|t| session.sde().sigma(t));
+        let sde = loaded.experiment.sde.as_ref().expect("every case has a process").get();
+        let x = &x0 * of(&|t| sde.alpha(t)) + &z * of(&|t| sde.sigma(t));
         let prepared = Prepared { experiment: loaded.experiment, session, x0, z, x, t, probes };
         // New networks end their branches near zero: nothing would be compared there.
         let flat = prepared.network().parameters.flat();
@@ -111,13 +113,17 @@ impl Prepared {
         self.session.network().expect("every case has a network")
     }
 
+    fn model(&self) -> Box<dyn Model + '_> {
+        self.session.model().expect("every case has a score")
+    }
+
     fn train(&self) -> &Train {
         self.experiment.train.as_ref().expect("every case trains")
     }
 
     fn losses(&self, model: &dyn Model) -> Tensor {
         let batch = Batch { x0: &self.x0, t: &self.t, z: &self.z, w: &vec![1.0; self.t.len()] };
-        denoising_score_matching(model, self.train().reduction, &batch)
+        denoising_score_matching(model, self.train().reduction.expect("it trains a score"), &batch)
     }
 
     fn flow<'a>(&self, model: &'a dyn Model, probes: &Tensor) -> FlowWithLogDensity<'a> {
@@ -127,7 +133,7 @@ impl Prepared {
 
     /// What the twin needs, and what it must find.
     fn write(&self, file: &str) -> Value {
-        let model = self.session.model();
+        let model = self.model();
         let loss = self.losses(&*model).mean(Kind::Double);
         let gradient_norm = self.network().parameters.gradient(&loss).square().sum(Kind::Double).sqrt();
         let score = no_grad(|| model.score(&At::whole(&self.x, &self.t)));
@@ -168,26 +174,27 @@ impl Prepared {
 
     /// The score of the batch, n times.
     fn forward(&self, n: usize) -> Value {
-        let model = self.session.model();
+        let model = self.model();
         repeated(n, || drop(no_grad(|| model.score(&At::whole(&self.x, &self.t)))))
     }
 
     /// n steps of training from the end of the warm-up, with moments of zero.
     fn step(&self, n: usize) -> Value {
         let (network, train) = (self.network(), self.train());
-        let mut state = State { step: train.warmup, ..State::new(train, network) };
+        let mut state = State { step: train.warmup, ..State::new(train, &network.parameters) };
+        let model = self.model();
         repeated(n, || {
             let first = state.step * self.t.len() as u64;
             let dropout = Dropout::new(self.experiment.seed, first..first + self.t.len() as u64);
-            let losses = self.losses(&network.in_training(self.session.sde(), &dropout));
-            state.update(train, &losses, &self.t).expect("finite losses");
+            let of_examples = self.losses(&network.in_training(model.sde(), &dropout));
+            state.update(train, &Losses { of_examples, t: Some(self.t.clone()), parts: Vec::new() }).expect("finite losses");
         })
     }
 
     /// The right-hand side of the likelihood in f32, n times. Training is over then, as in every likelihood.
     fn flow_at(&self, n: usize) -> Value {
         self.network().parameters.freeze();
-        let model = self.session.model();
+        let model = self.model();
         let flow = self.flow(&*model, &self.probes);
         let (start, t) = (flow.start(&self.x), vec![MIDDLE; self.t.len()]);
         repeated(n, || drop(flow.drift(&At::whole(&start, &t))))
@@ -204,7 +211,8 @@ impl Prepared {
     /// The densities of the first n points, in f64 but for the network.
     fn likelihood(&self, n: usize) -> Value {
         self.network().parameters.freeze();
-        let (model, sde) = (self.session.model(), self.session.sde());
+        let model = self.model();
+        let sde = model.sde();
         let first = |x: &Tensor, axis| x.narrow(axis, 0, n as i64).to_kind(Kind::Double);
         let (x, flow) = (first(&self.x0, 0), self.flow(&*model, &first(&self.probes, 1)));
         let solver = SolverSpec::Rk45(Adaptive::new(1e-5, 1e-5)).general().expect("a solver of flows");

@@ -49,14 +49,13 @@ pub enum Error {
         help: String,
     },
     /// Training met a loss or gradient that is not a finite number.
-    #[error("{what} is {value} at step {step} (t of the batch between {t_min:.3e} and {t_max:.3e}; worst example at t = {t_worst:.3e})")]
+    #[error("{what} is {value} at step {step}{place}")]
     NotFinite {
         what: &'static str,
         value: f64,
         step: u64,
-        t_min: f64,
-        t_max: f64,
-        t_worst: f64,
+        /// Where the worst example of the batch was, if there is more to say than its loss.
+        place: String,
         #[help]
         help: String,
     },

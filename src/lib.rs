@@ -10,6 +10,7 @@ pub mod dynamics;
 pub mod error;
 pub mod experiment;
 pub mod file;
+pub mod generator;
 pub mod interrupt;
 pub mod lab;
 pub mod law;

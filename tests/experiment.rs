@@ -15,7 +15,8 @@ use score_sde::experiment::{Experiment, load, parse};
 /// The files in `experiments/`.
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
+    let mut paths = [files(&folder), files(&folder.join("ancestors"))].concat();
     paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
     paths.sort();
     assert!(paths.len() >= 8, "{paths:?}");
@@ -64,7 +65,9 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
         };
         let load = |path: &Path, overrides| load(path, overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment;
         let experiment = load(&path, &overrides);
-        assert!(experiment.sample.is_some() && experiment.likelihood.is_some(), "{}", path.display());
+        let draws = experiment.sample.is_some() || experiment.draw.is_some();
+        let measures = experiment.likelihood.is_some() || experiment.density.is_some();
+        assert!(draws && measures, "{}", path.display());
         home.write("resolved.toml", experiment.resolved());
         assert_eq!(load(&home.path("resolved.toml"), &[]), experiment, "{}", path.display());
         assert!(overrides.is_empty() || load(&home.path("resolved.toml"), &["seed=77".to_owned()]) != experiment);
@@ -189,7 +192,7 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `train`, `sample`, `dequantisation`, `likelihood`
+     │ `precondition`, `flow`, `train`, `sample`, `dequantisation`, `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]

@@ -129,7 +129,7 @@ fn model(Loaded { experiment, train, .. }: &Loaded) -> ScoreNetwork {
     let (network, precondition) = (network.as_ref().unwrap(), precondition.as_ref().unwrap());
     ScoreNetwork::new(
         network,
-        precondition.under(experiment.sde.get()).unwrap(),
+        precondition.under(experiment.sde.as_ref().unwrap().get()).unwrap(),
         data.scale(),
         &train.as_ref().unwrap().shape,
         1,
@@ -167,7 +167,7 @@ fn flat(part: Part, model: &ScoreNetwork) -> Tensor {
 fn trained(home: &Home, name: &str) -> Run {
     let loaded = home.loaded();
     let model = model(&loaded);
-    let mut state = State::new(loaded.experiment.train.as_ref().unwrap(), &model);
+    let mut state = State::new(loaded.experiment.train.as_ref().unwrap(), &model.parameters);
     no_grad(|| {
         for (index, (_, tensor, _)) in model.parameters.named().enumerate() {
             tensor.detach().copy_(&number(Part::Weights, index, &tensor.size()));
@@ -189,9 +189,9 @@ fn trained(home: &Home, name: &str) -> Run {
 fn samples(home: &Home, run: &Run) -> Tensor {
     let loaded = home.loaded();
     let model = model(&loaded);
-    score_sde::train::load_average(&model, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
+    score_sde::train::load_average(&model.parameters, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
     let experiment = &loaded.experiment;
-    let (sde, shape) = (experiment.sde.get(), &&loaded.train.as_ref().unwrap().shape);
+    let (sde, shape) = (experiment.sde.as_ref().unwrap().get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
     sample(spec, 3, &model.model(sde), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }

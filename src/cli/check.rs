@@ -9,6 +9,7 @@ use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
 use crate::memory;
+use crate::train::Train;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -30,22 +31,23 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
         println!("#             {note}");
     }
     match &plan.family {
-        Family::Known(_) => println!("# score       exact; nothing is trained"),
-        Family::Score(learned) => {
-            println!("# network     {} trainable parameters", learned.network.parameter_count(&shape));
-            let (steps, batch) = (learned.train.steps, learned.train.batch);
-            println!("# train       {steps} steps of {batch} examples, {:.1} epochs", steps as f64 * batch as f64 / examples as f64);
-        }
+        Family::Known(..) => println!("# score       exact; nothing is trained"),
+        Family::Score(learned) => println!("# network     {} trainable parameters", learned.network.parameter_count(&shape)),
+        Family::Generator(flow, _) => println!("# {:<12}{} trainable parameters", flow.table(), flow.parameter_count(&shape)),
     }
-    if let Some(sample) = &plan.sample {
-        println!("# sample      {} samples", sample.count);
+    if let Some(&Train { steps, batch, .. }) = plan.train() {
+        println!("# train       {steps} steps of {batch} examples, {:.1} epochs", steps as f64 * batch as f64 / examples as f64);
     }
-    if let Some(likelihood) = &plan.likelihood {
-        let split = match likelihood.split {
+    if let Some(count) = plan.sample.as_ref().map(|sample| sample.count).or(plan.draw.as_ref().map(|draw| draw.count)) {
+        println!("# sample      {count} samples");
+    }
+    let measured = plan.likelihood.as_ref().map(|likelihood| likelihood.count).or(plan.density.as_ref().map(|density| density.count));
+    if let (Some(count), Some(split)) = (measured, plan.measured()) {
+        let split = match split {
             Split::Train => "training",
             Split::Test => "test",
         };
-        println!("# likelihood  {} {split} examples", likelihood.count);
+        println!("# likelihood  {count} {split} examples");
     }
     let available = memory::available();
     let of = available.map_or(String::new(), |available| format!(" of {} available", memory::bytes(available)));

@@ -48,16 +48,17 @@ pub struct Arguments {
 
 pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
-    let session = Session::new(&experiment::load_run(&run, &[], &[], false)?, Machine { threads: Some(1), ..Machine::default() });
-    let (Some(weights), Some(model)) = (session.average_of(&run, source.step.unwrap_or_default())?, session.network()) else {
+    let loaded = experiment::load_run(&run, &[], &[], false)?;
+    let session = Session::new(&loaded, Machine { threads: Some(1), ..Machine::default() });
+    let (Some(weights), Some(parameters)) = (session.average_of(&run, source.step.unwrap_or_default())?, session.parameters()) else {
         return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
     };
-    if let Some((name, ..)) = model.parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {
+    if let Some((name, ..)) = parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {
         let message = format!("its weights are not finite: `{name}` holds a number that is none");
         return Err(Error::run(run.path(), message, "train it anew with a lower train.lr; what is not a number is of no use elsewhere"));
     }
-    let parameters = model.parameters.named();
-    let sigmas = noise_levels(&session.plan().sde, scales);
+    let parameters = parameters.named();
+    let sigmas = noise_levels(loaded.experiment.sde.as_ref(), scales);
     let (file, named): (_, Vec<(String, &Tensor)>) = match names {
         Names::Safetensors => ("weights.safetensors", parameters.map(|(name, tensor, _)| (name.to_owned(), tensor)).collect()),
         Names::PthNames => {
@@ -72,11 +73,11 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
     Ok(())
 }
 
-/// The buffer `sigmas` [scales], f64: geometric from large to small. VP and sub-VP do not use it; there it gets the reference's 50 to 0.01.
-fn noise_levels(sde: &SdeSpec, scales: i64) -> Tensor {
+/// The buffer `sigmas` [scales], f64: geometric from large to small. Only VE uses it; elsewhere it gets the reference's 50 to 0.01.
+fn noise_levels(sde: Option<&SdeSpec>, scales: i64) -> Tensor {
     let (largest, smallest) = match sde {
-        SdeSpec::Ve(ve) => (ve.sigma_max, ve.sigma_min),
-        SdeSpec::Vp(_) | SdeSpec::SubVp(_) => (50.0, 0.01),
+        Some(SdeSpec::Ve(ve)) => (ve.sigma_max, ve.sigma_min),
+        Some(SdeSpec::Vp(_) | SdeSpec::SubVp(_)) | None => (50.0, 0.01),
     };
     let step = (f64::ln(smallest) - f64::ln(largest)) / (scales - 1) as f64;
     let levels: Vec<f64> = (0..scales).map(|i| (f64::ln(largest) + i as f64 * step).exp()).collect();

@@ -33,16 +33,15 @@ pub struct Arguments {
 pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) -> Result<()> {
     let loaded = experiment::load(&experiment, &set.overrides)?;
     let session = Session::new(&loaded, Machine { quiet: voice.quiet, threads: Some(1), ..Machine::default() });
-    let (Some(learned), Some(model)) = (session.plan().learned(), session.network()) else {
+    let (Some(spec), Some(model)) = (session.plan().train(), session.network()) else {
         return Err(Error::Usage {
-            message: format!("{} describes a score that is known: there is no network to import into", experiment.display()),
+            message: format!("{} trains no score: there is no network to import into", experiment.display()),
             help: "give an experiment with [network.*], [precondition.*] and [train]".into(),
         });
     };
     unused(&out)?;
-    let spec = &learned.train;
     let mut file = Checkpoint::open(&checkpoint)?;
-    let mut state = State::new(spec, model);
+    let mut state = State::new(spec, &model.parameters);
     let found = file.fill(&model.parameters, &state.ema.average, [&state.adam.first_moment, &state.adam.second_moment])?;
     same_noise(&checkpoint, &loaded, found.sigmas)?;
     state.step = file.step;
@@ -72,7 +71,7 @@ fn unused(out: &Path) -> Result<()> {
 
 /// Under VE, what the weights mean hangs on the range of noise; under VP and sub-VP the levels in the file go unused.
 fn same_noise(checkpoint: &Path, loaded: &Loaded, (largest, smallest): (f64, f64)) -> Result<()> {
-    let SdeSpec::Ve(ve) = &loaded.experiment.sde else { return Ok(()) };
+    let Some(SdeSpec::Ve(ve)) = &loaded.experiment.sde else { return Ok(()) };
     let alike = |a: f64, b: f64| (a / b).ln().abs() < 1e-5;
     if !(alike(largest, ve.sigma_max) && alike(smallest, ve.sigma_min)) {
         let (max, min) = (ve.sigma_max, ve.sigma_min);

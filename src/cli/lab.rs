@@ -76,8 +76,8 @@ pub fn lab(options: Arguments) -> Result<()> {
     let session = Session::new(&loaded, options.machine.into());
     let plan = session.plan();
     let law = match &plan.family {
-        Family::Known(ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
-        Family::Score(_) => None,
+        Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
+        Family::Score(_) | Family::Generator(..) => None,
     };
     let weights = match &run {
         Some(run) => session.average(run)?,
@@ -94,7 +94,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     if !(t_min > 0.0 && t_min < 1.0) {
         return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
     }
-    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding));
+    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
     let shape = session.shape().iter().map(|&n| n as i64).collect();
     let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
     if world.data.size()[0] < 20 {

@@ -40,9 +40,9 @@ enum Verb {
     Run(run::Arguments),
     /// Check an experiment file, print it with all defaults, and say what it would do; does no work and reads no data but their headers.
     Check(check::Arguments),
-    /// Draw samples again from a run, with overrides of [sample] or seed; also while it trains.
+    /// Draw samples again from a run, with overrides of [sample] or [draw] or seed; also while it trains.
     Sample(sample::Arguments),
-    /// Measure the likelihood again for a run, with overrides of [likelihood] or seed; also while it trains.
+    /// Measure the likelihood again for a run, with overrides of [likelihood] or [density] or seed; also while it trains.
     Likelihood(likelihood::Arguments),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Arguments),

@@ -58,8 +58,8 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
 /// Opens every split that is needed, so that damaged data are found before any work.
 fn open_data(session: &Session) -> Result<()> {
     session.dataset(Split::Train)?;
-    match &session.plan().likelihood {
-        Some(likelihood) => session.dataset(likelihood.split).map(drop),
+    match session.plan().measured() {
+        Some(split) => session.dataset(split).map(drop),
         None => Ok(()),
     }
 }

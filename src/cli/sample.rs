@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Machine, Overrides, Source, Target, result_name};
 use crate::error::{Error, Result};
-use crate::experiment;
+use crate::experiment::{self, Plan};
 use crate::run::Run;
 use crate::session::Session;
 
@@ -22,17 +22,25 @@ pub struct Arguments {
 
 pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
-    let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
-    machine.holds(&loaded.needs(&["sample"])?)?;
+    let [table, _] = experiment::load_run(&run, &[], &[], false)?.plan.family.tables();
+    let loaded = experiment::load_run(&run, &set.overrides, &["seed", table], false)?;
+    machine.holds(&loaded.needs(&["sample", "draw"])?)?;
     let session = Session::new(&loaded, machine.into());
-    let spec = session.plan().sample.as_ref().ok_or_else(|| {
-        Error::run(run.path(), "its experiment has no [sample]", "give one: --set 'sample={count=16,...}' with all its keys")
-    })?;
+    let Plan { sample, draw, .. } = session.plan();
+    if sample.is_none() && draw.is_none() {
+        let help = format!("give one: --set '{table}={{count=16,...}}' with all its keys");
+        return Err(Error::run(run.path(), format!("its experiment has no [{table}]"), help));
+    }
     session.average_of(&run, source.step.unwrap_or_default())?;
     let elsewhere = target.out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, target.name, "samples", |name| format!("samples/{name}"))?;
-    session.sample_into(spec, &run, place, &name, |_| Ok(()))?;
+    if let Some(spec) = sample {
+        session.sample_into(spec, &run, place, &name, |_| Ok(()))?;
+    }
+    if let Some(spec) = draw {
+        session.draw_into(spec, &run, place, &name, |_| Ok(()))?;
+    }
     println!("{}", place.folder().at(&format!("samples/{name}.png")).display());
     Ok(())
 }

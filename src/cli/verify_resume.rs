@@ -63,6 +63,8 @@ fn shortened(experiment: &Experiment, steps: u64) -> Vec<String> {
         [Some(format!("{table}.count={count}")), batch].into_iter().flatten()
     };
     settings.extend(experiment.sample.iter().flat_map(|sample| halves("sample", sample.count, sample.solver.couples_batch())));
+    settings.extend(experiment.draw.iter().flat_map(|draw| halves("draw", draw.count, false)));
+    settings.extend(experiment.density.iter().flat_map(|density| halves("density", density.count, false)));
     if let Some(likelihood) = &experiment.likelihood {
         settings.extend(halves("likelihood", likelihood.count, likelihood.solver.couples_batch()));
         settings.push(format!("likelihood.solver_check={}", likelihood.solver_check.min(1)));

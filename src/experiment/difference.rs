@@ -24,8 +24,17 @@ impl Experiment {
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 7] =
-    ["train.checkpoint_every", "train.keep", "train.keep_every", "train.keep_best", "train.log_every", "sample.batch", "likelihood.batch"];
+const OPERATIONAL: [&str; 9] = [
+    "train.checkpoint_every",
+    "train.keep",
+    "train.keep_every",
+    "train.keep_best",
+    "train.log_every",
+    "sample.batch",
+    "likelihood.batch",
+    "draw.batch",
+    "density.batch",
+];
 
 fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, found: &mut Vec<(String, String, String)>) {
     match (a, b) {

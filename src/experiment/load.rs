@@ -77,9 +77,9 @@ fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experi
 }
 
 fn checked(text: &Text, experiment: Experiment, plan: Plan, shape: Vec<usize>, train: Option<Summary>, measured: bool) -> Result<Loaded> {
-    let measured = match plan.likelihood.as_ref().filter(|_| measured) {
+    let measured = match plan.measured().filter(|_| measured) {
         None => None,
-        Some(likelihood) => match (likelihood.split, &train) {
+        Some(split) => match (split, &train) {
             (Split::Train, Some(train)) => Some(train.clone()),
             (split, _) => Some(plan.data.describe(split)?),
         },

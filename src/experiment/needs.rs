@@ -4,16 +4,17 @@
 //! (see [`crate::net::Held`]): meant to tell gigabytes from terabytes, and within a factor of 2 of the measured peaks.
 
 use super::load::Loaded;
-use super::plan::{Family, Learned, Plan};
+use super::plan::{Family, Plan};
 use crate::data::Split;
 use crate::dequantisation::Variational;
 use crate::error::{Error, Result};
-use crate::likelihood::{BoundSpec, Form, Levels, Likelihood};
+use crate::likelihood::{BoundSpec, Density, Form, Levels, Likelihood};
 use crate::loss::Objective;
 use crate::memory;
 use crate::model::ScoreSpec;
 use crate::net::Held;
-use crate::sample::Sample;
+use crate::sample::{Draw, Sample};
+use crate::train::Train;
 
 /// The program with LibTorch and nothing to do.
 const PROGRAM: f64 = 160e6;
@@ -45,7 +46,7 @@ impl Item {
 }
 
 /// The phases of a run by the names they are shown with.
-pub const PHASES: [&str; 5] = ["train", "sample", "dequantisation", "likelihood", "bound"];
+pub const PHASES: [&str; 7] = ["train", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
 
 /// An estimate of what an experiment needs.
 #[derive(Clone, Debug)]
@@ -63,21 +64,22 @@ impl Loaded {
         if let Some(train) = train {
             data.push(Item::host(plan.data.size_key(Split::Train), plan.data.bytes(train)));
         }
-        if let Some(likelihood) =
-            plan.likelihood.as_ref().filter(|likelihood| likelihood.split == Split::Test && names.contains(&"likelihood"))
-        {
-            data.push(Item::host(plan.data.size_key(likelihood.split), plan.data.bytes(&plan.data.describe(likelihood.split)?)));
+        let measures = ["likelihood", "density"].iter().any(|name| names.contains(name));
+        if let Some(split) = plan.measured().filter(|split| *split == Split::Test && measures) {
+            data.push(Item::host(plan.data.size_key(split), plan.data.bytes(&plan.data.describe(split)?)));
         }
         let asker = Asker::new(plan, shape);
         let mut phases = vec![("start", vec![asker.loading()])];
         let mut add = |name: &'static str, items: Option<Vec<Item>>| {
             phases.extend(items.filter(|_| names.contains(&name)).map(|items| (name, items)))
         };
-        add("train", plan.learned().map(|learned| asker.training(learned, d, train.as_ref().map_or(0, |train| train.len))));
+        add("train", plan.train().map(|spec| asker.training(spec, d, train.as_ref().map_or(0, |train| train.len))));
         add("sample", plan.sample.as_ref().map(|sample| asker.sampling(sample, d)));
         add("dequantisation", plan.dequantisation.as_ref().map(|spec| asker.dequantising(spec, d)));
         add("likelihood", plan.likelihood.as_ref().map(|likelihood| asker.measuring(likelihood, d)));
         add("bound", plan.likelihood.as_ref().and_then(|likelihood| Some(asker.bounding(likelihood, likelihood.bound.as_ref()?, d))));
+        add("draw", plan.draw.as_ref().map(|spec| asker.drawing(spec, d)));
+        add("density", plan.density.as_ref().map(|spec| asker.evaluating(spec, d)));
         phases.iter_mut().for_each(|(_, items)| items.extend(data.iter().cloned()));
         Ok(Needs { phases })
     }
@@ -142,7 +144,10 @@ impl Asker {
                 held: learned.network.held(shape),
             },
             // Differences to each mean, whitened, in f64.
-            Family::Known(ScoreSpec::GaussianMixture(mixture)) => {
+            Family::Generator(flow, _) => {
+                Asker { parameters: flow.parameter_count(shape) as f64, size: flow.size_key(), held: flow.held(shape) }
+            }
+            Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => {
                 let (k, d) = (mixture.weights.len() as f64, mixture.dimension() as f64);
                 let held = 2.0 * 6.0 * k * (d + 1.0);
                 Asker {
@@ -164,16 +169,16 @@ impl Asker {
     }
 
     /// Weights, two moments, average, the gradient in pieces and in one, and what an update makes on its way.
-    fn training(&self, learned: &Learned, d: f64, examples: usize) -> Vec<Item> {
-        let (batch, graph) = (learned.train.batch as f64, self.held.with_graph);
+    fn training(&self, spec: &Train, d: f64, examples: usize) -> Vec<Item> {
+        let (batch, graph) = (spec.batch as f64, self.held.with_graph);
         // Each product with the Jacobian keeps a graph of its own.
-        let (key, graphs) = match &learned.train.objective {
-            Objective::Denoising => ("train.batch", 1.0),
-            Objective::Implicit { .. } => ("train.batch", 1.0 + 2.0 * d),
-            Objective::Sliced { projections, .. } if *projections > 4 => {
+        let (key, graphs) = match &spec.objective {
+            None | Some(Objective::Denoising) => ("train.batch", 1.0),
+            Some(Objective::Implicit { .. }) => ("train.batch", 1.0 + 2.0 * d),
+            Some(Objective::Sliced { projections, .. }) if *projections > 4 => {
                 ("train.objective.sliced.projections", 1.0 + 2.0 * *projections as f64)
             }
-            Objective::Sliced { projections, .. } => ("train.batch", 1.0 + 2.0 * *projections as f64),
+            Some(Objective::Sliced { projections, .. }) => ("train.batch", 1.0 + 2.0 * *projections as f64),
         };
         vec![
             Item::device(&self.size, 8.0 * self.parameters * FLOAT),
@@ -192,6 +197,25 @@ impl Asker {
             // As parts, as one, in data units and as the file.
             Item::host("sample.count", count * (4.0 * d * FLOAT + 24.0)),
             Item::host("sample.trajectory", count * spec.trajectory.len() as f64 * (4.0 * d * FLOAT + 24.0)),
+        ]
+    }
+
+    fn drawing(&self, spec: &Draw, d: f64) -> Vec<Item> {
+        let (count, batch) = (spec.count as f64, spec.batch.min(spec.count) as f64);
+        vec![
+            self.weights(),
+            Item::device("draw.batch", batch * (self.held.without_graph + 8.0 * d) * FLOAT),
+            // As parts, as one, in data units and as the file.
+            Item::host("draw.count", count * (4.0 * d * FLOAT + 24.0)),
+        ]
+    }
+
+    fn evaluating(&self, spec: &Density, d: f64) -> Vec<Item> {
+        let points = spec.count as f64 * spec.dequantisation.draws() as f64;
+        vec![
+            self.weights(),
+            Item::device("density.batch", points.min(spec.batch as f64) * (self.held.without_graph + 8.0 * d) * FLOAT),
+            Item::host("density.count", points * 100.0),
         ]
     }
 

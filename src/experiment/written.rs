@@ -5,28 +5,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Data;
 use crate::dequantisation::DequantisationSpec;
-use crate::likelihood::Likelihood;
+use crate::generator::FlowSpec;
+use crate::likelihood::{Density, Likelihood};
 use crate::model::{Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
-use crate::sample::Sample;
+use crate::sample::{Draw, Sample};
 use crate::sde::SdeSpec;
 use crate::train::Train;
 
-/// An experiment: either `[score.*]`, a score that is known, or `[network.*]`, `[precondition.*]` and `[train]`.
+/// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
+/// `[sample]` and `[likelihood]` ask; or a family without a process, `[flow.*]` and `[train]`, that `[draw]` and `[density]` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Every random number is a function of it.
     pub seed: u64,
-    pub sde: SdeSpec,
+    pub sde: Option<SdeSpec>,
     pub data: Data,
     pub score: Option<ScoreSpec>,
     pub network: Option<NetworkSpec>,
     pub precondition: Option<Precondition>,
+    pub flow: Option<FlowSpec>,
     pub train: Option<Train>,
     pub sample: Option<Sample>,
     pub dequantisation: Option<DequantisationSpec>,
     pub likelihood: Option<Likelihood>,
+    pub draw: Option<Draw>,
+    pub density: Option<Density>,
 }
 
 impl Experiment {
@@ -45,7 +50,8 @@ impl Experiment {
             log_every: 0,
             ..train.clone()
         });
-        let trained = Experiment { train, sample: None, dequantisation: None, likelihood: None, ..self.clone() };
+        let asked = Experiment { sample: None, dequantisation: None, likelihood: None, draw: None, density: None, ..self.clone() };
+        let trained = Experiment { train, ..asked };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod bound;
 mod budget;
+mod density;
 mod exact;
 mod parts;
 mod points;
@@ -18,6 +19,7 @@ use tch::Device;
 
 pub use bound::{BoundSpec, Bounded, Bounds, Form, Levels, bounds};
 pub use budget::Outcome;
+pub use density::{Densities, Density, Evaluated, density};
 pub use exact::{Job, Solved};
 pub use parts::Parts;
 pub use points::BelowTMin;
@@ -122,16 +124,21 @@ impl Likelihood {
 
     /// What can only be known with the split at hand.
     pub fn check_against(&self, set: &Summary, trained: &[usize]) -> Result<(), Fault> {
-        if set.shape != trained {
-            let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape);
-            return Err(Fault::new("split", message, "both splits must be of one shape"));
-        }
-        if self.count > set.len {
-            let message = format!("{} examples are asked for, but the split has {}", self.count, set.len);
-            return Err(Fault::new("count", message, format!("give at most {}", set.len)));
-        }
-        Ok(())
+        check_examples(self.count, set, trained)
     }
+}
+
+/// Whether a split has so many examples, of the shape of those for training.
+fn check_examples(count: usize, set: &Summary, trained: &[usize]) -> Result<(), Fault> {
+    if set.shape != trained {
+        let message = format!("its examples have shape {:?}, those for training {trained:?}", set.shape);
+        return Err(Fault::new("split", message, "both splits must be of one shape"));
+    }
+    if count > set.len {
+        let message = format!("{count} examples are asked for, but the split has {}", set.len);
+        return Err(Fault::new("count", message, format!("give at most {}", set.len)));
+    }
+    Ok(())
 }
 
 /// Whose likelihood is measured, of which data, and where.

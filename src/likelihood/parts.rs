@@ -4,6 +4,22 @@ use statrs::statistics::Statistics as _;
 
 use crate::likelihood::{BelowTMin, Dequantisation, Likelihood};
 
+/// What of an estimate is random.
+#[derive(Clone, Copy, Debug)]
+pub struct Randomness {
+    /// The points that stand for an example: so many draws of them, or none.
+    pub draws: Option<usize>,
+    /// What is estimated at a point.
+    pub probes: bool,
+}
+
+impl From<&Likelihood> for Randomness {
+    fn from(spec: &Likelihood) -> Randomness {
+        let points = spec.dequantisation != Dequantisation::None || spec.below_t_min != BelowTMin::Ignored;
+        Randomness { draws: points.then(|| spec.dequantisation.draws()), probes: !spec.trace.is_exact() }
+    }
+}
+
 /// The mean of all examples and its standard error in parts, in the unit of the estimates.
 ///
 /// With y_ijp = μ + a_i + b_ij + c_ijp for n examples, m draws each and k_ij probes each, the variance of the mean is
@@ -22,10 +38,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts of `estimates` `[n][m][k]`; the part of draws or probes that are not random, as `spec` says, is 0.
-    pub fn new(spec: &Likelihood, estimates: &[Vec<Vec<f64>>]) -> Parts {
+    /// The parts of `estimates` `[n][m][k]`; the part of draws or probes that are not random is 0.
+    pub fn new(random: impl Into<Randomness>, estimates: &[Vec<Vec<f64>>]) -> Parts {
+        let random = random.into();
         let n = estimates.len() as f64;
-        let examples: Vec<Parts> = estimates.iter().map(|draws| Parts::of_example(spec, draws)).collect();
+        let examples: Vec<Parts> = estimates.iter().map(|draws| Parts::of_example(random, draws)).collect();
         let mean = examples.iter().map(|example| example.mean).mean();
         // Of independent examples the errors add up squared.
         let sum = |part: fn(&Parts) -> Option<f64>| {
@@ -34,7 +51,7 @@ impl Parts {
         };
         let probe = sum(|example| example.probe);
         // Not the sum of the clamped parts: that would be too large on average.
-        let within: Option<f64> = if spec.dequantisation.draws() > 1 {
+        let within: Option<f64> = if random.draws.is_some_and(|draws| draws > 1) {
             Some(estimates.iter().map(|draws| variance_of_means(draws)).sum::<f64>() / (n * n))
         } else {
             None
@@ -43,15 +60,16 @@ impl Parts {
         Parts {
             mean,
             dataset: total.map(|total| rest(total, within.or(probe))),
-            dequantisation: dequantisation(spec, within, probe),
+            dequantisation: dequantisation(random, within, probe),
             probe: probe.map(f64::sqrt),
         }
     }
 
     /// One example's mean and the parts of its error.
-    pub fn of_example(spec: &Likelihood, draws: &[Vec<f64>]) -> Parts {
+    pub fn of_example(random: impl Into<Randomness>, draws: &[Vec<f64>]) -> Parts {
+        let random = random.into();
         let m = draws.len() as f64;
-        let probe = if spec.trace.is_exact() {
+        let probe = if !random.probes {
             Some(0.0)
         } else {
             let squares: Option<f64> = draws.iter().map(|probes| (probes.len() > 1).then(|| probes.variance() / probes.len() as f64)).sum();
@@ -61,7 +79,7 @@ impl Parts {
         Parts {
             mean: draws.iter().map(|probes| probes.mean()).mean(),
             dataset: None,
-            dequantisation: dequantisation(spec, within, probe),
+            dequantisation: dequantisation(random, within, probe),
             probe: probe.map(f64::sqrt),
         }
     }
@@ -103,10 +121,10 @@ fn rest(variance: f64, part: Option<f64>) -> f64 {
     (variance - part.unwrap_or(0.0)).max(0.0).sqrt()
 }
 
-fn dequantisation(spec: &Likelihood, within: Option<f64>, probe: Option<f64>) -> Option<f64> {
-    match spec.dequantisation {
-        Dequantisation::None if spec.below_t_min == BelowTMin::Ignored => Some(0.0),
-        _ => within.map(|within| rest(within, probe)),
+fn dequantisation(random: Randomness, within: Option<f64>, probe: Option<f64>) -> Option<f64> {
+    match random.draws {
+        None => Some(0.0),
+        Some(_) => within.map(|within| rest(within, probe)),
     }
 }
 

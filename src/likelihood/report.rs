@@ -10,6 +10,7 @@ use super::protocol::Comparison;
 use super::values::holds;
 use super::{Bounds, Likelihood, Likelihoods, Outcome};
 use crate::solver::{Cost, Counts};
+use crate::space::Scale;
 use crate::train::Weights;
 
 /// A measured likelihood.
@@ -26,7 +27,7 @@ pub struct Report {
     #[serde(flatten)]
     pub cost: Cost,
     pub seconds: f64,
-    pub protocol: Protocol,
+    pub protocol: Protocol<Likelihood>,
     /// Where the law of the data is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
@@ -63,13 +64,26 @@ pub struct SolverError {
 
 /// How it was measured.
 #[derive(Clone, Debug, Serialize)]
-pub struct Protocol {
-    pub settings: Likelihood,
+pub struct Protocol<S> {
+    /// The table of the experiment.
+    pub settings: S,
     pub weights: String,
     /// What the change of units between data and model space adds, bits/dim.
     pub offset_bits_per_dim: f64,
     /// D.
     pub dimension: usize,
+}
+
+impl<S: Clone> Protocol<S> {
+    /// No weights for an exact score.
+    pub(super) fn new(settings: &S, weights: Option<&Weights>, scale: Scale, dimension: usize) -> Protocol<S> {
+        Protocol {
+            settings: settings.clone(),
+            weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
+            offset_bits_per_dim: -scale.log_det_per_dim() / LN_2,
+            dimension,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +92,14 @@ pub struct Truth {
     pub nats: Mean,
     /// Measured minus true.
     pub excess_nats: Difference,
+}
+
+impl Truth {
+    /// Of each example: the measured number, and the true one.
+    pub(super) fn new(nats: &[f64], truth: &[f64]) -> Truth {
+        let excess: Vec<f64> = nats.iter().zip(truth).map(|(got, truth)| got - truth).collect();
+        Truth { nats: Mean::of(truth), excess_nats: Difference::of(&excess) }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -109,7 +131,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    fn of(values: &[f64]) -> Mean {
+    pub(super) fn of(values: &[f64]) -> Mean {
         Mean { mean: values.mean(), standard_error: error_of_mean(values) }
     }
 }
@@ -129,17 +151,13 @@ impl Difference {
     }
 }
 
-fn times(factor: f64, values: &[f64]) -> Vec<f64> {
+pub(super) fn times(factor: f64, values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value * factor).collect()
 }
 
 impl Likelihoods {
     /// No weights for an exact score.
     pub fn report(&self, weights: Option<&Weights>) -> Report {
-        let truth = |truth: &Vec<f64>| {
-            let excess: Vec<f64> = self.nats().iter().zip(truth).map(|(got, truth)| got - truth).collect();
-            Truth { nats: Mean::of(truth), excess_nats: Difference::of(&excess) }
-        };
         Report {
             count: self.estimates().len(),
             nats: self.number(1.0),
@@ -149,13 +167,8 @@ impl Likelihoods {
             solves: self.solves(),
             cost: self.statistics.cost(),
             seconds: self.seconds,
-            protocol: Protocol {
-                settings: self.spec.clone(),
-                weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
-                offset_bits_per_dim: -self.scale.log_det_per_dim() / LN_2,
-                dimension: self.dimension,
-            },
-            truth: self.truth.as_ref().map(truth),
+            protocol: Protocol::new(&self.spec, weights, self.scale, self.dimension),
+            truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
             bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
             comparison: None,
         }

@@ -124,12 +124,7 @@ impl Likelihoods {
     /// One line for people.
     pub fn headline(&self) -> String {
         let (factor, unit) = self.unit();
-        let parts = self.parts().times(factor);
-        let error = parts.standard_error();
-        let bar = if error.is_nan() { "(one example: no error bar)".into() } else { format!("± {error:.4}") };
-        let named = [("dataset", parts.dataset), ("dequantisation", parts.dequantisation), ("probes", parts.probe)];
-        let mut notes: Vec<String> =
-            named.iter().filter_map(|(name, part)| part.filter(|part| *part > 0.0).map(|part| format!("{name} {part:.2e}"))).collect();
+        let mut notes = Vec::new();
         if !self.refined.is_empty() {
             notes.push(format!("solver {:+.1e}", -factor * (&self.refined).mean()));
         }
@@ -139,9 +134,7 @@ impl Likelihoods {
             Outcome::Missed => notes.push("target missed".into()),
             Outcome::Cap => notes.push("max_probes reached before the target".into()),
         }
-        let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-        let law = self.truth.as_ref().map_or(String::new(), |truth| format!("; the data's own law: {:.4}", truth.mean()));
-        format!("{:.4} {bar} {unit}{notes}{law}", parts.mean)
+        line(self.parts().times(factor), unit, notes, self.truth.as_deref())
     }
 
     /// The points of the curves.
@@ -234,6 +227,18 @@ impl Likelihoods {
         let (factor, _) = self.unit();
         Bins::new(&self.nats().iter().map(|nats| nats * factor).collect::<Vec<_>>(), 30)
     }
+}
+
+/// One line for people: a mean with its error in parts, what else there is to note, and the mean of the true numbers where they are known.
+pub(super) fn line(parts: Parts, unit: &str, more: Vec<String>, truth: Option<&[f64]>) -> String {
+    let error = parts.standard_error();
+    let bar = if error.is_nan() { "(one example: no error bar)".into() } else { format!("± {error:.4}") };
+    let named = [("dataset", parts.dataset), ("dequantisation", parts.dequantisation), ("probes", parts.probe)];
+    let named = named.iter().filter_map(|(name, part)| part.filter(|part| *part > 0.0).map(|part| format!("{name} {part:.2e}")));
+    let notes: Vec<String> = named.chain(more).collect();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    let law = truth.map_or(String::new(), |truth| format!("; the data's own law: {:.4}", truth.mean()));
+    format!("{:.4} {bar} {unit}{notes}{law}", parts.mean)
 }
 
 /// Whether a mean is not below 0 by more than three of its errors. The bound is one for the law of the reverse SDE, and the exact number is

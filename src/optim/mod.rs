@@ -4,8 +4,10 @@ mod adam;
 mod block;
 mod ema;
 mod parameters;
+mod trained;
 
 pub use adam::{Adam, clip_by_norm, warm_up};
 pub use block::Block;
 pub use ema::Ema;
 pub use parameters::{Builder, Init, Parameters};
+pub use trained::{Losses, Trained};

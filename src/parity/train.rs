@@ -5,11 +5,12 @@ use tch::{Kind, Tensor};
 
 use super::compare::{Per, Report};
 use super::golden::{Case, Tensors, prefix};
-use super::losses::{T_MIN, times};
+use super::losses::times;
 use super::model::Golden;
 use super::sde;
 use crate::error::Result;
-use crate::loss::{Batch, Objective, Reduction, TimeSpec, Weighting, denoising_score_matching};
+use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching};
+use crate::optim::Losses;
 use crate::train::{OnDivergence, State, Train};
 
 #[derive(Deserialize)]
@@ -44,13 +45,13 @@ impl Description {
             eps: self.adam_eps,
             weight_decay: self.weight_decay,
             ema: self.ema_rate,
-            objective: Objective::Denoising,
-            weighting: if self.likelihood_weighting { Weighting::Likelihood } else { Weighting::Variance },
-            reduction: if self.reduce_mean { Reduction::Mean } else { Reduction::HalfSum },
-            time: TimeSpec::Uniform,
-            importance: true,
-            stratified: false,
-            t_min: T_MIN,
+            objective: None,
+            weighting: None,
+            reduction: None,
+            time: None,
+            importance: None,
+            stratified: None,
+            t_min: None,
             checkpoint_every: self.steps,
             keep: 1,
             keep_every: None,
@@ -58,6 +59,14 @@ impl Description {
             on_divergence: OnDivergence::Stop,
             log_every: 1,
         }
+    }
+
+    fn weighting(&self) -> Weighting {
+        if self.likelihood_weighting { Weighting::Likelihood } else { Weighting::Variance }
+    }
+
+    fn reduction(&self) -> Reduction {
+        if self.reduce_mean { Reduction::Mean } else { Reduction::HalfSum }
     }
 }
 
@@ -80,15 +89,15 @@ fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
     let spec = description.spec(images.size()[1] as usize);
     // The golden networks drop nothing.
     let score = model.model(sde.get());
-    let mut state = State::new(&spec, &model);
+    let mut state = State::new(&spec, &model.parameters);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for step in 0..description.steps as i64 {
         let x0 = golden.images(&images.get(step), kind);
         let t = times(&u.get(step));
         let z = noise.get(step).to_kind(kind);
-        let w: Vec<f64> = t.iter().map(|&t| spec.weighting.at(sde.get(), t)).collect();
-        let batch = denoising_score_matching(&score, spec.reduction, &Batch { x0: &x0, t: &t, z: &z, w: &w });
-        let update = state.update(&spec, &batch, &t)?;
+        let w: Vec<f64> = t.iter().map(|&t| description.weighting().at(sde.get(), t)).collect();
+        let of_examples = denoising_score_matching(&score, description.reduction(), &Batch { x0: &x0, t: &t, z: &z, w: &w });
+        let update = state.update(&spec, &Losses { of_examples, t: Some(t), parts: Vec::new() })?;
         losses.push(update.loss);
         norms.push(update.norm);
     }

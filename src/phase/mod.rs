@@ -1,6 +1,8 @@
 //! What a run does, one after the other, each once. A phase is one file here, a table of the experiment, and a line in [`phases`].
 
+mod density;
 mod dequantise;
+mod draw;
 mod likelihood;
 mod sample;
 mod train;
@@ -29,9 +31,11 @@ pub struct Done {
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.
 pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
     let mut phases: Vec<Box<dyn Phase>> = Vec::new();
-    phases.extend(plan.learned().map(|learned| Box::new(train::Training(learned.train.clone())) as _));
+    phases.extend(plan.train().map(|spec| Box::new(train::Training(spec.clone())) as _));
     phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));
     phases.extend(plan.dequantisation.iter().map(|_| Box::new(dequantise::Dequantising) as _));
     phases.extend(plan.likelihood.iter().map(|spec| Box::new(likelihood::Measuring(spec.clone())) as _));
+    phases.extend(plan.draw.iter().map(|spec| Box::new(draw::Drawing(spec.clone())) as _));
+    phases.extend(plan.density.iter().map(|spec| Box::new(density::Evaluating(spec.clone())) as _));
     phases
 }

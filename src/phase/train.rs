@@ -1,4 +1,4 @@
-//! Training the score.
+//! Training the score, or another family.
 
 use super::{Done, Phase};
 use crate::data::Split;
@@ -19,7 +19,7 @@ impl Phase for Training {
         checkpoint::set_damaged_aside(folder)?;
         let newest = checkpoint::latest(folder)?;
         let step = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
-        let (Some(network), true) = (session.network(), step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
+        let (Some(subject), true) = (session.trained(), step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
         let format = folder.about()?.format;
         // A training that was begun with other random numbers can't go on with these.
         if format < FORMAT && newest.is_some() {
@@ -30,7 +30,7 @@ impl Phase for Training {
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
         log.begin(self.name(), step + 1)?;
         let around = Surroundings { run: folder, log, terminal: session.terminal() };
-        train(&self.0, plan.seed, session.sde(), network, newest, source, around)?;
+        train(&self.0, plan.seed, &*subject, newest, source, around)?;
         Ok(Done { worked: true, shows: None })
     }
 }

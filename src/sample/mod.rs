@@ -1,5 +1,6 @@
 //! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
 
+mod draw;
 mod report;
 mod spec;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+pub use draw::{Draw, draw};
 pub use report::{OnTheWay, Report, Samples};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 
@@ -52,32 +54,49 @@ pub fn sample(
     journal: &mut Journal<Drawn>,
     terminal: &Terminal,
 ) -> Result<Samples> {
-    let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
-    let mut phase = terminal.phase("sample", "samples", spec.count as u64, 0);
+    let (count, times, shape) = (spec.count, spec.trajectory.len() as i64, sizes(shape));
+    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| solve(spec, seed, model, &shape, device, rows, watch))
+}
+
+fn sizes(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&n| n as i64).collect()
+}
+
+/// `count` samples of `shape` in batches of `batch`, with states at so many `times`, each batch in the journal before the next. `one` draws
+/// some rows, and may tell what share of them is done.
+fn all(
+    [count, batch]: [usize; 2],
+    times: i64,
+    shape: &[i64],
+    journal: &mut Journal<Drawn>,
+    terminal: &Terminal,
+    mut one: impl FnMut(Range<u64>, &mut dyn FnMut(f64)) -> Result<Drawn>,
+) -> Result<Samples> {
+    let mut phase = terminal.phase("sample", "samples", count as u64, 0);
     let mut statistics = Statistics::default();
-    let (mut parts, mut states, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    while statistics.len() < spec.count {
+    let (mut parts, mut states, mut reached) = (Vec::new(), Vec::new(), Vec::new());
+    while statistics.len() < count {
         let first = statistics.len();
-        let rows = first as u64..(first + spec.batch).min(spec.count) as u64;
+        let rows = first as u64..(first + batch).min(count) as u64;
         let mut watch = |share: f64| phase.set(rows.start + (share * (rows.end - rows.start) as f64) as u64, "");
-        let drawn = journal.next(|| draw(spec, seed, model, &shape, device, rows.clone(), &mut watch))?;
+        let drawn = journal.next(|| one(rows.clone(), &mut watch))?;
         let n = drawn.statistics.len() as i64;
-        let of = |leading: &[i64]| [leading, &shape[..]].concat();
+        let of = |leading: &[i64]| [leading, shape].concat();
         parts.push(Tensor::from_slice(&drawn.x).view(&of(&[n])[..]));
-        states.push(Tensor::from_slice(&drawn.states).view(&of(&[spec.trajectory.len() as i64, n])[..]));
-        times.push(Tensor::from_slice(&drawn.times).view([spec.trajectory.len() as i64, n]));
+        states.push(Tensor::from_slice(&drawn.states).view(&of(&[times, n])[..]));
+        reached.push(Tensor::from_slice(&drawn.times).view([times, n]));
         statistics.extend(drawn.statistics);
         phase.earlier(journal.earlier());
     }
-    let trajectory = (!spec.trajectory.is_empty()).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&times, 1) });
+    let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory };
-    phase.set(spec.count as u64, "");
+    phase.set(count as u64, "");
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
 
 /// Draws these samples.
-fn draw(
+fn solve(
     spec: &Sample,
     seed: u64,
     model: &dyn Model,
@@ -97,6 +116,9 @@ fn draw(
     };
     let reverse = Reverse { model, eta: spec.dynamics.eta() };
     let (x, statistics) = spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?;
-    let f32s = |x: &Tensor| Vec::try_from(x.to_kind(Kind::Float).to_device(Device::Cpu).contiguous().view(-1)).expect("numbers in f32");
     Ok(Drawn { x: f32s(&x), statistics, states: f32s(&way.states), times: way.reached.concat() })
+}
+
+fn f32s(x: &Tensor) -> Vec<f32> {
+    Vec::try_from(x.to_kind(Kind::Float).to_device(Device::Cpu).contiguous().view(-1)).expect("numbers in f32")
 }

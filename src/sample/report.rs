@@ -5,7 +5,7 @@ use serde::Serialize;
 use statrs::statistics::Statistics as _;
 use tch::Tensor;
 
-use super::Sample;
+use super::f32s;
 use crate::error::Result;
 use crate::plot;
 use crate::run::{Npz, Product};
@@ -32,13 +32,14 @@ pub struct OnTheWay {
 
 /// `samples/<name>.json`.
 #[derive(Serialize)]
-pub struct Report<'a> {
+pub struct Report<'a, P> {
     pub count: usize,
     pub seconds: f64,
     /// Of a sample.
     #[serde(flatten)]
     pub cost: Cost,
-    pub protocol: &'a Sample,
+    /// The table of the experiment.
+    pub protocol: &'a P,
 }
 
 impl Samples {
@@ -80,7 +81,7 @@ impl Samples {
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
     /// `trajectory_t` (f64 [T, N]).
-    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, spec: &Sample, picture: &RgbImage) -> Result<()> {
+    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);
         match x.size()[..] {
@@ -101,17 +102,13 @@ impl Samples {
         }
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write(&format!("{name}.png"), &plot::png(picture))?;
-        let report = Report { count: spec.count, seconds: self.seconds, cost: self.statistics.cost(), protocol: spec };
+        let report = Report { count: self.statistics.len(), seconds: self.seconds, cost: self.statistics.cost(), protocol };
         product.write_json(&format!("{name}.json"), &report)
     }
 }
 
 fn shape(x: &Tensor) -> Vec<usize> {
     x.size().iter().map(|&n| n as usize).collect()
-}
-
-fn f32s(x: &Tensor) -> Vec<f32> {
-    Vec::try_from(x.contiguous().view(-1)).expect("numbers in f32")
 }
 
 fn first_two(x: &Tensor) -> Vec<[f64; 2]> {

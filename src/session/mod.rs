@@ -1,27 +1,31 @@
 //! The library's front door: a plan and weights -> models, samples and densities.
 
+mod dequantisation;
+mod generator;
+
 use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tch::Device;
 
 use crate::data::{self, Dataset, Split};
-use crate::dequantisation::{self, Dequantiser, Variational};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
-use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved, Subject};
+use crate::generator::GeneratorNetwork;
+use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved};
 use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
+use crate::optim::{Parameters, Trained};
 use crate::progress::Terminal;
 use crate::run::checkpoint::{self, Choice};
-use crate::run::log::Log;
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Sample, Samples, Thresholding};
-use crate::sde::Sde;
+use crate::sde::SdeSpec;
 use crate::space::Scale;
-use crate::train::{self, Weights};
+use crate::train::{self, ScoreTraining, Weights};
 
 /// Where a session computes and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +51,18 @@ pub struct Session {
     shape: Vec<usize>,
     device: Device,
     terminal: Terminal,
-    score: Score,
+    subject: Subject,
     /// Which averaged weights are taken, once they are.
     average: OnceCell<Option<Weights>>,
     train: OnceCell<Arc<dyn Dataset>>,
     test: OnceCell<Arc<dyn Dataset>>,
 }
 
-/// What answers for the score.
-enum Score {
-    Known(ScoreSpec),
-    Network(ScoreNetwork),
+/// What is asked.
+enum Subject {
+    Known(SdeSpec, ScoreSpec),
+    Score(Box<Learned>, ScoreNetwork),
+    Generator(GeneratorNetwork),
 }
 
 impl Session {
@@ -66,18 +71,20 @@ impl Session {
         let Loaded { plan, shape, .. } = loaded;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
         tch::set_num_threads(machine.threads.unwrap_or(if shape.len() == 1 { 1 } else { cores }));
-        let score = match &plan.family {
-            Family::Known(score) => Score::Known(score.clone()),
+        let (scale, seed, device) = (plan.data.scale(), plan.seed, machine.device);
+        let subject = match &plan.family {
+            Family::Known(sde, score) => Subject::Known(sde.clone(), score.clone()),
             Family::Score(learned) => {
-                let Learned { network, parametrisation, .. } = &**learned;
-                Score::Network(ScoreNetwork::new(network, parametrisation.clone(), plan.data.scale(), shape, plan.seed, machine.device))
+                let network = ScoreNetwork::new(&learned.network, learned.parametrisation.clone(), scale, shape, seed, device);
+                Subject::Score(learned.clone(), network)
             }
+            Family::Generator(flow, _) => Subject::Generator(GeneratorNetwork::new(flow, shape, seed, device)),
         };
         Session {
-            score,
+            subject,
             plan: plan.clone(),
             shape: shape.clone(),
-            device: machine.device,
+            device,
             terminal: Terminal::new(machine.quiet),
             average: OnceCell::new(),
             train: OnceCell::new(),
@@ -112,20 +119,36 @@ impl Session {
         &self.terminal
     }
 
-    pub fn sde(&self) -> &dyn Sde {
-        self.plan.sde.get()
-    }
-
     /// Between the data's own units and model space.
     pub fn scale(&self) -> Scale {
         self.plan.data.scale()
     }
 
-    /// The network; none where the score is known.
+    /// The score network; none where the score is known, or the family is another.
     pub fn network(&self) -> Option<&ScoreNetwork> {
-        match &self.score {
-            Score::Known(_) => None,
-            Score::Network(network) => Some(network),
+        match &self.subject {
+            Subject::Score(_, network) => Some(network),
+            Subject::Known(..) | Subject::Generator(_) => None,
+        }
+    }
+
+    /// What training works on; none where the score is known.
+    pub fn trained(&self) -> Option<Box<dyn Trained + '_>> {
+        match &self.subject {
+            Subject::Known(..) => None,
+            Subject::Score(learned, network) => {
+                Some(Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network)))
+            }
+            Subject::Generator(network) => Some(Box::new(network)),
+        }
+    }
+
+    /// All that is trained; none where the score is known.
+    pub fn parameters(&self) -> Option<&Parameters> {
+        match &self.subject {
+            Subject::Known(..) => None,
+            Subject::Score(_, network) => Some(&network.parameters),
+            Subject::Generator(network) => Some(&network.parameters),
         }
     }
 
@@ -150,13 +173,13 @@ impl Session {
     /// As [`average`](Session::average), of the checkpoint that is wanted, unless weights are taken already.
     pub fn average_of(&self, run: &Run, choice: Choice) -> Result<Option<&Weights>> {
         if self.average.get().is_none() {
-            let weights = match self.network() {
+            let weights = match self.parameters() {
                 None => None,
-                Some(network) => {
+                Some(parameters) => {
                     let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
                         Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
                     })?;
-                    Some(train::load_average(network, &checkpoint)?)
+                    Some(train::load_average(parameters, &checkpoint)?)
                 }
             };
             self.average.get_or_init(|| weights);
@@ -164,27 +187,30 @@ impl Session {
         Ok(self.average.get().and_then(Option::as_ref))
     }
 
-    /// The model with its present weights.
-    pub fn model(&self) -> Box<dyn Model + '_> {
-        match &self.score {
-            Score::Network(network) => Box::new(network.model(self.sde())),
-            Score::Known(ScoreSpec::GaussianMixture(mixture)) => Box::new(ExactScore::new(self.sde(), mixture, self.device)),
+    /// The score's model with its present weights. Error: the family has no score.
+    pub fn model(&self) -> Result<Box<dyn Model + '_>> {
+        match &self.subject {
+            Subject::Score(learned, network) => Ok(Box::new(network.model(learned.sde.get()))),
+            Subject::Known(sde, ScoreSpec::GaussianMixture(mixture)) => Ok(Box::new(ExactScore::new(sde.get(), mixture, self.device))),
+            Subject::Generator(_) => Err(Error::Usage {
+                message: "the experiment's family has no score".into(),
+                help: "it draws and measures by itself: ask for its generator, or give an experiment with [sde.*]".into(),
+            }),
         }
     }
 
-    /// The model as `[sample]` asks it: with its thresholding.
-    pub fn sampling_model(&self, thresholding: Option<Thresholding>) -> Box<dyn Model + '_> {
-        match (thresholding, self.scale()) {
-            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => {
-                Box::new(DynamicThresholding { model: self.model(), range, quantile })
-            }
-            _ => self.model(),
-        }
+    /// The model as `[sample]` asks it: with its thresholding. Error: the family has no score.
+    pub fn sampling_model(&self, thresholding: Option<Thresholding>) -> Result<Box<dyn Model + '_>> {
+        let model = self.model()?;
+        Ok(match (thresholding, self.scale()) {
+            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => Box::new(DynamicThresholding { model, range, quantile }),
+            _ => model,
+        })
     }
 
     /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        self.draw(spec, &mut Journal::nowhere())
+        self.solved(spec, &mut Journal::nowhere())
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
@@ -200,6 +226,18 @@ impl Session {
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
         let of = sample::subject(spec, self.plan.seed, self.average(run)?);
+        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
+    }
+
+    /// Saves the samples that `draw` makes by the table `spec`, which depend on `of`.
+    fn save_samples(
+        &self,
+        spec: &impl Serialize,
+        of: Value,
+        (place, name): (&Run, &str),
+        show: impl FnOnce(&RgbImage) -> Result<()>,
+        draw: impl FnOnce(&mut Journal<Drawn>) -> Result<Samples>,
+    ) -> Result<bool> {
         let name = format!("samples/{name}");
         let kept = format!("{name}.journal");
         if place.is_done(&name, &of)? {
@@ -207,7 +245,7 @@ impl Session {
             return Ok(false);
         }
         let mut journal = Journal::open(place.folder(), &kept, &of)?;
-        let samples = self.draw(spec, &mut journal)?;
+        let samples = draw(&mut journal)?;
         let picture = self.picture(&samples);
         let mut product = place.product(&name, of);
         samples.save(&mut product, &name, self.scale(), spec, &picture)?;
@@ -217,8 +255,8 @@ impl Session {
         Ok(true)
     }
 
-    fn draw(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
-        let model = self.sampling_model(spec.thresholding);
+    fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        let model = self.sampling_model(spec.thresholding)?;
         sample::sample(spec, self.plan.seed, &*model, &self.shape, self.device, journal, &self.terminal)
     }
 
@@ -237,13 +275,14 @@ impl Session {
     pub fn likelihood(&self, spec: &Likelihood, run: &Run, place: &Run, name: &str) -> Result<Likelihoods> {
         let weights = self.average(run)?;
         let dataset = &*self.dataset(spec.split)?;
-        let model = &*self.model();
+        let model = &*self.model()?;
         let dequantiser = match spec.dequantisation {
             Dequantisation::Variational { .. } => self.dequantiser(run)?,
             _ => None,
         };
         let seed = self.plan.seed;
-        let subject = Subject { model, dataset, scale: self.scale(), dequantiser: dequantiser.as_ref(), seed, device: self.device };
+        let subject =
+            likelihood::Subject { model, dataset, scale: self.scale(), dequantiser: dequantiser.as_ref(), seed, device: self.device };
         let of = likelihood::dependence(spec, seed, weights, Solved::FOREIGN);
         let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
         let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
@@ -258,46 +297,5 @@ impl Session {
     /// All that a likelihood with the weights of `run` depends on.
     pub fn likelihood_subject(&self, spec: &Likelihood, run: &Run) -> Result<Value> {
         Ok(likelihood::dependence(spec, self.plan.seed, self.average(run)?, &[]))
-    }
-
-    /// The dequantiser that the run has trained.
-    fn dequantiser(&self, run: &Run) -> Result<Option<Dequantiser>> {
-        let Some((spec, dequantiser)) = self.new_dequantiser() else { return Ok(None) };
-        match dequantiser.load(run, &self.trained_with(spec, run)?)? {
-            true => Ok(Some(dequantiser)),
-            false => Err(Error::run(run.path(), "holds no dequantiser yet", "train it first: score-sde run with this experiment")),
-        }
-    }
-
-    fn new_dequantiser(&self) -> Option<(&Variational, Dequantiser)> {
-        let spec = self.plan.dequantisation.as_ref()?;
-        Some((spec, Dequantiser::new(spec, &self.shape, self.plan.seed, self.device)))
-    }
-
-    /// All that a dequantiser depends on.
-    fn trained_with(&self, spec: &Variational, run: &Run) -> Result<Value> {
-        Ok(json!({ "seed": self.plan.seed, "weights": self.average(run)?, "dequantisation": spec }))
-    }
-
-    /// Trains the dequantiser of the plan with the averaged weights fixed, and saves it; false where it is there already.
-    pub fn dequantise(&self, run: &Run, log: &mut Log) -> Result<bool> {
-        let Some((spec, dequantiser)) = self.new_dequantiser() else { return Ok(false) };
-        let of = self.trained_with(spec, run)?;
-        let kept = "dequantiser.journal";
-        if run.is_done(Dequantiser::NAME, &of)? {
-            journal::discard(run.folder(), kept)?;
-            return Ok(false);
-        }
-        let mut journal = Journal::open(run.folder(), kept, &of)?;
-        let first = self.average(run)?.map_or(0, |weights| weights.step);
-        let model = &*self.model();
-        let dataset = self.dataset(Split::Train)?;
-        let subject = dequantisation::Subject { model, dataset, scale: self.scale(), flip: self.plan.data.flip() };
-        dequantisation::train(spec, self.plan.seed, &dequantiser, subject, first, &mut journal, log, &self.terminal)?;
-        let mut product = run.product(Dequantiser::NAME, of);
-        dequantiser.save(&mut product)?;
-        product.finish()?;
-        journal.remove()?;
-        Ok(true)
     }
 }

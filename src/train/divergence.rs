@@ -2,33 +2,35 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-use tch::Tensor;
-
 use super::spec::{OnDivergence, Train};
 use super::state::State;
 use crate::data;
 use crate::error::{Error, Result};
+use crate::optim::Losses;
 use crate::progress::warn;
 use crate::run::{Run, checkpoint};
 use crate::tensor::to_vec;
+use serde::Serialize;
 
 /// `divergence-<step>.json`; numbers that are not finite are null.
 #[derive(Serialize)]
 struct Divergence {
     step: u64,
     reason: String,
-    /// The batch: places in the training split, times and losses.
+    /// The batch: places in the training split, times where there are times, and losses.
     examples: Vec<usize>,
-    t: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    t: Option<Vec<f64>>,
     losses: Vec<f64>,
 }
 
 /// Writes down the batch at these positions of a run with `n` examples.
-pub(super) fn record(run: &Run, error: &Error, seed: u64, n: usize, positions: Range<u64>, t: &[f64], losses: &Tensor) -> Result<()> {
+pub(super) fn record(run: &Run, error: &Error, seed: u64, n: usize, positions: Range<u64>, losses: &Losses) -> Result<()> {
     let Error::NotFinite { step, .. } = error else { return Ok(()) };
     let examples = data::examples_at(seed, n, positions);
-    let divergence = Divergence { step: *step, reason: error.to_string(), examples, t: t.to_vec(), losses: to_vec(losses) };
+    let Losses { of_examples, t, .. } = losses;
+    let losses = to_vec(&of_examples.detach());
+    let divergence = Divergence { step: *step, reason: error.to_string(), examples, t: t.clone(), losses };
     let text = serde_json::to_string_pretty(&divergence).expect("a report is JSON");
     run.write(&format!("divergence-{step:08}.json"), text.as_bytes()).map(drop)
 }

@@ -8,7 +8,8 @@ use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
 use crate::run::checkpoint::Keep;
 use crate::sde::Sde;
 
-/// `[train]`: how the score is learnt.
+/// `[train]`: how a score or another family is learnt. Scores need all of `objective`, `weighting`, `reduction`, `time`, `importance`,
+/// `stratified` and `t_min`; other families have none of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
@@ -30,20 +31,27 @@ pub struct Train {
     pub weight_decay: f64,
     /// Rate of the parameters' moving average, in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP).
     pub ema: f64,
-    pub objective: Objective,
-    /// λ(t).
-    pub weighting: Weighting,
-    pub reduction: Reduction,
-    /// The law of t; in discrete time levels are drawn instead, all of them alike.
-    pub time: TimeSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// λ(t) of a score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weighting: Option<Weighting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<Reduction>,
+    /// The law of a score's t; in discrete time levels are drawn instead, all of them alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeSpec>,
     /// Whether each loss is divided by the density of its t against the uniform law's. With it the mean loss, and what is learnt, is that
     /// of λ(t) under U(t_min, 1) whatever the law, which changes the variance alone. Without it the law is a part of the weighting, as in
     /// EDM: log-normal times with the weighting `edm`.
-    pub importance: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub importance: Option<bool>,
     /// Whether each t of a batch comes from its own of `batch` equal parts of the law, or all are independent.
-    pub stratified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stratified: Option<bool>,
     /// The least time that is trained at, in (0, 1); the reference uses 1e-5.
-    pub t_min: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub t_min: Option<f64>,
     /// Steps between checkpoints, 1 to 1,000,000,000. Operational.
     pub checkpoint_every: u64,
     /// Newest checkpoints that are kept, 1 to 1,000,000. Operational.
@@ -62,6 +70,19 @@ pub struct Train {
     /// Steps between points of the curves, 1 to 1,000,000,000. Operational.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
+}
+
+/// What `[train]` says of scores alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreMatching {
+    pub objective: Objective,
+    pub weighting: Weighting,
+    pub reduction: Reduction,
+    pub time: TimeSpec,
+    pub importance: bool,
+    pub stratified: bool,
+    /// The least time that is trained at.
+    pub t_min: f64,
 }
 
 /// A curve of training.
@@ -139,8 +160,44 @@ impl Train {
         Keep { newest: self.keep, every: self.keep_every, best }
     }
 
-    /// A fault's key is relative to `[train]`.
-    pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
+    /// The keys of scores. A fault's key is relative to `[train]`: one of them is missing.
+    pub fn score_matching(&self) -> Result<ScoreMatching, Fault> {
+        fn needed<T: Clone>(key: &str, value: &Option<T>) -> Result<T, Fault> {
+            value.clone().ok_or_else(|| {
+                let help = "every number that changes a result is given in the file; the files in experiments/ show all keys";
+                Fault::new("", format!("a score is trained by `{key}`, which is missing"), help)
+            })
+        }
+        Ok(ScoreMatching {
+            objective: needed("objective", &self.objective)?,
+            weighting: needed("weighting", &self.weighting)?,
+            reduction: needed("reduction", &self.reduction)?,
+            time: needed("time", &self.time)?,
+            importance: needed("importance", &self.importance)?,
+            stratified: needed("stratified", &self.stratified)?,
+            t_min: needed("t_min", &self.t_min)?,
+        })
+    }
+
+    /// Error: a key of scores is there. A fault's key is relative to `[train]`.
+    pub fn check_without_score(&self) -> Result<(), Fault> {
+        let given = [
+            ("objective", self.objective.is_some()),
+            ("weighting", self.weighting.is_some()),
+            ("reduction", self.reduction.is_some()),
+            ("time", self.time.is_some()),
+            ("importance", self.importance.is_some()),
+            ("stratified", self.stratified.is_some()),
+            ("t_min", self.t_min.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((key, _)) => Err(Fault::new(key, format!("{key} is for scores, and no score is trained here"), format!("remove {key}"))),
+        }
+    }
+
+    /// What scores and other families share. A fault's key is relative to `[train]`.
+    pub fn check(&self) -> Result<(), Fault> {
         const MOST_STEPS: u64 = 1_000_000_000;
         Fault::unless_in("steps", self.steps, 1..=MOST_STEPS, "the reference uses 1300001")?;
         Fault::unless_in("batch", self.batch, 1..=1_000_000, "the reference uses 128")?;
@@ -170,8 +227,16 @@ impl Train {
         within("eps", self.eps, self.eps > 0.0 && self.eps.is_finite(), "give a number above 0; the reference uses 1e-8")?;
         let decay = self.weight_decay;
         within("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "give 0 or more; the reference uses 0")?;
-        within("ema", self.ema, (0.0..1.0).contains(&self.ema), "give a number in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP)")?;
-        within("t_min", self.t_min, self.t_min > 0.0 && self.t_min < 1.0, "give a number between 0 and 1; the reference uses 1e-5")?;
+        within("ema", self.ema, (0.0..1.0).contains(&self.ema), "give a number in [0, 1); the reference uses 0.999 (VE) and 0.9999 (VP)")
+    }
+}
+
+impl ScoreMatching {
+    /// A fault's key is relative to `[train]`.
+    pub fn check(&self, sde: &dyn Sde) -> Result<(), Fault> {
+        if !(self.t_min > 0.0 && self.t_min < 1.0) {
+            return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), "give a number between 0 and 1; the reference uses 1e-5"));
+        }
         self.objective.check().map_err(|fault| fault.within("objective"))?;
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
         let weight = |t: f64| self.weighting.at(sde, t);

@@ -5,18 +5,17 @@ use tch::{Tensor, no_grad};
 
 use super::spec::Train;
 use crate::error::{Error, Result};
-use crate::model::ScoreNetwork;
-use crate::optim::{Adam, Ema, clip_by_norm, warm_up};
+use crate::optim::{Adam, Ema, Losses, Parameters, clip_by_norm, warm_up};
 use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::run::{Run, tensors};
-use crate::tensor::{numbers, to_vec};
+use crate::tensor::to_vec;
 
 const PROGRESS: &str = "train.progress";
 const MOMENTS: [&str; 2] = ["adam.first_moment", "adam.second_moment"];
 
 /// Everything that changes from step to step.
 pub struct State<'a> {
-    pub model: &'a ScoreNetwork,
+    pub parameters: &'a Parameters,
     pub adam: Adam,
     pub ema: Ema,
     /// Steps done.
@@ -25,10 +24,12 @@ pub struct State<'a> {
 }
 
 /// What else a checkpoint must know for training to go on as if nothing had been.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Sums over the steps since the last point of the curves.
     pub window: [f64; 4],
+    /// Those of the curves that a family has of its own.
+    pub parts: Vec<f64>,
     /// The value by which the best checkpoint is chosen, at the last point.
     pub metric: Option<f64>,
     /// How often training went back and on with a lower learning rate.
@@ -36,15 +37,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn to_tensor(self) -> Tensor {
+    fn to_tensor(&self) -> Tensor {
         let rest = [self.metric.unwrap_or(f64::INFINITY), f64::from(self.rewinds)];
-        Tensor::from_slice(&[&self.window[..], &rest].concat())
+        Tensor::from_slice(&[&self.window[..], &rest, &self.parts].concat())
     }
 
     fn from_tensor(tensor: &Tensor) -> Progress {
-        let numbers: [f64; 6] = to_vec(tensor).try_into().unwrap_or_default();
-        let [a, b, c, d, metric, rewinds] = numbers;
-        Progress { window: [a, b, c, d], metric: Some(metric).filter(|metric| metric.is_finite()), rewinds: rewinds as u32 }
+        let numbers = to_vec(tensor);
+        let Some((&[a, b, c, d, metric, rewinds], parts)) = numbers.split_first_chunk() else { return Progress::default() };
+        let metric = Some(metric).filter(|metric| metric.is_finite());
+        Progress { window: [a, b, c, d], parts: parts.to_vec(), metric, rewinds: rewinds as u32 }
     }
 }
 
@@ -58,37 +60,42 @@ pub struct Update {
     pub norm: f64,
     /// The learning rate.
     pub lr: f64,
+    /// The means of [`Losses::parts`].
+    pub parts: Vec<f64>,
 }
 
 impl State<'_> {
     /// Before the first step of training.
-    pub fn new<'a>(spec: &Train, model: &'a ScoreNetwork) -> State<'a> {
-        let flat = model.parameters.flat();
+    pub fn new<'a>(spec: &Train, parameters: &'a Parameters) -> State<'a> {
+        let flat = parameters.flat();
         let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
-        State { model, adam, ema: Ema::new(flat, spec.ema), step: 0, progress: Progress::default() }
+        State { parameters, adam, ema: Ema::new(flat, spec.ema), step: 0, progress: Progress::default() }
     }
 
-    /// One step from the losses `[B]` of a batch at times t: gradient, clipping, Adam, average. Error: the loss or the gradient is not
-    /// finite; nothing has changed then.
-    pub fn update(&mut self, spec: &Train, losses: &Tensor, t: &[f64]) -> Result<Update> {
-        let flat = self.model.parameters.flat();
-        let loss = losses.mean(None);
-        let gradient = self.model.parameters.gradient(&loss);
+    /// One step from the losses of a batch: gradient, clipping, Adam, average. Error: the loss or the gradient is not finite; nothing has
+    /// changed then.
+    pub fn update(&mut self, spec: &Train, losses: &Losses) -> Result<Update> {
+        let flat = self.parameters.flat();
+        let loss = losses.of_examples.mean(None);
+        let gradient = self.parameters.gradient(&loss);
         let (norm, shrink) = clip_by_norm(&gradient, spec.clip);
-        let square = losses.detach().square().mean(None);
+        let square = losses.of_examples.detach().square().mean(None);
         // The one look at the device's numbers in a step.
-        let [loss, square, norm] = numbers([loss.detach(), square, norm]);
-        check_finite(self.step + 1, loss, norm, losses, t)?;
+        let parts = losses.parts.iter().map(|part| part.detach().mean(None));
+        let mut numbers = to_vec(&Tensor::stack(&[loss.detach(), square, norm].into_iter().chain(parts).collect::<Vec<_>>(), 0));
+        let parts = numbers.split_off(3);
+        let (loss, square, norm) = (numbers[0], numbers[1], numbers[2]);
+        check_finite(self.step + 1, loss, norm, losses)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
         let (ema, step) = (&self.ema, self.step);
         self.adam.update(flat, (&gradient, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
-        Ok(Update { loss, square, norm, lr })
+        Ok(Update { loss, square, norm, lr, parts })
     }
 
     /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
     pub fn save<'k>(&self, run: &Run, keep: impl Into<Keep<'k>>) -> Result<()> {
-        let parameters = &self.model.parameters;
+        let parameters = self.parameters;
         let average = parameters.views_of(&self.ema.average);
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
         let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
@@ -103,14 +110,14 @@ impl State<'_> {
 
     pub(super) fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         no_grad(|| {
-            for (name, mut tensor, _) in self.model.parameters.named().map(|(name, tensor, t)| (name, tensor.detach(), t)) {
+            for (name, mut tensor, _) in self.parameters.named().map(|(name, tensor, t)| (name, tensor.detach(), t)) {
                 tensor.copy_(checkpoint.tensor(&format!("model.{name}"))?);
             }
-            for (name, mut tensor) in self.model.parameters.views_of(&self.ema.average) {
+            for (name, mut tensor) in self.parameters.views_of(&self.ema.average) {
                 tensor.copy_(checkpoint.tensor(&format!("ema.{name}"))?);
             }
             for (name, moment) in MOMENTS.into_iter().zip([&self.adam.first_moment, &self.adam.second_moment]) {
-                self.model.parameters.fill_by_axes(moment, checkpoint.tensor(name)?);
+                self.parameters.fill_by_axes(moment, checkpoint.tensor(name)?);
             }
             self.step = checkpoint.step;
             // Format 0 had none.
@@ -131,36 +138,40 @@ pub struct Weights {
 }
 
 /// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
-pub fn load_average(model: &ScoreNetwork, checkpoint: &Checkpoint) -> Result<Weights> {
+pub fn load_average(parameters: &Parameters, checkpoint: &Checkpoint) -> Result<Weights> {
     let mut crc = crc32fast::Hasher::new();
-    for (name, parameter, trainable) in model.parameters.named() {
+    for (name, parameter, trainable) in parameters.named() {
         let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
         no_grad(|| parameter.detach().copy_(source));
         crc.update(tensors::bytes(source));
     }
-    model.parameters.freeze();
+    parameters.freeze();
     Ok(Weights { step: checkpoint.step, crc32: format!("{:08x}", crc.finalize()) })
 }
 
 /// Stops before a number that is not finite reaches the weights; the checkpoint on disk stays the last good one.
-fn check_finite(step: u64, loss: f64, norm: f64, losses: &Tensor, t: &[f64]) -> Result<()> {
+fn check_finite(step: u64, loss: f64, norm: f64, losses: &Losses) -> Result<()> {
     let (what, value) = match (loss.is_finite(), norm.is_finite()) {
         (true, true) => return Ok(()),
         (false, _) => ("the loss", loss),
         (true, false) => ("the norm of the gradient", norm),
     };
-    let losses = to_vec(losses);
+    let of_examples = to_vec(&losses.of_examples.detach());
     let rank = |loss: f64| if loss.is_finite() { loss } else { f64::INFINITY };
-    let worst = (0..t.len()).max_by(|&a, &b| rank(losses[a]).total_cmp(&rank(losses[b]))).unwrap_or(0);
-    Err(Error::NotFinite {
-        what,
-        value,
-        step,
-        t_min: t.iter().copied().fold(f64::INFINITY, f64::min),
-        t_max: t.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        t_worst: t[worst],
-        help: "what was saved before that step is intact; lower train.lr, lengthen train.warmup or raise train.t_min, in a new run (--out DIR), \
-               or have it go back and on by itself: train.on_divergence"
-            .into(),
-    })
+    let worst = (0..of_examples.len()).max_by(|&a, &b| rank(of_examples[a]).total_cmp(&rank(of_examples[b]))).unwrap_or(0);
+    let (place, cure) = match &losses.t {
+        None => (String::new(), "lower train.lr or lengthen train.warmup"),
+        Some(t) => {
+            let least = t.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = t.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let worst = t[worst];
+            let place = format!(" (t of the batch between {least:.3e} and {most:.3e}; worst example at t = {worst:.3e})");
+            (place, "lower train.lr, lengthen train.warmup or raise train.t_min")
+        }
+    };
+    let help = format!(
+        "what was saved before that step is intact; {cure}, in a new run (--out DIR), \
+         or have it go back and on by itself: train.on_divergence"
+    );
+    Err(Error::NotFinite { what, value, step, place, help })
 }

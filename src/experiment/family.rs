@@ -1,0 +1,73 @@
+//! Which tables make which family.
+
+use super::plan::{Family, Learned};
+use super::written::Experiment;
+use crate::error::Fault;
+use crate::generator::FlowSpec;
+
+impl Experiment {
+    /// `[flow]` and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`, `[precondition]` and `[train]`.
+    pub(super) fn family(&self) -> Result<Family, Fault> {
+        match &self.flow {
+            Some(flow) => self.generator(flow),
+            None => self.score(),
+        }
+    }
+
+    /// No table of scores beside it.
+    fn generator(&self, flow: &FlowSpec) -> Result<Family, Fault> {
+        let table = flow.table();
+        let of_scores = [
+            ("sde", self.sde.is_some(), "remove [sde]; there is no process between the data and the prior"),
+            ("score", self.score.is_some(), "remove one of the two"),
+            ("network", self.network.is_some(), "remove [network]; the family's own keys say how large it is"),
+            ("precondition", self.precondition.is_some(), "remove [precondition]"),
+            ("sample", self.sample.is_some(), "give [draw] instead, with count, batch and temperature"),
+            ("dequantisation", self.dequantisation.is_some(), "remove [dequantisation]; density.dequantisation can be uniform"),
+            ("likelihood", self.likelihood.is_some(), "give [density] instead, with split, count, batch and dequantisation"),
+        ];
+        if let Some((of_score, _, help)) = of_scores.into_iter().find(|(_, given, _)| *given) {
+            return Err(Fault::new(of_score, format!("[{of_score}] is for scores, and [{table}] is none"), help));
+        }
+        let missing = || Fault::new("", "there is no [train]", format!("give [train], by which [{table}] is trained"));
+        let train = self.train.as_ref().ok_or_else(missing)?;
+        train.check().and_then(|()| train.check_without_score()).map_err(|fault| fault.within("train"))?;
+        Ok(Family::Generator(flow.clone(), train.clone()))
+    }
+
+    fn score(&self) -> Result<Family, Fault> {
+        for (table, given, instead) in [("draw", self.draw.is_some(), "sample"), ("density", self.density.is_some(), "likelihood")] {
+            if given {
+                let help = format!("give [{instead}] instead: a score needs a solver");
+                return Err(Fault::new(table, format!("[{table}] is for families without a process, such as [flow.nice]"), help));
+            }
+        }
+        let missing = |table: &str, help: &str| Fault::new("", format!("there is no [{table}]"), help);
+        let sde = self.sde.as_ref().ok_or_else(|| {
+            missing("sde", "give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice]")
+        })?;
+        if let Some(score) = &self.score {
+            let trained =
+                [("network", self.network.is_some()), ("precondition", self.precondition.is_some()), ("train", self.train.is_some())];
+            return match trained.into_iter().find(|(_, given)| *given) {
+                None => Ok(Family::Known(sde.clone(), score.clone())),
+                Some((table, _)) => {
+                    let help = format!("remove [score], or remove [{table}] and whatever else describes training");
+                    Err(Fault::new(table, format!("[{table}] has nothing to do: [score] is known already"), help))
+                }
+            };
+        }
+        let help = "give [network.*], [precondition.*] and [train] to train a score, or [score.gaussian-mixture] for an exact one";
+        let network = self.network.as_ref().ok_or_else(|| missing("network", help))?;
+        let precondition = self.precondition.as_ref().ok_or_else(|| missing("precondition", help))?;
+        let train = self.train.as_ref().ok_or_else(|| missing("train", help))?;
+        let parametrisation = precondition.under(sde.get()).map_err(|fault| fault.within("precondition"))?;
+        let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
+        train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
+        if precondition.levels().is_some() {
+            matching.check_discrete().map_err(|fault| fault.within("train"))?;
+        }
+        let (sde, network, train) = (sde.clone(), network.clone(), train.clone());
+        Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, matching, train })))
+    }
+}

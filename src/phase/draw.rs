@@ -1,0 +1,26 @@
+//! Drawing samples of a family that draws by itself.
+
+use super::{Done, Phase};
+use crate::error::Result;
+use crate::run::Run;
+use crate::run::log::Log;
+use crate::sample::Draw;
+use crate::session::Session;
+
+pub struct Drawing(pub Draw);
+
+impl Phase for Drawing {
+    fn name(&self) -> &'static str {
+        "samples"
+    }
+
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        let step = session.average(folder)?.map_or(0, |weights| weights.step);
+        let worked = session.draw_into(&self.0, folder, folder, "samples", |picture| {
+            log.begin(self.name(), step)?;
+            log.image(self.name(), step, picture);
+            log.sync()
+        })?;
+        Ok(Done { worked, shows: Some("samples/samples.png") })
+    }
+}

@@ -1,0 +1,45 @@
+//! A session of a family that draws and measures by itself.
+
+use image::RgbImage;
+
+use super::{Session, Subject};
+use crate::error::{Error, Result};
+use crate::generator::Generator;
+use crate::likelihood::{self, Densities, Density};
+use crate::run::{Journal, Run};
+use crate::sample::{self, Draw, Samples};
+
+impl Session {
+    /// The family with its present weights. Error: it is a score, which draws and measures by a solver.
+    pub fn generator(&self) -> Result<&dyn Generator> {
+        match &self.subject {
+            Subject::Generator(network) => Ok(&*network.law),
+            Subject::Known(..) | Subject::Score(..) => Err(Error::Usage {
+                message: "the experiment's family is a score, which does not draw by itself".into(),
+                help: "ask for its model, with the keys of [sample] or [likelihood]".into(),
+            }),
+        }
+    }
+
+    /// Draws samples.
+    pub fn draw(&self, spec: &Draw) -> Result<Samples> {
+        sample::draw(spec, self.plan.seed, self.generator()?, &self.shape, &mut Journal::nowhere(), &self.terminal)
+    }
+
+    /// As [`sample_into`](Session::sample_into).
+    pub fn draw_into(&self, spec: &Draw, run: &Run, place: &Run, name: &str, show: impl FnOnce(&RgbImage) -> Result<()>) -> Result<bool> {
+        let of = spec.subject(self.plan.seed, self.average(run)?);
+        let generator = self.generator()?;
+        self.save_samples(spec, of, (place, name), show, |journal| {
+            sample::draw(spec, self.plan.seed, generator, &self.shape, journal, &self.terminal)
+        })
+    }
+
+    /// Measures the likelihood with the weights of `run`; what is measured is kept in `<name>.journal` in `place`.
+    pub fn density(&self, spec: &Density, run: &Run, place: &Run, name: &str) -> Result<Densities> {
+        let of = spec.subject(self.plan.seed, self.average(run)?);
+        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let data = (&*self.dataset(spec.split)?, self.scale());
+        likelihood::density(spec, self.plan.seed, self.generator()?, data, self.device, &mut journal, &self.terminal)
+    }
+}

@@ -1,0 +1,127 @@
+//! Families without a process, through the binary: what they leave, how they go on, and what is refused.
+
+mod common;
+
+use common::home::{Home, IMAGES, VECTORS};
+use insta::assert_snapshot;
+use ndarray::{Array1, Array2, Array4};
+use ndarray_npy::NpzReader;
+use serde_json::Value;
+
+const RUN: [&str; 2] = ["run", "tiny.toml"];
+
+/// Every family, small.
+const FAMILIES: [&str; 1] = ["[flow.nice]\ncouplings = 3\nwidth = 8\ndepth = 1\nprior = \"logistic\"\n"];
+
+/// An experiment of a family on vectors.
+fn experiment(family: &str) -> String {
+    let common = |table: &str| {
+        let begin = VECTORS.find(table).unwrap();
+        VECTORS[begin..].split("\n\n").next().unwrap().to_owned() + "\n\n"
+    };
+    let train: String = common("[train]").lines().filter(|line| !of_scores(line)).map(|line| format!("{line}\n")).collect();
+    let asked =
+        "[draw]\ncount = 5\nbatch = 2\ntemperature = 1.0\n\n[density]\nsplit = \"test\"\ncount = 6\nbatch = 4\ndequantisation = \"none\"\n";
+    format!("seed = 1\n\n{}{family}\n{train}{asked}", common("[data."))
+}
+
+fn of_scores(line: &str) -> bool {
+    let keys = ["objective", "weighting", "reduction", "time", "importance", "stratified", "t_min"];
+    keys.contains(&line.split(' ').next().unwrap())
+}
+
+/// The same on images.
+fn on_images(family: &str) -> String {
+    let (vectors, images) = (experiment(family), IMAGES);
+    let data = |text: &str| text[text.find("[data.").unwrap()..].split("\n\n").next().unwrap().to_owned();
+    let text = vectors.replace(&data(&vectors), &data(images));
+    text.replace("count = 6", "count = 4").replace("dequantisation = \"none\"", "dequantisation.uniform.draws = 2")
+}
+
+#[test]
+fn a_family_trains_draws_and_measures() {
+    for family in FAMILIES {
+        let home = Home::with(&experiment(family));
+        let (_, stderr) = home.succeed(&RUN);
+        for phase in ["train 20/20", "sample 5/5", "likelihood 6/6"] {
+            assert!(stderr.contains(phase), "{stderr}");
+        }
+        let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/samples.npz")).unwrap()).unwrap();
+        let x: Array2<f32> = archive.by_name("samples").unwrap();
+        assert!(x.dim() == (5, 2) && x.iter().all(|x| x.is_finite()));
+        let report = home.json("runs/tiny/likelihood.json");
+        let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/likelihood.npz")).unwrap()).unwrap();
+        let nats: Array1<f64> = archive.by_name("nats").unwrap();
+        assert!((report["nats"]["mean"].as_f64().unwrap() - nats.mean().unwrap()).abs() < 1e-12, "{report}");
+        assert!((report["truth"]["nats"]["mean"].as_f64().unwrap() - 32f64.ln()).abs() < 1e-12, "{report}");
+        let error = nats.std(1.0) / 6f64.sqrt();
+        assert!((report["nats"]["standard_error"].as_f64().unwrap() - error).abs() < 1e-12, "{report}");
+        let metrics = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+        assert!(metrics.contains("train/loss") && metrics.contains("likelihood/nats"), "{metrics}");
+
+        let before = home.contents("runs/tiny");
+        assert!(home.succeed(&RUN).1.contains("every phase is done already"));
+        assert_eq!(home.contents("runs/tiny"), before);
+
+        home.succeed(&["sample", "runs/tiny", "--set", "draw.count=3"]);
+        let (stdout, _) = home.succeed(&["likelihood", "runs/tiny", "--split", "train"]);
+        assert!(stdout.contains("; the data's own law: 3.4657"), "{stdout}");
+        assert!(home.fail(&["likelihood", "runs/tiny", "--compare", "reference"]).contains("leave out --compare"));
+        home.succeed(&["export", "runs/tiny", "--to", "safetensors"]);
+        home.succeed(&["verify", "runs/tiny"]);
+    }
+}
+
+#[test]
+fn a_family_goes_on_to_the_bit_where_it_was_killed() {
+    for family in FAMILIES {
+        let home = Home::with(&experiment(family));
+        let (stdout, _) = home.succeed(&["verify-resume", "tiny.toml", "--steps", "3"]);
+        assert_eq!(stdout.matches("identical").count(), 3, "{stdout}");
+        assert!(stdout.contains("killed at  checkpoints/step-00000003.safetensors"), "{stdout}");
+    }
+}
+
+#[test]
+fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
+    for family in FAMILIES {
+        let home = Home::with_images(&on_images(family));
+        home.succeed(&RUN);
+        let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/samples.npz")).unwrap()).unwrap();
+        let x: Array4<u8> = archive.by_name("samples").unwrap();
+        assert_eq!(x.dim(), (5, 8, 8, 1));
+        let report = home.json("runs/tiny/likelihood.json");
+        let bits = report["bits_per_dim"]["mean"].as_f64().unwrap();
+        assert!((bits - report["nats"]["mean"].as_f64().unwrap() / (64.0 * std::f64::consts::LN_2)).abs() < 1e-9 && bits > 0.0, "{report}");
+        assert!(report["bits_per_dim"]["parts"]["dequantisation"].as_f64().is_some_and(|error| error > 0.0), "{report}");
+        assert_eq!(report["truth"], Value::Null);
+    }
+}
+
+#[test]
+fn tables_of_scores_and_of_other_families_do_not_mix() {
+    let home = Home::with(&experiment(FAMILIES[0]));
+    let table = |name: &str| {
+        let begin = VECTORS.find(&format!("[{name}")).unwrap();
+        VECTORS[begin..].split("\n\n").next().unwrap().to_owned()
+    };
+    let with = |name: &str| {
+        home.write("mixed.toml", format!("{}\n{}\n", experiment(FAMILIES[0]), table(name)));
+        home.fail(&["check", "mixed.toml"])
+    };
+    assert_snapshot!(with("sde"), @"sde: [sde] is for scores, and [flow.nice] is none ╭─[mixed.toml:37:2] 36 37 [sde.vp] · ─┬─ · ╰── here 38 beta_min = 0.1 ╰──── help: remove [sde]; there is no process between the data and the prior");
+    assert_snapshot!(with("sample"), @"sample: [sample] is for scores, and [flow.nice] is none ╭─[mixed.toml:37:2] 36 37 [sample] · ───┬── · ╰── here 38 count = 4 ╰──── help: give [draw] instead, with count, batch and temperature");
+    assert_snapshot!(with("likelihood"), @r#"likelihood: [likelihood] is for scores, and [flow.nice] is none ╭─[mixed.toml:37:2] 36 37 [likelihood] · ─────┬──── · ╰── here 38 split = "test" ╰──── help: give [density] instead, with split, count, batch and dequantisation"#);
+    let objective = ["check", "tiny.toml", "--set", "train.objective=denoising"];
+    assert_snapshot!(home.fail(&objective), @r#"train.objective: objective is for scores, and no score is trained here ╭─[tiny.toml + --set:25:13] 24 checkpoint_every = 10 25 objective = "denoising" · ─────┬───── · ╰── here 26 ╰──── help: remove objective"#);
+    home.write("score.toml", VECTORS);
+    let density = "density={split='test',count=1,batch=1,dequantisation='none'}";
+    assert_snapshot!(home.fail(&["check", "score.toml", "--set", density]), @"density: [density] is for families without a process, such as [flow.nice] ╭─[score.toml + --set:2:11] 1 seed = 1 2 density = {split='test',count=1,batch=1,dequantisation='none'} · ──────────────────────────┬───────────────────────── · ╰── here 3 ╰──── help: give [likelihood] instead: a score needs a solver");
+    home.write("without.toml", VECTORS.replace("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0\n", ""));
+    assert_snapshot!(home.fail(&["check", "without.toml"]), @"there is no [sde] help: give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice]");
+    home.write("without.toml", VECTORS.replace("reduction = \"mean\"\n", ""));
+    assert_snapshot!(home.fail(&["check", "without.toml"]), @"train: a score is trained by `reduction`, which is missing ╭─[without.toml:20:2] 19 20 [train] · ──┬── · ╰── here 21 steps = 20 ╰──── help: every number that changes a result is given in the file; the files in experiments/ show all keys");
+    assert_snapshot!(home.fail(&["check", "tiny.toml", "--set", "density.dequantisation={uniform={draws=1}}"]), @r#"density.dequantisation: this dequantisation does not fit the data ╭─[tiny.toml + --set:35:18] 34 batch = 4 35 dequantisation = {uniform={draws=1}} · ─────────┬───────── · ╰── here ╰──── help: the data are vectors: "none""#);
+    assert_snapshot!(home.fail(&["check", "tiny.toml", "--set", "flow.nice.couplings=2"]), @"flow.nice.couplings: couplings is 2 ╭─[tiny.toml + --set:9:13] 8 [flow.nice] 9 couplings = 2 · ┬ · ╰── here 10 width = 8 ╰──── help: give a whole number from 3 to 1000; 4 are in the paper");
+    assert_snapshot!(home.fail(&["check", "tiny.toml", "--set", "density.count=21"]), @r#"density.count: 21 examples are asked for, but the split has 20 ╭─[tiny.toml + --set:33:9] 32 split = "test" 33 count = 21 · ─┬ · ╰── here 34 batch = 4 ╰──── help: give at most 20"#);
+}
