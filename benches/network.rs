@@ -1,6 +1,10 @@
 //! Forward pass, training step and gradient with respect to the input: a small U-Net, the reference's CIFAR-10 networks, and the network
 //! for vectors. `cargo bench --bench network`
 
+#[path = "../src/allocator.rs"]
+mod allocator;
+
+use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use score_sde::net::{Dropout, Network, NetworkSpec};
 use score_sde::optim::{Adam, Builder, Ema, Parameters, clip_by_norm};
@@ -32,7 +36,7 @@ const CASES: [Case; 4] = [
             channels = 32
             multipliers = [1, 2, 2]
             blocks = 1
-            attention = [7]
+            attention = []
             dropout = 0.1
             block = "biggan"
             resample = { fir = [1, 3, 3, 1] }
@@ -125,6 +129,49 @@ fn input_gradient(bencher: Bencher, case: &Case) {
         let y = network.forward(&x, &noise, None);
         black_box(Tensor::run_backward(&[(&y * &y.detach()).sum(Kind::Float)], &[&x], false, false))
     });
+}
+
+/// A training step on so many threads, images or vectors.
+struct Scale(i32, i64, &'static [usize]);
+
+impl std::fmt::Display for Scale {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} threads, {} x {:?}", self.0, self.1, self.2)
+    }
+}
+
+const SCALES: [Scale; 17] = [
+    Scale(1, 1, &[1, 28, 28]),
+    Scale(1, 4, &[1, 28, 28]),
+    Scale(1, 16, &[1, 28, 28]),
+    Scale(1, 64, &[1, 28, 28]),
+    Scale(2, 1, &[1, 28, 28]),
+    Scale(2, 4, &[1, 28, 28]),
+    Scale(2, 16, &[1, 28, 28]),
+    Scale(2, 64, &[1, 28, 28]),
+    Scale(2, 16, &[1, 16, 16]),
+    Scale(2, 16, &[1, 32, 32]),
+    Scale(2, 16, &[1, 64, 64]),
+    Scale(1, 64, &[2]),
+    Scale(1, 1024, &[2]),
+    Scale(2, 1024, &[2]),
+    Scale(1, 16384, &[2]),
+    Scale(2, 16384, &[2]),
+    Scale(1, 1024, &[784]),
+];
+
+/// Examples per second of training by threads, batch, size of an image and dimension of a vector.
+#[divan::bench(args = SCALES, sample_count = 15, sample_size = 1)]
+fn scaling(bencher: Bencher, Scale(threads, batch, shape): &Scale) {
+    let case = Case { shape, batch: *batch, ..CASES[usize::from(shape.len() > 1)] };
+    let before = tch::get_num_threads();
+    tch::set_num_threads(*threads);
+    let Setup { network, parameters, x, noise } = setup(&case);
+    bencher.counter(ItemsCount::new(*batch as u64)).bench_local(|| {
+        let loss = network.forward(&x, &noise, Some(&Dropout::new(0, 0..*batch as u64))).square().mean(Kind::Float);
+        black_box(parameters.gradient(&loss))
+    });
+    tch::set_num_threads(before);
 }
 
 /// Adam and the average on so many parameters: the largest is DDPM++ for CIFAR-10.

@@ -3,6 +3,9 @@
 //! The table has, for each SDE and adaptive solver at one tolerance, the mean evaluations and rejected steps of an example and the root mean
 //! square distance from a solve with a tolerance of 1e-10.
 
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use divan::Bencher;
 use score_sde::dynamics::Reverse;
 use score_sde::rng::{self, Law, Purpose};
