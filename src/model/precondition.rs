@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::{At, Model, Prediction, Quantity};
 use crate::error::Fault;
 use crate::net::{Dropout, Network};
-use crate::sde::{Chain, Level, Sde};
+use crate::sde::{Chain, Level, Sde, Transition};
 use crate::tensor::column_of;
 
 /// `[precondition.*]`: how a network's output becomes a score.
@@ -22,6 +22,9 @@ pub enum Precondition {
     Discrete {
         /// N, 2 to 1,000,000; the reference uses 1000.
         levels: usize,
+        /// What the network predicts; left out, what it does in the reference: `noise` under VP, `scaled-score` under VE.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<Output>,
     },
     /// As `reference`, but with any label and any meaning of F: VP and sub-VP there are `time` and `noise`, VE is `log-sigma` and
     /// `scaled-score`.
@@ -53,7 +56,7 @@ pub enum Label {
     LogSigma,
 }
 
-/// What a network predicts.
+/// What a network predicts. With the exact score each is a linear function of any other and of x_t, so that all have one minimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Output {
@@ -63,6 +66,14 @@ pub enum Output {
     Score,
     /// σ times the score: score = F / σ.
     ScaledScore,
+    /// The data x_0: a denoiser.
+    Data,
+    /// dx/dt of the probability flow, α' x_0 + σ' z; in continuous time.
+    Velocity,
+    /// v = α z - σ x_0 (Salimans & Ho 2022, arXiv 2202.00512), of one scale at all times under VP.
+    V,
+    /// The mean of the step down the chain, of q(x_s | x_t, x_0) (Ho et al. 2020, eq. 8); in discrete time.
+    Mean,
 }
 
 impl Precondition {
@@ -70,7 +81,17 @@ impl Precondition {
     pub fn under(&self, sde: &dyn Sde) -> Result<Parametrisation, Fault> {
         Ok(match *self {
             Precondition::Reference {} => Parametrisation::Reference,
-            Precondition::Discrete { levels } => Parametrisation::Discrete(sde.chain(levels).map_err(|fault| fault.within("discrete"))?),
+            Precondition::Discrete { output: Some(Output::Velocity), .. } => {
+                let message = "a chain has no velocity: its levels are no function of time";
+                return Err(Fault::new("discrete.output", message, "use \"v\", or another of its outputs"));
+            }
+            Precondition::Discrete { levels, output } => {
+                Parametrisation::Discrete(sde.chain(levels).map_err(|fault| fault.within("discrete"))?, output)
+            }
+            Precondition::Plain { output: Output::Mean, .. } => {
+                let message = "there is no step down, whose mean it would be, in continuous time";
+                return Err(Fault::new("plain.output", message, "use \"data\", or [precondition.discrete]"));
+            }
             Precondition::Plain { label, output } => Parametrisation::Plain(label, output),
             Precondition::Edm { sigma_data } if !(sigma_data > 0.0 && sigma_data.is_finite()) => {
                 return Err(Fault::new(
@@ -86,7 +107,7 @@ impl Precondition {
     /// How many levels stand for the times, in discrete time.
     pub fn levels(&self) -> Option<usize> {
         match self {
-            Precondition::Discrete { levels } => Some(*levels),
+            Precondition::Discrete { levels, .. } => Some(*levels),
             _ => None,
         }
     }
@@ -96,9 +117,12 @@ impl Precondition {
 #[derive(Clone, Debug)]
 pub enum Parametrisation {
     Reference,
-    Discrete(Chain),
+    /// What F is, if it is not the reference's choice.
+    Discrete(Chain, Option<Output>),
     Plain(Label, Output),
-    Edm { sigma_data: f64 },
+    Edm {
+        sigma_data: f64,
+    },
 }
 
 /// A network with its preconditioning under one process.
@@ -146,15 +170,22 @@ impl Model for Preconditioned<'_> {
     fn predict(&self, at: &At) -> Prediction {
         let (sde, t) = (self.sde, at.t);
         let state = at.x.to_kind(self.kind);
+        let to_data = |t| Transition::new(sde.level(t), Level::DATA);
+        let plain = |label: Label, output: Output| {
+            output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t)), &at.moved(&state), &to_data)
+        };
         let Prediction { quantity, value } = match self.parametrisation {
             Parametrisation::Reference => {
                 let (label, output) = reference_parametrisation(sde);
-                output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t)))
+                plain(label, output)
             }
-            Parametrisation::Plain(label, output) => output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t))),
-            Parametrisation::Discrete(chain) => {
+            Parametrisation::Plain(label, output) => plain(*label, *output),
+            Parametrisation::Discrete(chain, output) => {
                 let f = self.in_unit_range(&state, t, |t| discrete_parametrisation(chain, t).0);
-                Prediction { quantity: Quantity::Score, value: f * column_of(&state, t, |t| discrete_parametrisation(chain, t).1) }
+                match output {
+                    None => Prediction::of_score(f * column_of(&state, t, |t| discrete_parametrisation(chain, t).1)),
+                    Some(output) => output.prediction(f, &at.moved(&state), &|t| chain.step(t)),
+                }
             }
             Parametrisation::Edm { sigma_data } => Prediction { quantity: Quantity::Score, value: self.edm(&state, t, *sigma_data) },
         };
@@ -163,7 +194,7 @@ impl Model for Preconditioned<'_> {
 
     fn chain(&self) -> Option<&Chain> {
         match self.parametrisation {
-            Parametrisation::Discrete(chain) => Some(chain),
+            Parametrisation::Discrete(chain, _) => Some(chain),
             _ => None,
         }
     }
@@ -203,95 +234,20 @@ impl Label {
 }
 
 impl Output {
-    /// What F says.
-    fn prediction(self, f: Tensor) -> Prediction {
+    /// What F says; `step` is the one down from a time.
+    fn prediction(self, f: Tensor, at: &At, step: &dyn Fn(f64) -> Transition) -> Prediction {
+        let of = |quantity, value| Prediction { quantity, value };
         match self {
-            Output::Noise => Prediction { quantity: Quantity::Noise, value: f },
-            Output::Score => Prediction { quantity: Quantity::Score, value: f },
-            Output::ScaledScore => Prediction { quantity: Quantity::Noise, value: -f },
+            Output::Noise => of(Quantity::Noise, f),
+            Output::Score => of(Quantity::Score, f),
+            Output::ScaledScore => of(Quantity::Noise, -f),
+            Output::Data => of(Quantity::Data, f),
+            Output::Velocity => of(Quantity::Velocity, f),
+            Output::V => of(Quantity::V, f),
+            Output::Mean => Prediction::of_mean(f, at, step),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{CHAINED, SUB_VP, VE, VP};
-
-    /// F(x, c) = x · c, so that what goes in can be read from what comes out.
-    struct Product;
-    impl Network for Product {
-        fn forward(&self, x: &Tensor, noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
-            x * noise.view([-1, 1])
-        }
-    }
-
-    fn score(sde: &dyn Sde, precondition: &Precondition, to_unit: (f64, f64), x: f64, t: f64) -> f64 {
-        let parametrisation = &precondition.under(sde).unwrap();
-        let model = Preconditioned { sde, network: &Product, parametrisation, to_unit, kind: Kind::Double, dropout: None };
-        model.score(&At::whole(&Tensor::from_slice(&[x]).view([1, 1]), &[t])).double_value(&[0, 0])
-    }
-
-    #[test]
-    fn reference_parametrisation_is_the_papers() {
-        let truth = -0.7 * 999.0 * 0.3 / VP.sigma(0.3);
-        assert!((score(&VP, &Precondition::Reference {}, (1.0, 0.0), 0.7, 0.3) - truth).abs() < 1e-10);
-        let truth = (2.0 * 0.7 - 1.0) * VE.sigma(0.3).ln() / VE.sigma(0.3);
-        assert!((score(&VE, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3) - truth).abs() < 1e-10);
-    }
-
-    #[test]
-    fn plain_says_what_reference_chooses() {
-        let plain = |label, output| Precondition::Plain { label, output };
-        let cases: [(&dyn Sde, Precondition); 3] = [
-            (&VP, plain(Label::Time, Output::Noise)),
-            (&SUB_VP, plain(Label::Time, Output::Noise)),
-            (&VE, plain(Label::LogSigma, Output::ScaledScore)),
-        ];
-        for (sde, plain) in &cases {
-            let (got, truth) = (score(*sde, plain, (2.0, -1.0), 0.7, 0.3), score(*sde, &Precondition::Reference {}, (2.0, -1.0), 0.7, 0.3));
-            assert!((got - truth).abs() < 1e-12 * truth.abs(), "{plain:?}: {got} is not {truth}");
-        }
-        assert!((score(&VE, &plain(Label::Sigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * VE.sigma(0.3)).abs() < 1e-15);
-        assert!((score(&VE, &plain(Label::LogTime, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 299.7f64.ln()).abs() < 1e-12);
-    }
-
-    #[test]
-    fn discrete_time_near_its_limit_is_continuous_time() {
-        let levels = 100_000;
-        let label = |label: f64| label / (levels - 1) as f64;
-        let got = score(&VP, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
-        assert!((label(got) + 0.7 * 0.3 / VP.sigma(0.3)).abs() < 1e-3, "{got}");
-        let got = score(&VE, &Precondition::Discrete { levels }, (1.0, 0.0), 0.7, 0.3);
-        assert!((label(got) - 0.7 * 0.7 / VE.sigma(0.3)).abs() < 1e-2, "{got}");
-        let fault = Precondition::Discrete { levels }.under(&SUB_VP).unwrap_err();
-        assert_eq!(fault.key, "discrete.levels");
-    }
-
-    #[test]
-    fn edm_is_the_denoiser_of_the_paper() {
-        let (sigma_data, x, t) = (0.5, 0.7, 0.4);
-        for (_, sde) in CHAINED {
-            let (alpha, s) = (sde.alpha(t), sde.sigma(t) / sde.alpha(t));
-            let total = s * s + sigma_data * sigma_data;
-            let (c_skip, c_out, c_in, c_noise) =
-                (sigma_data * sigma_data / total, s * sigma_data / total.sqrt(), 1.0 / total.sqrt(), s.ln() / 4.0);
-            let denoised = c_skip * x / alpha + c_out * (c_in * x / alpha) * c_noise;
-            let truth = (alpha * denoised - x) / sde.sigma(t).powi(2);
-            let got = score(sde, &Precondition::Edm { sigma_data }, (1.0, 0.0), x, t);
-            assert!((got - truth).abs() < 1e-9 * truth.abs(), "{got} is not {truth}");
-        }
-    }
-
-    #[test]
-    fn labels_are_the_references() {
-        let chain = VP.chain(1000).unwrap();
-        let (label, gain) = discrete_parametrisation(&chain, 0.37);
-        assert!((label - 369.63).abs() < 1e-10 && gain == -1.0 / chain.levels()[369].sigma);
-        let chain = VE.chain(1000).unwrap();
-        for (t, truth) in [(1.0, (0.0, 0.02)), (0.0, (999.0, 100.0))] {
-            let (label, gain) = discrete_parametrisation(&chain, t);
-            assert!(label == truth.0 && (gain - truth.1).abs() < 1e-10, "({label}, {gain}) is not {truth:?}");
-        }
-    }
-}
+mod tests;

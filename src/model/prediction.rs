@@ -2,15 +2,15 @@
 //!
 //! With x̂ = `E[x_0 | x_t]` and ε = `E[z | x_t]`, x_t = α x̂ + σ ε, the score is -ε / σ, and the velocity of the probability flow
 //! α' x̂ + σ' ε = f x - ½ g² s (Song et al. 2021, eq. 13; Lipman et al. 2023, arXiv 2210.02747, sec. 4). So each is a linear function of
-//! x_t and of any other.
+//! x_t and of any other. So is the mean of a step down a chain, which a network in discrete time may predict.
 
 use std::cell::LazyCell;
 
 use tch::Tensor;
 
 use super::At;
-use crate::sde::{Level, Sde};
-use crate::tensor::column;
+use crate::sde::{Level, Sde, Transition};
+use crate::tensor::{column, column_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -22,6 +22,8 @@ pub enum Quantity {
     Score,
     /// dx/dt of the probability flow.
     Velocity,
+    /// v = α ε - σ x̂ (Salimans & Ho 2022, arXiv 2202.00512, appendix D), under VP the velocity along the angle arctan(σ / α).
+    V,
 }
 
 pub struct Prediction {
@@ -35,9 +37,17 @@ impl Prediction {
         Prediction { quantity: Quantity::Score, value }
     }
 
+    /// From the mean μ = x / α_ts - γ ε of a step down, with x̂ for x_0 in that of q(x_s | x_t, x_0) and γ of [`Transition::gain`] (Ho et al.
+    /// 2020, eq. 11). `step` is the one from each time.
+    pub fn of_mean(mean: Tensor, at: &At, step: &dyn Fn(f64) -> Transition) -> Prediction {
+        let of = |number: &dyn Fn(Transition) -> f64| column_of(at.x, at.t, |t| number(step(t)));
+        let value = at.x * of(&|step| 1.0 / (step.shrinkage() * step.gain())) - mean * of(&|step| 1.0 / step.gain());
+        Prediction { quantity: Quantity::Noise, value }
+    }
+
     /// The value as another quantity: x at t is at the level `level(t)`, the velocity is that of `sde`.
     ///
-    /// From x̂ and the velocity all is finite where α = 0, too; from the noise and the score what divides by α is not.
+    /// From x̂, the velocity and v all is finite where α = 0, too; from the noise and the score what divides by α is not.
     pub fn into_quantity(self, wanted: Quantity, sde: &dyn Sde, level: &dyn Fn(f64) -> Level, at: &At) -> Tensor {
         if self.quantity == wanted {
             return self.value;
@@ -57,14 +67,16 @@ impl Prediction {
 
 /// [p, q, r] of (p x + q value) / r at t.
 fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, t: f64, level: &dyn Fn(f64) -> Level) -> [f64; 3] {
-    use Quantity::{Data, Noise, Score, Velocity};
+    use Quantity::{Data, Noise, Score, V, Velocity};
     // What a case does not need is not worked out.
     let at = LazyCell::new(|| level(t));
     let slope = LazyCell::new(|| sde.slope(t));
     let half_rate = || 0.5 * sde.diffusion(t).powi(2);
     let determinant = || at.alpha * slope.sigma - at.sigma * slope.alpha;
+    let square = || at.alpha * at.alpha + at.sigma * at.sigma;
+    let half_square_slope = || at.alpha * slope.alpha + at.sigma * slope.sigma;
     match (given, wanted) {
-        (Data, Data) | (Noise, Noise) | (Score, Score) | (Velocity, Velocity) => [0.0, 1.0, 1.0],
+        (Data, Data) | (Noise, Noise) | (Score, Score) | (Velocity, Velocity) | (V, V) => [0.0, 1.0, 1.0],
         (Score, Data) => [1.0, at.sigma * at.sigma, at.alpha],
         (Score, Noise) => [0.0, -at.sigma, 1.0],
         (Score, Velocity) => [sde.drift(t), -half_rate(), 1.0],
@@ -77,6 +89,14 @@ fn combination(given: Quantity, wanted: Quantity, sde: &dyn Sde, t: f64, level: 
         (Velocity, Data) => [slope.sigma, -at.sigma, determinant()],
         (Velocity, Noise) => [-slope.alpha, at.alpha, determinant()],
         (Velocity, Score) => [slope.alpha, -at.alpha, at.sigma * determinant()],
+        (V, Data) => [at.alpha, -at.sigma, square()],
+        (V, Noise) => [at.sigma, at.alpha, square()],
+        (V, Score) => [-1.0, -at.alpha / at.sigma, square()],
+        (V, Velocity) => [half_square_slope(), determinant(), square()],
+        (Data, V) => [at.alpha, -square(), at.sigma],
+        (Noise, V) => [-at.sigma, square(), at.alpha],
+        (Score, V) => [-at.sigma, -at.sigma * square(), at.alpha],
+        (Velocity, V) => [-half_square_slope(), square(), determinant()],
     }
 }
 
@@ -88,9 +108,9 @@ mod tests {
     use crate::error::Fault;
     use crate::sde::{Chain, Slope};
     use crate::tensor::{column_of, to_vec};
-    use crate::testing::SDES;
+    use crate::testing::{CHAINED, SDES};
 
-    const ALL: [Quantity; 4] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity];
+    const ALL: [Quantity; 5] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity, Quantity::V];
 
     /// α = 1 - t, σ = t, which has no signal left at t = 1.
     struct Line;
@@ -116,15 +136,16 @@ mod tests {
         }
     }
 
-    /// x_t and the four quantities for two examples with known x̂ and ε, at their own times.
-    fn world(sde: &dyn Sde, t: &[f64]) -> (Tensor, [Tensor; 4]) {
+    /// x_t and the quantities for two examples with known x̂ and ε, at their own times.
+    fn world(sde: &dyn Sde, t: &[f64]) -> (Tensor, [Tensor; 5]) {
         let data = Tensor::from_slice(&[0.3, -1.2, 2.0, 0.7]).view([2, 2]);
         let noise = Tensor::from_slice(&[-0.4, 0.9, 1.1, -2.0]).view([2, 2]);
         let of = |f: &dyn Fn(f64) -> f64| column_of(&data, t, f);
         let x = &data * of(&|t| sde.level(t).alpha) + &noise * of(&|t| sde.level(t).sigma);
         let score = -&noise / of(&|t| sde.level(t).sigma);
         let velocity = &data * of(&|t| sde.slope(t).alpha) + &noise * of(&|t| sde.slope(t).sigma);
-        (x, [data, noise, score, velocity])
+        let v = &noise * of(&|t| sde.level(t).alpha) - &data * of(&|t| sde.level(t).sigma);
+        (x, [data, noise, score, velocity, v])
     }
 
     #[test]
@@ -146,11 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn data_and_velocity_serve_a_time_without_signal() {
+    fn the_mean_of_a_step_down_is_that_of_the_posterior_with_the_denoised_state() {
+        tch::set_num_threads(1);
+        for (name, sde) in CHAINED {
+            let chain = sde.chain(100).unwrap();
+            let (_, [data, noise, ..]) = world(sde, &[0.5, 0.5]);
+            // From the lowest level the step leads to the data.
+            for places in [[0, 1], [40, 99]] {
+                let t = places.map(|i| chain.time(i));
+                let of = |f: &dyn Fn(f64) -> f64| column_of(&data, &t, f);
+                let x = &data * of(&|t| chain.level(t).alpha) + &noise * of(&|t| chain.level(t).sigma);
+                let mean = &x * of(&|t| chain.step(t).posterior_mean().0) + &data * of(&|t| chain.step(t).posterior_mean().1);
+                let got = Prediction::of_mean(mean, &At::whole(&x, &t), &|t| chain.step(t)).value;
+                let apart = (got - &noise).abs().max().double_value(&[]);
+                assert!(apart < 1e-7, "{name}, levels {places:?}: the noise is off by {apart}");
+            }
+        }
+    }
+
+    #[test]
+    fn data_and_velocities_serve_a_time_without_signal() {
         tch::set_num_threads(1);
         let t = [1.0, 1.0];
         let (x, truth) = world(&Line, &t);
-        for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3])] {
+        for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3]), (Quantity::V, &truth[4])] {
             for (wanted, truth) in ALL.iter().zip(&truth) {
                 let got =
                     Prediction { quantity, value: value.copy() }.into_quantity(*wanted, &Line, &|t| Line.level(t), &At::whole(&x, &t));

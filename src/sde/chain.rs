@@ -1,6 +1,6 @@
 //! The Markov chains with N noise levels that VP and VE are the limits of: DDPM's (Ho et al. 2020) and NCSN's (Song & Ermon 2019).
 
-use super::Level;
+use super::{Level, Transition};
 
 /// The levels i = 0, …, N - 1 at the times i / (N - 1), by their marginals p(x_i | x_0) = N(α_i x_0, σ_i² I).
 #[derive(Clone, Debug)]
@@ -37,6 +37,13 @@ impl Chain {
     /// The level at t or just before it, with t for its time.
     pub fn level(&self, t: f64) -> Level {
         Level { t, ..self.levels[place_of(t, self.len())] }
+    }
+
+    /// The step down from the level at t or just before it; from the lowest it leads to the data.
+    pub fn step(&self, t: f64) -> Transition {
+        let place = place_of(t, self.len());
+        let below = if place == 0 { Level::DATA } else { self.levels[place - 1] };
+        Transition::new(self.levels[place], below)
     }
 }
 
