@@ -737,7 +737,7 @@ fn training_that_cannot_work() {
      help: use "uniform", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[discrete, "train.objective={implicit={curvature=0}}"]), @r#"
-     × train.objective: levels of noise are trained by denoising
+     × train.objective: levels of noise are trained by denoising or by their bound
        ╭─[tiny.toml + --set:29:13]
     28 │ ema = 0.9
     29 │ objective = {implicit={curvature=0}}
@@ -745,7 +745,54 @@ fn training_that_cannot_work() {
        ·                         ╰── here
     30 │ weighting = "variance"
        ╰────
-     help: use "denoising", or continuous time: [precondition.reference]
+     help: use "denoising" or vlb, or continuous time: [precondition.reference]
+    "#);
+    let bound = "train.objective={vlb={variance='beta'}}";
+    assert_snapshot!(with(&[discrete, bound, "train.weighting={min-snr={gamma=5}}"]), @r#"
+     × train.weighting: the bound has weights of its own
+       ╭─[tiny.toml + --set:30:13]
+    29 │ objective = {vlb={variance='beta'}}
+    30 │ weighting = {min-snr={gamma=5}}
+       ·             ─────────┬─────────
+       ·                      ╰── here
+    31 │ reduction = "mean"
+       ╰────
+     help: use "variance", or continuous time: [precondition.reference]
+    "#);
+    assert_snapshot!(with(&[bound]), @r#"
+     × train.objective.vlb: the bound of a chain needs its levels, and this network is in continuous
+     │ time
+       ╭─[tiny.toml + --set:30:18]
+    29 │ ema = 0.9
+    30 │ objective = {vlb={variance='beta'}}
+       ·                  ────────┬────────
+       ·                          ╰── here
+    31 │ weighting = "variance"
+       ╰────
+     help: use [precondition.discrete], or "denoising" with the weighting "likelihood", the bound in
+           continuous time
+    "#);
+    assert_snapshot!(with(&["precondition={discrete={levels=100,output='velocity'}}"]), @r#"
+     × precondition.discrete.output: a chain has no velocity: its levels are no function of time
+      ╭─[tiny.toml + --set:2:45]
+    1 │ seed = 1
+    2 │ precondition = {discrete={levels=100,output='velocity'}}
+      ·                                             ─────┬────
+      ·                                                  ╰── here
+    3 │ 
+      ╰────
+     help: use "v", or another of its outputs
+    "#);
+    assert_snapshot!(with(&["precondition={plain={label='time',output='mean'}}"]), @r#"
+     × precondition.plain.output: there is no step down, whose mean it would be, in continuous time
+      ╭─[tiny.toml + --set:2:44]
+    1 │ seed = 1
+    2 │ precondition = {plain={label='time',output='mean'}}
+      ·                                            ───┬──
+      ·                                               ╰── here
+    3 │ 
+      ╰────
+     help: use "data", or [precondition.discrete]
     "#);
     let home = Home::with(IMAGES);
     ["train-images", "test-images"].iter().for_each(|name| home.write(name, idx(4, 16)));

@@ -73,6 +73,24 @@ fn a_dequantisation_is_trained_once_and_serves_the_likelihood_and_its_bound() {
 }
 
 #[test]
+fn the_bound_of_a_chain_is_trained_on_pixels_and_measured() {
+    let home = Home::with_images(IMAGES);
+    let settings = [
+        "precondition={discrete={levels=30,output='v'}}",
+        "data.idx.dequantise=false",
+        "train.objective={vlb={variance='beta-tilde'}}",
+        "train.reduction=half-sum",
+        "sample.solver={discrete-chain={levels=30,steps=5,spacing='linear',variance='beta-tilde'}}",
+        "likelihood.dequantisation=none",
+        "likelihood.below_t_min=discrete",
+        "likelihood.bound={vlb={levels={chain=30},variance='beta-tilde',draws=2}}",
+    ];
+    every_phase(&home, "tiny.toml", "out", &settings, [8, 8, 1]);
+    let report = home.json("out/likelihood.json");
+    assert!(report["bound"]["bits_per_dim"]["mean"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
 fn every_phase_runs_on_cifar10_under_every_sde() {
     let home = Home::with(IMAGES);
     home.write("cifar/data_batch_1.bin", cifar10(4));

@@ -13,6 +13,7 @@ use tch::{Kind, Tensor};
 use super::level::{dimension, noised, signal_share, surplus};
 use crate::model::{At, Model};
 use crate::sde::Level;
+use crate::space::Scale;
 use crate::tensor::sum_per_example;
 
 /// What stands at the lowest level, and how x_0 comes back from it.
@@ -47,16 +48,10 @@ pub struct Bins {
 impl Decoder<'_> {
     /// ln p(x_0 | x) `[B]`, f64, nats: a log-density, or the logarithm of a probability for [`DecoderLaw::Discrete`]. `x0`, `x` [B, ...].
     pub fn log_density(&self, x0: &Tensor, x: &Tensor) -> Tensor {
-        let Level { t, alpha, sigma } = self.level;
-        let std = sigma / alpha;
-        let mean = match self.law {
-            DecoderLaw::Jensen => x / alpha,
-            _ => self.model.data(&At::whole(x, &vec![t; x.size()[0] as usize])),
-        };
-        let residual = (x0 - mean).to_kind(Kind::Double) / std;
+        let Level { t, alpha, .. } = self.level;
         match self.law {
-            DecoderLaw::Discrete(bins) => sum_per_example(&bins.log_mass(x0, &residual, std)),
-            _ => (sum_per_example(&residual.square()) + dimension(x0) * (2.0 * PI * std * std).ln()) * -0.5,
+            DecoderLaw::Jensen => self.law.log_density(x0, &(x / alpha), &self.level),
+            _ => self.law.log_density(x0, &self.model.data(&At::whole(x, &vec![t; x.size()[0] as usize])), &self.level),
         }
     }
 
@@ -76,7 +71,33 @@ impl Decoder<'_> {
     }
 }
 
+impl DecoderLaw {
+    /// Of pixels that are not dequantised the mass of bins, of all else a density around Tweedie's mean.
+    pub fn of(scale: Scale) -> DecoderLaw {
+        match scale {
+            Scale::Pixels { dequantise: false, .. } => DecoderLaw::Discrete(Bins::of(scale)),
+            _ => DecoderLaw::Tweedie,
+        }
+    }
+
+    /// [`Decoder::log_density`] for a decoder's mean [B, ...].
+    pub(super) fn log_density(&self, x0: &Tensor, mean: &Tensor, level: &Level) -> Tensor {
+        let std = level.sigma / level.alpha;
+        let residual = (x0 - mean).to_kind(Kind::Double) / std;
+        match self {
+            DecoderLaw::Discrete(bins) => sum_per_example(&bins.log_mass(x0, &residual, std)),
+            _ => (sum_per_example(&residual.square()) + dimension(x0) * (2.0 * PI * std * std).ln()) * -0.5,
+        }
+    }
+}
+
 impl Bins {
+    /// Those of a scale's 256 values.
+    pub fn of(scale: Scale) -> Bins {
+        let (lowest, highest) = (scale.centre(0.0), scale.centre(255.0));
+        Bins { half_width: (highest - lowest) / 510.0, centres: [lowest, highest] }
+    }
+
     /// ln of the mass in x_0's bin, elementwise, from the residual (x_0 - μ) / std: ln(Φ(b) - Φ(a)), mirrored to the lower tail, where
     /// nothing cancels.
     fn log_mass(&self, x0: &Tensor, residual: &Tensor, std: f64) -> Tensor {

@@ -36,9 +36,8 @@ impl Vlb<'_> {
         for (i, pair) in self.levels.windows(2).enumerate() {
             let step = Transition::new(pair[1], pair[0]);
             let variance = step.variance(self.variance);
-            let ratio = step.beta_tilde / variance;
             let error = denoising_error(self.model, x0, &vec![pair[1]; rows], &noise(i + 1));
-            terms.push(error * (step.gain().powi(2) / (2.0 * variance)) + 0.5 * d * (ratio - 1.0 - ratio.ln()));
+            terms.push(error * (step.gain().powi(2) / (2.0 * variance)) + 0.5 * d * step.widening(self.variance));
         }
         let last = self.highest();
         terms.push(prior_cross_entropy(self.model.sde(), x0, (last.alpha, last.sigma.powi(2))) - last.entropy(d as usize));

@@ -64,9 +64,8 @@ impl Experiment {
         let parametrisation = precondition.under(sde.get()).map_err(|fault| fault.within("precondition"))?;
         let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
         train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
-        if precondition.levels().is_some() {
-            matching.check_discrete().map_err(|fault| fault.within("train"))?;
-        }
+        let of_time = if precondition.levels().is_some() { matching.check_discrete() } else { matching.check_continuous() };
+        of_time.map_err(|fault| fault.within("train"))?;
         let (sde, network, train) = (sde.clone(), network.clone(), train.clone());
         Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, matching, train })))
     }

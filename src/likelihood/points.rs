@@ -34,10 +34,7 @@ impl BelowTMin {
             BelowTMin::Ignored => None,
             BelowTMin::Jensen => Some(DecoderLaw::Jensen),
             BelowTMin::Tweedie => Some(DecoderLaw::Tweedie),
-            BelowTMin::Discrete => {
-                let (lowest, highest) = (scale.centre(0.0), scale.centre(255.0));
-                Some(DecoderLaw::Discrete(Bins { half_width: (highest - lowest) / 510.0, centres: [lowest, highest] }))
-            }
+            BelowTMin::Discrete => Some(DecoderLaw::Discrete(Bins::of(scale))),
         }
     }
 

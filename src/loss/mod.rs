@@ -19,9 +19,11 @@ use tch::Tensor;
 
 use crate::error::Fault;
 use crate::rng::Law;
+use crate::sde::Variance;
 use crate::tensor::{column, sum_per_example};
 
-/// `[train] objective`: the estimator of the same mean loss E w ‖σ s - σ ∇ ln p_t‖² + const that is descended.
+/// `[train] objective`: the loss that is descended; but for `vlb` with its own weights an estimator of the same mean E w ‖σ s - σ ∇ ln p_t‖² +
+/// const.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Objective {
@@ -40,6 +42,12 @@ pub enum Objective {
         law: Law,
         /// ‖s‖² exactly, instead of by the projections: SSM-VR.
         variance_reduced: bool,
+    },
+    /// The variational bound of a chain, in discrete time: [`chain_losses`](crate::bound::chain_losses) (Ho et al. 2020, eq. 5). Pixels that
+    /// are not dequantised have the mass of their bins as L_0, all else a density.
+    Vlb {
+        /// Of the steps down.
+        variance: Variance,
     },
 }
 
@@ -110,7 +118,7 @@ pub struct Batch<'a> {
 
 impl Batch<'_> {
     /// D.
-    fn dimension(&self) -> usize {
+    pub fn dimension(&self) -> usize {
         self.x0.numel() / self.t.len()
     }
 
@@ -120,7 +128,7 @@ impl Batch<'_> {
     }
 
     /// The losses `[B]` of sums `[B]` over an example's numbers.
-    fn weighted_sums(&self, sums: &Tensor, reduction: Reduction) -> Tensor {
+    pub fn weighted_sums(&self, sums: &Tensor, reduction: Reduction) -> Tensor {
         reduction.of_sum(sums, self.dimension()) * column(sums, self.w.iter().copied())
     }
 }

@@ -19,7 +19,7 @@ impl Phase for Training {
         checkpoint::set_damaged_aside(folder)?;
         let newest = checkpoint::latest(folder)?;
         let step = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
-        let (Some(subject), true) = (session.trained(), step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
+        let (Some(subject), true) = (session.trained()?, step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
         let format = folder.about()?.format;
         // A training that was begun with other random numbers can't go on with these.
         if format < FORMAT && newest.is_some() {

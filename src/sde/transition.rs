@@ -48,6 +48,12 @@ impl Transition {
         }
     }
 
+    /// ln(v/β̃) + β̃/v - 1, twice the divergence of N(0, β̃) from N(0, v): what a variance v costs in each dimension, whatever the mean.
+    pub fn widening(&self, variance: Variance) -> f64 {
+        let ratio = self.beta_tilde / self.variance(variance);
+        ratio - 1.0 - ratio.ln()
+    }
+
     /// The factors on x_t and x_0 in μ_q.
     pub fn posterior_mean(&self) -> (f64, f64) {
         let variance = self.above.sigma.powi(2);

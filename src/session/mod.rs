@@ -133,14 +133,14 @@ impl Session {
     }
 
     /// What training works on; none where the score is known.
-    pub fn trained(&self) -> Option<Box<dyn Trained + '_>> {
-        match &self.subject {
+    pub fn trained(&self) -> Result<Option<Box<dyn Trained + '_>>> {
+        Ok(match &self.subject {
             Subject::Known(..) => None,
             Subject::Score(learned, network) => {
-                Some(Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network)))
+                Some(Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, self.scale())?))
             }
             Subject::Generator(network) => Some(Box::new(network)),
-        }
+        })
     }
 
     /// All that is trained; none where the score is known.

@@ -6,27 +6,56 @@ use tch::Tensor;
 
 use super::spec::ScoreMatching;
 use super::times::Times;
+use crate::bound::{DecoderLaw, chain_losses};
+use crate::error::Fault;
 use crate::loss::{Batch, Objective, denoising_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::{Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{Losses, Parameters, Trained};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::Sde;
+use crate::space::Scale;
 
 /// A network that becomes the score of a process.
 pub struct ScoreTraining<'a> {
-    spec: &'a ScoreMatching,
     seed: u64,
     sde: &'a dyn Sde,
     network: &'a ScoreNetwork,
     times: Times<'a>,
+    loss: Box<Loss<'a>>,
 }
 
+/// The losses `[B]` of a batch whose examples are at these positions of the run.
+type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a;
+
 impl<'a> ScoreTraining<'a> {
-    /// `spec` has passed its checks under `sde`.
-    pub fn new(spec: &'a ScoreMatching, seed: u64, sde: &'a dyn Sde, network: &'a ScoreNetwork) -> ScoreTraining<'a> {
-        let times = Times::new(spec, sde, network.model(sde).chain().cloned());
-        ScoreTraining { spec, seed, sde, network, times }
+    /// `spec` has passed its checks under `sde`; `scale` is the data's. Error: the objective can't serve the network.
+    pub fn new(
+        spec: &'a ScoreMatching,
+        seed: u64,
+        sde: &'a dyn Sde,
+        network: &'a ScoreNetwork,
+        scale: Scale,
+    ) -> Result<ScoreTraining<'a>, Fault> {
+        let chain = network.model(sde).chain().cloned();
+        let reduction = spec.reduction;
+        let loss: Box<Loss> = match &spec.objective {
+            Objective::Denoising => Box::new(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
+            Objective::Implicit { curvature } => {
+                Box::new(move |score, batch, _| implicit_score_matching(score, reduction, *curvature, batch))
+            }
+            Objective::Sliced { projections, law, variance_reduced } => Box::new(move |score, batch, positions| {
+                let (dimension, device) = (batch.dimension() as i64, batch.x0.device());
+                let draw = |j| rng::rows(*law, seed, Purpose::Projection, positions.clone(), j, &[dimension], device);
+                let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
+                sliced_score_matching(score, reduction, *variance_reduced, &projections, batch)
+            }),
+            Objective::Vlb { variance } => {
+                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(scale));
+                Box::new(move |score, batch, _| chain_losses(score, &chain, *variance, law, reduction, batch))
+            }
+        };
+        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss })
     }
 }
 
@@ -36,22 +65,11 @@ impl Trained for ScoreTraining<'_> {
     }
 
     fn losses(&self, x0: &Tensor, positions: Range<u64>) -> Losses {
-        let ScoreTraining { spec, seed, sde, network, .. } = *self;
+        let ScoreTraining { seed, sde, network, .. } = *self;
         let (t, w) = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
         let z = rng::rows(Law::Gaussian, seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
-        let score = network.in_training(sde, &dropout);
-        let batch = Batch { x0, t: &t, z: &z, w: &w };
-        let of_examples = match &spec.objective {
-            Objective::Denoising => denoising_score_matching(&score, spec.reduction, &batch),
-            Objective::Implicit { curvature } => implicit_score_matching(&score, spec.reduction, *curvature, &batch),
-            Objective::Sliced { projections, law, variance_reduced } => {
-                let dimension = x0.size()[1..].iter().product();
-                let draw = |j| rng::rows(*law, seed, Purpose::Projection, positions.clone(), j, &[dimension], network.device);
-                let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
-                sliced_score_matching(&score, spec.reduction, *variance_reduced, &projections, &batch)
-            }
-        };
+        let of_examples = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
         Losses { of_examples, t: Some(t), parts: Vec::new() }
     }
 }

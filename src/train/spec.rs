@@ -247,13 +247,27 @@ impl ScoreMatching {
         self.time.check(sde, self.t_min).map_err(|fault| fault.within("time"))
     }
 
+    /// What times, instead of levels of noise, can't serve.
+    pub fn check_continuous(&self) -> Result<(), Fault> {
+        if matches!(self.objective, Objective::Vlb { .. }) { Err(ScoreMatching::needs_levels().within("objective")) } else { Ok(()) }
+    }
+
+    /// The fault of a bound without a chain.
+    pub(super) fn needs_levels() -> Fault {
+        let help = "use [precondition.discrete], or \"denoising\" with the weighting \"likelihood\", the bound in continuous time";
+        Fault::new("vlb", "the bound of a chain needs its levels, and this network is in continuous time", help)
+    }
+
     /// What levels of noise, instead of times, can't serve.
     pub fn check_discrete(&self) -> Result<(), Fault> {
         let refuse = |key: &str, message: &str, choice: &str| {
             Err(Fault::new(key, message, format!("use {choice}, or continuous time: [precondition.reference]")))
         };
-        if self.objective != Objective::Denoising {
-            return refuse("objective", "levels of noise are trained by denoising", "\"denoising\"");
+        match self.objective {
+            Objective::Denoising => {}
+            Objective::Vlb { .. } if self.weighting == Weighting::Variance => {}
+            Objective::Vlb { .. } => return refuse("weighting", "the bound has weights of its own", "\"variance\""),
+            _ => return refuse("objective", "levels of noise are trained by denoising or by their bound", "\"denoising\" or vlb"),
         }
         if self.weighting == Weighting::Likelihood {
             return refuse("weighting", "levels of noise have no likelihood weighting, which weighs times by g²", "\"variance\"");
