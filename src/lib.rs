@@ -1,6 +1,7 @@
 #![doc = include_str!("../docs/architecture.md")]
 #![deny(unsafe_code)]
 
+pub mod analytic;
 pub mod bound;
 pub mod cli;
 pub mod data;

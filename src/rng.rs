@@ -46,6 +46,8 @@ pub enum Purpose {
     Bound = 21,
     /// The seed of all that training a dequantiser draws.
     Dequantiser = 22,
+    /// The seed of all that the analytic variance is measured with.
+    AnalyticVariance = 23,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

@@ -192,7 +192,8 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `flow`, `train`, `sample`, `dequantisation`, `likelihood`, `draw`, `density`
+     │ `precondition`, `flow`, `train`, `analytic_variance`, `sample`, `dequantisation`, `likelihood`,
+     │ `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]
@@ -783,6 +784,53 @@ fn training_that_cannot_work() {
       ╰────
      help: use "v", or another of its outputs
     "#);
+    assert_snapshot!(with(&[discrete, "train.objective={vlb={variance='analytic'}}"]), @r#"
+     × train.objective.vlb.variance: the analytic variance is measured after training
+       ╭─[tiny.toml + --set:29:28]
+    28 │ ema = 0.9
+    29 │ objective = {vlb={variance='analytic'}}
+       ·                            ─────┬────
+       ·                                 ╰── here
+    30 │ weighting = "variance"
+       ╰────
+     help: use "beta-tilde" or "beta"
+    "#);
+    let analytic = "sample.solver={discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}";
+    assert_snapshot!(with(&[discrete, analytic]), @r#"
+     × sample.solver: nothing measures what its analytic variance is made of
+       ╭─[tiny.toml + --set:42:10]
+    41 │ dynamics = "reverse-sde"
+    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
+       ·          ─────────────────────────────────────┬─────────────────────────────────────
+       ·                                               ╰── here
+    43 │ t_min = 1e-3
+       ╰────
+     help: give [analytic_variance] with levels, examples and batch, or use the variance "beta-tilde"
+    "#);
+    let measured = "analytic_variance={levels=100,examples=10,batch=5}";
+    assert_snapshot!(with(&[discrete, analytic, measured, "sample.dynamics='probability-flow'"]), @r#"
+     × sample.solver.discrete-chain.variance: the analytic variance is of the reverse SDE, and eta is
+     │ 0
+       ╭─[tiny.toml + --set:43:73]
+    42 │ dynamics = 'probability-flow'
+    43 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
+       ·                                                                         ─────┬────
+       ·                                                                              ╰── here
+    44 │ t_min = 1e-3
+       ╰────
+     help: use dynamics = "reverse-sde", or the variance "beta-tilde"
+    "#);
+    assert_snapshot!(with(&["precondition={discrete={levels=50}}", measured]), @"
+     × analytic_variance.levels: 100 levels, but the network knows 50
+      ╭─[tiny.toml + --set:3:29]
+    2 │ precondition = {discrete={levels=50}}
+    3 │ analytic_variance = {levels=100,examples=10,batch=5}
+      ·                             ─┬─
+      ·                              ╰── here
+    4 │ 
+      ╰────
+     help: give 50, as in [precondition.discrete]
+    ");
     assert_snapshot!(with(&["precondition={plain={label='time',output='mean'}}"]), @r#"
      × precondition.plain.output: there is no step down, whose mean it would be, in continuous time
       ╭─[tiny.toml + --set:2:44]

@@ -397,6 +397,34 @@ fn a_killed_likelihood_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn the_analytic_variance_is_measured_once_and_serves_samples_and_bounds() {
+    let home = Home::with(VECTORS);
+    let settings = [
+        "precondition={discrete={levels=30}}",
+        "analytic_variance={levels=30,examples=50,batch=20}",
+        "sample.solver={discrete-chain={levels=30,steps=5,spacing='linear',variance='analytic'}}",
+        "likelihood.below_t_min=tweedie",
+        "likelihood.bound={vlb={levels={chain=30},variance='analytic',draws=2}}",
+    ];
+    let overrides: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let run = [&["run", "tiny.toml", "--out", "out"], &overrides[..]].concat();
+    home.succeed(&run);
+    let measured = home.read("out/analytic_variance.safetensors");
+    assert!(home.succeed(&run).1.contains("every phase is done already"));
+    let reference = home.read("out/samples/samples.npz");
+
+    // Gone, it is asked for, and made again.
+    std::fs::remove_file(home.path("out/analytic_variance.manifest")).unwrap();
+    assert!(home.fail(&["sample", "out", "--name", "again"]).contains("holds no analytic variance yet"));
+    home.succeed(&run);
+    assert!(home.read("out/analytic_variance.safetensors") == measured, "measured again, it is the same");
+    home.succeed(&["sample", "out", "--name", "again"]);
+    assert!(home.read("out/samples/again.npz") == reference);
+    home.succeed(&["sample", "out", "--name", "other", "--set", "sample.solver.discrete-chain.variance=beta-tilde"]);
+    assert!(home.read("out/samples/other.npz") != reference);
+}
+
+#[test]
 fn the_reference_s_protocol_is_put_beside_ours() {
     let home = Home::with(VECTORS);
     home.succeed(&RUN);

@@ -26,7 +26,7 @@ impl Vlb<'_> {
             let (below, above) = (&pair[0], &pair[1]);
             let transition = Transition::new(*above, *below);
             let (of_x, of_x0) = transition.posterior_mean();
-            let variance = transition.variance(self.variance);
+            let variance = self.model.variance(&transition, self.variance);
             let score = self.model.score(&At::whole(&x, &vec![above.t; rows]));
             let residual = (&x - x0 * above.alpha) / above.sigma + score * above.sigma;
             let z = noise(i);
@@ -71,7 +71,7 @@ mod tests {
             let (slope, shift) = denoised(&pair[1]);
             let slope = of_x + of_x0 * slope;
             mean = slope * mean + of_x0 * shift;
-            variance = slope * slope * variance + transition.variance(vlb.variance);
+            variance = slope * slope * variance + vlb.model.variance(&transition, vlb.variance);
         }
         let (slope, shift) = denoised(&vlb.levels[0]);
         let (mean, variance) = (slope * mean + shift, slope * slope * variance + (vlb.levels[0].sigma / vlb.levels[0].alpha).powi(2));

@@ -26,8 +26,8 @@ pub fn chain_losses(model: &dyn Model, chain: &Chain, variance: Variance, law: D
     let error = &raw - surplus(z) * per_example(&|j| signal_share(&levels[j]).powi(2));
     // None at the lowest level, which is the decoder's.
     let steps: Vec<Option<Transition>> = t.iter().map(|&t| (place_of(t, chain.len()) > 0).then(|| chain.step(t))).collect();
-    let weight = per_example(&|j| steps[j].map_or(0.0, |step| step.gain().powi(2) / (2.0 * step.variance(variance))));
-    let widening = per_example(&|j| steps[j].map_or(0.0, |step| 0.5 * dimension(x0) * step.widening(variance)));
+    let weight = per_example(&|j| steps[j].map_or(0.0, |step| step.gain().powi(2) / (2.0 * model.variance(&step, variance))));
+    let widening = per_example(&|j| steps[j].map_or(0.0, |step| 0.5 * dimension(x0) * step.widening(model.variance(&step, variance))));
     let mut terms = error * weight + widening;
     let lowest: Vec<usize> = (0..t.len()).filter(|&j| steps[j].is_none()).collect();
     if !lowest.is_empty() {

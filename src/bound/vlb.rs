@@ -35,9 +35,9 @@ impl Vlb<'_> {
         let mut terms = vec![self.decoder.reconstruction(x0, &noise(0))];
         for (i, pair) in self.levels.windows(2).enumerate() {
             let step = Transition::new(pair[1], pair[0]);
-            let variance = step.variance(self.variance);
+            let variance = self.model.variance(&step, self.variance);
             let error = denoising_error(self.model, x0, &vec![pair[1]; rows], &noise(i + 1));
-            terms.push(error * (step.gain().powi(2) / (2.0 * variance)) + 0.5 * d * step.widening(self.variance));
+            terms.push(error * (step.gain().powi(2) / (2.0 * variance)) + 0.5 * d * step.widening(variance));
         }
         let last = self.highest();
         terms.push(prior_cross_entropy(self.model.sde(), x0, (last.alpha, last.sigma.powi(2))) - last.entropy(d as usize));
@@ -90,7 +90,7 @@ mod tests {
                     let (of_x, of_x0) = step.posterior_mean();
                     let mean = |x0: &Tensor| &x * of_x + x0 * of_x0;
                     let distance = (mean(&x0) - mean(&denoised)).square().sum(Kind::Double).double_value(&[]);
-                    let (p, q) = (step.variance(variance), step.beta_tilde);
+                    let (p, q) = (exact.variance(&step, variance), step.beta_tilde);
                     let divergence = (p / q).ln() + q / p - 1.0 + distance / (2.0 * p);
                     // the control variate, whose mean is zero
                     let surplus = z(i + 1).square().sum(Kind::Double).double_value(&[]) - 2.0;

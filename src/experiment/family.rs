@@ -22,6 +22,7 @@ impl Experiment {
             ("score", self.score.is_some(), "remove one of the two"),
             ("network", self.network.is_some(), "remove [network]; the family's own keys say how large it is"),
             ("precondition", self.precondition.is_some(), "remove [precondition]"),
+            ("analytic_variance", self.analytic_variance.is_some(), "remove [analytic_variance]; there are no steps of a process"),
             ("sample", self.sample.is_some(), "give [draw] instead, with count, batch and temperature"),
             ("dequantisation", self.dequantisation.is_some(), "remove [dequantisation]; density.dequantisation can be uniform"),
             ("likelihood", self.likelihood.is_some(), "give [density] instead, with split, count, batch and dequantisation"),

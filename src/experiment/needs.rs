@@ -5,6 +5,7 @@
 
 use super::load::Loaded;
 use super::plan::{Family, Plan};
+use crate::analytic::AnalyticVariance;
 use crate::data::Split;
 use crate::dequantisation::Variational;
 use crate::error::{Error, Result};
@@ -46,7 +47,7 @@ impl Item {
 }
 
 /// The phases of a run by the names they are shown with.
-pub const PHASES: [&str; 7] = ["train", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
+pub const PHASES: [&str; 8] = ["train", "analytic_variance", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
 
 /// An estimate of what an experiment needs.
 #[derive(Clone, Debug)]
@@ -74,6 +75,7 @@ impl Loaded {
             phases.extend(items.filter(|_| names.contains(&name)).map(|items| (name, items)))
         };
         add("train", plan.train().map(|spec| asker.training(spec, d, train.as_ref().map_or(0, |train| train.len))));
+        add("analytic_variance", plan.analytic_variance.as_ref().map(|spec| asker.measuring_variance(spec, d)));
         add("sample", plan.sample.as_ref().map(|sample| asker.sampling(sample, d)));
         add("dequantisation", plan.dequantisation.as_ref().map(|spec| asker.dequantising(spec, d)));
         add("likelihood", plan.likelihood.as_ref().map(|likelihood| asker.measuring(likelihood, d)));
@@ -186,6 +188,15 @@ impl Asker {
             // Batches that wait, and an epoch's order.
             Item::host("train.batch", batch * 6.0 * d * FLOAT),
             Item::host("data", examples as f64 * 8.0),
+        ]
+    }
+
+    fn measuring_variance(&self, spec: &AnalyticVariance, d: f64) -> Vec<Item> {
+        let batch = spec.batch as f64;
+        vec![
+            self.weights(),
+            Item::device("analytic_variance.batch", batch * (self.held.without_graph + 8.0 * d) * FLOAT),
+            Item::host("analytic_variance.batch", batch * 6.0 * d * FLOAT),
         ]
     }
 

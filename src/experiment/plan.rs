@@ -1,6 +1,7 @@
 //! The experiment as it is checked: what one of several tables must give is there.
 
 use super::written::Experiment;
+use crate::analytic::AnalyticVariance;
 use crate::data::{Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
@@ -9,7 +10,7 @@ use crate::likelihood::{Density, Dequantisation, Likelihood};
 use crate::model::{Parametrisation, Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
 use crate::sample::{Draw, Sample};
-use crate::sde::SdeSpec;
+use crate::sde::{SdeSpec, Variance};
 use crate::train::{ScoreMatching, Train};
 
 /// What a run does. The list of its phases is made of it by [`crate::phase::phases`], which stand above sessions, as these stand above plans.
@@ -19,6 +20,7 @@ pub struct Plan {
     pub data: Data,
     pub family: Family,
     /// Of a score.
+    pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,
     pub dequantisation: Option<Variational>,
     pub likelihood: Option<Likelihood>,
@@ -115,14 +117,17 @@ impl Experiment {
             Family::Generator(..) => self.check_of_generator()?,
         }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
-        let Experiment { seed, data, sample, likelihood, draw, density, .. } = self.clone();
-        Ok(Plan { seed, data, family, sample, dequantisation, likelihood, draw, density })
+        let Experiment { seed, data, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
+        Ok(Plan { seed, data, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
     }
 
     /// What is asked of a score.
     fn check_of_score(&self, sde: &SdeSpec) -> Result<(), Fault> {
         let (sde, scale) = (sde.get(), self.data.scale());
         let levels = self.precondition.as_ref().and_then(Precondition::levels);
+        if let Some(analytic) = &self.analytic_variance {
+            analytic.check(sde, levels).map_err(|fault| fault.within("analytic_variance"))?;
+        }
         if let Some(sample) = &self.sample {
             sample.check(scale, sde, levels).map_err(|fault| fault.within("sample"))?;
         }
@@ -133,9 +138,24 @@ impl Experiment {
                 return Err(Fault::new("likelihood.dequantisation", "nothing trains the law of this dequantisation", help));
             }
         }
+        self.check_variances()?;
         match &self.dequantisation {
             None => Ok(()),
             Some(spec) => spec.check(scale).map_err(|fault| fault.within("dequantisation")),
+        }
+    }
+
+    /// Whoever asks for the analytic variance needs what it is made of.
+    fn check_variances(&self) -> Result<(), Fault> {
+        let sampled = self.sample.as_ref().and_then(|sample| sample.solver.variance()).map(|variance| ("sample.solver", variance));
+        let bound = self.likelihood.as_ref().and_then(|likelihood| likelihood.bound.as_ref()?.variance());
+        let asked = sampled.into_iter().chain(bound.map(|variance| ("likelihood.bound", variance)));
+        match asked.into_iter().find(|(_, variance)| *variance == Variance::Analytic && self.analytic_variance.is_none()) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let help = "give [analytic_variance] with levels, examples and batch, or use the variance \"beta-tilde\"";
+                Err(Fault::new(key, "nothing measures what its analytic variance is made of", help))
+            }
         }
     }
 

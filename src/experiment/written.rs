@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::analytic::AnalyticVariance;
 use crate::data::Data;
 use crate::dequantisation::DequantisationSpec;
 use crate::generator::FlowSpec;
@@ -27,6 +28,7 @@ pub struct Experiment {
     pub precondition: Option<Precondition>,
     pub flow: Option<FlowSpec>,
     pub train: Option<Train>,
+    pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,
     pub dequantisation: Option<DequantisationSpec>,
     pub likelihood: Option<Likelihood>,
@@ -50,7 +52,15 @@ impl Experiment {
             log_every: 0,
             ..train.clone()
         });
-        let asked = Experiment { sample: None, dequantisation: None, likelihood: None, draw: None, density: None, ..self.clone() };
+        let asked = Experiment {
+            analytic_variance: None,
+            sample: None,
+            dequantisation: None,
+            likelihood: None,
+            draw: None,
+            density: None,
+            ..self.clone()
+        };
         let trained = Experiment { train, ..asked };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }

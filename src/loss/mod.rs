@@ -63,6 +63,10 @@ impl Objective {
             Objective::Sliced { projections, .. } => {
                 Fault::unless_in("sliced.projections", *projections, 1..=65536, "1 is enough in large batches")
             }
+            Objective::Vlb { variance: Variance::Analytic } => {
+                let message = "the analytic variance is measured after training";
+                Err(Fault::new("vlb.variance", message, "use \"beta-tilde\" or \"beta\""))
+            }
             _ => Ok(()),
         }
     }

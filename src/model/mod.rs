@@ -2,6 +2,7 @@
 
 mod at;
 mod exact;
+mod measured;
 mod precondition;
 mod prediction;
 mod score_network;
@@ -13,6 +14,7 @@ use tch::Tensor;
 
 pub use at::At;
 pub use exact::ExactScore;
+pub use measured::{MeanSquares, Measured};
 pub use precondition::{Label, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
 pub use prediction::{Prediction, Quantity};
 pub use score_network::ScoreNetwork;
@@ -20,7 +22,7 @@ pub use thresholded::DynamicThresholding;
 
 use crate::error::Fault;
 use crate::law::GaussianMixture;
-use crate::sde::{Chain, Level, Sde};
+use crate::sde::{Chain, Level, Sde, Transition, Variance};
 
 /// A model of x_t under its own process: it answers with one of four quantities, each of which the process turns into the others.
 pub trait Model {
@@ -37,6 +39,15 @@ pub trait Model {
     fn level(&self, t: f64) -> Level {
         self.chain().map_or_else(|| self.sde().level(t), |chain| chain.level(t))
     }
+    /// E‖ẑ‖² / D at a log-SNR, over the data; 1, that of the noise itself, where it was not measured ([`Measured`]).
+    fn mean_square_noise(&self, _log_snr: f64) -> f64 {
+        1.0
+    }
+    /// The variance of a step down.
+    fn variance(&self, step: &Transition, variance: Variance) -> f64 {
+        step.variance(variance, self.mean_square_noise(step.above().log_snr()))
+    }
+
     /// ∇ₓ ln p_t(x) [B, ...].
     fn score(&self, at: &At) -> Tensor {
         self.predict(at).into_quantity(Quantity::Score, self.sde(), &|t| self.level(t), at)

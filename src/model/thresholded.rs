@@ -40,6 +40,10 @@ impl Model for DynamicThresholding<'_> {
     fn chain(&self) -> Option<&Chain> {
         self.model.chain()
     }
+
+    fn mean_square_noise(&self, log_snr: f64) -> f64 {
+        self.model.mean_square_noise(log_snr)
+    }
 }
 
 #[cfg(test)]

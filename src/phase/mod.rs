@@ -1,5 +1,6 @@
 //! What a run does, one after the other, each once. A phase is one file here, a table of the experiment, and a line in [`phases`].
 
+mod analytic;
 mod density;
 mod dequantise;
 mod draw;
@@ -32,6 +33,7 @@ pub struct Done {
 pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
     let mut phases: Vec<Box<dyn Phase>> = Vec::new();
     phases.extend(plan.train().map(|spec| Box::new(train::Training(spec.clone())) as _));
+    phases.extend(plan.analytic_variance.iter().map(|_| Box::new(analytic::Measuring) as _));
     phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));
     phases.extend(plan.dequantisation.iter().map(|_| Box::new(dequantise::Dequantising) as _));
     phases.extend(plan.likelihood.iter().map(|spec| Box::new(likelihood::Measuring(spec.clone())) as _));

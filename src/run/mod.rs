@@ -8,6 +8,7 @@
 //!   events.out.*               the same for TensorBoard, one file per session
 //!   checkpoints/               step-00000020.safetensors, the newest few
 //!   samples/                   pictures, arrays and what they cost
+//!   analytic_variance.*        what the analytic variance is made of, if it is asked for
 //!   dequantiser.*              the trained law of dequantisation, if there is one
 //!   likelihood.*               the number, every example's, their histogram, and every solve as it was finished
 //!   lab/                       solvers compared

@@ -14,6 +14,9 @@ pub enum Variance {
     Beta,
     /// β̃ = β σ_s² / σ_t², the posterior's: right for an x_0 that is known.
     BetaTilde,
+    /// β̃ + γ² (1 - E‖ẑ‖² / D), the one with which the steps of an exact score are nearest to those of the reverse process (Bao et al. 2022,
+    /// arXiv 2201.06503, theorem 1); it lies between β̃ and β̃ + γ², γ of [`Transition::gain`]. `[analytic_variance]` measures E‖ẑ‖².
+    Analytic,
 }
 
 /// From a level t down to a level s below it. With α_ts = α_t / α_s the forward step is x_t = α_ts x_s + √β z, and its reverse given x_0
@@ -41,16 +44,23 @@ impl Transition {
         self.above.alpha / self.below.alpha
     }
 
-    pub fn variance(&self, variance: Variance) -> f64 {
+    /// The level that the step comes from.
+    pub fn above(&self) -> &Level {
+        &self.above
+    }
+
+    /// The variance of a step, where E‖ẑ‖² / D is `mean_square` at the level above.
+    pub fn variance(&self, variance: Variance, mean_square: f64) -> f64 {
         match variance {
             Variance::Beta => self.beta,
             Variance::BetaTilde => self.beta_tilde,
+            Variance::Analytic => self.beta_tilde + self.gain().powi(2) * (1.0 - mean_square).clamp(0.0, 1.0),
         }
     }
 
     /// ln(v/β̃) + β̃/v - 1, twice the divergence of N(0, β̃) from N(0, v): what a variance v costs in each dimension, whatever the mean.
-    pub fn widening(&self, variance: Variance) -> f64 {
-        let ratio = self.beta_tilde / self.variance(variance);
+    pub fn widening(&self, v: f64) -> f64 {
+        let ratio = self.beta_tilde / v;
         ratio - 1.0 - ratio.ln()
     }
 

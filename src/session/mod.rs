@@ -2,6 +2,7 @@
 
 mod dequantisation;
 mod generator;
+mod variance;
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -16,8 +17,8 @@ use crate::data::{self, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::generator::GeneratorNetwork;
-use crate::likelihood::{self, Bounded, Dequantisation, Likelihood, Likelihoods, Solved};
-use crate::model::{DynamicThresholding, ExactScore, Model, ScoreNetwork, ScoreSpec};
+use crate::likelihood::{self, BoundSpec, Bounded, Dequantisation, Likelihood, Likelihoods, Solved};
+use crate::model::{DynamicThresholding, ExactScore, MeanSquares, Measured, Model, ScoreNetwork, ScoreSpec};
 use crate::optim::{Parameters, Trained};
 use crate::progress::Terminal;
 use crate::run::checkpoint::{self, Choice};
@@ -54,6 +55,8 @@ pub struct Session {
     subject: Subject,
     /// Which averaged weights are taken, once they are.
     average: OnceCell<Option<Weights>>,
+    /// What the analytic variance is made of, once it is there.
+    squares: OnceCell<MeanSquares>,
     train: OnceCell<Arc<dyn Dataset>>,
     test: OnceCell<Arc<dyn Dataset>>,
 }
@@ -87,6 +90,7 @@ impl Session {
             device,
             terminal: Terminal::new(machine.quiet),
             average: OnceCell::new(),
+            squares: OnceCell::new(),
             train: OnceCell::new(),
             test: OnceCell::new(),
         }
@@ -187,16 +191,23 @@ impl Session {
         Ok(self.average.get().and_then(Option::as_ref))
     }
 
-    /// The score's model with its present weights. Error: the family has no score.
+    /// The score's model with its present weights, and with what its analytic variance is made of, once that is read. Error: the family has
+    /// no score.
     pub fn model(&self) -> Result<Box<dyn Model + '_>> {
-        match &self.subject {
-            Subject::Score(learned, network) => Ok(Box::new(network.model(learned.sde.get()))),
-            Subject::Known(sde, ScoreSpec::GaussianMixture(mixture)) => Ok(Box::new(ExactScore::new(sde.get(), mixture, self.device))),
-            Subject::Generator(_) => Err(Error::Usage {
-                message: "the experiment's family has no score".into(),
-                help: "it draws and measures by itself: ask for its generator, or give an experiment with [sde.*]".into(),
-            }),
-        }
+        let model: Box<dyn Model + '_> = match &self.subject {
+            Subject::Score(learned, network) => Box::new(network.model(learned.sde.get())),
+            Subject::Known(sde, ScoreSpec::GaussianMixture(mixture)) => Box::new(ExactScore::new(sde.get(), mixture, self.device)),
+            Subject::Generator(_) => {
+                return Err(Error::Usage {
+                    message: "the experiment's family has no score".into(),
+                    help: "it draws and measures by itself: ask for its generator, or give an experiment with [sde.*]".into(),
+                });
+            }
+        };
+        Ok(match self.squares.get() {
+            Some(squares) => Box::new(Measured { model, squares }),
+            None => model,
+        })
     }
 
     /// The model as `[sample]` asks it: with its thresholding. Error: the family has no score.
@@ -225,7 +236,7 @@ impl Session {
         name: &str,
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
-        let of = sample::subject(spec, self.plan.seed, self.average(run)?);
+        let of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
         self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
     }
 
@@ -256,6 +267,7 @@ impl Session {
     }
 
     fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        self.check_measured(spec.solver.variance())?;
         let model = self.sampling_model(spec.thresholding)?;
         sample::sample(spec, self.plan.seed, &*model, &self.shape, self.device, journal, &self.terminal)
     }
@@ -287,7 +299,9 @@ impl Session {
         let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
         let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
         if let Some(bound) = &spec.bound {
-            let of = likelihood::dependence(spec, seed, weights, Bounded::FOREIGN);
+            let of = self.with_variance(bound.variance(), run, likelihood::dependence(spec, seed, weights, Bounded::FOREIGN))?;
+            let model = &*self.model()?;
+            let subject = likelihood::Subject { model, ..subject };
             let mut journal = Journal::open(place.folder(), &format!("{name}.bound.journal"), &of)?;
             values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut journal, &self.terminal)?);
         }
@@ -296,6 +310,7 @@ impl Session {
 
     /// All that a likelihood with the weights of `run` depends on.
     pub fn likelihood_subject(&self, spec: &Likelihood, run: &Run) -> Result<Value> {
-        Ok(likelihood::dependence(spec, self.plan.seed, self.average(run)?, &[]))
+        let variance = spec.bound.as_ref().and_then(BoundSpec::variance);
+        self.with_variance(variance, run, likelihood::dependence(spec, self.plan.seed, self.average(run)?, &[]))
     }
 }

@@ -38,11 +38,15 @@ pub enum Spacing {
     Quadratic,
 }
 
-/// η beyond 1 has no c: the noise of a step would be more than that of its level.
-pub(super) fn check_eta(eta: f64) -> Result<(), Fault> {
+/// η beyond 1 has no c: the noise of a step would be more than that of its level. The analytic variance is that of η = 1.
+pub(super) fn check_noise(variance: Variance, eta: f64) -> Result<(), Fault> {
     if eta > 1.0 {
         let message = format!("a step of a chain has no variance for eta = {eta}: it would exceed the noise of the level");
         return Err(Fault::new("variance", message, "use an eta of at most 1"));
+    }
+    if variance == Variance::Analytic && eta != 1.0 {
+        let message = format!("the analytic variance is of the reverse SDE, and eta is {eta}");
+        return Err(Fault::new("variance", message, "use dynamics = \"reverse-sde\", or the variance \"beta-tilde\""));
     }
     Ok(())
 }
@@ -94,7 +98,7 @@ impl Sampler for DiscreteChain {
             let score = no_grad(|| model.score(&At::whole(&x, &vec![pair[0].t; batch])));
             x = x * of_x + score * of_score;
             if eta > 0.0 && pair[1] != Level::DATA {
-                x += noise(n) * (eta * transition.variance(self.variance).sqrt());
+                x += noise(n) * (eta * model.variance(&transition, self.variance).sqrt());
             }
             watch(&Step::on_grid(batch, &told, n, false, &|rows, _| select(&x, rows)));
         }
@@ -112,7 +116,7 @@ impl Sampler for DiscreteChain {
             let message = format!("{} levels are to be visited, and there are {available} from t_min = {t_min} on", self.steps);
             return Err(Fault::new("steps", message, format!("give a number from 2 to {available}")));
         }
-        check_eta(eta)
+        check_noise(self.variance, eta)
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::discrete_chain::check_eta;
+use super::discrete_chain::check_noise;
 use super::grid::{MOST_STEPS, TimeGrid};
 use super::langevin::{Corrector, Norms};
 use super::sampler::{Noise, Problem, Sampler, Solution, Statistics, tweedie};
@@ -12,7 +12,7 @@ use super::trajectory::{Step, Watch};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::{Fault, Result};
 use crate::model::At;
-use crate::sde::{Chain, Level, Sde, Transition, Variance, place_of};
+use crate::sde::{Chain, Sde, Variance, place_of};
 use crate::tensor::{column, select};
 
 /// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
@@ -110,11 +110,9 @@ impl PredictorCorrector {
         let at = At::whole(x, &times);
         match (&self.predictor, chain) {
             (Predictor::Ancestral { variance }, Some(chain)) => {
-                let i = place_of(t, self.steps);
-                let below = if i == 0 { Level::DATA } else { chain.levels()[i - 1] };
-                let transition = Transition::new(chain.levels()[i], below);
+                let transition = chain.step(t);
                 let (of_x, of_score) = transition.reverse_mean(reverse.eta);
-                let gain = reverse.eta * transition.variance(*variance).sqrt();
+                let gain = reverse.eta * reverse.model.variance(&transition, *variance).sqrt();
                 (x * of_x + reverse.model.score(&at) * of_score, column(x, [gain]))
             }
             (Predictor::ReverseDiffusion, _) => {
@@ -128,6 +126,14 @@ impl PredictorCorrector {
     /// What speaks against this in D dimensions.
     pub(super) fn doubt(&self, dimension: usize) -> Option<Fault> {
         self.corrector.doubt(dimension).map(|fault| fault.within("corrector"))
+    }
+
+    /// Of the steps down a chain.
+    pub(super) fn variance(&self) -> Option<Variance> {
+        match self.predictor {
+            Predictor::Ancestral { variance } => Some(variance),
+            _ => None,
+        }
     }
 
     /// Whether examples of a batch depend on each other.
@@ -161,13 +167,13 @@ impl Sampler for PredictorCorrector {
             return Err(Fault::new("predictor", "neither predictor nor corrector moves anything", "give one of them"));
         }
         self.corrector.check().map_err(|fault| fault.within("corrector"))?;
-        if let Predictor::Ancestral { .. } = self.predictor {
+        if let Predictor::Ancestral { variance } = self.predictor {
             let missing = |fault: Fault| {
                 let message = format!("ancestral sampling goes down a chain with as many levels as steps: {}", fault.message);
                 Fault::new("predictor", message, format!("{}; or another predictor", fault.help))
             };
             sde.chain(self.steps).map_err(missing)?;
-            check_eta(eta).map_err(|fault| fault.within("predictor.ancestral"))?;
+            check_noise(variance, eta).map_err(|fault| fault.within("predictor.ancestral"))?;
         }
         if self.predictor != Predictor::None && place_of(t_min, self.steps) > 0 {
             let help = format!("give at most {}, or a smaller t_min", (1.0 / t_min) as usize);

@@ -19,7 +19,7 @@ use super::tableau::{self, Tableau};
 use super::trajectory::Watch;
 use crate::dynamics::Reverse;
 use crate::error::{Error, Fault};
-use crate::sde::Sde;
+use crate::sde::{Sde, Variance};
 
 /// How to solve: `solver.euler.grid…`, `solver.rk45 = { rtol, atol, control }`, `solver.dpm-solver-pp = { order, grid }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -216,6 +216,15 @@ impl SolverSpec {
     pub fn doubt(&self, dimension: usize) -> Option<Fault> {
         match self {
             SolverSpec::PredictorCorrector(sampler) => sampler.doubt(dimension).map(|fault| fault.within(&self.name())),
+            _ => None,
+        }
+    }
+
+    /// Of a chain's steps down.
+    pub fn variance(&self) -> Option<Variance> {
+        match self {
+            SolverSpec::PredictorCorrector(sampler) => sampler.variance(),
+            SolverSpec::DiscreteChain(sampler) => Some(sampler.variance),
             _ => None,
         }
     }

@@ -85,6 +85,14 @@ impl BoundSpec {
         }
     }
 
+    /// Of a chain's steps down.
+    pub fn variance(&self) -> Option<Variance> {
+        match self {
+            BoundSpec::Elbo { .. } => None,
+            BoundSpec::Vlb { variance, .. } | BoundSpec::Iwae { variance, .. } => Some(*variance),
+        }
+    }
+
     /// The fault of a bound that starts at t = 0 where nothing leads there.
     fn starts_at_zero(&self) -> Fault {
         let message = format!("{} starts at t = 0, and likelihood.below_t_min is \"ignored\"", self.table());

@@ -115,6 +115,7 @@ fn no_random_number_is_used_twice() {
         "network.ncsnpp.dropout=0.3",
         "train.steps=5",
         "train.batch=5",
+        "analytic_variance={levels=30,examples=3,batch=2}",
         "sample.count=3",
         "sample.batch=2",
         "sample.solver={adaptive-sde={rtol=0.5,atol=0.2}}",
@@ -129,7 +130,7 @@ fn no_random_number_is_used_twice() {
     let own = ["Init", "Order", "Augment", "Time", "Noise", "Dropout", "Prior", "Brownian", "Dequantise", "Encoder", "Probe", "Sketch"];
     for (i, bound, of_bound) in [
         (0, "elbo={form='sliced',draws=4}", &["Time", "Noise", "Probe"][..]),
-        (1, "vlb={levels={grid={log-snr={steps=3}}},variance='beta',draws=2}", &["Noise"]),
+        (1, "vlb={levels={grid={log-snr={steps=3}}},variance='analytic',draws=2}", &["Noise"]),
         (2, "iwae={levels={grid={log-snr={steps=3}}},variance='beta',paths=2}", &["Noise"]),
     ] {
         let home = tempfile::tempdir().unwrap();
@@ -138,8 +139,13 @@ fn no_random_number_is_used_twice() {
         // A bound is one of the same points; the dequantiser is made anew for its trained weights to be read.
         assert_eq!(ledger.again, entries(&[("run", &["Dequantise"]), ("run, Dequantiser 0", &["Init"])]), "{bound}");
         let training = ["Order", "Augment", "Prior", "Noise", "Time"];
-        let origins: [(&str, &[&str]); 4] =
-            [("run", &own), ("run, Dequantiser 0", &["Init"]), ("run, Dequantiser 1", &training), ("run, Bound 0", of_bound)];
+        let origins: [(&str, &[&str]); 5] = [
+            ("run", &own),
+            ("run, AnalyticVariance 0", &["Order", "Augment", "Noise"]),
+            ("run, Dequantiser 0", &["Init"]),
+            ("run, Dequantiser 1", &training),
+            ("run, Bound 0", of_bound),
+        ];
         assert_eq!(ledger.purposes, entries(&origins), "{bound}");
     }
 }
