@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::law::GaussianMixture;
 use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Purpose};
-use crate::sde::{Chain, Level, Sde, SubVp, Ve, Vp};
+use crate::sde::{Chain, Cosine, Level, Sde, SubVp, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
 
 /// The reference's constants for CIFAR-10.
@@ -17,11 +17,14 @@ pub const VP: Vp = Vp { beta_min: 0.1, beta_max: 20.0 };
 pub const SUB_VP: SubVp = SubVp { beta_min: 0.1, beta_max: 20.0 };
 pub const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
 
+/// The paper's s, on its way until α(1) is 0.008.
+pub const COSINE: Cosine = Cosine { s: 0.008, end: 0.995 };
+
 /// Every process, with its name in an experiment.
-pub const SDES: [(&str, &dyn Sde); 3] = [("vp", &VP), ("sub-vp", &SUB_VP), ("ve", &VE)];
+pub const SDES: [(&str, &dyn Sde); 4] = [("vp", &VP), ("sub-vp", &SUB_VP), ("ve", &VE), ("cosine", &COSINE)];
 
 /// Those that are limits of chains.
-pub const CHAINED: [(&str, &dyn Sde); 2] = [("vp", &VP), ("ve", &VE)];
+pub const CHAINED: [(&str, &dyn Sde); 3] = [("vp", &VP), ("ve", &VE), ("cosine", &COSINE)];
 
 /// Two correlated Gaussians of unequal weight in the plane. Nothing about it is symmetric, so that a sign, a weight or an axis that is
 /// lost shows.

@@ -77,7 +77,7 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
 fn noise_levels(sde: Option<&SdeSpec>, scales: i64) -> Tensor {
     let (largest, smallest) = match sde {
         Some(SdeSpec::Ve(ve)) => (ve.sigma_max, ve.sigma_min),
-        Some(SdeSpec::Vp(_) | SdeSpec::SubVp(_)) | None => (50.0, 0.01),
+        Some(SdeSpec::Vp(_) | SdeSpec::Cosine(_) | SdeSpec::SubVp(_)) | None => (50.0, 0.01),
     };
     let step = (f64::ln(smallest) - f64::ln(largest)) / (scales - 1) as f64;
     let levels: Vec<f64> = (0..scales).map(|i| (f64::ln(largest) + i as f64 * step).exp()).collect();

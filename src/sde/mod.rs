@@ -4,6 +4,7 @@
 //! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know.
 
 mod chain;
+mod cosine;
 mod level;
 mod sub_vp;
 mod transition;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 pub use chain::{Chain, place_of};
+pub use cosine::Cosine;
 pub use level::{Level, Slope};
 pub use sub_vp::SubVp;
 pub use transition::{Transition, Variance};
@@ -67,11 +69,12 @@ pub trait Sde: Send + Sync {
     }
 }
 
-/// `[sde.vp]`, `[sde.sub-vp]` or `[sde.ve]`.
+/// `[sde.vp]`, `[sde.cosine]`, `[sde.sub-vp]` or `[sde.ve]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SdeSpec {
     Vp(Vp),
+    Cosine(Cosine),
     SubVp(SubVp),
     Ve(Ve),
 }
@@ -80,6 +83,7 @@ impl SdeSpec {
     pub fn get(&self) -> &dyn Sde {
         match self {
             SdeSpec::Vp(sde) => sde,
+            SdeSpec::Cosine(sde) => sde,
             SdeSpec::SubVp(sde) => sde,
             SdeSpec::Ve(sde) => sde,
         }
@@ -88,6 +92,7 @@ impl SdeSpec {
     pub fn check(&self) -> Result<(), Fault> {
         let table = match self {
             SdeSpec::Vp(_) => "vp",
+            SdeSpec::Cosine(_) => "cosine",
             SdeSpec::SubVp(_) => "sub-vp",
             SdeSpec::Ve(_) => "ve",
         };

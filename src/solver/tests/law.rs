@@ -59,10 +59,10 @@ const HEAD: &str = "Samples of a two-dimensional mixture of two correlated Gauss
     distance of the two marginals (the 0.1 % point is 0.031), and the energy distance to the mixture in thousandths, an unbiased estimate that\n\
     scatters by about one around 0 for the law itself; ε of annealed Langevin is 0.2 (σ/α)² at t_min. `cargo test --lib law_of_the_data` computes\n\
     the table, holds it below 0.031 and 6, and compares it with this page; with `SCORE_SDE_WRITE=1` it writes the page anew.\n\n\
-    | solver | η | VP | sub-VP | VE |\n| --- | --- | --- | --- | --- |\n";
+    | solver | η | VP | sub-VP | VE | cosine |\n| --- | --- | --- | --- | --- | --- |\n";
 
 /// Rows of the page: solver and η as written there, and the distances under each process of [`SDES`].
-type Rows = Vec<(String, [Option<Distances>; 3])>;
+type Rows = Vec<(String, [Option<Distances>; 4])>;
 
 #[test]
 fn samples_follow_the_law_of_the_data() {
@@ -77,7 +77,7 @@ fn samples_follow_the_law_of_the_data() {
     for (process, column) in columns.into_iter().enumerate() {
         for (label, distances) in column {
             if !rows.iter().any(|row| row.0 == label) {
-                rows.push((label.clone(), [None; 3]));
+                rows.push((label.clone(), [None; 4]));
             }
             rows.iter_mut().filter(|row| row.0 == label).for_each(|row| row.1[process] = Some(distances));
         }
@@ -105,7 +105,7 @@ fn written(rows: &Rows) -> String {
     let number =
         |distances: &Option<Distances>| distances.map_or("-".to_owned(), |(marginal, energy)| format!("{marginal:.3}, {energy:+.1}"));
     let line =
-        |(label, distances): &(String, [Option<Distances>; 3])| format!("{label} {} |\n", distances.each_ref().map(number).join(" | "));
+        |(label, distances): &(String, [Option<Distances>; 4])| format!("{label} {} |\n", distances.each_ref().map(number).join(" | "));
     HEAD.to_owned() + &rows.iter().map(line).collect::<String>()
 }
 

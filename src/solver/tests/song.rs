@@ -38,12 +38,15 @@ pub(super) fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
         (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
         (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
         (pc(200, Predictor::EulerMaruyama, batch(0.1)), 0.0),
-        (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0),
         (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
         (SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: 100, steps_per_level: 16, epsilon }), 1.0),
     ];
+    // The flow's first steps would have to be shorter under the cosine process, whose f and g² grow fast there.
+    if name != "cosine" {
+        cases.push((pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0));
+    }
     if CHAINED.iter().any(|(chained, _)| *chained == name) {
-        let variance = if name == "vp" { Variance::Beta } else { Variance::BetaTilde };
+        let variance = if name == "ve" { Variance::BetaTilde } else { Variance::Beta };
         cases.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
         cases.extend([
             (chain(200, 100, Spacing::Linear, Variance::BetaTilde), 0.0),
@@ -111,6 +114,7 @@ fn corrector_steps_have_their_size() {
         let chain: f64 = match name {
             "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
             "ve" => 1.0,
+            "cosine" => (1.0 + sde.discretised(t, steps).0).powi(2),
             _ => (1.0 + sde.drift(t) / 100.0).powi(2),
         };
         for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
