@@ -23,6 +23,11 @@ impl NetworkSpec {
             (NetworkSpec::Ncsnpp(spec), &[images, height, width]) => u_net(spec, [images, height, width]),
             (NetworkSpec::Ddpm(spec), &[images, height, width]) => u_net(&spec.as_ncsnpp(), [images, height, width]),
             (NetworkSpec::Mlp(spec), _) => residual(spec, shape.iter().product::<usize>() as f64),
+            // What goes into the sigmoid and what comes out, and the input and the output.
+            (NetworkSpec::TiedAutoencoder(spec), _) => {
+                let (hidden, dimension) = (spec.hidden as f64, shape.iter().product::<usize>() as f64);
+                Held { with_graph: 2.0 * (hidden + dimension), without_graph: 2.0 * hidden + dimension }
+            }
             (_, shape) => unreachable!("a checked U-Net has images, not {shape:?}"),
         }
     }

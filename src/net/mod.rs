@@ -16,6 +16,7 @@ pub mod ncsnpp;
 pub mod perceptron;
 pub mod reference;
 pub mod resample;
+pub mod tied_autoencoder;
 mod unet;
 
 pub use dropout::Dropout;
@@ -48,6 +49,7 @@ pub enum NetworkSpec {
     Mlp(mlp::Spec),
     Ncsnpp(ncsnpp::Spec),
     Ddpm(ddpm::Spec),
+    TiedAutoencoder(tied_autoencoder::Spec),
 }
 
 impl NetworkSpec {
@@ -57,6 +59,7 @@ impl NetworkSpec {
             NetworkSpec::Mlp(spec) => spec.check(vector(shape, "mlp")?).map_err(|fault| fault.within("mlp")),
             NetworkSpec::Ncsnpp(spec) => spec.check(image(shape, "ncsnpp")?).map_err(|fault| fault.within("ncsnpp")),
             NetworkSpec::Ddpm(spec) => spec.check(image(shape, "ddpm")?).map_err(|fault| fault.within("ddpm")),
+            NetworkSpec::TiedAutoencoder(spec) => spec.check().map_err(|fault| fault.within("tied-autoencoder")),
         }
     }
 
@@ -66,6 +69,7 @@ impl NetworkSpec {
             NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], builder)),
             NetworkSpec::Ncsnpp(spec) => Box::new(UNet::new(spec, [shape[0], shape[1], shape[2]], ncsnpp::groups, builder)),
             NetworkSpec::Ddpm(spec) => Box::new(UNet::new(&spec.as_ncsnpp(), [shape[0], shape[1], shape[2]], ddpm::groups, builder)),
+            NetworkSpec::TiedAutoencoder(spec) => Box::new(tied_autoencoder::TiedAutoencoder::new(spec, shape.iter().product(), builder)),
         }
     }
 
@@ -75,6 +79,7 @@ impl NetworkSpec {
             NetworkSpec::Mlp(_) => "mlp.width",
             NetworkSpec::Ncsnpp(_) => "ncsnpp.channels",
             NetworkSpec::Ddpm(_) => "ddpm.channels",
+            NetworkSpec::TiedAutoencoder(_) => "tied-autoencoder.hidden",
         }
     }
 
