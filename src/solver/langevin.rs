@@ -154,7 +154,8 @@ impl Corrector {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnealedLangevin {
-    /// L, 2 to 100,000; the paper uses 10.
+    /// L, 1 to 100,000; the paper uses 10. 1 is Langevin dynamics at t_min alone, from the prior (the paper's sec. 3): between modes that hardly
+    /// touch there, its samples stay where they were, whatever the modes' weights.
     pub levels: usize,
     /// T, 1 to 10,000; the paper uses 100.
     pub steps_per_level: usize,
@@ -174,7 +175,7 @@ impl Sampler for AnnealedLangevin {
         let mut x = x.shallow_clone();
         // In x, a step is of size a α², and the state shrinks by α's as the level changes.
         let share = self.epsilon / noise_level(sde, span.1).powi(2);
-        let mut times = TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, span);
+        let mut times = if self.levels == 1 { vec![span.1] } else { TimeGrid::LogSnr { steps: self.levels - 1 }.times(sde, span) };
         // The first level is where the start is.
         times.insert(0, span.0);
         let mut alpha = sde.alpha(span.0);
@@ -196,7 +197,7 @@ impl Sampler for AnnealedLangevin {
             let message = format!("annealed Langevin dynamics is no reverse process with eta = {eta}");
             return Err(Fault::new("", message, "use dynamics = \"reverse-sde\""));
         }
-        Fault::unless_in("levels", self.levels, 2..=100_000, "the paper uses 10")?;
+        Fault::unless_in("levels", self.levels, 1..=100_000, "the paper uses 10")?;
         Fault::unless_in("steps_per_level", self.steps_per_level, 1..=10_000, "the paper uses 100")?;
         let variance = noise_level(sde, t_min).powi(2);
         if !(self.epsilon > 0.0 && self.epsilon < 4.0 * variance) {

@@ -323,6 +323,7 @@ fn unusable_settings_name_their_key() {
     assert_eq!(check(&unipc, Task::ProbabilityFlow), Ok(()));
 }
 
+mod ancestors;
 mod control;
 mod edm;
 mod elsewhere;

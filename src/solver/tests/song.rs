@@ -12,7 +12,7 @@ fn pc(steps: usize, predictor: Predictor, corrector: Corrector) -> SolverSpec {
     SolverSpec::PredictorCorrector(PredictorCorrector { steps, predictor, corrector })
 }
 
-fn chain(levels: usize, steps: usize, spacing: Spacing, variance: Variance) -> SolverSpec {
+pub(super) fn chain(levels: usize, steps: usize, spacing: Spacing, variance: Variance) -> SolverSpec {
     SolverSpec::DiscreteChain(DiscreteChain { levels, steps, spacing, variance })
 }
 
@@ -328,7 +328,7 @@ fn what_a_process_cannot_do_is_refused_with_the_key() {
 
     let ncsn = |levels, steps_per_level, epsilon| SolverSpec::AnnealedLangevin(AnnealedLangevin { levels, steps_per_level, epsilon });
     assert_eq!(key(ncsn(10, 100, 2e-5), &VE, 0.0, None), "annealed-langevin");
-    assert_eq!(key(ncsn(1, 100, 2e-5), &VE, 1.0, None), "annealed-langevin.levels");
+    assert_eq!(key(ncsn(0, 100, 2e-5), &VE, 1.0, None), "annealed-langevin.levels");
     assert_eq!(key(ncsn(10, 0, 2e-5), &VE, 1.0, None), "annealed-langevin.steps_per_level");
     assert_eq!(key(ncsn(10, 100, 4.2e-4), &VE, 1.0, None), "annealed-langevin.epsilon");
     assert_eq!(ncsn(10, 100, 2e-5).check(&VE, 1.0, 1e-3, None), Ok(()));
