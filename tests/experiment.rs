@@ -831,6 +831,50 @@ fn training_that_cannot_work() {
       ╰────
      help: give 50, as in [precondition.discrete]
     ");
+    assert_snapshot!(with(&["train.objective=explicit"]), @r#"
+     × train.objective: explicit score matching needs the score of the data, whose law is not known
+       ╭─[tiny.toml + --set:30:13]
+    29 │ ema = 0.9
+    30 │ objective = "explicit"
+       ·             ─────┬────
+       ·                  ╰── here
+    31 │ weighting = "variance"
+       ╰────
+     help: use [data.gaussian-mixture], or "denoising", whose mean differs by a constant
+    "#);
+    assert_snapshot!(with(&["train.time={level={t=0.3}}"]), @"
+     × train.importance: no mean over one time is one over all of them
+       ╭─[tiny.toml + --set:34:14]
+    33 │ time = {level={t=0.3}}
+    34 │ importance = true
+       ·              ──┬─
+       ·                ╰── here
+    35 │ stratified = false
+       ╰────
+     help: use importance = false with time = { level = { t = ... } }
+    ");
+    assert_snapshot!(with(&["train.time={level={t=1e-6}}", "train.importance=false"]), @r#"
+     × train.time.level.t: t is 0.000001
+       ╭─[tiny.toml + --set:33:18]
+    32 │ reduction = "mean"
+    33 │ time = {level={t=1e-6}}
+       ·                  ──┬─
+       ·                    ╰── here
+    34 │ importance = false
+       ╰────
+     help: give a time from t_min = 0.0001 to 1
+    "#);
+    assert_snapshot!(with(&["network={tied-autoencoder={hidden=0}}"]), @"
+     × network.tied-autoencoder.hidden: hidden is 0
+      ╭─[tiny.toml + --set:2:37]
+    1 │ seed = 1
+    2 │ network = {tied-autoencoder={hidden=0}}
+      ·                                     ┬
+      ·                                     ╰── here
+    3 │ 
+      ╰────
+     help: give a whole number from 1 to 1000000; a few times the dimension of the data
+    ");
     assert_snapshot!(with(&["precondition={plain={label='time',output='mean'}}"]), @r#"
      × precondition.plain.output: there is no step down, whose mean it would be, in continuous time
       ╭─[tiny.toml + --set:2:44]

@@ -425,6 +425,33 @@ fn the_analytic_variance_is_measured_once_and_serves_samples_and_bounds() {
 }
 
 #[test]
+fn an_autoencoder_learns_one_level_and_is_sampled_at_it_alone() {
+    let home = Home::with(training_alone(VECTORS));
+    let mixture = "{weights=[1.0,2.0],means=[[-1.0,0.0],[1.0,0.0]],covariances=[[[0.1,0.0],[0.0,0.1]],[[0.1,0.0],[0.0,0.1]]]}";
+    let data = format!("data={{gaussian-mixture={{train=200,test=10,scale=1.0,mixture={mixture}}}}}");
+    let common = [
+        "sde={ve={sigma_min=0.01,sigma_max=5.0}}",
+        &data,
+        "network={tied-autoencoder={hidden=8}}",
+        "precondition={plain={label='sigma',output='data'}}",
+        "train.time={level={t=0.6}}",
+        "train.importance=false",
+        "train.steps=300",
+        "train.lr=2e-2",
+        "sample={count=20,batch=20,dynamics='reverse-sde',t_min=0.6,denoise=true,solver={annealed-langevin={levels=1,steps_per_level=50,epsilon=0.02}}}",
+    ];
+    for objective in ["denoising", "explicit"] {
+        let own = format!("train.objective={objective}");
+        let overrides: Vec<&str> = common.iter().chain([&own.as_str()]).flat_map(|setting| ["--set", setting]).collect();
+        home.succeed(&[&["run", "tiny.toml", "--out", objective], &overrides[..]].concat());
+        let losses = curve(&home, objective, "train/loss");
+        assert!(losses[losses.len() - 1].1 < 0.5 * losses[0].1, "{objective}: {losses:?}");
+        let x = samples(&home, &format!("{objective}/samples/samples.npz"));
+        assert!(x.iter().all(|x| x.abs() < 3.0), "{objective}: {x}");
+    }
+}
+
+#[test]
 fn the_reference_s_protocol_is_put_beside_ours() {
     let home = Home::with(VECTORS);
     home.succeed(&RUN);

@@ -27,6 +27,7 @@ pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};
 use crate::file;
+use crate::law::GaussianMixture;
 use crate::space::Scale;
 
 /// Which part of a data set.
@@ -220,6 +221,14 @@ impl Data {
             Data::NpyImages(NpyImages { range, dequantise, .. })
             | Data::Idx(Idx { range, dequantise, .. })
             | Data::Cifar10(Cifar10 { range, dequantise, .. }) => Scale::Pixels { range: *range, dequantise: *dequantise },
+        }
+    }
+
+    /// The law of the data in model space, where it is a known mixture.
+    pub fn law(&self) -> Option<GaussianMixture> {
+        match self {
+            Data::GaussianMixture(set) => Some(set.mixture.scaled(1.0 / set.scale)),
+            _ => None,
         }
     }
 

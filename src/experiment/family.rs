@@ -66,7 +66,8 @@ impl Experiment {
         let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
         train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
         let of_time = if precondition.levels().is_some() { matching.check_discrete() } else { matching.check_continuous() };
-        of_time.map_err(|fault| fault.within("train"))?;
+        let of_data = if self.data.law().is_some() { Ok(()) } else { matching.check_unknown() };
+        of_time.and(of_data).map_err(|fault| fault.within("train"))?;
         let (sde, network, train) = (sde.clone(), network.clone(), train.clone());
         Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, matching, train })))
     }

@@ -175,7 +175,7 @@ impl Asker {
         let (batch, graph) = (spec.batch as f64, self.held.with_graph);
         // Each product with the Jacobian keeps a graph of its own.
         let (key, graphs) = match &spec.objective {
-            None | Some(Objective::Denoising | Objective::Vlb { .. }) => ("train.batch", 1.0),
+            None | Some(Objective::Denoising | Objective::Explicit | Objective::Vlb { .. }) => ("train.batch", 1.0),
             Some(Objective::Implicit { .. }) => ("train.batch", 1.0 + 2.0 * d),
             Some(Objective::Sliced { projections, .. }) if *projections > 4 => {
                 ("train.objective.sliced.projections", 1.0 + 2.0 * *projections as f64)

@@ -27,6 +27,14 @@ impl GaussianMixture {
         self.means[0].len()
     }
 
+    /// The law of `factor` times x.
+    pub fn scaled(&self, factor: f64) -> GaussianMixture {
+        let times = |row: &Vec<f64>, factor: f64| row.iter().map(|number| number * factor).collect::<Vec<_>>();
+        let means = self.means.iter().map(|mean| times(mean, factor)).collect();
+        let covariances = self.covariances.iter().map(|c| c.iter().map(|row| times(row, factor * factor)).collect()).collect();
+        GaussianMixture { weights: self.weights.clone(), means, covariances }
+    }
+
     pub fn check(&self) -> Result<(), Fault> {
         let k = self.weights.len();
         if k == 0 || self.weights.iter().any(|w| w.is_nan() || *w <= 0.0) || !self.weights.iter().sum::<f64>().is_finite() {

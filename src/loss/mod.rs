@@ -1,6 +1,7 @@
 //! Training losses: pure functions of data, times and noise.
 
 mod denoising;
+mod explicit;
 mod implicit;
 mod inverse;
 mod sliced;
@@ -8,6 +9,7 @@ mod time;
 mod weighting;
 
 pub use denoising::{denoising_errors, denoising_score_matching};
+pub use explicit::explicit_score_matching;
 pub use implicit::implicit_score_matching;
 pub use sliced::sliced_score_matching;
 pub use time::{TimeLaw, TimeSpec, stratified};
@@ -29,6 +31,8 @@ use crate::tensor::{column, sum_per_example};
 pub enum Objective {
     /// From the score of x_t given x_0: [`denoising_score_matching`].
     Denoising,
+    /// From the score of x_t itself, where the law of the data is known, in continuous time: [`explicit_score_matching`].
+    Explicit,
     /// From the divergence of s: [`implicit_score_matching`].
     Implicit {
         /// The weight of the squared curvatures; 0 for none.

@@ -68,6 +68,31 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
     }
 }
 
+/// Vincent 2011, appendix: beside the explicit loss the denoising one has a constant alone.
+#[test]
+fn explicit_is_denoising_but_for_a_constant() {
+    tch::set_num_threads(1);
+    const N: usize = 3000;
+    let (x0, z) = draws(N as u64);
+    for (process, sde) in SDES {
+        let exact = exact(sde, &mixture());
+        let t = vec![sde.time_of_log_snr(0.0); N];
+        let batch = Batch { x0: &x0, t: &t, z: &z, w: &vec![0.7; N] };
+        let explicit = |model: &dyn Model| explicit_score_matching(model, &exact, Reduction::HalfSum, &batch);
+        let difference = |model: &dyn Model| denoising_score_matching(model, Reduction::HalfSum, &batch) - explicit(model);
+        assert!(largest(&explicit(&exact)) < 1e-18, "{process}: the exact score has a loss");
+        for (stretch, angle, shift) in [(0.3, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, 0.3)] {
+            let bent = Bent { model: &exact, stretch, angle, shift };
+            let (change, error) = mean_and_error(&(difference(&bent) - difference(&exact)));
+            assert!(
+                change.abs() < 4.0 * error,
+                "{process}: bending by {stretch}, {angle}, {shift} changes the constant by {change} ± {error}"
+            );
+            assert!(mean_and_error(&explicit(&bent)).0 > 4.0 * error, "{process}: an error of {error} shows nothing");
+        }
+    }
+}
+
 #[test]
 fn sliced_along_the_axes_is_implicit() {
     tch::set_num_threads(1);

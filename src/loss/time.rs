@@ -26,6 +26,11 @@ pub enum TimeSpec {
         /// At least 0.01.
         std: f64,
     },
+    /// One time alone, as denoising autoencoders are trained (Vincent 2011).
+    Level {
+        /// t, at least t_min.
+        t: f64,
+    },
 }
 
 impl TimeSpec {
@@ -37,6 +42,7 @@ impl TimeSpec {
             TimeSpec::Uniform => TimeLaw::uniform(t_min),
             TimeSpec::Likelihood => TimeLaw::proportional_to(rate, t_min),
             TimeSpec::Weighting => TimeLaw::proportional_to(move |t| weighting.at(sde, t), t_min),
+            TimeSpec::Level { t } => TimeLaw { t_min, shape: Shape::Point(t) },
             TimeSpec::LogNormal { mean, std } => {
                 TimeLaw::proportional_to(move |t| rate(t) * (-0.5 * ((-0.5 * sde.log_snr(t) - mean) / std).powi(2)).exp(), t_min)
             }
@@ -45,6 +51,11 @@ impl TimeSpec {
 
     /// Whether there is such a law on [t_min, 1]; a fault's key is relative to `time`.
     pub fn check(&self, sde: &dyn Sde, t_min: f64) -> Result<(), Fault> {
+        if let TimeSpec::Level { t } = *self
+            && !(t_min..=1.0).contains(&t)
+        {
+            return Err(Fault::new("level.t", format!("t is {t}"), format!("give a time from t_min = {t_min} to 1")));
+        }
         let TimeSpec::LogNormal { mean, std } = *self else { return Ok(()) };
         let [first, last] = [t_min, 1.0].map(|t| -0.5 * sde.log_snr(t));
         if !(first < mean && mean < last) {
@@ -68,45 +79,57 @@ pub fn stratified(u: &[f64]) -> Vec<f64> {
 /// A law of t on [t_min, 1] with its inverse distribution function.
 pub struct TimeLaw<'a> {
     t_min: f64,
-    /// None: the uniform law's, which is a line.
-    inverse: Option<Inverse<'a>>,
+    shape: Shape<'a>,
+}
+
+enum Shape<'a> {
+    /// The inverse is a line.
+    Uniform,
+    Density(Inverse<'a>),
+    Point(f64),
 }
 
 impl<'a> TimeLaw<'a> {
     /// U(t_min, 1).
     pub fn uniform(t_min: f64) -> TimeLaw<'a> {
-        TimeLaw { t_min, inverse: None }
+        TimeLaw { t_min, shape: Shape::Uniform }
     }
 
     /// p ∝ `weight`, which is positive on [t_min, 1] (it may underflow to 0 in places) and has no poles there; 0 < t_min < 1.
     pub fn proportional_to(weight: impl Fn(f64) -> f64 + Send + Sync + 'a, t_min: f64) -> TimeLaw<'a> {
-        TimeLaw { t_min, inverse: Some(Inverse::new(Box::new(weight), t_min)) }
+        TimeLaw { t_min, shape: Shape::Density(Inverse::new(Box::new(weight), t_min)) }
     }
 
     /// The t below which the part u of the law lies, u in [0, 1]: of a uniform u, a draw.
     pub fn time(&self, u: f64) -> f64 {
-        match &self.inverse {
-            None => self.t_min + u * (1.0 - self.t_min),
-            Some(inverse) => inverse.time(u).clamp(self.t_min, 1.0),
+        match &self.shape {
+            Shape::Uniform => self.t_min + u * (1.0 - self.t_min),
+            Shape::Density(inverse) => inverse.time(u).clamp(self.t_min, 1.0),
+            Shape::Point(t) => *t,
         }
     }
 
-    /// The part of the law below t in [t_min, 1].
+    /// The part of the law up to t in [t_min, 1].
     pub fn cdf(&self, t: f64) -> f64 {
-        match &self.inverse {
-            None => (t - self.t_min) / (1.0 - self.t_min),
-            Some(inverse) => inverse.mass_below(t) / inverse.normaliser(),
+        match &self.shape {
+            Shape::Uniform => (t - self.t_min) / (1.0 - self.t_min),
+            Shape::Density(inverse) => inverse.mass_below(t) / inverse.normaliser(),
+            Shape::Point(point) => f64::from(u8::from(t >= *point)),
         }
     }
 
-    /// p(t), normalised, for t in [t_min, 1].
+    /// p(t), normalised, for t in [t_min, 1]; infinite for a law of one time.
     pub fn density(&self, t: f64) -> f64 {
         self.weight(t) / self.normaliser()
     }
 
     /// Z = ∫ weight dt over [t_min, 1], where p = weight / Z; 1 - t_min for the uniform law, whose weight is 1.
     pub fn normaliser(&self) -> f64 {
-        self.inverse.as_ref().map_or(1.0 - self.t_min, Inverse::normaliser)
+        match &self.shape {
+            Shape::Uniform => 1.0 - self.t_min,
+            Shape::Density(inverse) => inverse.normaliser(),
+            Shape::Point(_) => 1.0,
+        }
     }
 
     /// 1 / (p(t) (1 - t_min)), the factor with which a mean over this law is one over U(t_min, 1). On the likelihood weighting under its
@@ -116,7 +139,11 @@ impl<'a> TimeLaw<'a> {
     }
 
     fn weight(&self, t: f64) -> f64 {
-        self.inverse.as_ref().map_or(1.0, |inverse| inverse.weight(t))
+        match &self.shape {
+            Shape::Uniform => 1.0,
+            Shape::Density(inverse) => inverse.weight(t),
+            Shape::Point(_) => f64::INFINITY,
+        }
     }
 }
 
@@ -241,6 +268,17 @@ mod tests {
                 let truth = ((3.0 * t_min).cos() - 3f64.cos()) / 3.0 / (1.0 - t_min);
                 assert!((mean - truth).abs() < 1e-4, "{name} {spec:?}: {mean} is not {truth}");
             }
+        }
+    }
+
+    #[test]
+    fn one_time_is_drawn_alone() {
+        let law = TimeSpec::Level { t: 0.3 }.law(&VP, Weighting::Variance, 1e-4);
+        assert!(parts().all(|u| law.time(u) == 0.3));
+        assert_eq!([law.cdf(0.29), law.cdf(0.3)], [0.0, 1.0]);
+        assert_eq!(TimeSpec::Level { t: 0.3 }.check(&VP, 1e-4), Ok(()));
+        for t in [1e-5, 1.1, f64::NAN] {
+            assert_eq!(TimeSpec::Level { t }.check(&VP, 1e-4).unwrap_err().key, "level.t");
         }
     }
 

@@ -141,7 +141,7 @@ impl Session {
         Ok(match &self.subject {
             Subject::Known(..) => None,
             Subject::Score(learned, network) => {
-                Some(Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, self.scale())?))
+                Some(Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, &self.plan.data)?))
             }
             Subject::Generator(network) => Some(Box::new(network)),
         })

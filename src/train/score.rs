@@ -7,14 +7,14 @@ use tch::Tensor;
 use super::spec::ScoreMatching;
 use super::times::Times;
 use crate::bound::{DecoderLaw, chain_losses};
+use crate::data::Data;
 use crate::error::Fault;
-use crate::loss::{Batch, Objective, denoising_score_matching, implicit_score_matching, sliced_score_matching};
-use crate::model::{Model, ScoreNetwork};
+use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
+use crate::model::{ExactScore, Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{Losses, Parameters, Trained};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::Sde;
-use crate::space::Scale;
 
 /// A network that becomes the score of a process.
 pub struct ScoreTraining<'a> {
@@ -29,18 +29,22 @@ pub struct ScoreTraining<'a> {
 type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a;
 
 impl<'a> ScoreTraining<'a> {
-    /// `spec` has passed its checks under `sde`; `scale` is the data's. Error: the objective can't serve the network.
+    /// `spec` has passed its checks under `sde`; `data` are what it learns. Error: the objective can't serve network or data.
     pub fn new(
         spec: &'a ScoreMatching,
         seed: u64,
         sde: &'a dyn Sde,
         network: &'a ScoreNetwork,
-        scale: Scale,
+        data: &Data,
     ) -> Result<ScoreTraining<'a>, Fault> {
         let chain = network.model(sde).chain().cloned();
         let reduction = spec.reduction;
         let loss: Box<Loss> = match &spec.objective {
             Objective::Denoising => Box::new(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
+            Objective::Explicit => {
+                let exact = ExactScore::new(sde, &data.law().ok_or_else(ScoreMatching::needs_law)?, network.device);
+                Box::new(move |score, batch, _| explicit_score_matching(score, &exact, reduction, batch))
+            }
             Objective::Implicit { curvature } => {
                 Box::new(move |score, batch, _| implicit_score_matching(score, reduction, *curvature, batch))
             }
@@ -51,7 +55,7 @@ impl<'a> ScoreTraining<'a> {
                 sliced_score_matching(score, reduction, *variance_reduced, &projections, batch)
             }),
             Objective::Vlb { variance } => {
-                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(scale));
+                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(data.scale()));
                 Box::new(move |score, batch, _| chain_losses(score, &chain, *variance, law, reduction, batch))
             }
         };

@@ -244,7 +244,22 @@ impl ScoreMatching {
             let message = format!("its weight at t = {t} is {}", weight(t));
             return Err(Fault::new("weighting", message, "raise t_min, or give other constants"));
         }
+        if let (TimeSpec::Level { .. }, true) = (self.time, self.importance) {
+            let message = "no mean over one time is one over all of them";
+            return Err(Fault::new("importance", message, "use importance = false with time = { level = { t = ... } }"));
+        }
         self.time.check(sde, self.t_min).map_err(|fault| fault.within("time"))
+    }
+
+    /// What can't serve data whose law is unknown.
+    pub fn check_unknown(&self) -> Result<(), Fault> {
+        if self.objective == Objective::Explicit { Err(ScoreMatching::needs_law()) } else { Ok(()) }
+    }
+
+    /// The fault of a regression on a score that is not known.
+    pub(super) fn needs_law() -> Fault {
+        let help = "use [data.gaussian-mixture], or \"denoising\", whose mean differs by a constant";
+        Fault::new("objective", "explicit score matching needs the score of the data, whose law is not known", help)
     }
 
     /// What times, instead of levels of noise, can't serve.
