@@ -15,10 +15,13 @@
 //! loss), [`tightened`] the bound of k paths, [`Decoder`] the way from t_min to 0, which an exact log-density at t_min needs as well. The bounds are for the law of the reverse
 //! SDE. The probability flow has the same law where s is a score ∇ ln p_t exactly; for a network the two differ a little.
 //!
+//! [`reverse_entropy_bounds`] is another bound, of the entropy of a single step.
+//!
 //! Noise and times come in as arguments; each function returns one unbiased draw, which the caller averages.
 
 mod decoder;
 mod elbo;
+mod entropy;
 mod iwae;
 mod level;
 mod training;
@@ -26,6 +29,7 @@ mod vlb;
 
 pub use decoder::{Bins, Decoder, DecoderLaw};
 pub use elbo::{Elbo, Start};
+pub use entropy::{analytic_entropy, reverse_entropy, reverse_entropy_bounds};
 pub use iwae::tightened;
 pub use level::noised;
 pub use training::chain_losses;

@@ -28,6 +28,11 @@ impl Level {
 
     /// The entropy of q(x_t | x_0) in D dimensions, nats.
     pub fn entropy(&self, dimension: usize) -> f64 {
-        0.5 * dimension as f64 * (2.0 * PI * E * self.sigma.powi(2)).ln()
+        normal_entropy(self.sigma.powi(2), dimension)
     }
+}
+
+/// ½ D ln(2πe v), the entropy of N(μ, v I) in D dimensions, nats.
+pub fn normal_entropy(v: f64, dimension: usize) -> f64 {
+    0.5 * dimension as f64 * (2.0 * PI * E * v).ln()
 }

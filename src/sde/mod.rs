@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 pub use chain::{Chain, place_of};
 pub use cosine::Cosine;
-pub use level::{Level, Slope};
+pub use level::{Level, Slope, normal_entropy};
 pub use sub_vp::SubVp;
 pub use transition::{Transition, Variance};
 pub use ve::Ve;
