@@ -167,13 +167,14 @@ fn an_experiment_of_ones_own_is_killed_in_every_phase_and_ends_the_same() {
     let home = Home::with_images(IMAGES);
     let more = ["--set", "sample.count=4", "--set", "likelihood.count=4", "--set", "likelihood.below_t_min=tweedie"];
     let dequantised = [
+        "analytic_variance={levels=30,examples=4,batch=4}",
         "dequantisation={variational={steps=3,batch=2,lr=1e-3,clip=1.0,t_min=1e-3,layers=2,channels=4}}",
         "likelihood.dequantisation={variational={draws=2}}",
     ];
     let dequantised = dequantised.iter().flat_map(|setting| ["--set", setting]);
     let words: Vec<&str> = ["verify-resume", "tiny.toml", "--steps", "2"].into_iter().chain(more).chain(dequantised).collect();
     let (stdout, _) = home.succeed(&words);
-    assert_eq!(stdout.lines().filter(|line| line.starts_with("identical")).count(), 4, "{stdout}");
+    assert_eq!(stdout.lines().filter(|line| line.starts_with("identical")).count(), 5, "{stdout}");
     assert!(stdout.lines().filter(|line| line.starts_with("killed at")).count() >= 3, "{stdout}");
 }
 

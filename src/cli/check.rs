@@ -38,6 +38,9 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     if let Some(&Train { steps, batch, .. }) = plan.train() {
         println!("# train       {steps} steps of {batch} examples, {:.1} epochs", steps as f64 * batch as f64 / examples as f64);
     }
+    if let Some(analytic) = &plan.analytic_variance {
+        println!("# variance    {} training examples at each of {} levels", analytic.examples, analytic.levels);
+    }
     if let Some(count) = plan.sample.as_ref().map(|sample| sample.count).or(plan.draw.as_ref().map(|draw| draw.count)) {
         println!("# sample      {count} samples");
     }

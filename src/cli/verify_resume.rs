@@ -38,7 +38,8 @@ pub fn verify_resume(Arguments { experiment: path, steps, threads, set }: Argume
         command.stdout(Stdio::null()).spawn().map_err(|e| Error::io("start", "score-sde", e))
     };
     finish(run(&whole)?)?;
-    let marks = [&checkpoint::name(steps), "samples/samples.journal", "dequantiser.journal", "likelihood.journal"];
+    let trained = checkpoint::name(steps);
+    let marks = [&trained, "analytic_variance.journal", "samples/samples.journal", "dequantiser.journal", "likelihood.journal"];
     for mark in marks {
         if kill_at(run(&broken)?, &broken.join(mark))? {
             println!("killed at  {mark}");
@@ -53,6 +54,10 @@ fn shortened(experiment: &Experiment, steps: u64) -> Vec<String> {
     let mut settings = Vec::new();
     if experiment.train.is_some() {
         settings.extend([format!("train.steps={}", 2 * steps), format!("train.checkpoint_every={steps}"), "train.log_every=1".into()]);
+    }
+    if let Some(analytic) = &experiment.analytic_variance {
+        let examples = analytic.examples.min(4);
+        settings.extend([format!("analytic_variance.examples={examples}"), format!("analytic_variance.batch={}", examples.div_ceil(2))]);
     }
     if experiment.dequantisation.is_some() {
         settings.push(format!("dequantisation.variational.steps={}", 2 * steps));
@@ -95,7 +100,8 @@ fn kill_at(mut child: Child, mark: &Path) -> Result<bool> {
 }
 
 fn compare(whole: &Folder, broken: &Folder, steps: u64) -> Result<()> {
-    let results = [&checkpoint::name(2 * steps), "samples/samples.npz", "dequantiser.safetensors", "likelihood.npz"];
+    let trained = checkpoint::name(2 * steps);
+    let results = [&trained, "analytic_variance.safetensors", "samples/samples.npz", "dequantiser.safetensors", "likelihood.npz"];
     let mut differing = 0;
     for name in results {
         let Some(expected) = whole.read(name)? else { continue };

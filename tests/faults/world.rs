@@ -82,6 +82,7 @@ impl World {
 
     /// Images: a law of dequantisation and a bound as well.
     pub fn images() -> World {
+        let measured = "[analytic_variance]\nlevels = 30\nexamples = 6\nbatch = 2\n";
         let dequantisation =
             "[dequantisation.variational]\nsteps = 40\nbatch = 2\nlr = 1e-3\nclip = 1.0\nt_min = 1e-3\nlayers = 2\nchannels = 4\n";
         let edits = [
@@ -94,11 +95,12 @@ impl World {
             ("below_t_min = \"ignored\"", "below_t_min = \"tweedie\""),
             (
                 "dequantisation.uniform.draws = 1",
-                "dequantisation.variational.draws = 2\nbound.vlb = { levels = { grid.log-snr.steps = 3 }, variance = \"beta\", draws = 2 }",
+                "dequantisation.variational.draws = 2\nbound.vlb = { levels = { grid.log-snr.steps = 3 }, variance = \"analytic\", draws = 2 }",
             ),
         ];
-        let experiment = edit(IMAGES, &edits).replace("[likelihood]", &format!("{dequantisation}\n[likelihood]"));
+        let experiment = edit(IMAGES, &edits).replace("[likelihood]", &format!("{measured}\n{dequantisation}\n[likelihood]"));
         let halves = [
+            ("analytic_variance", "run/analytic_variance.journal", 2),
             ("sample", "run/samples/samples.journal", 3),
             ("dequantisation", "run/dequantiser.journal", 3),
             ("likelihood", "run/likelihood.journal", 3),
