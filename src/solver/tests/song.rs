@@ -1,6 +1,7 @@
 //! Predictor-corrector, annealed Langevin and the discrete chain.
 
 use super::*;
+use crate::model::{MeanSquares, Measured};
 use crate::sde::Level;
 use crate::testing::{SUB_VP, VE, constant};
 
@@ -255,6 +256,39 @@ fn variance_beta_is_exact_for_standard_normal_data_under_vp() {
         };
         assert!((law(Variance::Beta) - 1.0).abs() < 1e-9, "{steps} {spacing:?}: {}", law(Variance::Beta));
         assert!(law(Variance::BetaTilde) < 0.999, "{steps} {spacing:?}");
+    }
+}
+
+/// On a Gaussian the reverse process's own steps are Gaussian, with the mean of the chain's and the analytic variance.
+#[test]
+fn the_analytic_variance_makes_a_chain_of_few_steps_exact_on_a_gaussian() {
+    tch::set_num_threads(1);
+    let (mean, std) = (0.4, 0.5);
+    let law = gaussian(1, mean, std);
+    for (name, sde) in CHAINED {
+        let chained = sde.chain(300).unwrap();
+        let spread = |level: &Level| (level.alpha * std).powi(2) + level.sigma.powi(2);
+        let squares = chained.levels().iter().map(|level| [level.log_snr(), level.sigma.powi(2) / spread(level)]);
+        let squares = MeanSquares::new(squares.collect());
+        let model = Measured { model: Box::new(exact(sde, &law)), squares: &squares };
+        let (first, last) = (chained.levels()[299], chained.level(0.05));
+        for steps in [3, 6, 12] {
+            let of = |variance| {
+                let solver = chain(300, steps, Spacing::Quadratic, variance);
+                let start = (first.alpha * mean, spread(&first));
+                linear_law(&solver, Reverse { model: &model, eta: 1.0 }, 0.05, false, steps - 1, start)
+            };
+            let [beta, beta_tilde, analytic] = [Variance::Beta, Variance::BetaTilde, Variance::Analytic].map(of);
+            let off = |law: (f64, f64)| 100.0 * (law.1 / spread(&last) - 1.0);
+            println!(
+                "{name}, {steps} levels: variance {:+.1} % with β, {:+.1} % with β̃, {:+.1e} % analytic",
+                off(beta),
+                off(beta_tilde),
+                off(analytic)
+            );
+            assert!(off(analytic).abs() < 1e-7 && (analytic.0 - last.alpha * mean).abs() < 1e-9, "{name}, {steps} levels: {analytic:?}");
+            assert!(off(beta) > 1.0 && off(beta_tilde) < -1.0, "{name}, {steps} levels: {beta:?}, {beta_tilde:?}");
+        }
     }
 }
 
