@@ -1,5 +1,8 @@
-//! The analytic variance of a chain's steps (Bao et al. 2022, arXiv 2201.06503): nothing is trained for it, E‖ẑ‖² of the noise prediction is
-//! measured at every level over training data.
+//! The analytic variance of a chain's steps (Bao et al. 2022a, arXiv 2201.06503; 2022b, arXiv 2206.07309): nothing is trained for it, the error
+//! E‖z - ẑ‖² of the noise prediction is measured at every level over training data.
+//!
+//! For an exact score E‖z - ẑ‖² = D - E‖ẑ‖²; the error itself is right for a network that is not exact, too, and where hardly any signal is
+//! left it is known to a part of itself, while D - E‖ẑ‖² drowns in what chance leaves of E‖ẑ‖².
 
 use std::sync::Arc;
 
@@ -57,10 +60,10 @@ pub struct Subject<'a> {
     pub device: tch::Device,
 }
 
-/// Sums of ‖ẑ‖² / D over a batch, one for each level.
+/// Sums of ‖z - ẑ‖² / D over a batch, one for each level.
 pub type Measured = Vec<f64>;
 
-/// E‖ẑ‖² / D at the chain's levels, over x_0 as training sees them, each with a noise of its own at each level: a function of (seed,
+/// E‖z - ẑ‖² / D at the chain's levels, over x_0 as training sees them, each with a noise of its own at each level: a function of (seed,
 /// experiment). What `journal` holds is not done again.
 ///
 /// Errors: there is no such chain; a prediction is not finite.
@@ -104,11 +107,11 @@ fn asked(model: &dyn Model, level: &Level) -> Level {
     Level { t, ..*level }
 }
 
-/// Σ ‖ẑ(α x_0 + σ z)‖² / D over a batch.
+/// Σ ‖z - ẑ(α x_0 + σ z)‖² / D over a batch.
 fn sum_of_squares(model: &dyn Model, x0: &Tensor, level: &Level, z: &Tensor) -> f64 {
     let (x, rows) = (x0 * level.alpha + z * level.sigma, x0.size()[0] as usize);
-    let noise = model.noise(&At::whole(&x, &vec![level.t; rows]));
-    noise.square().mean(Kind::Double).double_value(&[]) * rows as f64
+    let error = z - model.noise(&At::whole(&x, &vec![level.t; rows]));
+    error.square().mean(Kind::Double).double_value(&[]) * rows as f64
 }
 
 fn check_finite(sums: &[f64], levels: &[Level]) -> Result<()> {
@@ -117,11 +120,11 @@ fn check_finite(sums: &[f64], levels: &[Level]) -> Result<()> {
     Err(Error::Solver { message, help: "train longer, or with a lower train.lr".into() })
 }
 
-/// Writes `analytic_variance.safetensors` of a product: `log_snr` and `mean_square`, one number a level, f64.
+/// Writes `analytic_variance.safetensors` of a product: `log_snr` and `mean_square_error`, one number a level, f64.
 pub fn save(squares: &MeanSquares, product: &mut Product) -> Result<()> {
     let column = |i: usize| Tensor::from_slice(&squares.levels().iter().map(|level| level[i]).collect::<Vec<_>>());
-    let (log_snr, mean_square) = (column(0), column(1));
-    let named = [("log_snr".to_owned(), &log_snr), ("mean_square".to_owned(), &mean_square)];
+    let (log_snr, error) = (column(0), column(1));
+    let named = [("log_snr".to_owned(), &log_snr), ("mean_square_error".to_owned(), &error)];
     product.write(AnalyticVariance::FILE, &tensors::encode(&named, &[("version", env!("CARGO_PKG_VERSION").to_string())]))?;
     Ok(())
 }
@@ -146,7 +149,7 @@ pub fn load(run: &Run, of: &Value) -> Result<MeanSquares> {
     }
     let (stored, _) = tensors::parse(&run.read(AnalyticVariance::FILE)?.unwrap_or_default()).map_err(wrong)?;
     let column = |name: &str| stored.get(name).map(to_vec).ok_or_else(|| wrong(format!("holds no `{name}`")));
-    Ok(MeanSquares::new(column("log_snr")?.into_iter().zip(column("mean_square")?).map(|(level, square)| [level, square]).collect()))
+    Ok(MeanSquares::new(column("log_snr")?.into_iter().zip(column("mean_square_error")?).map(|(level, square)| [level, square]).collect()))
 }
 
 #[cfg(test)]

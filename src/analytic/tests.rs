@@ -26,7 +26,7 @@ fn measured(model: &dyn Model, law: &GaussianMixture, spec: &AnalyticVariance) -
     measure(spec, 7, subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }
 
-/// For x_0 ~ N(μ, s²), ẑ = σ (x - α μ) / (α² s² + σ²), so that E ẑ² = σ² / (α² s² + σ²); and the reverse process's own step from t to s has
+/// For x_0 ~ N(μ, s²), ẑ = σ (x - α μ) / (α² s² + σ²), so that E (z - ẑ)² = 1 - E ẑ² = α² s² / (α² s² + σ²); and the reverse process's own step from t to s has
 /// the variance (1 / v_s + α_ts² / β)^-1 of x_s given x_t.
 #[test]
 fn on_a_gaussian_the_variance_is_that_of_the_reverse_process() {
@@ -39,14 +39,14 @@ fn on_a_gaussian_the_variance_is_that_of_the_reverse_process() {
         let chain = sde.chain(SPEC.levels).unwrap();
         let spread = |level: &Level| (level.alpha * std).powi(2) + level.sigma.powi(2);
         for (level, [log_snr, square]) in chain.levels().iter().zip(squares.levels()) {
-            let truth = level.sigma.powi(2) / spread(level);
+            let truth = (level.alpha * std).powi(2) / spread(level);
             assert!((square / truth - 1.0).abs() < 0.08 && *log_snr == level.log_snr(), "{name}: {square} is not {truth}");
         }
         let model = crate::model::Measured { model: Box::new(exact), squares: &squares };
         for pair in chain.levels().windows(2) {
             let step = Transition::new(pair[1], pair[0]);
             let truth = 1.0 / (1.0 / spread(&pair[0]) + step.shrinkage().powi(2) / step.beta);
-            let formula = step.variance(Variance::Analytic, pair[1].sigma.powi(2) / spread(&pair[1]));
+            let formula = step.variance(Variance::Analytic, (pair[1].alpha * std).powi(2) / spread(&pair[1]));
             assert!((formula / truth - 1.0).abs() < 1e-9, "{name}: {formula} is not {truth}");
             let got = model.variance(&step, Variance::Analytic);
             assert!((got / truth - 1.0).abs() < 0.08, "{name}: measured {got} is not {truth}");

@@ -16,10 +16,10 @@ pub fn reverse_entropy_bounds(step: &Transition, dimension: usize) -> [f64; 2] {
     [normal_entropy(step.beta_tilde, dimension), normal_entropy(step.beta, dimension)]
 }
 
-/// An upper bound of H(X_s | X_t) that needs no such condition, nats: with the analytic variance, `mean_square` E‖ẑ‖² / D of the exact score
+/// An upper bound of H(X_s | X_t) that needs no such condition, nats: with the analytic variance, `error` E‖z - ẑ‖² / D of the exact score
 /// at t, the step's Gaussian has the mean variance of X_s given X_t, and none of that variance has more entropy.
-pub fn analytic_entropy(step: &Transition, mean_square: f64, dimension: usize) -> f64 {
-    normal_entropy(step.variance(Variance::Analytic, mean_square), dimension)
+pub fn analytic_entropy(step: &Transition, error: f64, dimension: usize) -> f64 {
+    normal_entropy(step.variance(Variance::Analytic, error), dimension)
 }
 
 /// H(X_s | X_t) = H(X_t | X_s) + H(X_s) - H(X_t) from the entropies of the two levels, nats.
@@ -76,7 +76,7 @@ mod tests {
                     let step = Transition::new(pair[1], pair[0]);
                     let ((below, _), (above, square)) = (measured(sde, &law, &pair[0]), measured(sde, &law, &pair[1]));
                     let [lower, upper] = reverse_entropy_bounds(&step, 1);
-                    let (truth, analytic) = (reverse_entropy(&step, below, above, 1), analytic_entropy(&step, square, 1));
+                    let (truth, analytic) = (reverse_entropy(&step, below, above, 1), analytic_entropy(&step, 1.0 - square, 1));
                     println!("{world}, {name}, t = {:.3}: {lower:.4} <= {truth:.4} <= {analytic:.4} <= {upper:.4}", pair[1].t);
                     assert!(lower < truth && truth < upper, "{world}, {name}: {truth} is not within {lower} and {upper}");
                     assert!(truth < analytic + 1e-6, "{world}, {name}: {truth} is above that of the analytic variance, {analytic}");

@@ -1,9 +1,9 @@
-//! A model with what was measured of its noise predictions.
+//! A model with the measured error of its noise predictions.
 
 use super::{At, Model, Prediction};
 use crate::sde::{Chain, Sde};
 
-/// E‖ẑ‖² / D at levels of noise, for the analytic variance of a step (see [`Variance`](crate::sde::Variance)).
+/// E‖z - ẑ‖² / D at levels of noise, for the analytic variance of a step (see [`Variance`](crate::sde::Variance)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeanSquares {
     /// (log-SNR, mean square), from the least noise to the most.
@@ -28,7 +28,7 @@ impl MeanSquares {
     }
 }
 
-/// A model that knows the mean squares of its noise predictions.
+/// A model that knows the mean squares of the errors of its noise predictions.
 pub struct Measured<'a> {
     pub model: Box<dyn Model + 'a>,
     pub squares: &'a MeanSquares,
@@ -47,7 +47,7 @@ impl Model for Measured<'_> {
         self.model.chain()
     }
 
-    fn mean_square_noise(&self, log_snr: f64) -> f64 {
+    fn mean_square_error(&self, log_snr: f64) -> f64 {
         self.squares.at(log_snr)
     }
 }

@@ -39,13 +39,13 @@ pub trait Model {
     fn level(&self, t: f64) -> Level {
         self.chain().map_or_else(|| self.sde().level(t), |chain| chain.level(t))
     }
-    /// E‖ẑ‖² / D at a log-SNR, over the data; 1, that of the noise itself, where it was not measured ([`Measured`]).
-    fn mean_square_noise(&self, _log_snr: f64) -> f64 {
-        1.0
+    /// E‖z - ẑ‖² / D of the noise prediction at a log-SNR, over the data; 0, as if x_0 were known, where it was not measured ([`Measured`]).
+    fn mean_square_error(&self, _log_snr: f64) -> f64 {
+        0.0
     }
     /// The variance of a step down.
     fn variance(&self, step: &Transition, variance: Variance) -> f64 {
-        step.variance(variance, self.mean_square_noise(step.above().log_snr()))
+        step.variance(variance, self.mean_square_error(step.above().log_snr()))
     }
 
     /// ∇ₓ ln p_t(x) [B, ...].

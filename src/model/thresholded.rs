@@ -41,8 +41,8 @@ impl Model for DynamicThresholding<'_> {
         self.model.chain()
     }
 
-    fn mean_square_noise(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_noise(log_snr)
+    fn mean_square_error(&self, log_snr: f64) -> f64 {
+        self.model.mean_square_error(log_snr)
     }
 }
 

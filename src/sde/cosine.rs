@@ -16,7 +16,8 @@ pub struct Cosine {
     /// s, in (0, 1): keeps the first steps from being too small; the paper uses 0.008.
     pub s: f64,
     /// Where on the paper's way to no signal at all the process ends, in (0, 1): at 1 there is no score of it. 0.9999 in discrete time, where
-    /// the paper ends at 1 and holds β_i to at most 0.999, as the chain here does; 0.995 in continuous time, whose α(1) is 0.008.
+    /// the paper ends at 1 and holds β_i to at most 0.999, as the chain here does, and where an error of a noise prediction counts 1 / α: let
+    /// the network predict v or the data. 0.995 in continuous time, whose α(1) is 0.008.
     pub end: f64,
 }
 

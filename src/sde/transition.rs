@@ -14,8 +14,9 @@ pub enum Variance {
     Beta,
     /// β̃ = β σ_s² / σ_t², the posterior's: right for an x_0 that is known.
     BetaTilde,
-    /// β̃ + γ² (1 - E‖ẑ‖² / D), the one with which the steps of an exact score are nearest to those of the reverse process (Bao et al. 2022,
-    /// arXiv 2201.06503, theorem 1); it lies between β̃ and β̃ + γ², γ of [`Transition::gain`]. `[analytic_variance]` measures E‖ẑ‖².
+    /// β̃ + γ² E‖z - ẑ‖² / D, with which the bound of a chain is least, whatever the network (Bao et al. 2022b, arXiv 2206.07309),
+    /// γ of [`Transition::gain`]. For an exact score E‖z - ẑ‖² is D - E‖ẑ‖², and the step is the nearest Gaussian to the reverse process's
+    /// (Bao et al. 2022a, arXiv 2201.06503, theorem 1). It is kept between β̃ and β̃ + γ². `[analytic_variance]` measures it.
     Analytic,
 }
 
@@ -49,12 +50,12 @@ impl Transition {
         &self.above
     }
 
-    /// The variance of a step, where E‖ẑ‖² / D is `mean_square` at the level above.
-    pub fn variance(&self, variance: Variance, mean_square: f64) -> f64 {
+    /// The variance of a step, where E‖z - ẑ‖² / D is `error` at the level above.
+    pub fn variance(&self, variance: Variance, error: f64) -> f64 {
         match variance {
             Variance::Beta => self.beta,
             Variance::BetaTilde => self.beta_tilde,
-            Variance::Analytic => self.beta_tilde + self.gain().powi(2) * (1.0 - mean_square).clamp(0.0, 1.0),
+            Variance::Analytic => self.beta_tilde + self.gain().powi(2) * error.clamp(0.0, 1.0),
         }
     }
 

@@ -268,7 +268,7 @@ fn the_analytic_variance_makes_a_chain_of_few_steps_exact_on_a_gaussian() {
     for (name, sde) in CHAINED {
         let chained = sde.chain(300).unwrap();
         let spread = |level: &Level| (level.alpha * std).powi(2) + level.sigma.powi(2);
-        let squares = chained.levels().iter().map(|level| [level.log_snr(), level.sigma.powi(2) / spread(level)]);
+        let squares = chained.levels().iter().map(|level| [level.log_snr(), (level.alpha * std).powi(2) / spread(level)]);
         let squares = MeanSquares::new(squares.collect());
         let model = Measured { model: Box::new(exact(sde, &law)), squares: &squares };
         let (first, last) = (chained.levels()[299], chained.level(0.05));
