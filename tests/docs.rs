@@ -19,11 +19,13 @@ fn every_test_that_a_page_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut text = String::new();
     sources(&root.join("src"), &mut text);
-    let page = fs::read_to_string(root.join("docs/choose-a-solver.md")).unwrap();
-    // Words of four parts and more; nothing else there is as long.
-    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2).collect();
-    assert!(names.len() > 8, "{names:?}");
-    for name in names {
-        assert!(text.contains(&format!("fn {name}")), "no test begins with {name}");
+    for page in ["docs/choose-a-solver.md", "docs/ancestors_scores.md"] {
+        let page = fs::read_to_string(root.join(page)).unwrap();
+        // Words of four parts and more; nothing else there is as long.
+        let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2).collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(text.contains(&format!("fn {name}")), "no test begins with {name}");
+        }
     }
 }

@@ -12,14 +12,14 @@ use proptest::prelude::*;
 use score_sde::error::Error;
 use score_sde::experiment::{Experiment, load, parse};
 
-/// The files in `experiments/`.
+/// The files in `experiments/` and its folders.
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
     let mut paths = [files(&folder), files(&folder.join("ancestors"))].concat();
     paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
     paths.sort();
-    assert!(paths.len() >= 8, "{paths:?}");
+    assert!(paths.len() >= 17, "{paths:?}");
     paths
 }
 
@@ -67,7 +67,9 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
         let experiment = load(&path, &overrides);
         let draws = experiment.sample.is_some() || experiment.draw.is_some();
         let measures = experiment.likelihood.is_some() || experiment.density.is_some();
-        assert!(draws && measures, "{}", path.display());
+        // The constant of an energy at one level is not known.
+        let energy = text.contains("[network.tied-autoencoder]");
+        assert!(draws && (measures || energy), "{}", path.display());
         home.write("resolved.toml", experiment.resolved());
         assert_eq!(load(&home.path("resolved.toml"), &[]), experiment, "{}", path.display());
         assert!(overrides.is_empty() || load(&home.path("resolved.toml"), &["seed=77".to_owned()]) != experiment);
@@ -192,8 +194,8 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `flow`, `train`, `analytic_variance`, `sample`, `dequantisation`, `likelihood`,
-     │ `draw`, `density`
+     │ `precondition`, `flow`, `train`, `analytic_variance`, `sample`, `dequantisation`,
+     │ `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]
