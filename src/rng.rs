@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
+use rand_distr::{ChiSquared, Distribution, StandardNormal};
 use rayon::prelude::*;
 use tch::kind::Element;
 use tch::{Device, Tensor};
@@ -142,6 +142,17 @@ pub fn normal(seed: u64, purpose: Purpose, index: u64, shape: &[i64], device: De
 pub fn rows(law: Law, seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], device: Device) -> Tensor {
     let places: Vec<(u64, u64)> = rows.map(|example| (example, draw)).collect();
     rows_at(law, seed, purpose, &places, shape, device)
+}
+
+/// As [`rows`], by Student's law: normal numbers divided by √(χ² / freedom), with one χ² for each row; `freedom` is above 0.
+pub fn student_rows(freedom: f64, seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64, shape: &[i64], device: Device) -> Tensor {
+    let places: Vec<(u64, u64)> = rows.map(|example| (example, draw)).collect();
+    let chi_squared = ChiSquared::new(freedom).expect("degrees of freedom above 0");
+    filled(seed, purpose, &places, shape, device, |rng, row: &mut [f32]| {
+        let factor = (freedom / chi_squared.sample(rng)).sqrt();
+        Law::Gaussian.fill(rng, row);
+        row.iter_mut().for_each(|z| *z = (f64::from(*z) * factor) as f32);
+    })
 }
 
 /// [`rows`] for any (example, draw): [places, shape...].

@@ -573,3 +573,27 @@ fn the_exact_mixture_has_the_likelihood_of_the_closed_form_under_each_sde() {
         assert_eq!((&report["count"], &report["protocol"]["weights"]), (&100.into(), &"exact score".into()));
     }
 }
+
+#[test]
+fn a_poisson_flow_trains_samples_by_its_flow_and_has_a_likelihood() {
+    let flow = "[sde.poisson-flow]\nsigma_min = 0.01\nsigma_max = 20.0\nextra_dimensions = 8.0\n";
+    let text = VECTORS.replace("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0\n", flow).replace("\"reverse-sde\"", "\"probability-flow\"");
+    let home = Home::with(&text);
+    home.succeed(&RUN);
+    assert!(home.json("runs/tiny/likelihood.json")["nats"]["mean"].as_f64().is_some_and(f64::is_finite));
+    assert_eq!(samples(&home, "runs/tiny/samples/samples.npz").dim().1, 2);
+    let noisy = "sample.solver={edm={s_churn=1,s_min=0,s_max=1,s_noise=1,grid={uniform={steps=3}}}}";
+    for (setting, key) in [
+        ("sample.dynamics=reverse-sde", "sample.solver."),
+        (noisy, "sample.solver.edm"),
+        ("likelihood.below_t_min=tweedie", "likelihood.below_t_min"),
+        ("likelihood.bound={elbo={form='implicit',draws=2}}", "likelihood.bound"),
+        ("train.objective={implicit={curvature=0}}", "train.objective"),
+        ("precondition={discrete={levels=10}}", "precondition.discrete.levels"),
+    ] {
+        let message = home.fail(&["check", "tiny.toml", "--set", setting]);
+        assert!(message.contains(key) && message.contains("Poisson flow"), "{setting}: {message}");
+    }
+    let message = home.fail(&["check", "tiny.toml", "--set", "sde.poisson-flow.extra_dimensions=0.5"]);
+    assert!(message.contains("from 1 (PFGM)"), "{message}");
+}

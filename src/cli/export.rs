@@ -73,10 +73,11 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
     Ok(())
 }
 
-/// The buffer `sigmas` [scales], f64: geometric from large to small. Only VE uses it; elsewhere it gets the reference's 50 to 0.01.
+/// The buffer `sigmas` [scales], f64: geometric from large to small. Only VE, and what has its levels, uses it; elsewhere it gets the reference's 50 to 0.01.
 fn noise_levels(sde: Option<&SdeSpec>, scales: i64) -> Tensor {
     let (largest, smallest) = match sde {
         Some(SdeSpec::Ve(ve)) => (ve.sigma_max, ve.sigma_min),
+        Some(SdeSpec::PoissonFlow(flow)) => (flow.sigma_max, flow.sigma_min),
         Some(SdeSpec::Vp(_) | SdeSpec::Cosine(_) | SdeSpec::SubVp(_)) | None => (50.0, 0.01),
     };
     let step = (f64::ln(smallest) - f64::ln(largest)) / (scales - 1) as f64;

@@ -51,7 +51,11 @@ impl Experiment {
             let trained =
                 [("network", self.network.is_some()), ("precondition", self.precondition.is_some()), ("train", self.train.is_some())];
             return match trained.into_iter().find(|(_, given)| *given) {
-                None => Ok(Family::Known(sde.clone(), score.clone())),
+                None => {
+                    let help = "use another process, or train a network";
+                    sde.get().check_normal_noise("score", "the score of a mixture is known under normal noise", help)?;
+                    Ok(Family::Known(sde.clone(), score.clone()))
+                }
                 Some((table, _)) => {
                     let help = format!("remove [score], or remove [{table}] and whatever else describes training");
                     Err(Fault::new(table, format!("[{table}] has nothing to do: [score] is known already"), help))

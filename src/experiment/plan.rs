@@ -141,7 +141,11 @@ impl Experiment {
         self.check_variances()?;
         match &self.dequantisation {
             None => Ok(()),
-            Some(spec) => spec.check(scale).map_err(|fault| fault.within("dequantisation")),
+            Some(spec) => {
+                let message = "this dequantisation is trained on a bound, which is of processes with normal noise";
+                sde.check_normal_noise("dequantisation", message, "remove [dequantisation]; likelihood.dequantisation can be uniform")?;
+                spec.check(scale).map_err(|fault| fault.within("dequantisation"))
+            }
         }
     }
 

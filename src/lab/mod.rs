@@ -17,14 +17,14 @@ pub use report::{csv, markdown, recommendations};
 
 use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
-use crate::law::GaussianMixture;
+use crate::law::{GaussianMixture, noise_rows};
 use crate::metric::{Energy, Estimate, kolmogorov_smirnov, rms};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::sample::DynamicsSpec;
-use crate::sde::Sde;
+use crate::sde::{NoiseLaw, Sde};
 use crate::solver::{Adaptive, Problem, SolverSpec, TimeGrid};
 
 /// A family of time grids.
@@ -185,14 +185,19 @@ pub fn measure(
     let World { model, t_min, device, .. } = *world;
     let sde = model.sde();
     let rows = 0..count as u64;
-    let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, &world.shape, device).to_kind(Kind::Double);
-    let start = normal(Purpose::Prior, 0) * sde.prior_std();
+    let normal = |draw| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw, &world.shape, device).to_kind(Kind::Double);
+    let start =
+        noise_rows(sde.noise(), seed, Purpose::Prior, rows.clone(), 0, &world.shape, device).to_kind(Kind::Double) * sde.prior_std();
     let solve = |spec: &SolverSpec, eta: f64| {
         let reverse = Reverse { model, eta };
         let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
-        spec.sample(&reverse, &problem, &mut |draw| normal(Purpose::Brownian, draw as u64), &mut |_| {})
+        spec.sample(&reverse, &problem, &mut |draw| normal(draw as u64), &mut |_| {})
     };
-    let noisy = rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu).to_kind(Kind::Double) * sde.sigma(t_min);
+    let noisy = match sde.noise() {
+        NoiseLaw::Normal => rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu),
+        student => noise_rows(student, seed, Purpose::Noise, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu),
+    };
+    let noisy = noisy.to_kind(Kind::Double) * sde.sigma(t_min);
     let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));
     let tolerance = ACCURATE[usize::from(world.law.is_none())];
     let mut phase = terminal.phase("lab", "settings", settings.len() as u64, 0);

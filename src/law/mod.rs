@@ -1,5 +1,7 @@
 //! Laws that are known in closed form.
 
 mod gaussian_mixture;
+mod noise;
 
 pub use gaussian_mixture::{FactoredMixture, GaussianMixture};
+pub use noise::noise_rows;

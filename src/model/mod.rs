@@ -3,6 +3,7 @@
 mod at;
 mod exact;
 mod measured;
+mod points;
 mod precondition;
 mod prediction;
 mod score_network;
@@ -15,6 +16,7 @@ use tch::Tensor;
 pub use at::At;
 pub use exact::ExactScore;
 pub use measured::{MeanSquares, Measured};
+pub use points::ExactPoints;
 pub use precondition::{Label, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
 pub use prediction::{Prediction, Quantity};
 pub use score_network::ScoreNetwork;

@@ -16,6 +16,7 @@ pub use spec::{DynamicsSpec, Sample, Thresholding};
 
 use crate::dynamics::Reverse;
 use crate::error::Result;
+use crate::law::noise_rows;
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
@@ -105,10 +106,9 @@ fn solve(
     rows: Range<u64>,
     watch: &mut dyn FnMut(f64),
 ) -> Result<Drawn> {
-    let normal = |purpose, draw| rng::rows(Law::Gaussian, seed, purpose, rows.clone(), draw, shape, device);
-    let x = normal(Purpose::Prior, 0) * model.sde().prior_std();
+    let x = noise_rows(model.sde().noise(), seed, Purpose::Prior, rows.clone(), 0, shape, device) * model.sde().prior_std();
     let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
-    let mut noise = |draw: usize| normal(Purpose::Brownian, draw as u64);
+    let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, shape, device);
     let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
     let mut record = |step: &Step| {
         way.record(step);

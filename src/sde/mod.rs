@@ -1,11 +1,14 @@
 //! The forward processes: f64 functions of t, no tensors, no I/O.
 //!
 //! Every process has an affine drift, dx = f(t) x dt + g(t) dw on t in [0, 1], so that p(x_t | x_0) = N(α(t) x_0, σ(t)² I)
-//! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know.
+//! (Song et al. 2021, arXiv 2011.13456, sec. 3.4 and appendix B). The pair (α, σ) is all a solver needs to know. A Poisson flow has the same
+//! levels, but another law of noise, and so a probability flow alone.
 
 mod chain;
 mod cosine;
 mod level;
+mod noise;
+mod poisson_flow;
 mod sub_vp;
 mod transition;
 mod ve;
@@ -18,6 +21,8 @@ use crate::error::Fault;
 pub use chain::{Chain, place_of};
 pub use cosine::Cosine;
 pub use level::{Level, Slope, normal_entropy};
+pub use noise::NoiseLaw;
+pub use poisson_flow::PoissonFlow;
 pub use sub_vp::SubVp;
 pub use transition::{Transition, Variance};
 pub use ve::Ve;
@@ -31,6 +36,10 @@ pub trait Sde: Send + Sync {
     fn slope(&self, t: f64) -> Slope;
     /// The standard deviation of the prior that stands for p(x_1).
     fn prior_std(&self) -> f64;
+    /// What z is in x_t = α x_0 + σ z, and in the prior.
+    fn noise(&self) -> NoiseLaw {
+        NoiseLaw::Normal
+    }
     /// The t at which [`log_snr`](Sde::log_snr) is `lambda`.
     fn time_of_log_snr(&self, lambda: f64) -> f64;
     /// The chain with so many noise levels that this process is the limit of. A fault's key is `levels`: fewer than 2, too few for the
@@ -62,14 +71,20 @@ pub trait Sde: Send + Sync {
     fn log_snr(&self, t: f64) -> f64 {
         self.level(t).log_snr()
     }
-    /// ln N(x; 0, prior_std² I) in nats, given ‖x‖² and the dimension of x.
+    /// ln of the prior's density at x in nats, given ‖x‖² and the dimension of x.
     fn prior_log_density(&self, squared_norm: f64, dimension: usize) -> f64 {
-        let variance = self.prior_std().powi(2);
-        -0.5 * (dimension as f64 * (2.0 * std::f64::consts::PI * variance).ln() + squared_norm / variance)
+        self.noise().log_density(self.prior_std().powi(2), squared_norm, dimension)
+    }
+    /// The fault of what only normal noise has.
+    fn check_normal_noise(&self, key: &str, message: &str, help: &str) -> Result<(), Fault> {
+        match self.noise() {
+            NoiseLaw::Normal => Ok(()),
+            NoiseLaw::Student { .. } => Err(Fault::new(key, format!("{message}, and a Poisson flow has another noise"), help)),
+        }
     }
 }
 
-/// `[sde.vp]`, `[sde.cosine]`, `[sde.sub-vp]` or `[sde.ve]`.
+/// `[sde.vp]`, `[sde.cosine]`, `[sde.sub-vp]`, `[sde.ve]` or `[sde.poisson-flow]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SdeSpec {
@@ -77,6 +92,7 @@ pub enum SdeSpec {
     Cosine(Cosine),
     SubVp(SubVp),
     Ve(Ve),
+    PoissonFlow(PoissonFlow),
 }
 
 impl SdeSpec {
@@ -86,6 +102,7 @@ impl SdeSpec {
             SdeSpec::Cosine(sde) => sde,
             SdeSpec::SubVp(sde) => sde,
             SdeSpec::Ve(sde) => sde,
+            SdeSpec::PoissonFlow(sde) => sde,
         }
     }
 
@@ -95,6 +112,7 @@ impl SdeSpec {
             SdeSpec::Cosine(_) => "cosine",
             SdeSpec::SubVp(_) => "sub-vp",
             SdeSpec::Ve(_) => "ve",
+            SdeSpec::PoissonFlow(_) => "poisson-flow",
         };
         self.get().check().map_err(|fault| fault.within(table))
     }

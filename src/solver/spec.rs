@@ -201,7 +201,12 @@ impl SolverSpec {
     /// Whether this can sample the reverse process of a family parameter η from 1 to t_min. `network_levels` are the levels of noise of a
     /// network in discrete time.
     pub fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {
-        self.sampler(eta)?.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(&self.name()))
+        let name = &*self.name();
+        if eta > 0.0 || self.draws_noise() {
+            let help = "use dynamics = \"probability-flow\" and a solver without noise, such as heun or dpm-solver-pp";
+            sde.check_normal_noise(name, "steps with noise need the score of a process with normal noise", help)?;
+        }
+        self.sampler(eta)?.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(name))
     }
 
     /// Solves the reverse process.
@@ -210,6 +215,15 @@ impl SolverSpec {
     /// to nothing.
     pub fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution, Error> {
         finite(self.sampler(reverse.eta)?.sample(reverse, problem, noise, watch)?, problem.span.1)
+    }
+
+    /// Whether this draws noise on the probability flow, too.
+    fn draws_noise(&self) -> bool {
+        match self {
+            SolverSpec::Edm(churn) => churn.s_churn > 0.0,
+            SolverSpec::PredictorCorrector(_) | SolverSpec::AnnealedLangevin(_) => true,
+            _ => false,
+        }
     }
 
     /// What speaks against this for data of D dimensions, though it works.

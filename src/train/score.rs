@@ -9,11 +9,12 @@ use super::times::Times;
 use crate::bound::{DecoderLaw, chain_losses};
 use crate::data::Data;
 use crate::error::Fault;
+use crate::law::noise_rows;
 use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::{ExactScore, Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{Losses, Parameters, Trained};
-use crate::rng::{self, Law, Purpose};
+use crate::rng::{self, Purpose};
 use crate::sde::Sde;
 
 /// A network that becomes the score of a process.
@@ -71,7 +72,7 @@ impl Trained for ScoreTraining<'_> {
     fn losses(&self, x0: &Tensor, positions: Range<u64>) -> Losses {
         let ScoreTraining { seed, sde, network, .. } = *self;
         let (t, w) = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
-        let z = rng::rows(Law::Gaussian, seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
+        let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
         let of_examples = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
         Losses { of_examples, t: Some(t), parts: Vec::new() }

@@ -238,6 +238,9 @@ impl ScoreMatching {
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), "give a number between 0 and 1; the reference uses 1e-5"));
         }
         self.objective.check().map_err(|fault| fault.within("objective"))?;
+        if self.objective != Objective::Denoising {
+            sde.check_normal_noise("objective", "this objective is of normal noise", "use \"denoising\"")?;
+        }
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
         let weight = |t: f64| self.weighting.at(sde, t);
         if let Some(t) = [self.t_min, 1.0].into_iter().find(|&t| !(weight(t) > 0.0 && weight(t).is_finite())) {
