@@ -48,6 +48,12 @@ pub enum Purpose {
     Dequantiser = 22,
     /// The seed of all that the analytic variance is measured with.
     AnalyticVariance = 23,
+    /// Latent variables of a training example; index: position in the run.
+    Latent = 24,
+    /// Latent variables that a density is estimated by; index: example, one draw each.
+    Importance = 25,
+    /// What a decoder's sample is off its mean; index: example.
+    Decoder = 26,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

@@ -58,6 +58,11 @@ impl Scale {
         (pixels + u) * slope + self.to_model(0.0, Some(0.0))
     }
 
+    /// The middles of the bins of pixels [B, ...], f64, in model space. Only for pixels.
+    pub fn centres(&self, pixels: &Tensor) -> Tensor {
+        pixels.to_kind(Kind::Double) * (self.centre(1.0) - self.centre(0.0)) + self.centre(0.0)
+    }
+
     /// Back from model space [B, ...]: the nearest pixels, clipped to 0..=255 (u8), or vectors (kind of `x`).
     ///
     /// unit = (x - lo)/(hi - lo); floor(256 unit) for dequantised training, else round(255 unit).

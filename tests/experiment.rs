@@ -194,7 +194,7 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
-     │ `precondition`, `flow`, `train`, `analytic_variance`, `sample`, `dequantisation`,
+     │ `precondition`, `flow`, `vae`, `train`, `analytic_variance`, `sample`, `dequantisation`,
      │ `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 

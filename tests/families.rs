@@ -10,19 +10,45 @@ use serde_json::Value;
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
 
-/// Every family, small.
-const FAMILIES: [&str; 1] = ["[flow.nice]\ncouplings = 3\nwidth = 8\ndepth = 1\nprior = \"logistic\"\n"];
+/// A family, small, with what `[density]` says of vectors and of pixels.
+struct Family {
+    table: &'static str,
+    draws: &'static str,
+    pixels: &'static str,
+}
+
+const NICE: Family = Family {
+    table: "[flow.nice]\ncouplings = 3\nwidth = 8\ndepth = 1\nprior = \"logistic\"\n",
+    draws: "",
+    pixels: "dequantisation.uniform.draws = 2",
+};
+
+const VAE: Family = Family {
+    table: "[vae]\nlatent = 2\nwidth = 8\ndepth = 1\ndecoder = \"gaussian\"\n",
+    draws: "draws = 3\n",
+    pixels: "dequantisation.uniform.draws = 2",
+};
+
+const FAMILIES: [Family; 2] = [NICE, VAE];
 
 /// An experiment of a family on vectors.
-fn experiment(family: &str) -> String {
+fn experiment(Family { table, draws, .. }: &Family) -> String {
     let common = |table: &str| {
         let begin = VECTORS.find(table).unwrap();
         VECTORS[begin..].split("\n\n").next().unwrap().to_owned() + "\n\n"
     };
     let train: String = common("[train]").lines().filter(|line| !of_scores(line)).map(|line| format!("{line}\n")).collect();
-    let asked =
-        "[draw]\ncount = 5\nbatch = 2\ntemperature = 1.0\n\n[density]\nsplit = \"test\"\ncount = 6\nbatch = 4\ndequantisation = \"none\"\n";
-    format!("seed = 1\n\n{}{family}\n{train}{asked}", common("[data."))
+    let draw = "[draw]\ncount = 5\nbatch = 2\ntemperature = 1.0\n";
+    let density = format!("[density]\nsplit = \"test\"\ncount = 6\nbatch = 4\ndequantisation = \"none\"\n{draws}");
+    format!("seed = 1\n\n{}{table}\n{train}{draw}\n{density}", common("[data."))
+}
+
+/// The same on images.
+fn on_images(family: &Family) -> String {
+    let (vectors, images) = (experiment(family), IMAGES);
+    let data = |text: &str| text[text.find("[data.").unwrap()..].split("\n\n").next().unwrap().to_owned();
+    let text = vectors.replace(&data(&vectors), &data(images));
+    text.replace("count = 6", "count = 4").replace("dequantisation = \"none\"", family.pixels)
 }
 
 fn of_scores(line: &str) -> bool {
@@ -30,18 +56,10 @@ fn of_scores(line: &str) -> bool {
     keys.contains(&line.split(' ').next().unwrap())
 }
 
-/// The same on images.
-fn on_images(family: &str) -> String {
-    let (vectors, images) = (experiment(family), IMAGES);
-    let data = |text: &str| text[text.find("[data.").unwrap()..].split("\n\n").next().unwrap().to_owned();
-    let text = vectors.replace(&data(&vectors), &data(images));
-    text.replace("count = 6", "count = 4").replace("dequantisation = \"none\"", "dequantisation.uniform.draws = 2")
-}
-
 #[test]
 fn a_family_trains_draws_and_measures() {
     for family in FAMILIES {
-        let home = Home::with(&experiment(family));
+        let home = Home::with(&experiment(&family));
         let (_, stderr) = home.succeed(&RUN);
         for phase in ["train 20/20", "sample 5/5", "likelihood 6/6"] {
             assert!(stderr.contains(phase), "{stderr}");
@@ -56,8 +74,12 @@ fn a_family_trains_draws_and_measures() {
         assert!((report["truth"]["nats"]["mean"].as_f64().unwrap() - 32f64.ln()).abs() < 1e-12, "{report}");
         let error = nats.std(1.0) / 6f64.sqrt();
         assert!((report["nats"]["standard_error"].as_f64().unwrap() - error).abs() < 1e-12, "{report}");
+        let estimated = report["nats"]["importance"]["negative_elbo"]["mean"].as_f64();
+        assert_eq!(estimated.is_some(), !family.draws.is_empty(), "{report}");
+        assert!(estimated.is_none_or(|elbo| elbo > nats.mean().unwrap()), "{report}");
         let metrics = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
         assert!(metrics.contains("train/loss") && metrics.contains("likelihood/nats"), "{metrics}");
+        assert_eq!(metrics.contains("train/kl") && metrics.contains("train/reconstruction"), !family.draws.is_empty(), "{metrics}");
 
         let before = home.contents("runs/tiny");
         assert!(home.succeed(&RUN).1.contains("every phase is done already"));
@@ -75,7 +97,7 @@ fn a_family_trains_draws_and_measures() {
 #[test]
 fn a_family_goes_on_to_the_bit_where_it_was_killed() {
     for family in FAMILIES {
-        let home = Home::with(&experiment(family));
+        let home = Home::with(&experiment(&family));
         let (stdout, _) = home.succeed(&["verify-resume", "tiny.toml", "--steps", "3"]);
         assert_eq!(stdout.matches("identical").count(), 3, "{stdout}");
         assert!(stdout.contains("killed at  checkpoints/step-00000003.safetensors"), "{stdout}");
@@ -85,7 +107,7 @@ fn a_family_goes_on_to_the_bit_where_it_was_killed() {
 #[test]
 fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
     for family in FAMILIES {
-        let home = Home::with_images(&on_images(family));
+        let home = Home::with_images(&on_images(&family));
         home.succeed(&RUN);
         let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/samples.npz")).unwrap()).unwrap();
         let x: Array4<u8> = archive.by_name("samples").unwrap();
@@ -99,14 +121,46 @@ fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
 }
 
 #[test]
+fn decoders_of_pixels_need_no_noise() {
+    for decoder in ["discretised-logistic", "bernoulli"] {
+        let text = on_images(&Family { pixels: "dequantisation = \"none\"", ..VAE }).replace("gaussian", decoder);
+        let home = Home::with_images(&text);
+        home.succeed(&RUN);
+        let report = home.json("runs/tiny/likelihood.json");
+        assert!(report["bits_per_dim"]["mean"].as_f64().is_some_and(|bits| (0.0..20.0).contains(&bits)), "{report}");
+        let noise = home.fail(&["check", "tiny.toml", "--set", "density.dequantisation={uniform={draws=1}}"]);
+        assert!(noise.contains("the decoder gives the probability of pixels without any noise"), "{noise}");
+        home.write("vectors.toml", experiment(&VAE).replace("gaussian", decoder));
+        let vectors = home.fail(&["check", "vectors.toml"]);
+        assert!(vectors.contains("the data are vectors, and this decoder is for pixels"), "{vectors}");
+    }
+}
+
+#[test]
+fn importance_draws_are_for_what_is_not_exact() {
+    let home = Home::with(&experiment(&NICE));
+    let refusal = home.fail(&["check", "tiny.toml", "--set", "density.draws=3"]);
+    assert!(refusal.contains("the density of [flow.nice] is exact"), "{refusal}");
+    home.write("vae.toml", experiment(&Family { draws: "", ..VAE }));
+    let refusal = home.fail(&["check", "vae.toml"]);
+    assert!(refusal.contains("give density.draws, such as 100"), "{refusal}");
+    let [one, more] = ["1", "3"].map(|draws| {
+        home.write("vae.toml", experiment(&Family { draws: "", ..VAE }) + &format!("draws = {draws}\n"));
+        home.succeed(&["run", "vae.toml", "--out", draws]);
+        home.json(&format!("{draws}/likelihood.json"))["nats"]["importance"]["standard_error"].as_f64()
+    });
+    assert!(one.is_none() && more.is_some_and(|error| error > 0.0), "{one:?}, {more:?}");
+}
+
+#[test]
 fn tables_of_scores_and_of_other_families_do_not_mix() {
-    let home = Home::with(&experiment(FAMILIES[0]));
+    let home = Home::with(&experiment(&NICE));
     let table = |name: &str| {
         let begin = VECTORS.find(&format!("[{name}")).unwrap();
         VECTORS[begin..].split("\n\n").next().unwrap().to_owned()
     };
     let with = |name: &str| {
-        home.write("mixed.toml", format!("{}\n{}\n", experiment(FAMILIES[0]), table(name)));
+        home.write("mixed.toml", format!("{}\n{}\n", experiment(&NICE), table(name)));
         home.fail(&["check", "mixed.toml"])
     };
     assert_snapshot!(with("sde"), @"sde: [sde] is for scores, and [flow.nice] is none ╭─[mixed.toml:37:2] 36 37 [sde.vp] · ─┬─ · ╰── here 38 beta_min = 0.1 ╰──── help: remove [sde]; there is no process between the data and the prior");
@@ -116,9 +170,9 @@ fn tables_of_scores_and_of_other_families_do_not_mix() {
     assert_snapshot!(home.fail(&objective), @r#"train.objective: objective is for scores, and no score is trained here ╭─[tiny.toml + --set:25:13] 24 checkpoint_every = 10 25 objective = "denoising" · ─────┬───── · ╰── here 26 ╰──── help: remove objective"#);
     home.write("score.toml", VECTORS);
     let density = "density={split='test',count=1,batch=1,dequantisation='none'}";
-    assert_snapshot!(home.fail(&["check", "score.toml", "--set", density]), @"density: [density] is for families without a process, such as [flow.nice] ╭─[score.toml + --set:2:11] 1 seed = 1 2 density = {split='test',count=1,batch=1,dequantisation='none'} · ──────────────────────────┬───────────────────────── · ╰── here 3 ╰──── help: give [likelihood] instead: a score needs a solver");
+    assert_snapshot!(home.fail(&["check", "score.toml", "--set", density]), @"density: [density] is for families without a process, such as [flow.nice] or [vae] ╭─[score.toml + --set:2:11] 1 seed = 1 2 density = {split='test',count=1,batch=1,dequantisation='none'} · ──────────────────────────┬───────────────────────── · ╰── here 3 ╰──── help: give [likelihood] instead: a score needs a solver");
     home.write("without.toml", VECTORS.replace("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0\n", ""));
-    assert_snapshot!(home.fail(&["check", "without.toml"]), @"there is no [sde] help: give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice]");
+    assert_snapshot!(home.fail(&["check", "without.toml"]), @"there is no [sde] help: give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice] or [vae]");
     home.write("without.toml", VECTORS.replace("reduction = \"mean\"\n", ""));
     assert_snapshot!(home.fail(&["check", "without.toml"]), @"train: a score is trained by `reduction`, which is missing ╭─[without.toml:20:2] 19 20 [train] · ──┬── · ╰── here 21 steps = 20 ╰──── help: every number that changes a result is given in the file; the files in experiments/ show all keys");
     assert_snapshot!(home.fail(&["check", "tiny.toml", "--set", "density.dequantisation={uniform={draws=1}}"]), @r#"density.dequantisation: this dequantisation does not fit the data ╭─[tiny.toml + --set:35:18] 34 batch = 4 35 dequantisation = {uniform={draws=1}} · ─────────┬───────── · ╰── here ╰──── help: the data are vectors: "none""#);

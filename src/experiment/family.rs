@@ -3,20 +3,22 @@
 use super::plan::{Family, Learned};
 use super::written::Experiment;
 use crate::error::Fault;
-use crate::generator::FlowSpec;
+use crate::generator::GeneratorSpec;
 
 impl Experiment {
-    /// `[flow]` and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`, `[precondition]` and `[train]`.
+    /// `[flow]` or `[vae]`, and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`, `[precondition]` and `[train]`.
     pub(super) fn family(&self) -> Result<Family, Fault> {
-        match &self.flow {
-            Some(flow) => self.generator(flow),
-            None => self.score(),
+        match (&self.flow, &self.vae) {
+            (Some(_), Some(_)) => Err(Fault::new("vae", "[flow] and [vae] are two families", "keep one of them")),
+            (Some(flow), None) => self.generator(GeneratorSpec::Flow(flow.clone())),
+            (None, Some(vae)) => self.generator(GeneratorSpec::Vae(vae.clone())),
+            (None, None) => self.score(),
         }
     }
 
     /// No table of scores beside it.
-    fn generator(&self, flow: &FlowSpec) -> Result<Family, Fault> {
-        let table = flow.table();
+    fn generator(&self, spec: GeneratorSpec) -> Result<Family, Fault> {
+        let table = spec.table();
         let of_scores = [
             ("sde", self.sde.is_some(), "remove [sde]; there is no process between the data and the prior"),
             ("score", self.score.is_some(), "remove one of the two"),
@@ -33,19 +35,22 @@ impl Experiment {
         let missing = || Fault::new("", "there is no [train]", format!("give [train], by which [{table}] is trained"));
         let train = self.train.as_ref().ok_or_else(missing)?;
         train.check().and_then(|()| train.check_without_score()).map_err(|fault| fault.within("train"))?;
-        Ok(Family::Generator(flow.clone(), train.clone()))
+        Ok(Family::Generator(spec, train.clone()))
     }
 
     fn score(&self) -> Result<Family, Fault> {
         for (table, given, instead) in [("draw", self.draw.is_some(), "sample"), ("density", self.density.is_some(), "likelihood")] {
             if given {
                 let help = format!("give [{instead}] instead: a score needs a solver");
-                return Err(Fault::new(table, format!("[{table}] is for families without a process, such as [flow.nice]"), help));
+                return Err(Fault::new(table, format!("[{table}] is for families without a process, such as [flow.nice] or [vae]"), help));
             }
         }
         let missing = |table: &str, help: &str| Fault::new("", format!("there is no [{table}]"), help);
         let sde = self.sde.as_ref().ok_or_else(|| {
-            missing("sde", "give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice]")
+            missing(
+                "sde",
+                "give [sde.vp], [sde.sub-vp] or [sde.ve] for a score, or a family without a process, such as [flow.nice] or [vae]",
+            )
         })?;
         if let Some(score) = &self.score {
             let trained =

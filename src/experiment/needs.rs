@@ -146,8 +146,8 @@ impl Asker {
                 held: learned.network.held(shape),
             },
             // Differences to each mean, whitened, in f64.
-            Family::Generator(flow, _) => {
-                Asker { parameters: flow.parameter_count(shape) as f64, size: flow.size_key(), held: flow.held(shape) }
+            Family::Generator(spec, _) => {
+                Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
             }
             Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => {
                 let (k, d) = (mixture.weights.len() as f64, mixture.dimension() as f64);
@@ -225,7 +225,10 @@ impl Asker {
         let points = spec.count as f64 * spec.dequantisation.draws() as f64;
         vec![
             self.weights(),
-            Item::device("density.batch", points.min(spec.batch as f64) * (self.held.without_graph + 8.0 * d) * FLOAT),
+            Item::device(
+                "density.batch",
+                points.min(spec.batch as f64) * (self.held.without_graph + 8.0 * d + spec.draws.unwrap_or(0) as f64 * 6.0) * FLOAT,
+            ),
             Item::host("density.count", points * 100.0),
         ]
     }

@@ -5,7 +5,7 @@ use crate::analytic::AnalyticVariance;
 use crate::data::{Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
-use crate::generator::FlowSpec;
+use crate::generator::GeneratorSpec;
 use crate::likelihood::{Density, Dequantisation, Likelihood};
 use crate::model::{Parametrisation, Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
@@ -37,7 +37,7 @@ pub enum Family {
     /// A score network.
     Score(Box<Learned>),
     /// A family that draws and measures by itself.
-    Generator(FlowSpec, Train),
+    Generator(GeneratorSpec, Train),
 }
 
 impl Family {
@@ -90,7 +90,7 @@ impl Plan {
                 let dimension = shape.iter().product();
                 learned.matching.objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
             }
-            Family::Generator(flow, _) => flow.check(shape)?,
+            Family::Generator(generator, _) => generator.check(shape, self.data.scale())?,
         }
         let Some(split) = measured else { return Ok(()) };
         if let Some(likelihood) = &self.likelihood {
@@ -114,7 +114,7 @@ impl Experiment {
         match &family {
             Family::Known(sde, _) => self.check_of_score(sde)?,
             Family::Score(learned) => self.check_of_score(&learned.sde)?,
-            Family::Generator(..) => self.check_of_generator()?,
+            Family::Generator(generator, _) => self.check_of_generator(generator)?,
         }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
         let Experiment { seed, data, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
@@ -164,13 +164,13 @@ impl Experiment {
     }
 
     /// What is asked of a family that draws and measures by itself.
-    fn check_of_generator(&self) -> Result<(), Fault> {
+    fn check_of_generator(&self, generator: &GeneratorSpec) -> Result<(), Fault> {
         if let Some(draw) = &self.draw {
             draw.check().map_err(|fault| fault.within("draw"))?;
         }
         match &self.density {
             None => Ok(()),
-            Some(density) => density.check(self.data.scale()).map_err(|fault| fault.within("density")),
+            Some(density) => density.check(self.data.scale(), generator).map_err(|fault| fault.within("density")),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::analytic::AnalyticVariance;
 use crate::data::Data;
 use crate::dequantisation::DequantisationSpec;
-use crate::generator::FlowSpec;
+use crate::generator::{FlowSpec, vae};
 use crate::likelihood::{Density, Likelihood};
 use crate::model::{Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
@@ -15,7 +15,7 @@ use crate::sde::SdeSpec;
 use crate::train::Train;
 
 /// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
-/// `[sample]` and `[likelihood]` ask; or a family without a process, `[flow.*]` and `[train]`, that `[draw]` and `[density]` ask.
+/// `[sample]` and `[likelihood]` ask; or a family without a process, `[flow.*]` or `[vae]` and `[train]`, that `[draw]` and `[density]` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -27,6 +27,7 @@ pub struct Experiment {
     pub network: Option<NetworkSpec>,
     pub precondition: Option<Precondition>,
     pub flow: Option<FlowSpec>,
+    pub vae: Option<vae::Spec>,
     pub train: Option<Train>,
     pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,

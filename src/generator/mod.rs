@@ -1,6 +1,7 @@
 //! Families that draw and measure by themselves: no score, no process between the data and the prior.
 
 pub mod nice;
+pub mod vae;
 
 use std::ops::Range;
 
@@ -11,6 +12,8 @@ use tch::{Device, Kind, Tensor};
 use crate::error::Fault;
 use crate::net::Held;
 use crate::optim::{Builder, Losses, Parameters, Trained};
+use crate::rng::{self, Law, Purpose};
+use crate::space::Scale;
 
 /// A law p of data in model space that is learnt as a whole.
 pub trait Generator {
@@ -25,8 +28,61 @@ pub trait Generator {
         1
     }
 
-    /// ln p(x) `[B]`, nats, f64, for x [B, ...] in any kind.
-    fn log_density(&self, x: &Tensor) -> Tensor;
+    /// ln p(x), or of pixels ln P(x) if that is what the family gives, for x [B, ...] in any kind.
+    fn log_density(&self, x: &Tensor, draws: &Draws) -> Estimate;
+
+    /// What the curves of [`Losses::parts`] are called.
+    fn parts(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// Where the random numbers of an estimate are.
+pub struct Draws<'a> {
+    pub seed: u64,
+    /// Of each point: an example, and which of the points that stand for it.
+    pub places: &'a [(u64, u64)],
+    /// k, for each point; exact families draw nothing.
+    pub count: usize,
+}
+
+impl Draws<'_> {
+    /// Draw j of k, of N(0, I): [B, shape...].
+    pub fn normal(&self, j: usize, purpose: Purpose, shape: &[i64], device: Device) -> Tensor {
+        let place = |&(example, point): &(u64, u64)| (example, point * self.count as u64 + j as u64);
+        rng::rows_at(Law::Gaussian, self.seed, purpose, &self.places.iter().map(place).collect::<Vec<_>>(), shape, device)
+    }
+}
+
+/// Log-densities `[B]`, nats, f64.
+pub struct Estimate {
+    pub value: Tensor,
+    pub sampled: Option<Sampled>,
+}
+
+/// What else is known of an estimate by draws, `[B]` each.
+pub struct Sampled {
+    /// The standard error of the value; `None` from one draw.
+    pub error: Option<Tensor>,
+    /// The mean of ln w, an estimate of the ELBO.
+    pub elbo: Tensor,
+}
+
+impl Estimate {
+    pub fn exact(value: Tensor) -> Estimate {
+        Estimate { value, sampled: None }
+    }
+}
+
+impl Sampled {
+    /// ln of the mean of w from ln w [k, B], with the error of the mean of w relative to it.
+    pub fn of(log_weights: &Tensor) -> Estimate {
+        let k = log_weights.size()[0] as f64;
+        let value = log_weights.logsumexp(0i64, false) - k.ln();
+        let error = (k > 1.0).then(|| (log_weights - &value).exp().std_dim(0i64, true, false) / k.sqrt());
+        let elbo = log_weights.mean_dim(0i64, false, Kind::Double);
+        Estimate { value, sampled: Some(Sampled { error, elbo }) }
+    }
 }
 
 /// A generator with its parameters.
@@ -38,9 +94,9 @@ pub struct GeneratorNetwork {
 
 impl GeneratorNetwork {
     /// For data of `shape` with fresh weights; the specification has passed its checks.
-    pub fn new(spec: &FlowSpec, shape: &[usize], seed: u64, device: Device) -> GeneratorNetwork {
+    pub fn new(spec: &GeneratorSpec, shape: &[usize], scale: Scale, seed: u64, device: Device) -> GeneratorNetwork {
         let builder = Builder::new(seed, Kind::Float, device);
-        let law = spec.build(shape, &builder);
+        let law = spec.build(shape, scale, &builder);
         GeneratorNetwork { parameters: builder.finish(), law, seed }
     }
 }
@@ -53,6 +109,10 @@ impl Trained for &GeneratorNetwork {
     fn losses(&self, x0: &Tensor, positions: Range<u64>) -> Losses {
         self.law.losses(x0, self.seed, positions)
     }
+
+    fn parts(&self) -> &'static [&'static str] {
+        self.law.parts()
+    }
 }
 
 /// `[flow.<name>]`: a map f of data to noise z = f(x) that can be inverted: ln p(x) = ln p(z) + ln |det ∂f/∂x|.
@@ -62,27 +122,46 @@ pub enum FlowSpec {
     Nice(nice::Spec),
 }
 
-impl FlowSpec {
+/// Which family, and its size.
+#[derive(Clone, Debug)]
+pub enum GeneratorSpec {
+    Flow(FlowSpec),
+    Vae(vae::Spec),
+}
+
+impl GeneratorSpec {
     /// Its table.
     pub fn table(&self) -> &'static str {
         match self {
-            FlowSpec::Nice(_) => "flow.nice",
+            GeneratorSpec::Flow(FlowSpec::Nice(_)) => "flow.nice",
+            GeneratorSpec::Vae(_) => "vae",
         }
     }
 
+    /// Whether its densities are exact, or estimated by draws.
+    pub fn is_exact(&self) -> bool {
+        matches!(self, GeneratorSpec::Flow(_))
+    }
+
+    /// Whether it gives the probability of pixels, and not a density.
+    pub fn of_pixels(&self) -> bool {
+        matches!(self, GeneratorSpec::Vae(spec) if spec.decoder.of_pixels())
+    }
+
     /// Whether it can serve data of `shape` (without the batch). A fault's key is that in the experiment.
-    pub fn check(&self, shape: &[usize]) -> Result<(), Fault> {
-        let dimension = shape.iter().product();
+    pub fn check(&self, shape: &[usize], scale: Scale) -> Result<(), Fault> {
         match self {
-            FlowSpec::Nice(spec) => spec.check(dimension),
+            GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.check(shape.iter().product()),
+            GeneratorSpec::Vae(spec) => spec.check(scale),
         }
         .map_err(|fault| fault.within(self.table()))
     }
 
-    /// The family for data of `shape`, which [`FlowSpec::check`] has passed; its parameters come from `builder`.
-    pub fn build(&self, shape: &[usize], builder: &Builder) -> Box<dyn Generator> {
+    /// The family for data of `shape`, which [`GeneratorSpec::check`] has passed; its parameters come from `builder`.
+    pub fn build(&self, shape: &[usize], scale: Scale, builder: &Builder) -> Box<dyn Generator> {
         match self {
-            FlowSpec::Nice(spec) => Box::new(nice::Nice::new(spec, shape, builder)),
+            GeneratorSpec::Flow(FlowSpec::Nice(spec)) => Box::new(nice::Nice::new(spec, shape, builder)),
+            GeneratorSpec::Vae(spec) => Box::new(vae::Vae::new(spec, shape, scale, builder)),
         }
     }
 
@@ -94,7 +173,7 @@ impl FlowSpec {
     /// Trainable parameters for data of `shape`, counted without building it.
     pub fn parameter_count(&self, shape: &[usize]) -> usize {
         let builder = Builder::dry();
-        self.build(shape, &builder);
+        self.build(shape, Scale::Vectors { scale: 1.0 }, &builder);
         builder.trainable()
     }
 
@@ -102,7 +181,8 @@ impl FlowSpec {
     pub fn held(&self, shape: &[usize]) -> Held {
         let dimension = shape.iter().product();
         match self {
-            FlowSpec::Nice(spec) => spec.held(dimension),
+            GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.held(dimension),
+            GeneratorSpec::Vae(spec) => spec.held(dimension),
         }
     }
 }

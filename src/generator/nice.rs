@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::Generator;
+use super::{Draws, Estimate, Generator};
 use crate::error::Fault;
 use crate::net::Held;
 use crate::net::perceptron::Perceptron;
@@ -147,8 +147,8 @@ impl Generator for Nice {
         self.inverse(&z).0
     }
 
-    fn log_density(&self, x: &Tensor) -> Tensor {
-        no_grad(|| self.log_density_of(x).to_kind(Kind::Double))
+    fn log_density(&self, x: &Tensor, _draws: &Draws) -> Estimate {
+        Estimate::exact(no_grad(|| self.log_density_of(x).to_kind(Kind::Double)))
     }
 }
 
@@ -178,7 +178,8 @@ mod tests {
             let (n, width) = (400, 60.0);
             let axis = (Tensor::arange(n, (Kind::Double, Device::Cpu)) + 0.5) * (width / n as f64) - width / 2.0;
             let grid = Tensor::stack(&Tensor::meshgrid_indexing(&[&axis, &axis], "ij"), 2).view([-1, 2]);
-            let mass = flow(prior, 2).0.log_density(&grid).exp().sum(Kind::Double).double_value(&[]) * (width / n as f64).powi(2);
+            let mass =
+                no_grad(|| flow(prior, 2).0.log_density_of(&grid)).exp().sum(Kind::Double).double_value(&[]) * (width / n as f64).powi(2);
             assert!((mass - 1.0).abs() < 1e-4, "{prior:?}: {mass}");
         }
     }
@@ -213,7 +214,7 @@ mod tests {
         for prior in [Prior::Logistic, Prior::Gaussian] {
             // The entropy by draws, against that of the prior less the log-determinant.
             let (flow, _) = flow(prior, 2);
-            let (entropy, error) = mean_and_error(&-flow.log_density(&flow.draw(1, 0..4000, 1.0)));
+            let (entropy, error) = mean_and_error(&-flow.log_density_of(&flow.draw(1, 0..4000, 1.0)));
             let of_prior = match prior {
                 Prior::Logistic => 2.0,
                 Prior::Gaussian => 0.5 * (2.0 * PI).ln() + 0.5,
@@ -241,7 +242,7 @@ mod tests {
         }
         let x = data(1000);
         let truth = (2.0 * PI).ln() + 1.0 + 0.5f64.ln();
-        let (entropy, error) = mean_and_error(&-flow.log_density(&x));
+        let (entropy, error) = mean_and_error(&-flow.log_density_of(&x));
         assert!((entropy - truth).abs() < 4.0 * error + 0.02, "{entropy} ± {error} is not {truth}");
     }
 }

@@ -78,8 +78,7 @@ pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
     let examples = || chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>()).to_device(device);
     match spec.dequantisation {
         Dequantisation::None if spec.below_t_min == BelowTMin::Discrete => {
-            let slope = scale.centre(1.0) - scale.centre(0.0);
-            Points { x: examples().to_kind(Kind::Double) * slope + scale.centre(0.0), offsets: vec![0.0; jobs.len()] }
+            Points { x: scale.centres(&examples()), offsets: vec![0.0; jobs.len()] }
         }
         Dequantisation::None | Dequantisation::Uniform { .. } => {
             let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();

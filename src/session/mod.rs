@@ -81,7 +81,7 @@ impl Session {
                 let network = ScoreNetwork::new(&learned.network, learned.parametrisation.clone(), scale, shape, seed, device);
                 Subject::Score(learned.clone(), network)
             }
-            Family::Generator(flow, _) => Subject::Generator(GeneratorNetwork::new(flow, shape, seed, device)),
+            Family::Generator(spec, _) => Subject::Generator(GeneratorNetwork::new(spec, shape, scale, seed, device)),
         };
         Session {
             subject,
