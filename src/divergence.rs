@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad, with_grad};
 
-use crate::tensor::indices;
+use crate::tensor::{indices, sum_per_example};
 
 /// The random vectors of an estimate of div f = tr J, J = ∂f/∂x. They are given once for each example and stay for a whole solve, so
 /// that the estimate is a function of (x, t).
@@ -82,6 +82,19 @@ pub fn value_and_divergence(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor, probe
     let point = Linearised::at(f, x);
     let terms = point.quadratic_forms(probes, false);
     (point.y.detach(), terms)
+}
+
+/// v_jᵀ (∂y/∂x) v_j for y [B, D] with a graph to x [B, ...] and probes [k, B or 1, D] -> [B, k], with a graph through the Jacobian to all that
+/// y depends on.
+pub fn quadratic_forms(y: &Tensor, x: &Tensor, probes: &Tensor) -> Tensor {
+    let form = |j: i64| {
+        let v = probes.select(0, j);
+        let projection = (y * &v).sum(None::<Kind>);
+        let product = Tensor::run_backward(&[projection], &[x], true, true).remove(0);
+        sum_per_example(&(product.flatten(1, -1) * v))
+    };
+    let forms: Vec<Tensor> = (0..probes.size()[0]).map(form).collect();
+    Tensor::stack(&forms, 1)
 }
 
 /// y = f(x) with its graph, for products vᵀ (∂f/∂x).

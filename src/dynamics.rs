@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::divergence::Probes;
+use crate::divergence::{Probes, quadratic_forms};
 use crate::model::{At, Model};
 use crate::sde::Sde;
 use crate::tensor::{column_of, sum_per_example};
@@ -67,23 +67,50 @@ impl<'a> Reverse<'a> {
     }
 }
 
-/// The probability flow together with the change of log-density along it (Chen et al. 2018; Song et al. 2021, appendix D.2):
-/// d ln p_t(x_t) / dt = -div(f x - ½ g² s) = -f D + ½ g² div s.
+/// A flow dx/dt = a(t) x + b(t) u(x, t), of which u alone has a divergence to be found.
+pub trait Flow {
+    /// u [B, ...] at points [B, ...].
+    fn field(&self, at: &At) -> Tensor;
+    /// a and b.
+    fn shares(&self, t: f64) -> (f64, f64);
+}
+
+/// The probability flow: u is the score s, a = f and b = -½ g² (Song et al. 2021, eq. 13).
+impl<M: Model + ?Sized> Flow for M {
+    fn field(&self, at: &At) -> Tensor {
+        self.score(at)
+    }
+
+    fn shares(&self, t: f64) -> (f64, f64) {
+        let sde = self.sde();
+        (sde.drift(t), -0.5 * sde.diffusion(t).powi(2))
+    }
+}
+
+/// A flow together with the change of log-density along it (Chen et al. 2018, eq. 8; Song et al. 2021, appendix D.2):
+/// d ln p_t(x_t) / dt = -div(a x + b u) = -a D - b div u.
 ///
 /// The state is [B, D + k]: x flattened, then one estimate of ln p_t(x_t) - ln p_start(x_start) for each of the k that [`Probes`] give.
-pub struct FlowWithLogDensity<'a> {
-    model: &'a dyn Model,
+pub struct FlowWithLogDensity<'a, F: ?Sized = dyn Model + 'a> {
+    flow: &'a F,
     /// The shape of one example, without the batch.
     shape: Vec<i64>,
     /// Of the whole batch.
     probes: Probes,
     /// Of the rows that were asked for last.
     chosen: RefCell<(Vec<usize>, Probes)>,
+    /// Whether the slopes have a graph to all that u depends on.
+    graph: bool,
 }
 
-impl<'a> FlowWithLogDensity<'a> {
-    pub fn new(model: &'a dyn Model, shape: Vec<i64>, probes: Probes) -> FlowWithLogDensity<'a> {
-        FlowWithLogDensity { model, shape, probes, chosen: RefCell::new((Vec::new(), Probes::Exact)) }
+impl<'a, F: Flow + ?Sized> FlowWithLogDensity<'a, F> {
+    pub fn new(flow: &'a F, shape: Vec<i64>, probes: Probes) -> FlowWithLogDensity<'a, F> {
+        FlowWithLogDensity { flow, shape, probes, chosen: RefCell::new((Vec::new(), Probes::Exact)), graph: false }
+    }
+
+    /// With the exact divergence, and a graph from the slopes to all that u depends on: for training through a solver.
+    pub fn with_graph(flow: &'a F, shape: Vec<i64>) -> FlowWithLogDensity<'a, F> {
+        FlowWithLogDensity { graph: true, ..FlowWithLogDensity::new(flow, shape, Probes::Exact) }
     }
 
     fn dimension(&self) -> i64 {
@@ -101,32 +128,39 @@ impl<'a> FlowWithLogDensity<'a> {
         (state.narrow(1, 0, d), state.narrow(1, d, state.size()[1] - d))
     }
 
-    /// The score and the estimates of its divergence [B, k] at points [B, ...], by the probes of these rows.
-    fn score_and_divergence(&self, at: &At) -> (Tensor, Tensor) {
-        let score = |x: &Tensor| self.model.score(&at.moved(x));
-        let Some(rows) = at.rows else { return self.probes.value_and_divergence(score, at.x) };
+    /// u and the estimates of its divergence [B, k] at points [B, ...], by the probes of these rows.
+    fn field_and_divergence(&self, at: &At) -> (Tensor, Tensor) {
+        let field = |x: &Tensor| self.flow.field(&at.moved(x));
+        if self.graph {
+            let x = if at.x.requires_grad() { at.x.shallow_clone() } else { at.x.detach().set_requires_grad(true) };
+            let u = field(&x);
+            let units = Tensor::eye(self.dimension(), (x.kind(), x.device())).unsqueeze(1);
+            let terms = quadratic_forms(&u.flatten(1, -1), &x, &units);
+            return (u, terms.sum_dim_intlist(1i64, true, None::<Kind>));
+        }
+        let Some(rows) = at.rows else { return self.probes.value_and_divergence(field, at.x) };
         let mut chosen = self.chosen.borrow_mut();
         if chosen.0 != rows {
             *chosen = (rows.to_vec(), self.probes.of_rows(rows));
         }
-        chosen.1.value_and_divergence(score, at.x)
+        chosen.1.value_and_divergence(field, at.x)
     }
 }
 
-impl Dynamics for FlowWithLogDensity<'_> {
+impl<F: Flow + ?Sized> Dynamics for FlowWithLogDensity<'_, F> {
     fn drift(&self, at: &At) -> Tensor {
         let At { x: state, t, .. } = *at;
-        let sde = self.model.sde();
         let (flat, _) = self.split(state);
         let mut shape = vec![flat.size()[0]];
         shape.extend(&self.shape);
         let x = flat.reshape(shape.as_slice());
         let here = at.moved(&x);
-        let (score, divergence) = self.score_and_divergence(&here);
-        let velocity = reverse_drift(sde, &here, 0.5, &score).flatten(1, -1);
+        let (u, divergence) = self.field_and_divergence(&here);
+        let (of_x, of_u) = (|t: f64| self.flow.shares(t).0, |t: f64| self.flow.shares(t).1);
+        let velocity = &x * column_of(&x, t, of_x) + u * column_of(&x, t, of_u);
         let d = self.dimension() as f64;
-        let change = divergence * column_of(&flat, t, |t| 0.5 * sde.diffusion(t).powi(2)) - column_of(&flat, t, |t| d * sde.drift(t));
-        Tensor::cat(&[velocity, change], 1)
+        let change = divergence * column_of(&flat, t, |t| -of_u(t)) - column_of(&flat, t, |t| d * of_x(t));
+        Tensor::cat(&[velocity.flatten(1, -1), change], 1)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::home::{Home, IMAGES, VECTORS};
+use common::home::{Home, IMAGES, VECTORS, idx};
 use insta::assert_snapshot;
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::NpzReader;
@@ -29,7 +29,10 @@ const VAE: Family = Family {
     pixels: "dequantisation.uniform.draws = 2",
 };
 
-const FAMILIES: [Family; 2] = [NICE, VAE];
+const CONTINUOUS: Family =
+    Family { table: "[flow.continuous]\nwidth = 8\ndepth = 1\nsteps = 1\n", draws: "", pixels: "dequantisation.uniform.draws = 2" };
+
+const FAMILIES: [Family; 3] = [NICE, VAE, CONTINUOUS];
 
 /// An experiment of a family on vectors.
 fn experiment(Family { table, draws, .. }: &Family) -> String {
@@ -41,6 +44,14 @@ fn experiment(Family { table, draws, .. }: &Family) -> String {
     let draw = "[draw]\ncount = 5\nbatch = 2\ntemperature = 1.0\n";
     let density = format!("[density]\nsplit = \"test\"\ncount = 6\nbatch = 4\ndequantisation = \"none\"\n{draws}");
     format!("seed = 1\n\n{}{table}\n{train}{draw}\n{density}", common("[data."))
+}
+
+/// A folder with an experiment on images of 3 x 3.
+fn with_images(text: &str) -> Home {
+    let home = Home::with(text);
+    home.write("train-images", idx(16, 3));
+    home.write("test-images", idx(4, 3));
+    home
 }
 
 /// The same on images.
@@ -107,14 +118,14 @@ fn a_family_goes_on_to_the_bit_where_it_was_killed() {
 #[test]
 fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
     for family in FAMILIES {
-        let home = Home::with_images(&on_images(&family));
+        let home = with_images(&on_images(&family));
         home.succeed(&RUN);
         let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/samples.npz")).unwrap()).unwrap();
         let x: Array4<u8> = archive.by_name("samples").unwrap();
-        assert_eq!(x.dim(), (5, 8, 8, 1));
+        assert_eq!(x.dim(), (5, 3, 3, 1));
         let report = home.json("runs/tiny/likelihood.json");
         let bits = report["bits_per_dim"]["mean"].as_f64().unwrap();
-        assert!((bits - report["nats"]["mean"].as_f64().unwrap() / (64.0 * std::f64::consts::LN_2)).abs() < 1e-9 && bits > 0.0, "{report}");
+        assert!((bits - report["nats"]["mean"].as_f64().unwrap() / (9.0 * std::f64::consts::LN_2)).abs() < 1e-9 && bits > 0.0, "{report}");
         assert!(report["bits_per_dim"]["parts"]["dequantisation"].as_f64().is_some_and(|error| error > 0.0), "{report}");
         assert_eq!(report["truth"], Value::Null);
     }
@@ -124,7 +135,7 @@ fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
 fn decoders_of_pixels_need_no_noise() {
     for decoder in ["discretised-logistic", "bernoulli"] {
         let text = on_images(&Family { pixels: "dequantisation = \"none\"", ..VAE }).replace("gaussian", decoder);
-        let home = Home::with_images(&text);
+        let home = with_images(&text);
         home.succeed(&RUN);
         let report = home.json("runs/tiny/likelihood.json");
         assert!(report["bits_per_dim"]["mean"].as_f64().is_some_and(|bits| (0.0..20.0).contains(&bits)), "{report}");

@@ -1,5 +1,6 @@
 //! Families that draw and measure by themselves: no score, no process between the data and the prior.
 
+pub mod continuous;
 pub mod nice;
 pub mod vae;
 
@@ -120,6 +121,7 @@ impl Trained for &GeneratorNetwork {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum FlowSpec {
     Nice(nice::Spec),
+    Continuous(continuous::Spec),
 }
 
 /// Which family, and its size.
@@ -134,6 +136,7 @@ impl GeneratorSpec {
     pub fn table(&self) -> &'static str {
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(_)) => "flow.nice",
+            GeneratorSpec::Flow(FlowSpec::Continuous(_)) => "flow.continuous",
             GeneratorSpec::Vae(_) => "vae",
         }
     }
@@ -152,6 +155,7 @@ impl GeneratorSpec {
     pub fn check(&self, shape: &[usize], scale: Scale) -> Result<(), Fault> {
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.check(shape.iter().product()),
+            GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.check(shape.iter().product()),
             GeneratorSpec::Vae(spec) => spec.check(scale),
         }
         .map_err(|fault| fault.within(self.table()))
@@ -161,6 +165,7 @@ impl GeneratorSpec {
     pub fn build(&self, shape: &[usize], scale: Scale, builder: &Builder) -> Box<dyn Generator> {
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => Box::new(nice::Nice::new(spec, shape, builder)),
+            GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => Box::new(continuous::Continuous::new(spec, shape, builder)),
             GeneratorSpec::Vae(spec) => Box::new(vae::Vae::new(spec, shape, scale, builder)),
         }
     }
@@ -182,6 +187,7 @@ impl GeneratorSpec {
         let dimension = shape.iter().product();
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.held(dimension),
+            GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.held(dimension),
             GeneratorSpec::Vae(spec) => spec.held(dimension),
         }
     }

@@ -1,10 +1,11 @@
 //! Implicit score matching (Hyvärinen 2005): the score of p_t without the conditional one.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{Batch, Reduction};
+use crate::divergence::quadratic_forms;
 use crate::model::{At, Model};
-use crate::tensor::{column_of, sum_per_example};
+use crate::tensor::column_of;
 
 /// w [‖σ s‖² + 2 σ² div s + D + 2 κ Σ_i (σ² ∂_i s_i)²] at x_t = α x_0 + σ z, reduced over the D numbers, with the exact divergence from D
 /// backward passes (Hyvärinen 2005, theorem 1, with the curvatures of Kingma & LeCun 2010, here in units of 1 / σ²: one κ serves all t).
@@ -42,16 +43,4 @@ impl Noised {
         let variance = column_of(&s, t, |t| sde.sigma(t).powi(2));
         Noised { x, s, variance }
     }
-}
-
-/// v_jᵀ (∂s/∂x) v_j for probes [k, B or 1, D] -> [B, k], with a graph.
-pub(super) fn quadratic_forms(s: &Tensor, x: &Tensor, probes: &Tensor) -> Tensor {
-    let form = |j: i64| {
-        let v = probes.select(0, j);
-        let projection = (s * &v).sum(None::<Kind>);
-        let product = Tensor::run_backward(&[projection], &[x], true, true).remove(0);
-        sum_per_example(&(product.flatten(1, -1) * v))
-    };
-    let forms: Vec<Tensor> = (0..probes.size()[0]).map(form).collect();
-    Tensor::stack(&forms, 1)
 }

@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::implicit::{Noised, quadratic_forms};
+use super::implicit::Noised;
 use super::{Batch, Reduction};
+use crate::divergence::quadratic_forms;
 use crate::model::Model;
 use crate::tensor::sum_per_example;
 

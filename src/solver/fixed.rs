@@ -30,6 +30,21 @@ pub(super) fn between(tableau: &Tableau, x: &Tensor, k: &Tensor, rows: &[usize],
     state
 }
 
+/// The end of the way along `times` for x [B, D], by the same steps, with a graph through all of them where there is one.
+pub fn unrolled(tableau: &Tableau, dynamics: &dyn Dynamics, x: &Tensor, times: &[f64]) -> Tensor {
+    let batch = x.size()[0] as usize;
+    times.windows(2).fold(x.shallow_clone(), |x, pair| {
+        let h = pair[1] - pair[0];
+        let moved = |weights: &[f64], k: &[Tensor]| weights.iter().zip(k).fold(x.shallow_clone(), |x, (weight, k)| x + k * (weight * h));
+        let mut k: Vec<Tensor> = Vec::new();
+        for (weights, share) in tableau.a.iter().zip(tableau.c) {
+            let stage = moved(weights, &k);
+            k.push(dynamics.drift(&At::whole(&stage, &vec![pair[0] + share * h; batch])));
+        }
+        moved(tableau.b, &k)
+    })
+}
+
 /// Solves along `times`. A state between two of them that `watch` asks for costs one evaluation, for the slope at the new point.
 ///
 /// The diffusion of every process here depends on t alone. On one step the Brownian path is replaced by the straight line through its
@@ -81,4 +96,26 @@ pub(super) fn solve(
     let mut statistics = Statistics::of_steps(batch, times.len() - 1, stages);
     statistics.evaluations.iter_mut().for_each(|n| *n += asked.get());
     (x.view(shape.as_slice()), statistics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tableau::{HEUN, RK4};
+    use super::*;
+    use crate::divergence::Probes;
+    use crate::dynamics::FlowWithLogDensity;
+    use crate::testing::{VP, exact, largest, mixture, normal};
+
+    #[test]
+    fn unrolled_steps_are_the_solvers_own() {
+        tch::set_num_threads(1);
+        let exact = exact(&VP, &mixture());
+        let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Exact);
+        let (start, times) = (flow.start(&normal(0, &[5, 2])), [0.1, 0.3, 0.4, 1.0]);
+        for tableau in [&HEUN, &RK4] {
+            let (end, _) = solve(tableau, &flow, &start, &times, None, &mut |_| {});
+            assert!(largest(&(unrolled(tableau, &flow, &start, &times) - &end)) < 1e-12);
+            assert!(largest(&(end - &start)) > 0.1);
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod trajectory;
 pub use control::{Adaptive, Control};
 pub use discrete_chain::{DiscreteChain, Spacing};
 pub use edm::Churn;
+pub use fixed::unrolled;
 pub use general::{General, Stochastic};
 pub use grid::TimeGrid;
 pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
@@ -35,7 +36,7 @@ pub use multi_step::{DeisVariable, UniPcVariant};
 pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
 pub use sampler::{Cost, Counts, Noise, Problem, Sampler, Solution, Statistics};
 pub use spec::SolverSpec;
-pub use tableau::Tableau;
+pub use tableau::{RK4, Tableau};
 pub use trajectory::{Step, Trajectory, Watch};
 
 #[cfg(test)]

@@ -175,3 +175,17 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Losses) -> Result<()> 
     );
     Err(Error::NotFinite { what, value, step, place, help })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_tells_how_far_the_curves_are() {
+        let progress = Progress { window: [1.0, 2.0, 3.0, 4.0], parts: vec![5.0, 6.0], metric: Some(7.0), rewinds: 8 };
+        let again = Progress::from_tensor(&progress.to_tensor());
+        assert_eq!((again.window, &again.parts[..], again.metric, again.rewinds), (progress.window, &[5.0, 6.0][..], Some(7.0), 8));
+        let older = Progress::from_tensor(&Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, f64::INFINITY, 0.0]));
+        assert_eq!((older.window, older.parts.len(), older.metric, older.rewinds), (progress.window, 0, None, 0));
+    }
+}

@@ -3,6 +3,7 @@
 mod budget;
 mod calibration;
 mod comparison;
+mod density;
 mod passes;
 mod pixels;
 mod resume;
