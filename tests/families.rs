@@ -6,6 +6,9 @@ use common::home::{Home, IMAGES, VECTORS, idx};
 use insta::assert_snapshot;
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::NpzReader;
+use score_sde::experiment;
+use score_sde::session::{Machine, Session};
+use score_sde::tensor::to_vec;
 use serde_json::Value;
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
@@ -35,7 +38,7 @@ const CONTINUOUS: Family =
 const FAMILIES: [Family; 3] = [NICE, VAE, CONTINUOUS];
 
 /// An experiment of a family on vectors.
-fn experiment(Family { table, draws, .. }: &Family) -> String {
+fn written(Family { table, draws, .. }: &Family) -> String {
     let common = |table: &str| {
         let begin = VECTORS.find(table).unwrap();
         VECTORS[begin..].split("\n\n").next().unwrap().to_owned() + "\n\n"
@@ -56,7 +59,7 @@ fn with_images(text: &str) -> Home {
 
 /// The same on images.
 fn on_images(family: &Family) -> String {
-    let (vectors, images) = (experiment(family), IMAGES);
+    let (vectors, images) = (written(family), IMAGES);
     let data = |text: &str| text[text.find("[data.").unwrap()..].split("\n\n").next().unwrap().to_owned();
     let text = vectors.replace(&data(&vectors), &data(images));
     text.replace("count = 6", "count = 4").replace("dequantisation = \"none\"", family.pixels)
@@ -70,7 +73,7 @@ fn of_scores(line: &str) -> bool {
 #[test]
 fn a_family_trains_draws_and_measures() {
     for family in FAMILIES {
-        let home = Home::with(&experiment(&family));
+        let home = Home::with(&written(&family));
         let (_, stderr) = home.succeed(&RUN);
         for phase in ["train 20/20", "sample 5/5", "likelihood 6/6"] {
             assert!(stderr.contains(phase), "{stderr}");
@@ -99,6 +102,7 @@ fn a_family_trains_draws_and_measures() {
         home.succeed(&["sample", "runs/tiny", "--set", "draw.count=3"]);
         let (stdout, _) = home.succeed(&["likelihood", "runs/tiny", "--split", "train"]);
         assert!(stdout.contains("; the data's own law: 3.4657"), "{stdout}");
+        assert!(home.fail(&["lab", "runs/tiny"]).contains("the experiment's family has no score"));
         assert!(home.fail(&["likelihood", "runs/tiny", "--compare", "reference"]).contains("leave out --compare"));
         home.succeed(&["export", "runs/tiny", "--to", "safetensors"]);
         home.succeed(&["verify", "runs/tiny"]);
@@ -106,9 +110,33 @@ fn a_family_trains_draws_and_measures() {
 }
 
 #[test]
+fn a_program_does_what_the_binary_does() {
+    tch::set_num_threads(1);
+    for family in FAMILIES {
+        let home = Home::with(&written(&family));
+        home.succeed(&RUN);
+        let (session, run) = Session::open(&home.path("runs/tiny"), Machine { threads: Some(1), ..Machine::default() }).unwrap();
+        let plan = session.plan();
+        let samples = session.draw(plan.draw.as_ref().unwrap()).unwrap();
+        let archive = |name: &str| NpzReader::new(std::fs::File::open(home.path(name)).unwrap()).unwrap();
+        let stored: Array2<f32> = archive("runs/tiny/samples/samples.npz").by_name("samples").unwrap();
+        let drawn = to_vec(&session.scale().to_data(&samples.x));
+        assert!(drawn.iter().zip(&stored).all(|(here, there)| *here == f64::from(*there)), "{drawn:?}, {stored}");
+        let density = session.density(plan.density.as_ref().unwrap(), &run, &run, "likelihood").unwrap();
+        let stored: Array1<f64> = archive("runs/tiny/likelihood.npz").by_name("nats").unwrap();
+        assert_eq!(density.nats(), stored.to_vec());
+        assert!(session.model().is_err_and(|error| error.to_string() == "the experiment's family has no score"));
+    }
+    let home = Home::with(VECTORS);
+    let loaded = experiment::load(&home.path("tiny.toml"), &[]).unwrap();
+    let session = Session::new(&loaded, Machine::default());
+    assert!(session.generator().is_err_and(|error| error.to_string().contains("is a score")));
+}
+
+#[test]
 fn a_family_goes_on_to_the_bit_where_it_was_killed() {
     for family in FAMILIES {
-        let home = Home::with(&experiment(&family));
+        let home = Home::with(&written(&family));
         let (stdout, _) = home.succeed(&["verify-resume", "tiny.toml", "--steps", "3"]);
         assert_eq!(stdout.matches("identical").count(), 3, "{stdout}");
         assert!(stdout.contains("killed at  checkpoints/step-00000003.safetensors"), "{stdout}");
@@ -141,7 +169,7 @@ fn decoders_of_pixels_need_no_noise() {
         assert!(report["bits_per_dim"]["mean"].as_f64().is_some_and(|bits| (0.0..20.0).contains(&bits)), "{report}");
         let noise = home.fail(&["check", "tiny.toml", "--set", "density.dequantisation={uniform={draws=1}}"]);
         assert!(noise.contains("the decoder gives the probability of pixels without any noise"), "{noise}");
-        home.write("vectors.toml", experiment(&VAE).replace("gaussian", decoder));
+        home.write("vectors.toml", written(&VAE).replace("gaussian", decoder));
         let vectors = home.fail(&["check", "vectors.toml"]);
         assert!(vectors.contains("the data are vectors, and this decoder is for pixels"), "{vectors}");
     }
@@ -149,14 +177,14 @@ fn decoders_of_pixels_need_no_noise() {
 
 #[test]
 fn importance_draws_are_for_what_is_not_exact() {
-    let home = Home::with(&experiment(&NICE));
+    let home = Home::with(&written(&NICE));
     let refusal = home.fail(&["check", "tiny.toml", "--set", "density.draws=3"]);
     assert!(refusal.contains("the density of [flow.nice] is exact"), "{refusal}");
-    home.write("vae.toml", experiment(&Family { draws: "", ..VAE }));
+    home.write("vae.toml", written(&Family { draws: "", ..VAE }));
     let refusal = home.fail(&["check", "vae.toml"]);
     assert!(refusal.contains("give density.draws, such as 100"), "{refusal}");
     let [one, more] = ["1", "3"].map(|draws| {
-        home.write("vae.toml", experiment(&Family { draws: "", ..VAE }) + &format!("draws = {draws}\n"));
+        home.write("vae.toml", written(&Family { draws: "", ..VAE }) + &format!("draws = {draws}\n"));
         home.succeed(&["run", "vae.toml", "--out", draws]);
         home.json(&format!("{draws}/likelihood.json"))["nats"]["importance"]["standard_error"].as_f64()
     });
@@ -165,13 +193,13 @@ fn importance_draws_are_for_what_is_not_exact() {
 
 #[test]
 fn tables_of_scores_and_of_other_families_do_not_mix() {
-    let home = Home::with(&experiment(&NICE));
+    let home = Home::with(&written(&NICE));
     let table = |name: &str| {
         let begin = VECTORS.find(&format!("[{name}")).unwrap();
         VECTORS[begin..].split("\n\n").next().unwrap().to_owned()
     };
     let with = |name: &str| {
-        home.write("mixed.toml", format!("{}\n{}\n", experiment(&NICE), table(name)));
+        home.write("mixed.toml", format!("{}\n{}\n", written(&NICE), table(name)));
         home.fail(&["check", "mixed.toml"])
     };
     assert_snapshot!(with("sde"), @"sde: [sde] is for scores, and [flow.nice] is none ╭─[mixed.toml:37:2] 36 37 [sde.vp] · ─┬─ · ╰── here 38 beta_min = 0.1 ╰──── help: remove [sde]; there is no process between the data and the prior");

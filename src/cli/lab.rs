@@ -75,6 +75,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     options.machine.holds(&loaded.lab_needs(count))?;
     let session = Session::new(&loaded, options.machine.into());
     let plan = session.plan();
+    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
     let law = match &plan.family {
         Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
         Family::Score(_) | Family::Generator(..) => None,
@@ -94,7 +95,6 @@ pub fn lab(options: Arguments) -> Result<()> {
     if !(t_min > 0.0 && t_min < 1.0) {
         return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
     }
-    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
     let shape = session.shape().iter().map(|&n| n as i64).collect();
     let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
     if world.data.size()[0] < 20 {

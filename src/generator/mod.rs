@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::bound::tightened;
 use crate::error::Fault;
 use crate::net::Held;
 use crate::optim::{Builder, Losses, Parameters, Trained};
@@ -73,15 +74,13 @@ impl Estimate {
     pub fn exact(value: Tensor) -> Estimate {
         Estimate { value, sampled: None }
     }
-}
 
-impl Sampled {
-    /// ln of the mean of w from ln w [k, B], with the error of the mean of w relative to it.
-    pub fn of(log_weights: &Tensor) -> Estimate {
-        let k = log_weights.size()[0] as f64;
-        let value = log_weights.logsumexp(0i64, false) - k.ln();
-        let error = (k > 1.0).then(|| (log_weights - &value).exp().std_dim(0i64, true, false) / k.sqrt());
-        let elbo = log_weights.mean_dim(0i64, false, Kind::Double);
+    /// ln of the mean of w from ln w [B, k], with the error of the mean of w relative to it.
+    pub fn of_weights(log_weights: &Tensor) -> Estimate {
+        let value = -tightened(log_weights);
+        let k = log_weights.size()[1] as f64;
+        let error = (k > 1.0).then(|| (log_weights - value.unsqueeze(1)).exp().std_dim(1i64, true, false) / k.sqrt());
+        let elbo = log_weights.mean_dim(1i64, false, Kind::Double);
         Estimate { value, sampled: Some(Sampled { error, elbo }) }
     }
 }

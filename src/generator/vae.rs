@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::{Draws, Estimate, Generator, Sampled};
+use super::{Draws, Estimate, Generator};
 use crate::error::Fault;
 use crate::net::Held;
 use crate::net::perceptron::Perceptron;
@@ -118,7 +118,7 @@ impl Generator for Vae {
             let posterior = self.posterior(x);
             let noise = |j| draws.normal(j, Purpose::Importance, &[self.latent], x.device());
             let log_weights: Vec<Tensor> = (0..draws.count).map(|j| self.log_weight(x, &posterior, &noise(j))).collect();
-            Sampled::of(&Tensor::stack(&log_weights, 0))
+            Estimate::of_weights(&Tensor::stack(&log_weights, 1))
         })
     }
 }

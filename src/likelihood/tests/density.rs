@@ -6,7 +6,7 @@ use std::ops::Range;
 use tch::{Kind, Tensor};
 
 use super::*;
-use crate::generator::{Draws, Estimate, Generator, GeneratorSpec, Sampled};
+use crate::generator::{Draws, Estimate, Generator, GeneratorSpec};
 use crate::optim::Losses;
 use crate::testing::gaussian;
 
@@ -31,7 +31,7 @@ impl Generator for Known {
             return Estimate::exact(value);
         }
         let noise = |j| draws.normal(j, rng::Purpose::Importance, &[], Device::Cpu).to_kind(Kind::Double) * s - 0.5 * s * s;
-        Sampled::of(&Tensor::stack(&(0..draws.count).map(|j| &value + noise(j)).collect::<Vec<_>>(), 0))
+        Estimate::of_weights(&Tensor::stack(&(0..draws.count).map(|j| &value + noise(j)).collect::<Vec<_>>(), 1))
     }
 }
 
