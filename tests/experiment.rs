@@ -176,6 +176,18 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     "#);
 }
 
+/// Checkpoints bear it: another one would refuse the runs that are there.
+#[test]
+fn the_mark_of_an_experiment_stays() {
+    let mark = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+        parse("tiny.toml", VECTORS, &overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment.mark()
+    };
+    assert_eq!(mark(&[]), "d87ff58a");
+    assert_eq!(mark(&["train.log_every=7", "sample.count=9"]), "d87ff58a");
+    assert_ne!(mark(&["train.lr=2e-3"]), "d87ff58a");
+}
+
 #[test]
 fn misspelt_keys() {
     assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
