@@ -1,7 +1,7 @@
 //! Compiles the operations in C++, and writes LibTorch's folder into the binaries' run path, so that they start without LD_LIBRARY_PATH.
 use std::path::PathBuf;
 
-const OPERATIONS: &str = "src/net/native/norm.cpp";
+const OPERATIONS: &str = "src/net/native";
 
 fn main() {
     println!("cargo:rerun-if-changed={OPERATIONS}");
@@ -22,6 +22,6 @@ fn main() {
         .flag_if_supported("-fno-math-errno")
         .flag_if_supported("-fno-trapping-math")
         .includes([include.join("torch/csrc/api/include"), include])
-        .file(OPERATIONS)
+        .file(format!("{OPERATIONS}/norm.cpp"))
         .compile("score_sde_operations");
 }

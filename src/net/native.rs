@@ -28,7 +28,7 @@ pub(super) enum Then<'a> {
 }
 
 /// Group normalisation (Wu & He 2018; ε = 1e-6) of `x` [B, C, H, W] or [B, C], with `weight` and `bias` `[C]`, and what follows, as one
-/// operation; its gradient has a gradient, too. On a CPU nothing but `x` is kept for it, and an image comes out with its channels last in
+/// operation; its gradient has a gradient, too. On a CPU no image but `x` is kept for it, and one comes out with its channels last in
 /// memory.
 pub(super) fn norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: i64, then: &Then) -> Tensor {
     let (silu, mask) = match then {
@@ -37,7 +37,8 @@ pub(super) fn norm(x: &Tensor, weight: &Tensor, bias: &Tensor, groups: i64, then
     };
     let kept = mask.map_or(1.0, |mask| mask.kept);
     let mask = mask.map_or(std::ptr::null(), |mask| mask.bytes.as_ptr());
-    // SAFETY: the function reads tensors that live until it returns, catches what C++ throws, and gives a tensor away, or null.
+    // SAFETY: the function reads tensors that live until it returns, checks their shapes and kinds, catches what C++ throws, and gives a
+    // tensor away, or null.
     unsafe {
         let y = score_sde_norm(x.as_ptr(), weight.as_ptr(), bias.as_ptr(), mask, groups, silu, kept);
         // As LibTorch's own operations do when they fail.
@@ -129,8 +130,34 @@ mod tests {
             let (weight, bias) = (Tensor::from_slice(&[scale as f32]), Tensor::from_slice(&[0.01 * scale as f32]));
             let [ours, theirs] = [norm, composed].map(|f| to_vec(&f(&x, &weight, &bias, 1, &Then::Silu(None))));
             for (ours, theirs) in ours.into_iter().zip(theirs) {
-                assert!((ours - theirs).abs() <= 1e-6 * (1.0 + scale) * theirs.abs() + 1e-37 * scale, "{scale}: {ours} is not {theirs}");
+                let rounding = if theirs > 0.0 { 1e-6 } else { 1e-6 * (1.0 + scale) };
+                assert!((ours - theirs).abs() <= rounding * theirs.abs() + 1e-37 * scale, "{scale}: {ours} is not {theirs}");
             }
         }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let x = Tensor::randn([5, 12, 6, 7], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let [weight, bias] = parameters(Kind::Float);
+        let all = |threads| {
+            tch::set_num_threads(threads);
+            let y = norm(&x, &weight, &bias, 4, &Then::Silu(None));
+            let mut all = Tensor::run_backward(&[y.square().sum(Kind::Float)], &[&x, &weight, &bias], false, false);
+            all.push(y);
+            all.iter().flat_map(|tensor| to_vec(&tensor.detach())).collect::<Vec<_>>()
+        };
+        let one = all(1);
+        assert_eq!(all(3), one);
+        tch::set_num_threads(1);
+    }
+
+    #[test]
+    #[should_panic(expected = "a mask that does not fit")]
+    fn a_mask_of_another_batch_is_refused() {
+        let [weight, bias] = parameters(Kind::Float);
+        let x = Tensor::zeros([4, 12, 2, 2], (Kind::Float, Device::Cpu));
+        let mask = Dropout::new(1, 0..3).mask(&x.narrow(0, 0, 3), 0.5);
+        drop(norm(&x, &weight, &bias, 4, &Then::Silu(mask.as_ref())));
     }
 }
