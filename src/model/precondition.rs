@@ -184,7 +184,12 @@ impl Model for Preconditioned<'_> {
                 let f = self.in_unit_range(&state, t, |t| discrete_parametrisation(chain, t).0);
                 match output {
                     None => Prediction::of_score(f * column_of(&state, t, |t| discrete_parametrisation(chain, t).1)),
-                    Some(output) => output.prediction(f, &at.moved(&state), &|t| chain.step(t)),
+                    // At the level of the chain, which is not the process's.
+                    Some(output) => {
+                        let (at, level) = (at.moved(&state), |t: f64| discrete_level(chain, t));
+                        let said = output.prediction(f, &at, &|t| chain.step(level(t).t));
+                        Prediction::of_score(said.into_quantity(Quantity::Score, sde, &level, &at))
+                    }
                 }
             }
             Parametrisation::Edm { sigma_data } => Prediction { quantity: Quantity::Score, value: self.edm(&state, t, *sigma_data) },
@@ -206,15 +211,23 @@ fn reference_parametrisation(sde: &dyn Sde) -> (Label, Output) {
     if keeps_signal(&sde.level(1.0)) { (Label::LogSigma, Output::ScaledScore) } else { (Label::Time, Output::Noise) }
 }
 
-/// (label, gain) on a chain, score = gain · F(x, label). DDPM numbers the levels with the noise; between two levels its label is not rounded but σ is that of the level below.
-/// NCSN numbers them from the largest σ and takes the nearest level for both.
+/// (label, gain) on a chain, score = gain · F(x, label). DDPM numbers the levels with the noise; between two levels its label is not rounded but
+/// σ is that of the level below. NCSN numbers them from the largest σ and takes the nearest level for both.
 pub fn discrete_parametrisation(chain: &Chain, t: f64) -> (f64, f64) {
+    let last = (chain.len() - 1) as f64;
+    let sigma = discrete_level(chain, t).sigma;
+    match keeps_signal(&chain.levels()[chain.len() - 1]) {
+        true => (((1.0 - t) * last).round_ties_even(), 1.0 / sigma),
+        false => (t * last, -1.0 / sigma),
+    }
+}
+
+/// The level of a chain that a network's output at t is of: NCSN's the nearest one, DDPM's that at t or just before it.
+fn discrete_level(chain: &Chain, t: f64) -> Level {
     let last = chain.len() - 1;
-    if keeps_signal(&chain.levels()[last]) {
-        let label = ((1.0 - t) * last as f64).round_ties_even();
-        (label, 1.0 / chain.levels()[last - label as usize].sigma)
-    } else {
-        (t * last as f64, -1.0 / chain.level(t).sigma)
+    match keeps_signal(&chain.levels()[last]) {
+        true => chain.levels()[last - ((1.0 - t) * last as f64).round_ties_even() as usize],
+        false => chain.level(t),
     }
 }
 

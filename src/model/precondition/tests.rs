@@ -142,3 +142,34 @@ fn outputs_that_have_no_meaning_are_refused() {
     assert_eq!(key(Precondition::Discrete { levels: 100, output: Some(Output::Velocity) }), "discrete.output");
     assert_eq!(key(Precondition::Plain { label: Label::Time, output: Output::Mean }), "plain.output");
 }
+
+/// Samples follow the velocity, likelihoods the score: the flow is one, at times between levels, too.
+#[test]
+fn in_discrete_time_the_velocity_is_that_of_the_score() {
+    tch::set_num_threads(1);
+    let outputs = [None, Some(Output::Noise), Some(Output::ScaledScore), Some(Output::Data), Some(Output::V), Some(Output::Mean)];
+    for (name, sde) in CHAINED {
+        for output in outputs {
+            let parametrisation = &Precondition::Discrete { levels: 100, output }.under(sde).unwrap();
+            let model = Preconditioned { sde, network: &Product, parametrisation, to_unit: (1.0, 0.0), kind: Kind::Double, dropout: None };
+            let x = Tensor::from_slice(&[0.7, -0.2, 1.1, 0.3]).view([4, 1]);
+            let t = [0.003, 0.1, 0.6174, 0.998];
+            let at = At::whole(&x, &t);
+            let of = |f: &dyn Fn(f64) -> f64| column_of(&x, &t, f);
+            let truth = &x * of(&|t| sde.drift(t)) - model.score(&at) * of(&|t| 0.5 * sde.diffusion(t).powi(2));
+            let velocity = model.velocity(&at);
+            assert!(largest(&(&velocity - &truth)) < 1e-9 * largest(&truth), "{name}, {output:?}: {velocity} is not {truth}");
+        }
+    }
+}
+
+/// What the reference leaves unsaid, said.
+#[test]
+fn in_discrete_time_an_output_can_be_what_the_reference_has() {
+    for (sde, same) in [(&VP as &dyn Sde, Output::Noise), (&VE, Output::ScaledScore)] {
+        for t in [0.0, 0.037, 0.052, 0.5, 0.981, 1.0] {
+            let of = |output| score(sde, &Precondition::Discrete { levels: 30, output }, (1.0, 0.0), 0.7, t);
+            assert!((of(None) / of(Some(same)) - 1.0).abs() < 1e-12 || of(None) == of(Some(same)), "{same:?} at {t}");
+        }
+    }
+}
