@@ -54,6 +54,8 @@ pub enum Purpose {
     Importance = 25,
     /// What a decoder's sample is off its mean; index: example.
     Decoder = 26,
+    /// Noise that takes data to t_min, where the lab compares samples with them; index: example.
+    Lab = 27,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

@@ -218,7 +218,7 @@ fn misspelt_keys() {
      help: did you mean `sample`?
     ");
     assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vpp]"), &[]), @"
-      × unknown variant `vpp`, expected one of `vp`, `cosine`, `sub-vp`, `ve`
+      × unknown variant `vpp`, expected one of `vp`, `cosine`, `sub-vp`, `ve`, `poisson-flow`
        ╭─[tiny.toml:3:6]
      2 │ 
      3 │ [sde.vpp]

@@ -192,6 +192,13 @@ fn importance_draws_are_for_what_is_not_exact() {
 }
 
 #[test]
+fn a_density_of_pixels_needs_their_noise() {
+    let home = Home::with_images(&on_images(&FAMILIES[0]).replace("dequantise = true", "dequantise = false"));
+    let message = home.fail(&["check", "tiny.toml"]);
+    assert!(message.contains("dequantise") && message.contains("has no bound"), "{message}");
+}
+
+#[test]
 fn tables_of_scores_and_of_other_families_do_not_mix() {
     let home = Home::with(&written(&NICE));
     let table = |name: &str| {

@@ -422,6 +422,11 @@ fn the_analytic_variance_is_measured_once_and_serves_samples_and_bounds() {
     assert!(home.read("out/samples/again.npz") == reference);
     home.succeed(&["sample", "out", "--name", "other", "--set", "sample.solver.discrete-chain.variance=beta-tilde"]);
     assert!(home.read("out/samples/other.npz") != reference);
+    // Other draws have it, too; other weights don't.
+    home.succeed(&["sample", "out", "--name", "seed", "--set", "seed=7"]);
+    assert!(home.read("out/samples/seed.npz") != reference);
+    let message = home.fail(&["sample", "out", "--name", "step", "--step", "10"]);
+    assert!(message.contains("was measured for something else") && message.contains("beta-tilde"), "{message}");
 }
 
 #[test]
@@ -449,6 +454,15 @@ fn an_autoencoder_learns_one_level_and_is_sampled_at_it_alone() {
         let x = samples(&home, &format!("{objective}/samples/samples.npz"));
         assert!(x.iter().all(|x| x.abs() < 3.0), "{objective}: {x}");
     }
+    let overrides: Vec<&str> = common.iter().flat_map(|setting| ["--set", setting]).collect();
+    for (setting, key) in [("sample.t_min=0.5", "sample:"), ("sample.solver={euler={grid={uniform={steps=5}}}}", "sample:")] {
+        let message = home.fail(&[&["check", "tiny.toml"], &overrides[..], &["--set", setting]].concat());
+        assert!(message.contains(key) && message.contains("trained at t = 0.6 alone"), "{message}");
+    }
+    let likelihood = "likelihood={split='test',count=1,batch=1,t_min=1e-3,below_t_min='ignored',solver_check=0,dequantisation='none',\
+                      trace={exact={}},solver={rk45={rtol=1e-3,atol=1e-3}}}";
+    let message = home.fail(&[&["check", "tiny.toml"], &overrides[..], &["--set", likelihood]].concat());
+    assert!(message.contains("the likelihood needs it at all times"), "{message}");
 }
 
 #[test]
@@ -589,6 +603,7 @@ fn a_poisson_flow_trains_samples_by_its_flow_and_has_a_likelihood() {
         ("likelihood.below_t_min=tweedie", "likelihood.below_t_min"),
         ("likelihood.bound={elbo={form='implicit',draws=2}}", "likelihood.bound"),
         ("train.objective={implicit={curvature=0}}", "train.objective"),
+        ("train.weighting=likelihood", "train.weighting"),
         ("precondition={discrete={levels=10}}", "precondition.discrete.levels"),
     ] {
         let message = home.fail(&["check", "tiny.toml", "--set", setting]);

@@ -1,5 +1,5 @@
-//! The analytic variance of a chain's steps (Bao et al. 2022a, arXiv 2201.06503; 2022b, arXiv 2206.07309): nothing is trained for it, the error
-//! E‖z - ẑ‖² of the noise prediction is measured at every level over training data.
+//! The analytic variance of a chain's steps (Bao et al. 2022a, arXiv 2201.06503; 2022b, arXiv 2206.07309): nothing is trained for it, the
+//! error E‖z - ẑ‖² of the noise prediction is measured at every level over training data.
 //!
 //! For an exact score E‖z - ẑ‖² = D - E‖ẑ‖²; the error itself is right for a network that is not exact, too, and where hardly any signal is
 //! left it is known to a part of itself, while D - E‖ẑ‖² drowns in what chance leaves of E‖ẑ‖².
@@ -25,8 +25,8 @@ use crate::tensor::to_vec;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnalyticVariance {
-    /// The levels of the chain that are measured, 2 to 1,000,000; the network's, if that lives in discrete time. Between them the mean square
-    /// is taken to be a line in the log-SNR.
+    /// The levels of the chain that are measured, 2 to 1,000,000; the network's, if that lives in discrete time. Between them the mean
+    /// square is taken to be a line in the log-SNR.
     pub levels: usize,
     /// Training examples at each level, 1 to 100,000,000; each costs an evaluation. The paper uses 10 to 1000 times its batch of images.
     pub examples: usize,
@@ -134,7 +134,7 @@ pub fn save(squares: &MeanSquares, product: &mut Product) -> Result<()> {
 /// Errors: there is nothing, it is damaged, or depends on something else.
 pub fn load(run: &Run, of: &Value) -> Result<MeanSquares> {
     let help = "remove analytic_variance.manifest, and score-sde run measures it again";
-    let wrong = |what: String| Error::run(run.folder().at(AnalyticVariance::FILE), what, help);
+    let wrong = |what: String, help: &str| Error::run(run.folder().at(AnalyticVariance::FILE), what, help);
     match run.found(AnalyticVariance::NAME)? {
         Found::Nothing => {
             let help = "measure it first: score-sde run with this experiment";
@@ -142,14 +142,23 @@ pub fn load(run: &Run, of: &Value) -> Result<MeanSquares> {
         }
         Found::Damaged(what) => return Err(Error::run(run.path(), what, help)),
         Found::Whole(there) => {
-            if let Some((key, there, here)) = difference("", &there, of) {
-                return Err(wrong(format!("was measured for something else: {key} is {there} there, {here} now")));
+            // It was measured once, with the run's own seed, whatever is drawn with it.
+            let of = with_seed_of(&there, of);
+            if let Some((key, there, here)) = difference("", &there, &of) {
+                let help = "it was measured with the newest weights of its time: choose those, or another variance, such as \"beta-tilde\"";
+                return Err(wrong(format!("was measured for something else: {key} is {there} there, {here} now"), help));
             }
         }
     }
-    let (stored, _) = tensors::parse(&run.read(AnalyticVariance::FILE)?.unwrap_or_default()).map_err(wrong)?;
-    let column = |name: &str| stored.get(name).map(to_vec).ok_or_else(|| wrong(format!("holds no `{name}`")));
+    let (stored, _) = tensors::parse(&run.read(AnalyticVariance::FILE)?.unwrap_or_default()).map_err(|what| wrong(what, help))?;
+    let column = |name: &str| stored.get(name).map(to_vec).ok_or_else(|| wrong(format!("holds no `{name}`"), help));
     Ok(MeanSquares::new(column("log_snr")?.into_iter().zip(column("mean_square_error")?).map(|(level, square)| [level, square]).collect()))
+}
+
+fn with_seed_of(there: &Value, of: &Value) -> Value {
+    let mut of = of.clone();
+    of["seed"] = there["seed"].clone();
+    of
 }
 
 #[cfg(test)]

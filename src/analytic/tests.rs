@@ -26,8 +26,8 @@ fn measured(model: &dyn Model, law: &GaussianMixture, spec: &AnalyticVariance) -
     measure(spec, 7, subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }
 
-/// For x_0 ~ N(μ, s²), ẑ = σ (x - α μ) / (α² s² + σ²), so that E (z - ẑ)² = 1 - E ẑ² = α² s² / (α² s² + σ²); and the reverse process's own step from t to s has
-/// the variance (1 / v_s + α_ts² / β)^-1 of x_s given x_t.
+/// For x_0 ~ N(μ, s²), ẑ = σ (x - α μ) / (α² s² + σ²), so that E (z - ẑ)² = 1 - E ẑ² = α² s² / (α² s² + σ²); and the reverse process's own
+/// step from t to s has the variance (1 / v_s + α_ts² / β)^-1 of x_s given x_t.
 #[test]
 fn on_a_gaussian_the_variance_is_that_of_the_reverse_process() {
     tch::set_num_threads(1);

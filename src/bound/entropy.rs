@@ -4,14 +4,15 @@
 //! H(X_t | X_s) + H(X_s | X_0) - H(X_t | X_0)  <=  H(X_s | X_t)  <=  H(X_t | X_s)
 //! ```
 //!
-//! for a step from a level t down to a level s. As the three on the left are Gaussians with the variances β, σ_s² and σ_t², it is the entropy
-//! of β̃ = β σ_s² / σ_t²; the right is that of β. So the two variances of DDPM are the ends of what the data can make of a step (Ho et al.
-//! 2020, sec. 3.2).
+//! for a step from a level t down to a level s. As the three on the left are Gaussians with the variances β, σ_s² and σ_t², it is the
+//! entropy of β̃ = β σ_s² / σ_t²; the right is that of β. So the two variances of DDPM are the ends of what the data can make of a step (Ho
+//! et al. 2020, sec. 3.2).
 
 use crate::sde::{Transition, Variance, normal_entropy};
 
 /// The lower and the upper bound of H(X_s | X_t), nats. The lower holds for any data; the upper where noise does not take entropy away,
-/// H(X_s) <= H(X_t), as under VE always and under VP where the data are no wider than the prior. A step to the data has β̃ = 0, and the lower bound is -∞.
+/// H(X_s) <= H(X_t), as under VE always and under VP where the data are no wider than the prior. A step to the data has β̃ = 0, and the
+/// lower bound is -∞.
 pub fn reverse_entropy_bounds(step: &Transition, dimension: usize) -> [f64; 2] {
     [normal_entropy(step.beta_tilde, dimension), normal_entropy(step.beta, dimension)]
 }

@@ -12,8 +12,9 @@
 //! sampling with p(t) ∝ g²/σ² in closed form for any SDE.
 //!
 //! [`Elbo`] is the bound in continuous time, [`Vlb`] the one of a chain of levels with its terms L_0 … L_N ([`chain_losses`] has it as a
-//! loss), [`tightened`] the bound of k paths, [`Decoder`] the way from t_min to 0, which an exact log-density at t_min needs as well. The bounds are for the law of the reverse
-//! SDE. The probability flow has the same law where s is a score ∇ ln p_t exactly; for a network the two differ a little.
+//! loss), [`tightened`] the bound of k paths, [`Decoder`] the way from t_min to 0, which an exact log-density at t_min needs as well. The
+//! bounds are for the law of the reverse SDE. The probability flow has the same law where s is a score ∇ ln p_t exactly; for a network the
+//! two differ a little.
 //!
 //! [`reverse_entropy_bounds`] is another bound, of the entropy of a single step.
 //!

@@ -33,7 +33,7 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     match &plan.family {
         Family::Known(..) => println!("# score       exact; nothing is trained"),
         Family::Score(learned) => println!("# network     {} trainable parameters", learned.network.parameter_count(&shape)),
-        Family::Generator(spec, _) => println!("# {:<12}{} trainable parameters", spec.table(), spec.parameter_count(&shape)),
+        Family::Generator(spec, _) => println!("# family      [{}], {} trainable parameters", spec.table(), spec.parameter_count(&shape)),
     }
     if let Some(&Train { steps, batch, .. }) = plan.train() {
         println!("# train       {steps} steps of {batch} examples, {:.1} epochs", steps as f64 * batch as f64 / examples as f64);

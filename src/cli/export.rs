@@ -57,6 +57,10 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
         let message = format!("its weights are not finite: `{name}` holds a number that is none");
         return Err(Error::run(run.path(), message, "train it anew with a lower train.lr; what is not a number is of no use elsewhere"));
     }
+    if names == Names::PthNames && session.network().is_none() {
+        let message = "is of a family that the reference does not have".to_owned();
+        return Err(Error::run(run.path(), message, "use --to safetensors"));
+    }
     let parameters = parameters.named();
     let sigmas = noise_levels(loaded.experiment.sde.as_ref(), scales);
     let (file, named): (_, Vec<(String, &Tensor)>) = match names {
@@ -73,7 +77,8 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
     Ok(())
 }
 
-/// The buffer `sigmas` [scales], f64: geometric from large to small. Only VE, and what has its levels, uses it; elsewhere it gets the reference's 50 to 0.01.
+/// The buffer `sigmas` [scales], f64: geometric from large to small, of VE and of what has its levels; elsewhere, where nothing reads it,
+/// the reference's 50 to 0.01.
 fn noise_levels(sde: Option<&SdeSpec>, scales: i64) -> Tensor {
     let (largest, smallest) = match sde {
         Some(SdeSpec::Ve(ve)) => (ve.sigma_max, ve.sigma_min),

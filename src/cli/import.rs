@@ -69,7 +69,7 @@ fn unused(out: &Path) -> Result<()> {
     }
 }
 
-/// Under VE, what the weights mean hangs on the range of noise; under VP and sub-VP the levels in the file go unused.
+/// Under VE, what the weights mean hangs on the range of noise; under other processes the levels in the file go unused.
 fn same_noise(checkpoint: &Path, loaded: &Loaded, (largest, smallest): (f64, f64)) -> Result<()> {
     let Some(SdeSpec::Ve(ve)) = &loaded.experiment.sde else { return Ok(()) };
     let alike = |a: f64, b: f64| (a / b).ln().abs() < 1e-5;

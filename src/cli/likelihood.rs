@@ -36,7 +36,7 @@ enum Protocol {
 
 pub fn likelihood(Arguments { source, target, split, compare, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
-    let [_, table] = experiment::load_run(&run, &[], &[], false)?.plan.family.tables();
+    let [_, table] = experiment::tables_of(&run)?;
     let split = split.map(|split| format!("{table}.split={split}"));
     let overrides: Vec<String> = set.overrides.into_iter().chain(split).collect();
     let loaded = experiment::load_run(&run, &overrides, &["seed", table], true)?;

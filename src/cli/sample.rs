@@ -22,7 +22,7 @@ pub struct Arguments {
 
 pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
-    let [table, _] = experiment::load_run(&run, &[], &[], false)?.plan.family.tables();
+    let [table, _] = experiment::tables_of(&run)?;
     let loaded = experiment::load_run(&run, &set.overrides, &["seed", table], false)?;
     machine.holds(&loaded.needs(&["sample", "draw"])?)?;
     let session = Session::new(&loaded, machine.into());

@@ -145,10 +145,10 @@ impl Asker {
                 size: format!("network.{}", learned.network.size_key()),
                 held: learned.network.held(shape),
             },
-            // Differences to each mean, whitened, in f64.
             Family::Generator(spec, _) => {
                 Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
             }
+            // Differences to each mean, whitened, in f64.
             Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => {
                 let (k, d) = (mixture.weights.len() as f64, mixture.dimension() as f64);
                 let held = 2.0 * 6.0 * k * (d + 1.0);

@@ -7,10 +7,13 @@ use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
 use crate::likelihood::{Density, Dequantisation, Likelihood};
+use crate::loss::TimeSpec;
 use crate::model::{Parametrisation, Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
 use crate::sample::{Draw, Sample};
 use crate::sde::{SdeSpec, Variance};
+use crate::solver::{AnnealedLangevin, SolverSpec};
+use crate::space::Scale;
 use crate::train::{ScoreMatching, Train};
 
 /// What a run does. The list of its phases is made of it by [`crate::phase::phases`], which stand above sessions, as these stand above plans.
@@ -38,16 +41,6 @@ pub enum Family {
     Score(Box<Learned>),
     /// A family that draws and measures by itself.
     Generator(GeneratorSpec, Train),
-}
-
-impl Family {
-    /// The tables that ask it for samples and for a likelihood.
-    pub fn tables(&self) -> [&'static str; 2] {
-        match self {
-            Family::Known(..) | Family::Score(_) => ["sample", "likelihood"],
-            Family::Generator(..) => ["draw", "density"],
-        }
-    }
 }
 
 /// A network, how it becomes a score of its process, and how it is trained.
@@ -138,6 +131,7 @@ impl Experiment {
                 return Err(Fault::new("likelihood.dequantisation", "nothing trains the law of this dequantisation", help));
             }
         }
+        self.check_one_level()?;
         self.check_variances()?;
         match &self.dequantisation {
             None => Ok(()),
@@ -145,6 +139,23 @@ impl Experiment {
                 let message = "this dequantisation is trained on a bound, which is of processes with normal noise";
                 sde.check_normal_noise("dequantisation", message, "remove [dequantisation]; likelihood.dequantisation can be uniform")?;
                 spec.check(scale).map_err(|fault| fault.within("dequantisation"))
+            }
+        }
+    }
+
+    /// A score that is trained at one level knows no other.
+    fn check_one_level(&self) -> Result<(), Fault> {
+        let Some(TimeSpec::Level { t }) = self.train.as_ref().and_then(|train| train.time.as_ref()) else { return Ok(()) };
+        if self.likelihood.is_some() {
+            let message = format!("the score is trained at t = {t} alone, and the likelihood needs it at all times");
+            return Err(Fault::new("likelihood", message, "remove [likelihood], or train at all times: train.time = \"uniform\""));
+        }
+        match &self.sample {
+            Some(Sample { solver: SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: 1, .. }), t_min, .. }) if t_min == t => Ok(()),
+            None => Ok(()),
+            Some(_) => {
+                let message = format!("the score is trained at t = {t} alone, and these samples need it elsewhere");
+                Err(Fault::new("sample", message, format!("use solver.annealed-langevin with levels = 1, and t_min = {t}")))
             }
         }
     }
@@ -167,6 +178,10 @@ impl Experiment {
     fn check_of_generator(&self, generator: &GeneratorSpec) -> Result<(), Fault> {
         if let Some(draw) = &self.draw {
             draw.check().map_err(|fault| fault.within("draw"))?;
+        }
+        if !generator.of_pixels() && matches!(self.data.scale(), Scale::Pixels { dequantise: false, .. }) {
+            let message = "a density of pixels without noise has no bound: training would raise it without end";
+            return Err(Fault::new(format!("data.{}.dequantise", self.data.name()), message, "give true"));
         }
         match &self.density {
             None => Ok(()),

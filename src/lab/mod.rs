@@ -24,7 +24,7 @@ use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::sample::DynamicsSpec;
-use crate::sde::{NoiseLaw, Sde};
+use crate::sde::Sde;
 use crate::solver::{Adaptive, Problem, SolverSpec, TimeGrid};
 
 /// A family of time grids.
@@ -193,10 +193,7 @@ pub fn measure(
         let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
         spec.sample(&reverse, &problem, &mut |draw| normal(draw as u64), &mut |_| {})
     };
-    let noisy = match sde.noise() {
-        NoiseLaw::Normal => rng::normal(seed, Purpose::Noise, 0, &world.data.size(), Device::Cpu),
-        student => noise_rows(student, seed, Purpose::Noise, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu),
-    };
+    let noisy = noise_rows(sde.noise(), seed, Purpose::Lab, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu);
     let noisy = noisy.to_kind(Kind::Double) * sde.sigma(t_min);
     let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));
     let tolerance = ACCURATE[usize::from(world.law.is_none())];

@@ -64,13 +64,20 @@ impl Density {
                 fault("this dequantisation does not fit the data", "the data are vectors: \"none\"")
             }
             (Dequantisation::Variational { .. }, _) => {
-                fault("a law of dequantisation is trained with a score, and there is none", "use uniform = { draws = 1 }")
+                let points = matches!(scale, Scale::Pixels { .. }) && !family.of_pixels();
+                let help = if points { "use uniform = { draws = 1 }" } else { "use dequantisation = \"none\"" };
+                fault("a law of dequantisation is trained with a score, and there is none", help)
             }
             (Dequantisation::Uniform { draws }, _) => {
                 Fault::unless_in("dequantisation.uniform.draws", draws, 1..=MOST, "2 or more tell what the noise does to the result")
             }
             (Dequantisation::None, _) => Ok(()),
         }
+    }
+
+    /// Whether pixels are measured as they are, which have probabilities.
+    fn is_of_pixels(&self, scale: Scale) -> bool {
+        matches!((self.dequantisation, scale), (Dequantisation::None, Scale::Pixels { .. }))
     }
 
     /// What can only be known with the split at hand.
@@ -141,11 +148,10 @@ fn evaluate(
     device: Device,
     batch: &[(usize, usize)],
 ) -> Result<Evaluated> {
-    let (x, offset) = match (spec.dequantisation, scale) {
-        (Dequantisation::None, Scale::Pixels { .. }) => {
-            (scale.centres(&chosen(dataset, &batch.iter().map(|(example, _)| *example).collect::<Vec<_>>())), 0.0)
-        }
-        _ => (dequantised(dataset, scale, batch, seed), dataset.shape().iter().product::<usize>() as f64 * scale.log_det_per_dim()),
+    let (x, offset) = if spec.is_of_pixels(scale) {
+        (scale.centres(&chosen(dataset, &batch.iter().map(|(example, _)| *example).collect::<Vec<_>>())), 0.0)
+    } else {
+        (dequantised(dataset, scale, batch, seed), dataset.shape().iter().product::<usize>() as f64 * scale.log_det_per_dim())
     };
     let places: Vec<(u64, u64)> = batch.iter().map(|&(example, draw)| (example as u64, draw as u64)).collect();
     let draws = Draws { seed, places: &places, count: spec.draws.unwrap_or_default() };
@@ -285,7 +291,7 @@ impl Densities {
             nats: number(1.0),
             bits_per_dim: number(self.bits_per_nat()),
             seconds: self.seconds,
-            protocol: Protocol::new(&self.spec, weights, self.scale, self.dimension),
+            protocol: Protocol::new(&self.spec, weights, Some(self.scale).filter(|scale| !self.spec.is_of_pixels(*scale)), self.dimension),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
         }
     }

@@ -8,7 +8,7 @@ use statrs::statistics::Statistics as _;
 use super::parts::error_of_mean;
 use super::protocol::Comparison;
 use super::values::holds;
-use super::{Bounds, Likelihood, Likelihoods, Outcome};
+use super::{BelowTMin, Bounds, Likelihood, Likelihoods, Outcome};
 use crate::solver::{Cost, Counts};
 use crate::space::Scale;
 use crate::train::Weights;
@@ -75,12 +75,12 @@ pub struct Protocol<S> {
 }
 
 impl<S: Clone> Protocol<S> {
-    /// No weights for an exact score.
-    pub(super) fn new(settings: &S, weights: Option<&Weights>, scale: Scale, dimension: usize) -> Protocol<S> {
+    /// No weights for an exact score; no scale for probabilities, which have no unit.
+    pub(super) fn new(settings: &S, weights: Option<&Weights>, scale: Option<Scale>, dimension: usize) -> Protocol<S> {
         Protocol {
             settings: settings.clone(),
             weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
-            offset_bits_per_dim: -scale.log_det_per_dim() / LN_2,
+            offset_bits_per_dim: scale.map_or(0.0, |scale| -scale.log_det_per_dim() / LN_2),
             dimension,
         }
     }
@@ -167,7 +167,12 @@ impl Likelihoods {
             solves: self.solves(),
             cost: self.statistics.cost(),
             seconds: self.seconds,
-            protocol: Protocol::new(&self.spec, weights, self.scale, self.dimension),
+            protocol: Protocol::new(
+                &self.spec,
+                weights,
+                Some(self.scale).filter(|_| self.spec.below_t_min != BelowTMin::Discrete),
+                self.dimension,
+            ),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
             bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
             comparison: None,

@@ -24,8 +24,8 @@ use crate::rng::Law;
 use crate::sde::Variance;
 use crate::tensor::{column, sum_per_example};
 
-/// `[train] objective`: the loss that is descended; but for `vlb` with its own weights an estimator of the same mean E w ‖σ s - σ ∇ ln p_t‖² +
-/// const.
+/// `[train] objective`: the loss that is descended; but for `vlb` with its own weights an estimator of the same mean E w ‖σ s - σ ∇ ln
+/// p_t‖² + const.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Objective {
@@ -47,8 +47,8 @@ pub enum Objective {
         /// ‖s‖² exactly, instead of by the projections: SSM-VR.
         variance_reduced: bool,
     },
-    /// The variational bound of a chain, in discrete time: [`chain_losses`](crate::bound::chain_losses) (Ho et al. 2020, eq. 5). Pixels that
-    /// are not dequantised have the mass of their bins as L_0, all else a density.
+    /// The variational bound of a chain, in discrete time: [`chain_losses`](crate::bound::chain_losses) (Ho et al. 2020, eq. 5). Pixels
+    /// that are not dequantised have the mass of their bins as L_0, all else a density.
     Vlb {
         /// Of the steps down.
         variance: Variance,

@@ -88,10 +88,10 @@ fn all(
         reached.push(Tensor::from_slice(&drawn.times).view([times, n]));
         statistics.extend(drawn.statistics);
         phase.earlier(journal.earlier());
+        phase.set(statistics.len() as u64, "");
     }
     let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
     let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory };
-    phase.set(count as u64, "");
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }

@@ -4,6 +4,7 @@ use image::RgbImage;
 
 use super::{Session, Subject};
 use crate::error::{Error, Result};
+use crate::experiment::Family;
 use crate::generator::Generator;
 use crate::likelihood::{self, Densities, Density};
 use crate::run::{Journal, Run};
@@ -21,8 +22,9 @@ impl Session {
         }
     }
 
-    /// Draws samples.
+    /// Draws samples. Error: `spec` can't work.
     pub fn draw(&self, spec: &Draw) -> Result<Samples> {
+        spec.check().map_err(|fault| fault.within("draw"))?;
         sample::draw(spec, self.plan.seed, self.generator()?, &self.shape, &mut Journal::nowhere(), &self.terminal)
     }
 
@@ -35,8 +37,11 @@ impl Session {
         })
     }
 
-    /// Measures the likelihood with the weights of `run`; what is measured is kept in `<name>.journal` in `place`.
+    /// Measures the likelihood with the weights of `run`; what is measured is kept in `<name>.journal` in `place`. Error: `spec` can't work.
     pub fn density(&self, spec: &Density, run: &Run, place: &Run, name: &str) -> Result<Densities> {
+        if let Family::Generator(family, _) = &self.plan.family {
+            spec.check(self.scale(), family).map_err(|fault| fault.within("density"))?;
+        }
         let of = spec.subject(self.plan.seed, self.average(run)?);
         let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
         let data = (&*self.dataset(spec.split)?, self.scale());

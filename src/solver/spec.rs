@@ -10,7 +10,7 @@ use super::edm::Churn;
 use super::exponential::Integrand;
 use super::general::{General, Stochastic};
 use super::grid::TimeGrid;
-use super::langevin::AnnealedLangevin;
+use super::langevin::{AnnealedLangevin, Corrector};
 use super::multi_step::{DeisVariable, MultiStep, Scheme, UniPcVariant};
 use super::predictor_corrector::PredictorCorrector;
 use super::sampler::{Noise, Problem, Sampler, Solution, finite};
@@ -221,7 +221,8 @@ impl SolverSpec {
     fn draws_noise(&self) -> bool {
         match self {
             SolverSpec::Edm(churn) => churn.s_churn > 0.0,
-            SolverSpec::PredictorCorrector(_) | SolverSpec::AnnealedLangevin(_) => true,
+            SolverSpec::PredictorCorrector(sampler) => sampler.corrector != Corrector::None,
+            SolverSpec::AnnealedLangevin(_) => true,
             _ => false,
         }
     }

@@ -241,6 +241,9 @@ impl ScoreMatching {
         if self.objective != Objective::Denoising {
             sde.check_normal_noise("objective", "this objective is of normal noise", "use \"denoising\"")?;
         }
+        if self.weighting == Weighting::Likelihood {
+            sde.check_normal_noise("weighting", "the likelihood's weighting is of normal noise", "use \"variance\", or edm")?;
+        }
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
         let weight = |t: f64| self.weighting.at(sde, t);
         if let Some(t) = [self.t_min, 1.0].into_iter().find(|&t| !(weight(t) > 0.0 && weight(t).is_finite())) {
