@@ -129,7 +129,7 @@ def samplers():
     ]:
         for grid, schedule in [("Karras", sampling.get_sigmas_karras), ("exponential", sampling.get_sigmas_exponential)]:
             make = lambda mixture, z, n, sampler=sampler, schedule=schedule, each=each: with_k_diffusion(sampler, schedule, mixture, z, n // each)
-            found[f"k-diffusion {name}, {grid}"] = (make, lambda n: n)
+            found[f"k-diffusion {name}, {grid}"] = (make, lambda n, each=each: each * (n // each) - (each - 1))
     found["predictor-corrector"] = (lambda mixture, z, n: predictor_corrector(mixture, z, n), lambda n: 2 * n)
     return found
 
