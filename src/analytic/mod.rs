@@ -76,7 +76,7 @@ pub fn measure(
 ) -> Result<MeanSquares> {
     let seed = rng::derive(seed, Purpose::AnalyticVariance, 0);
     let Subject { model, dataset, scale, flip, device } = subject;
-    let levels: Vec<Level> = model.sde().chain(spec.levels)?.levels().iter().map(|level| asked(model, level)).collect();
+    let levels: Vec<Level> = model.sde().chain(spec.levels)?.levels().iter().map(|level| model.asked(level)).collect();
     let mut phase = terminal.phase("analytic variance", "examples", spec.examples as u64, 0);
     let mut sums = vec![0.0; levels.len()];
     let mut batches = None;
@@ -99,12 +99,6 @@ pub fn measure(
     }
     phase.finish("");
     Ok(MeanSquares::new(levels.iter().zip(sums).map(|(level, sum)| [level.log_snr(), sum / spec.examples as f64]).collect()))
-}
-
-/// A level of the chain with the time at which the model is to be asked.
-fn asked(model: &dyn Model, level: &Level) -> Level {
-    let t = if model.chain().is_some() { level.t } else { model.sde().time_of_log_snr(level.log_snr()) };
-    Level { t, ..*level }
 }
 
 /// Σ ‖z - ẑ(α x_0 + σ z)‖² / D over a batch.

@@ -41,6 +41,11 @@ pub trait Model {
     fn level(&self, t: f64) -> Level {
         self.chain().map_or_else(|| self.sde().level(t), |chain| chain.level(t))
     }
+    /// A level of a chain with the time at which the model is to be asked: its own in discrete time, in continuous time that with its log-SNR.
+    fn asked(&self, level: &Level) -> Level {
+        let t = if self.chain().is_some() { level.t } else { self.sde().time_of_log_snr(level.log_snr()) };
+        Level { t, ..*level }
+    }
     /// E‖z - ẑ‖² / D of the noise prediction at a log-SNR, over the data; 0, as if x_0 were known, where it was not measured ([`Measured`]).
     fn mean_square_error(&self, _log_snr: f64) -> f64 {
         0.0

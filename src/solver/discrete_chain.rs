@@ -8,7 +8,7 @@ use super::sampler::{Noise, Problem, Sampler, Solution, Statistics};
 use super::trajectory::{Step, Watch};
 use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
-use crate::model::{At, Model};
+use crate::model::At;
 use crate::sde::{Level, Sde, Transition, Variance, place_of};
 use crate::tensor::select;
 
@@ -66,12 +66,6 @@ impl DiscreteChain {
         levels.reverse();
         levels
     }
-
-    /// The chain's level i, with the time at which the model is to be asked.
-    fn level(&self, model: &dyn Model, level: &Level) -> Level {
-        let t = if model.chain().is_some() { level.t } else { model.sde().time_of_log_snr(level.log_snr()) };
-        Level { t, ..*level }
-    }
 }
 
 impl Sampler for DiscreteChain {
@@ -83,7 +77,7 @@ impl Sampler for DiscreteChain {
         let Reverse { model, eta } = *reverse;
         let chain = model.sde().chain(self.levels)?;
         let (highest, lowest) = (place_of(problem.span.0, self.levels), place_of(problem.span.1, self.levels));
-        let mut levels: Vec<Level> = self.visited(lowest, highest).into_iter().map(|i| self.level(model, &chain.levels()[i])).collect();
+        let mut levels: Vec<Level> = self.visited(lowest, highest).into_iter().map(|i| model.asked(&chain.levels()[i])).collect();
         if problem.denoise {
             levels.push(Level::DATA);
         }

@@ -153,7 +153,7 @@ impl Levels {
         let sde = model.sde();
         Ok(match self {
             Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| sde.level(t)).collect(),
-            Levels::Chain(n) => chain_of(sde, *n)?.levels().iter().map(|level| of_chain(level, model)).collect(),
+            Levels::Chain(n) => chain_of(sde, *n)?.levels().iter().map(|level| model.asked(level)).collect(),
         })
     }
 }
@@ -161,14 +161,6 @@ impl Levels {
 /// The chain with so many levels; a fault's key is relative to `levels`.
 fn chain_of(sde: &dyn Sde, levels: usize) -> Result<Chain, Fault> {
     sde.chain(levels).map_err(|fault| Fault { key: "chain".into(), ..fault })
-}
-
-/// A level of a chain, with the time at which the model is to be asked.
-fn of_chain(level: &Level, model: &dyn Model) -> Level {
-    match model.chain() {
-        Some(_) => *level,
-        None => Level { t: model.sde().time_of_log_snr(level.log_snr()), ..*level },
-    }
 }
 
 /// A batch of examples with their bounds.
