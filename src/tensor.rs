@@ -31,6 +31,11 @@ pub fn sum_per_example(x: &Tensor) -> Tensor {
     x.flatten(1, -1).sum_dim_intlist(1i64, false, None::<Kind>)
 }
 
+/// Draws of the logistic law from draws z of N(0, 1): ln u / (1 - u) with u = Φ(z).
+pub fn logistic_of_normal(z: &Tensor) -> Tensor {
+    z.special_log_ndtr() - z.neg().special_log_ndtr()
+}
+
 /// Tensors of one number each as f64, in one look at the device.
 pub fn numbers<const N: usize>(scalars: [Tensor; N]) -> [f64; N] {
     let values = to_vec(&Tensor::stack(&scalars, 0));

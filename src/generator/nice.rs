@@ -13,7 +13,7 @@ use crate::net::Held;
 use crate::net::perceptron::Perceptron;
 use crate::optim::{Builder, Init, Losses};
 use crate::rng::{self, Law, Purpose};
-use crate::tensor::sum_per_example;
+use crate::tensor::{logistic_of_normal, sum_per_example};
 
 /// `[flow.nice]`: additive couplings of every other component, and a scale for each. Dinh et al. 2014.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,10 +47,10 @@ impl Prior {
         }
     }
 
-    /// Draws of it from draws of N(0, 1): the logistic law's ln u / (1 - u) with u = Φ(z).
+    /// Draws of it from draws of N(0, 1).
     fn of_normal(self, z: &Tensor) -> Tensor {
         match self {
-            Prior::Logistic => z.special_log_ndtr() - z.neg().special_log_ndtr(),
+            Prior::Logistic => logistic_of_normal(z),
             Prior::Gaussian => z.shallow_clone(),
         }
     }

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::net::perceptron::Perceptron;
 use crate::optim::{Builder, Init};
 use crate::space::Scale;
-use crate::tensor::sum_per_example;
+use crate::tensor::{logistic_of_normal, sum_per_example};
 
 /// The law of a component of x given z, around what the decoder's network says; all are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,13 +82,12 @@ impl Decoder {
     /// A draw of p(x | z) [B, ...] in model space from the normal `noise` [B, D].
     pub fn draw(&self, z: &Tensor, noise: &Tensor) -> Tensor {
         let (m, noise) = (self.network.forward(z), noise.to_kind(self.kind()));
-        let logistic = || noise.special_log_ndtr() - noise.neg().special_log_ndtr();
         let x = match (self.spec, &self.log_scale) {
             (DecoderSpec::Gaussian, Some(log_scale)) => m + log_scale.exp() * noise,
-            (DecoderSpec::DiscretisedLogistic, Some(log_scale)) => m + log_scale.exp() * logistic(),
+            (DecoderSpec::DiscretisedLogistic, Some(log_scale)) => m + log_scale.exp() * logistic_of_normal(&noise),
             _ => {
                 let [black, white] = [0.0, 255.0].map(|pixel| self.scale.centre(pixel));
-                (m + logistic()).gt(0.0).to_kind(self.kind()) * (white - black) + black
+                (m + logistic_of_normal(&noise)).gt(0.0).to_kind(self.kind()) * (white - black) + black
             }
         };
         x.view(self.shape.as_slice())
