@@ -1,22 +1,17 @@
 //! `[density]`: the likelihood of a family that measures by itself.
 
-use image::RgbImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 use tch::{Device, Tensor};
 
-use super::parts::Randomness;
-use super::report::{ErrorParts, Mean, Protocol, Truth, times};
-use super::values::line;
-use super::{Dequantisation, MOST, MOST_EXAMPLES, Parts, check_examples, truth};
+use super::{Densities, Dequantisation, MOST, MOST_EXAMPLES, check_examples, truth};
 use crate::data::{Dataset, Split, Summary, chosen, dequantised};
 use crate::error::{Error, Fault, Result};
 use crate::generator::{Draws, Estimate, Generator, GeneratorSpec};
-use crate::plot::{self, Bins};
 use crate::progress::Terminal;
-use crate::run::{Journal, Npz, Product};
+use crate::run::Journal;
 use crate::space::Scale;
 use crate::tensor::to_vec;
 use crate::train::Weights;
@@ -76,7 +71,7 @@ impl Density {
     }
 
     /// Whether pixels are measured as they are, which have probabilities.
-    fn is_of_pixels(&self, scale: Scale) -> bool {
+    pub(super) fn is_of_pixels(&self, scale: Scale) -> bool {
         matches!((self.dequantisation, scale), (Dequantisation::None, Scale::Pixels { .. }))
     }
 
@@ -166,170 +161,5 @@ fn evaluate(
             message: format!("the density at example {example} is not finite"),
             help: "train longer, or with a lower train.lr".into(),
         }),
-    }
-}
-
-/// Negative log-likelihoods, per example and in data units.
-pub struct Densities {
-    spec: Density,
-    scale: Scale,
-    /// D.
-    dimension: usize,
-    /// Nats, `[example][draw][1]`.
-    estimates: Vec<Vec<Vec<f64>>>,
-    /// Nats `[n]` each, where densities are estimated by draws: the standard errors, by more than one draw, and minus the ELBO.
-    errors: Vec<f64>,
-    elbo: Vec<f64>,
-    /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
-    pub truth: Option<Vec<f64>>,
-    pub seconds: f64,
-}
-
-/// `likelihood.json` of a family that measures by itself.
-#[derive(Serialize)]
-pub struct Report {
-    /// Examples.
-    pub count: usize,
-    pub nats: Number,
-    pub bits_per_dim: Number,
-    pub seconds: f64,
-    pub protocol: Protocol<Density>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub truth: Option<Truth>,
-}
-
-/// A mean over examples with its standard error, in one unit.
-#[derive(Serialize)]
-pub struct Number {
-    pub mean: f64,
-    pub standard_error: f64,
-    pub parts: ErrorParts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub importance: Option<Importance>,
-}
-
-/// Of densities that are estimated by draws.
-#[derive(Serialize)]
-pub struct Importance {
-    /// The part of the mean's standard error that more draws would reduce; `None` with one draw.
-    pub standard_error: Option<f64>,
-    /// Minus the ELBO.
-    pub negative_elbo: Mean,
-}
-
-impl Densities {
-    /// Mean and errors, nats.
-    pub fn parts(&self) -> Parts {
-        Parts::new(self.random(), &self.estimates)
-    }
-
-    /// Of each example.
-    fn examples(&self) -> Vec<Parts> {
-        self.estimates.iter().map(|draws| Parts::of_example(self.random(), draws)).collect()
-    }
-
-    fn random(&self) -> Randomness {
-        let Density { dequantisation, .. } = self.spec;
-        Randomness { draws: (dequantisation != Dequantisation::None).then(|| dequantisation.draws()), probes: self.spec.draws.is_some() }
-    }
-
-    /// Nats `[n]`: the mean over draws.
-    pub fn nats(&self) -> Vec<f64> {
-        self.examples().iter().map(|example| example.mean).collect()
-    }
-
-    /// 1 / (D ln 2).
-    pub fn bits_per_nat(&self) -> f64 {
-        1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
-    }
-
-    /// The headline's unit with what nats are multiplied by: bits/dim for pixels, nats for vectors.
-    fn unit(&self) -> (f64, &'static str) {
-        match self.scale {
-            Scale::Pixels { .. } => (self.bits_per_nat(), "bits/dim"),
-            Scale::Vectors { .. } => (1.0, "nats"),
-        }
-    }
-
-    /// One line for people.
-    pub fn headline(&self) -> String {
-        let (factor, unit) = self.unit();
-        let importance = self.importance(factor).into_iter();
-        let notes = importance.map(|Importance { standard_error, negative_elbo }| {
-            let error = standard_error.map_or(String::new(), |error| format!("importance draws {error:.2e}, "));
-            format!("{error}-ELBO {:.4}", negative_elbo.mean)
-        });
-        line(self.parts().times(factor), unit, notes.collect(), self.truth.as_deref())
-    }
-
-    fn importance(&self, factor: f64) -> Option<Importance> {
-        let squares: f64 = self.errors.iter().map(|error| error * error).sum();
-        let standard_error = (!self.errors.is_empty()).then(|| factor * squares.sqrt() / self.errors.len() as f64);
-        (!self.elbo.is_empty()).then(|| Importance { standard_error, negative_elbo: Mean::of(&times(factor, &self.elbo)) })
-    }
-
-    /// The points of the curves.
-    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
-        let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
-        let mut scalars = vec![
-            ("likelihood/bits_per_dim", bits.mean),
-            ("likelihood/bits_per_dim_standard_error", bits.standard_error()),
-            ("likelihood/nats", nats.mean),
-        ];
-        scalars.extend(self.importance(self.bits_per_nat()).map(|it| ("likelihood/negative_elbo_bits_per_dim", it.negative_elbo.mean)));
-        scalars
-    }
-
-    pub fn report(&self, weights: Option<&Weights>) -> Report {
-        let number = |factor: f64| {
-            let parts = self.parts().times(factor);
-            let errors = ErrorParts { dataset: parts.dataset, dequantisation: parts.dequantisation, probes: parts.probe };
-            Number { mean: parts.mean, standard_error: parts.standard_error(), parts: errors, importance: self.importance(factor) }
-        };
-        Report {
-            count: self.estimates.len(),
-            nats: number(1.0),
-            bits_per_dim: number(self.bits_per_nat()),
-            seconds: self.seconds,
-            protocol: Protocol::new(&self.spec, weights, Some(self.scale).filter(|scale| !self.spec.is_of_pixels(*scale)), self.dimension),
-            truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
-        }
-    }
-
-    /// Writes `<name>.npz`, `<name>.png` and `<name>.json` of a product.
-    ///
-    /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard error `dequantisation_error` of its
-    /// nats (not a number where it is not known), and `truth` where known; of an estimate by draws `importance_error` and `negative_elbo`, in
-    /// nats.
-    pub fn save(&self, product: &mut Product, name: &str, weights: Option<&Weights>) -> Result<()> {
-        let mut archive = Npz::new();
-        archive.column("index", &(0..self.estimates.len() as u64).collect::<Vec<_>>());
-        let mut numbers = |key: &str, values: Vec<f64>| archive.column(key, &values);
-        numbers("nats", self.nats());
-        numbers("bits_per_dim", self.nats().iter().map(|nats| nats * self.bits_per_nat()).collect());
-        numbers("dequantisation_error", self.examples().iter().map(|example| example.dequantisation.unwrap_or(f64::NAN)).collect());
-        for (key, values) in [("importance_error", &self.errors), ("negative_elbo", &self.elbo)] {
-            if !values.is_empty() {
-                numbers(key, values.clone());
-            }
-        }
-        if let Some(truth) = &self.truth {
-            numbers("truth", truth.clone());
-        }
-        product.write(&format!("{name}.npz"), &archive.finish())?;
-        product.write(&format!("{name}.png"), &plot::png(&self.picture()))?;
-        product.write_json(&format!("{name}.json"), &self.report(weights))
-    }
-
-    /// The histogram as a picture.
-    pub fn picture(&self) -> RgbImage {
-        let title = format!("negative log-likelihood of {} examples, {}", self.estimates.len(), self.unit().1);
-        plot::histogram(&self.histogram(), &title, &self.headline())
-    }
-
-    /// The spread of the examples in the headline's unit.
-    pub fn histogram(&self) -> Bins {
-        let (factor, _) = self.unit();
-        Bins::new(&self.nats().iter().map(|nats| nats * factor).collect::<Vec<_>>(), 30)
     }
 }

@@ -2,6 +2,7 @@
 
 mod bound;
 mod budget;
+mod densities;
 mod density;
 mod exact;
 mod parts;
@@ -19,7 +20,8 @@ use tch::Device;
 
 pub use bound::{BoundSpec, Bounded, Bounds, Form, Levels, bounds};
 pub use budget::Outcome;
-pub use density::{Densities, Density, Evaluated, density};
+pub use densities::Densities;
+pub use density::{Density, Evaluated, density};
 pub use exact::{Job, Solved};
 pub use parts::Parts;
 pub use points::BelowTMin;

@@ -218,15 +218,23 @@ impl Likelihoods {
 
     /// The histogram as a picture.
     pub fn picture(&self) -> RgbImage {
-        let title = format!("negative log-likelihood of {} examples, {}", self.estimates.len(), self.unit().1);
-        plot::histogram(&self.histogram(), &title, &self.headline())
+        picture(&self.histogram(), self.estimates.len(), self.unit().1, &self.headline())
     }
 
     /// The spread of the examples in the headline's unit.
     pub fn histogram(&self) -> Bins {
-        let (factor, _) = self.unit();
-        Bins::new(&self.nats().iter().map(|nats| nats * factor).collect::<Vec<_>>(), 30)
+        spread(&self.nats(), self.unit().0)
     }
+}
+
+/// The spread of the examples' nats, multiplied by `factor`.
+pub(super) fn spread(nats: &[f64], factor: f64) -> Bins {
+    Bins::new(&nats.iter().map(|nats| nats * factor).collect::<Vec<_>>(), 30)
+}
+
+/// That spread as a picture.
+pub(super) fn picture(spread: &Bins, examples: usize, unit: &str, headline: &str) -> RgbImage {
+    plot::histogram(spread, &format!("negative log-likelihood of {examples} examples, {unit}"), headline)
 }
 
 /// One line for people: a mean with its error in parts, what else there is to note, and the mean of the true numbers where they are known.

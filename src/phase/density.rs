@@ -1,6 +1,6 @@
 //! Measuring the likelihood of a family that measures by itself.
 
-use super::{Done, Phase};
+use super::{Done, Phase, show_likelihood};
 use crate::error::Result;
 use crate::likelihood::Density;
 use crate::run::Run;
@@ -23,11 +23,7 @@ impl Phase for Evaluating {
         }
         let values = session.density(&self.0, folder, folder, self.name())?;
         let step = weights.map_or(0, |weights| weights.step);
-        log.begin(self.name(), step)?;
-        log.scalars(step, &values.scalars());
-        log.histogram("likelihood/of_examples", step, &values.histogram());
-        log.image("likelihood", step, &values.picture());
-        log.sync()?;
+        show_likelihood(log, step, &values.scalars(), &values.histogram(), &values.picture())?;
         let mut product = folder.product(self.name(), of);
         values.save(&mut product, self.name(), weights)?;
         product.finish()?;

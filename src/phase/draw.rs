@@ -1,6 +1,6 @@
 //! Drawing samples of a family that draws by itself.
 
-use super::{Done, Phase};
+use super::{Done, Phase, show_samples};
 use crate::error::Result;
 use crate::run::Run;
 use crate::run::log::Log;
@@ -16,11 +16,7 @@ impl Phase for Drawing {
 
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
         let step = session.average(folder)?.map_or(0, |weights| weights.step);
-        let worked = session.draw_into(&self.0, folder, folder, "samples", |picture| {
-            log.begin(self.name(), step)?;
-            log.image(self.name(), step, picture);
-            log.sync()
-        })?;
+        let worked = session.draw_into(&self.0, folder, folder, self.name(), |picture| show_samples(log, step, picture))?;
         Ok(Done { worked, shows: Some("samples/samples.png") })
     }
 }

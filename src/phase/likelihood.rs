@@ -1,6 +1,6 @@
 //! Measuring the likelihood.
 
-use super::{Done, Phase};
+use super::{Done, Phase, show_likelihood};
 use crate::error::Result;
 use crate::likelihood::Likelihood;
 use crate::run::Run;
@@ -24,11 +24,7 @@ impl Phase for Measuring {
         let values = session.likelihood(&self.0, folder, folder, self.name())?;
         values.bound_headline().iter().for_each(|line| session.terminal().say(line));
         let step = weights.map_or(0, |weights| weights.step);
-        log.begin(self.name(), step)?;
-        log.scalars(step, &values.scalars());
-        log.histogram("likelihood/of_examples", step, &values.histogram());
-        log.image("likelihood", step, &values.picture());
-        log.sync()?;
+        show_likelihood(log, step, &values.scalars(), &values.histogram(), &values.picture())?;
         let mut product = folder.product(self.name(), of);
         values.save(&mut product, self.name(), &values.report(weights))?;
         product.finish()?;

@@ -8,8 +8,11 @@ mod likelihood;
 mod sample;
 mod train;
 
+use image::RgbImage;
+
 use crate::error::Result;
 use crate::experiment::Plan;
+use crate::plot::Bins;
 use crate::run::Run;
 use crate::run::log::Log;
 use crate::session::Session;
@@ -27,6 +30,22 @@ pub struct Done {
     pub worked: bool,
     /// The file of the run that a person looks at.
     pub shows: Option<&'static str>,
+}
+
+/// Samples as the curves' page shows them.
+fn show_samples(log: &mut Log, step: u64, picture: &RgbImage) -> Result<()> {
+    log.begin("samples", step)?;
+    log.image("samples", step, picture);
+    log.sync()
+}
+
+/// A likelihood as the curves' page shows it.
+fn show_likelihood(log: &mut Log, step: u64, scalars: &[(&str, f64)], of_examples: &Bins, picture: &RgbImage) -> Result<()> {
+    log.begin("likelihood", step)?;
+    log.scalars(step, scalars);
+    log.histogram("likelihood/of_examples", step, of_examples);
+    log.image("likelihood", step, picture);
+    log.sync()
 }
 
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.
