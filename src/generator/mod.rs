@@ -155,7 +155,7 @@ impl GeneratorSpec {
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.check(shape.iter().product()),
             GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.check(shape.iter().product()),
-            GeneratorSpec::Vae(spec) => spec.check(scale),
+            GeneratorSpec::Vae(spec) => spec.check(shape, scale),
         }
         .map_err(|fault| fault.within(self.table()))
     }
@@ -187,7 +187,7 @@ impl GeneratorSpec {
         match self {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.held(dimension),
             GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.held(dimension),
-            GeneratorSpec::Vae(spec) => spec.held(dimension),
+            GeneratorSpec::Vae(spec) => spec.held(shape),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod attention;
 pub mod block;
+pub mod convolutional;
 pub mod coupling;
 pub mod ddpm;
 mod dropout;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::net::perceptron::Perceptron;
+use super::Map;
 use crate::optim::{Builder, Init};
 use crate::space::Scale;
 use crate::tensor::{logistic_of_normal, sum_per_example};
@@ -37,7 +37,7 @@ const NARROW: f64 = -2.0;
 /// p(x | z) with its network m(z).
 pub(super) struct Decoder {
     spec: DecoderSpec,
-    network: Perceptron,
+    network: Map,
     /// ln s `[1]`; a Bernoulli decoder has none.
     log_scale: Option<Tensor>,
     options: (Kind, Device),
@@ -47,7 +47,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub fn new(spec: DecoderSpec, network: Perceptron, shape: &[usize], scale: Scale, builder: &Builder) -> Decoder {
+    pub fn new(spec: DecoderSpec, network: Map, shape: &[usize], scale: Scale, builder: &Builder) -> Decoder {
         let log_scale = (spec != DecoderSpec::Bernoulli).then(|| builder.parameter("log_scale", &[1], Init::Constant(NARROW)));
         let shape = std::iter::once(-1).chain(shape.iter().map(|&n| n as i64)).collect();
         Decoder { spec, network, log_scale, options: builder.options(), shape, scale }
@@ -66,9 +66,9 @@ impl Decoder {
         self.shape[1..].iter().product()
     }
 
-    /// ln p(x | z) `[B]`, nats, for x [B, ...] in model space and z [B, L].
+    /// ln p(x | z) `[B]`, nats, for x [B, ...] in model space and z [B, L, ...].
     pub fn log_likelihood(&self, x: &Tensor, z: &Tensor) -> Tensor {
-        let (x, m) = (x.flatten(1, -1).to_kind(self.kind()), self.network.forward(z));
+        let (x, m) = (x.flatten(1, -1).to_kind(self.kind()), (self.network)(z).flatten(1, -1));
         let terms = match (self.spec, &self.log_scale) {
             (DecoderSpec::Gaussian, Some(log_scale)) => {
                 (((x - m) * log_scale.neg().exp()).square() + log_scale * 2.0 + (2.0 * PI).ln()) * -0.5
@@ -81,7 +81,7 @@ impl Decoder {
 
     /// A draw of p(x | z) [B, ...] in model space from the normal `noise` [B, D].
     pub fn draw(&self, z: &Tensor, noise: &Tensor) -> Tensor {
-        let (m, noise) = (self.network.forward(z), noise.to_kind(self.kind()));
+        let (m, noise) = ((self.network)(z).flatten(1, -1), noise.to_kind(self.kind()));
         let x = match (self.spec, &self.log_scale) {
             (DecoderSpec::Gaussian, Some(log_scale)) => m + log_scale.exp() * noise,
             (DecoderSpec::DiscretisedLogistic, Some(log_scale)) => m + log_scale.exp() * logistic_of_normal(&noise),

@@ -12,7 +12,7 @@ const VECTORS: Scale = Scale::Vectors { scale: 1.0 };
 const PIXELS: Scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: true };
 
 fn vae(spec: &Spec, shape: &[usize], scale: Scale) -> (Vae, Parameters) {
-    spec.check(scale).unwrap();
+    spec.check(shape, scale).unwrap();
     let builder = Builder::new(1, Kind::Double, Device::Cpu);
     let vae = Vae::new(spec, shape, scale, &builder);
     (vae, builder.finish())
@@ -60,7 +60,7 @@ impl World {
 }
 
 fn linear() -> Spec {
-    Spec { latent: 1, width: 1, depth: 0, decoder: DecoderSpec::Gaussian }
+    Spec { latent: 1, width: 1, depth: 0, layers: Layers::Dense, decoder: DecoderSpec::Gaussian }
 }
 
 /// The parameters by their names.
@@ -133,7 +133,7 @@ fn a_linear_one_becomes_probabilistic_pca() {
 #[test]
 fn the_bound_rises_with_the_draws_and_begins_at_the_elbo() {
     tch::set_num_threads(1);
-    let spec = Spec { latent: 2, width: 8, depth: 1, decoder: DecoderSpec::Gaussian };
+    let spec = Spec { latent: 2, width: 8, depth: 1, layers: Layers::Dense, decoder: DecoderSpec::Gaussian };
     let (vae, _) = vae(&spec, &[2], VECTORS);
     let x = normal(0, &[1500, 2]);
     let means = [1, 4, 16].map(|count| estimate(&vae, &x, count));
@@ -157,7 +157,7 @@ fn the_bound_rises_with_the_draws_and_begins_at_the_elbo() {
 fn the_probabilities_of_a_pixel_add_up_to_one_and_draws_follow_them() {
     tch::set_num_threads(1);
     for (decoder, pixels) in [(DecoderSpec::DiscretisedLogistic, (0..256).collect()), (DecoderSpec::Bernoulli, vec![0, 255])] {
-        let spec = Spec { latent: 1, width: 1, depth: 0, decoder };
+        let spec = Spec { latent: 1, width: 1, depth: 0, layers: Layers::Dense, decoder };
         let (vae, parameters) = vae(&spec, &[1, 1, 1], PIXELS);
         if decoder == DecoderSpec::DiscretisedLogistic {
             set(&parameters, &[("log_scale", Tensor::from_slice(&[-1.5]))]);
@@ -173,4 +173,38 @@ fn the_probabilities_of_a_pixel_add_up_to_one_and_draws_follow_them() {
         let (mean, error) = mean_and_error(&PIXELS.to_data(&drawn).to_kind(Kind::Double).view([-1]));
         assert!((mean - truth).abs() < 4.0 * error, "{decoder:?}: {mean} ± {error} is not {truth}");
     }
+}
+
+#[test]
+fn convolutional_layers_train_and_their_bound_rises_with_the_draws() {
+    tch::set_num_threads(1);
+    let spec = Spec { latent: 2, width: 3, depth: 2, layers: Layers::Convolutional, decoder: DecoderSpec::Gaussian };
+    let (vae, parameters) = vae(&spec, &[1, 8, 4], PIXELS);
+    assert_eq!(vae.shape, [2, 2, 1]);
+    let x = normal(0, &[64, 1, 1, 1]).expand([64, 1, 8, 4], false) + normal(1, &[64, 1, 8, 4]) * 0.1;
+    let elbo = || vae.losses(&x, 3, 0..64).of_examples.mean(Kind::Double);
+    let before = elbo().double_value(&[]);
+    let mut adam = Adam::new(parameters.flat(), [0.9, 0.99], 1e-8, 0.0);
+    for step in 1..=60 {
+        let gradient = parameters.gradient(&elbo());
+        let (_, shrink) = clip_by_norm(&gradient, 10.0);
+        adam.update(parameters.flat(), (&gradient, &shrink), 0.02, step, |_, _| ());
+    }
+    let after = elbo().double_value(&[]);
+    assert!(after < before - 10.0, "from {before} to {after}");
+    let [few, many] = [1, 16].map(|count| estimate(&vae, &x, count).value);
+    let (rise, error) = mean_and_error(&(many - few));
+    assert!(rise > 4.0 * error, "{rise} ± {error}");
+    assert_eq!(vae.draw(1, 0..5, 1.0).size(), [5, 1, 8, 4]);
+}
+
+#[test]
+fn what_can_not_be_halved_is_refused() {
+    let spec = |layers, depth| Spec { latent: 2, width: 3, depth, layers, decoder: DecoderSpec::Gaussian };
+    let key = |spec: Spec, shape: &[usize]| spec.check(shape, PIXELS).err().map(|fault| fault.key);
+    assert_eq!(key(spec(Layers::Convolutional, 1), &[1, 14, 14]), None);
+    assert_eq!(key(spec(Layers::Convolutional, 2), &[1, 14, 14]).as_deref(), Some("depth"));
+    assert_eq!(key(spec(Layers::Convolutional, 9), &[1, 512, 512]).as_deref(), Some("depth"));
+    assert_eq!(key(spec(Layers::Convolutional, 1), &[2]).as_deref(), Some("layers"));
+    assert_eq!(key(spec(Layers::Dense, 2), &[1, 14, 14]), None);
 }
