@@ -14,6 +14,7 @@ pub mod file;
 pub mod generator;
 pub mod interrupt;
 pub mod lab;
+pub mod latent;
 pub mod law;
 pub mod likelihood;
 pub mod loss;

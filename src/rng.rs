@@ -56,6 +56,8 @@ pub enum Purpose {
     Decoder = 26,
     /// Noise that takes data to t_min, where the lab compares samples with them; index: example.
     Lab = 27,
+    /// The seeds of an autoencoder's training, and of what is measured of its latent variables.
+    Autoencoder = 30,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

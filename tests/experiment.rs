@@ -205,7 +205,7 @@ fn misspelt_keys() {
      help: did you mean `warmup`?
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
-     × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `score`, `network`,
+     × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `space`, `score`, `network`,
      │ `precondition`, `flow`, `vae`, `train`, `analytic_variance`, `sample`, `dequantisation`,
      │ `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]

@@ -13,6 +13,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Fault, Result};
+use crate::latent::LatentSpace;
 use crate::model::{At, MeanSquares, Model};
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
@@ -57,6 +58,8 @@ pub struct Subject<'a> {
     pub dataset: Arc<dyn Dataset>,
     pub scale: Scale,
     pub flip: bool,
+    /// Where the score lives, if that is not the data's own space.
+    pub latent: Option<&'a LatentSpace>,
     pub device: tch::Device,
 }
 
@@ -75,7 +78,7 @@ pub fn measure(
     terminal: &Terminal,
 ) -> Result<MeanSquares> {
     let seed = rng::derive(seed, Purpose::AnalyticVariance, 0);
-    let Subject { model, dataset, scale, flip, device } = subject;
+    let Subject { model, dataset, scale, flip, latent, device } = subject;
     let levels: Vec<Level> = model.sde().chain(spec.levels)?.levels().iter().map(|level| model.asked(level)).collect();
     let mut phase = terminal.phase("analytic variance", "examples", spec.examples as u64, 0);
     let mut sums = vec![0.0; levels.len()];
@@ -85,6 +88,7 @@ pub fn measure(
         let measured = journal.next(|| {
             let batches = batches.get_or_insert_with(|| Batches::start(dataset.clone(), scale, flip, seed, spec.batch, step as u64));
             let x0 = batches.next().narrow(0, 0, (last - first) as i64).to_device(device);
+            let x0 = latent.map_or_else(|| x0.copy(), |space| space.draw(&x0, &space.noise(seed, first as u64..last as u64)));
             let noise = |level: usize| {
                 rng::rows(Law::Gaussian, seed, Purpose::Noise, first as u64..last as u64, level as u64, &x0.size()[1..], device)
             };

@@ -22,7 +22,8 @@ fn dataset(law: &GaussianMixture) -> Arc<dyn Dataset> {
 }
 
 fn measured(model: &dyn Model, law: &GaussianMixture, spec: &AnalyticVariance) -> MeanSquares {
-    let subject = Subject { model, dataset: dataset(law), scale: Scale::Vectors { scale: 1.0 }, flip: false, device: Device::Cpu };
+    let subject =
+        Subject { model, dataset: dataset(law), scale: Scale::Vectors { scale: 1.0 }, flip: false, latent: None, device: Device::Cpu };
     measure(spec, 7, subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }
 
@@ -103,7 +104,14 @@ fn a_killed_measurement_goes_on_to_the_same_bits() {
     let (law, sde) = (mixture(), CHAINED[0].1);
     let spec = AnalyticVariance { levels: 25, examples: 250, batch: 100 };
     let exact = exact(sde, &law);
-    let subject = |model| Subject { model, dataset: dataset(&law), scale: Scale::Vectors { scale: 1.0 }, flip: false, device: Device::Cpu };
+    let subject = |model| Subject {
+        model,
+        dataset: dataset(&law),
+        scale: Scale::Vectors { scale: 1.0 },
+        flip: false,
+        latent: None,
+        device: Device::Cpu,
+    };
     let home = tempfile::tempdir().unwrap();
     let run = Run::open(home.path()).unwrap();
     let journal = || Journal::<Measured>::open(run.folder(), "a.journal", &json!(spec)).unwrap();

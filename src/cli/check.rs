@@ -8,6 +8,7 @@ use super::Overrides;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
+use crate::generator::GeneratorSpec;
 use crate::memory;
 use crate::train::Train;
 
@@ -22,7 +23,8 @@ pub struct Arguments {
 pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
     let needs = loaded.needs(&experiment::PHASES)?;
-    let Loaded { experiment, plan, shape, train } = loaded;
+    let model_shape = loaded.model_shape();
+    let Loaded { experiment, plan, shape, vae, train } = loaded;
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);
@@ -30,9 +32,13 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     if let Some(note) = train.as_ref().and_then(|train| train.note.as_ref()) {
         println!("#             {note}");
     }
+    if let Some(vae) = &vae {
+        let parameters = GeneratorSpec::Vae(vae.clone()).parameter_count(&shape);
+        println!("# space       latent variables of shape {model_shape:?}, an autoencoder of {parameters} parameters");
+    }
     match &plan.family {
         Family::Known(..) => println!("# score       exact; nothing is trained"),
-        Family::Score(learned) => println!("# network     {} trainable parameters", learned.network.parameter_count(&shape)),
+        Family::Score(learned) => println!("# network     {} trainable parameters", learned.network.parameter_count(&model_shape)),
         Family::Generator(spec, _) => println!("# family      [{}], {} trainable parameters", spec.table(), spec.parameter_count(&shape)),
     }
     if let Some(&Train { steps, batch, .. }) = plan.train() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Machine, Overrides};
 use crate::data::{Split, dequantised};
@@ -71,7 +71,7 @@ pub fn lab(options: Arguments) -> Result<()> {
         }
         false => (None, experiment::load(target, overrides)?),
     };
-    let count = count.unwrap_or(if loaded.shape.len() == 1 { 4000 } else { 100 });
+    let count = count.unwrap_or(if loaded.model_shape().len() == 1 { 4000 } else { 100 });
     options.machine.holds(&loaded.lab_needs(count))?;
     let session = Session::new(&loaded, options.machine.into());
     let plan = session.plan();
@@ -95,7 +95,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     if !(t_min > 0.0 && t_min < 1.0) {
         return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
     }
-    let shape = session.shape().iter().map(|&n| n as i64).collect();
+    let shape = session.model_shape().iter().map(|&n| n as i64).collect();
     let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
     if world.data.size()[0] < 20 {
         let message = format!("the data hold {} examples, too few to compare samples with", world.data.size()[0]);
@@ -147,5 +147,9 @@ fn points(session: &Session, law: Option<&GaussianMixture>) -> Result<Tensor> {
     let train = session.dataset(Split::Train)?;
     let n = train.len().min(DATA);
     let places: Vec<(usize, usize)> = (0..n).map(|i| (i * train.len() / n, 0)).collect();
-    Ok(dequantised(&*train, session.scale(), &places, seed))
+    let x = dequantised(&*train, session.scale(), &places, seed);
+    Ok(match session.latent()? {
+        Some(space) => space.draw(&x, &space.noise(rng::derive(seed, Purpose::Lab, 0), 0..n as u64)).to_kind(Kind::Double),
+        None => x,
+    })
 }

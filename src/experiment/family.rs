@@ -1,6 +1,6 @@
 //! Which tables make which family.
 
-use super::plan::{Family, Learned};
+use super::plan::{Family, Learned, model_law};
 use super::written::Experiment;
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
@@ -21,6 +21,7 @@ impl Experiment {
         let table = spec.table();
         let of_scores = [
             ("sde", self.sde.is_some(), "remove [sde]; there is no process between the data and the prior"),
+            ("space", self.space.is_some(), "remove [space]; a latent space is for a score of it"),
             ("score", self.score.is_some(), "remove one of the two"),
             ("network", self.network.is_some(), "remove [network]; the family's own keys say how large it is"),
             ("precondition", self.precondition.is_some(), "remove [precondition]"),
@@ -75,7 +76,7 @@ impl Experiment {
         let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
         train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
         let of_time = if precondition.levels().is_some() { matching.check_discrete() } else { matching.check_continuous() };
-        let of_data = if self.data.law().is_some() { Ok(()) } else { matching.check_unknown() };
+        let of_data = if model_law(&self.data, self.space.is_some()).is_some() { Ok(()) } else { matching.check_unknown() };
         of_time.and(of_data).map_err(|fault| fault.within("train"))?;
         let (sde, network, train) = (sde.clone(), network.clone(), train.clone());
         Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, matching, train })))

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::autoencoder;
 use super::plan::Plan;
 use super::text::Text;
 use super::written::Experiment;
 use crate::data::{Split, Summary};
 use crate::error::{Error, Fault, Result};
+use crate::generator::vae;
 use crate::progress::warn;
 use crate::run::{About, Run};
 
@@ -16,6 +18,8 @@ pub struct Loaded {
     pub plan: Plan,
     /// The shape of one example.
     pub shape: Vec<usize>,
+    /// The autoencoder of a latent space.
+    pub vae: Option<vae::Spec>,
     /// The training split, where the data were looked at.
     pub train: Option<Summary>,
 }
@@ -30,7 +34,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
     let (text, experiment, plan) = planned(name, text, overrides)?;
     let train = plan.data.describe(Split::Train)?;
-    checked(&text, experiment, plan, train.shape.clone(), Some(train), true)
+    checked(&text, experiment, plan, train.shape.clone(), Some(train), None, true)
 }
 
 /// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that
@@ -52,7 +56,7 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     let About { shape, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
     let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
-    checked(&text, experiment, plan, shape, train, measured)
+    checked(&text, experiment, plan, shape, train, Some(run), measured)
 }
 
 /// The tables that ask a run's family for samples and for a likelihood, read without a check of the rest: `--set` may have to mend that.
@@ -83,7 +87,16 @@ fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experi
     Ok((text, experiment, plan))
 }
 
-fn checked(text: &Text, experiment: Experiment, plan: Plan, shape: Vec<usize>, train: Option<Summary>, measured: bool) -> Result<Loaded> {
+/// `own` is the run that the experiment is of, if there is one yet.
+fn checked(
+    text: &Text,
+    experiment: Experiment,
+    plan: Plan,
+    shape: Vec<usize>,
+    train: Option<Summary>,
+    own: Option<&Run>,
+    measured: bool,
+) -> Result<Loaded> {
     let measured = match plan.measured().filter(|_| measured) {
         None => None,
         Some(split) => match (split, &train) {
@@ -91,11 +104,21 @@ fn checked(text: &Text, experiment: Experiment, plan: Plan, shape: Vec<usize>, t
             (split, _) => Some(plan.data.describe(split)?),
         },
     };
-    plan.check_against(&shape, measured.as_ref()).map_err(|fault| text.fault(fault))?;
-    if let Some(Fault { key, message, help }) = plan.doubt(&shape) {
+    let vae = plan.latent.as_ref().map(|latent| autoencoder::of(latent, &plan.data, &shape, own, text)).transpose()?;
+    let loaded = Loaded { experiment, plan, shape, vae, train };
+    let (plan, model_shape) = (&loaded.plan, loaded.model_shape());
+    plan.check_against(&loaded.shape, &model_shape, measured.as_ref()).map_err(|fault| text.fault(fault))?;
+    if let Some(Fault { key, message, help }) = plan.doubt(&model_shape) {
         warn(&format!("{}: {key}: {message}; {help}", text.name));
     }
-    Ok(Loaded { experiment, plan, shape, train })
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// The shape of what a score is asked for: of one example, or of its latent variables.
+    pub fn model_shape(&self) -> Vec<usize> {
+        self.vae.as_ref().map_or(self.shape.clone(), |vae| vae.latent_shape(&self.shape))
+    }
 }
 
 /// `runs/<stem of the experiment file>`.

@@ -9,6 +9,8 @@ use crate::analytic::AnalyticVariance;
 use crate::data::Split;
 use crate::dequantisation::Variational;
 use crate::error::{Error, Result};
+use crate::generator::GeneratorSpec;
+use crate::latent::Source;
 use crate::likelihood::{BoundSpec, Density, Form, Levels, Likelihood};
 use crate::loss::Objective;
 use crate::memory;
@@ -47,7 +49,8 @@ impl Item {
 }
 
 /// The phases of a run by the names they are shown with.
-pub const PHASES: [&str; 8] = ["train", "analytic_variance", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
+pub const PHASES: [&str; 9] =
+    ["autoencoder", "train", "analytic_variance", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
 
 /// An estimate of what an experiment needs.
 #[derive(Clone, Debug)]
@@ -59,7 +62,8 @@ pub struct Needs {
 impl Loaded {
     /// What those of the [`PHASES`] need that are among `names`, one after the other.
     pub fn needs(&self, names: &[&str]) -> Result<Needs> {
-        let Loaded { plan, shape, train, .. } = self;
+        let Loaded { plan, train, .. } = self;
+        let shape = &self.model_shape();
         let d = shape.iter().product::<usize>() as f64;
         let mut data = Vec::new();
         if let Some(train) = train {
@@ -74,6 +78,7 @@ impl Loaded {
         let mut add = |name: &'static str, items: Option<Vec<Item>>| {
             phases.extend(items.filter(|_| names.contains(&name)).map(|items| (name, items)))
         };
+        add("autoencoder", self.autoencoding());
         add("train", plan.train().map(|spec| asker.training(spec, d, train.as_ref().map_or(0, |train| train.len))));
         add("analytic_variance", plan.analytic_variance.as_ref().map(|spec| asker.measuring_variance(spec, d)));
         add("sample", plan.sample.as_ref().map(|sample| asker.sampling(sample, d)));
@@ -86,10 +91,20 @@ impl Loaded {
         Ok(Needs { phases })
     }
 
+    /// What training the autoencoder needs.
+    fn autoencoding(&self) -> Option<Vec<Item>> {
+        let Source::Trained(vae, train) = self.plan.latent.as_ref()?.source().ok()? else { return None };
+        let asker = Asker::of_generator(&GeneratorSpec::Vae(vae.clone()), &self.shape).scattered();
+        let examples = self.train.as_ref().map_or(0, |train| train.len);
+        let items = asker.training(train, self.shape.iter().product::<usize>() as f64, examples);
+        Some(items.into_iter().map(|item| Item { key: format!("space.latent.{}", item.key), ..item }).collect())
+    }
+
     /// What the lab needs for `count` samples of each setting, which are solved at once.
     pub fn lab_needs(&self, count: u64) -> Needs {
-        let asker = Asker::new(&self.plan, &self.shape);
-        let (count, d) = (count as f64, self.shape.iter().product::<usize>() as f64);
+        let shape = &self.model_shape();
+        let asker = Asker::new(&self.plan, shape);
+        let (count, d) = (count as f64, shape.iter().product::<usize>() as f64);
         // The start, the accurate end, noise, and a solver's states and stages, in f64; distances between a tenth and a tenth of the points.
         let solving = count * (asker.held.without_graph + 2.0 * 20.0 * d) * FLOAT;
         let items = vec![asker.weights(), Item::device("--count", solving + 8.0 * (count / 10.0).powi(2))];
@@ -133,9 +148,16 @@ struct Asker {
 
 impl Asker {
     fn new(plan: &Plan, shape: &[usize]) -> Asker {
-        let asker = Asker::of_tensors(plan, shape);
-        let Held { with_graph, without_graph } = asker.held;
-        Asker { held: Held { with_graph: SCATTERED * with_graph, without_graph: SCATTERED * without_graph }, ..asker }
+        Asker::of_tensors(plan, shape).scattered()
+    }
+
+    fn scattered(self) -> Asker {
+        let Held { with_graph, without_graph } = self.held;
+        Asker { held: Held { with_graph: SCATTERED * with_graph, without_graph: SCATTERED * without_graph }, ..self }
+    }
+
+    fn of_generator(spec: &GeneratorSpec, shape: &[usize]) -> Asker {
+        Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
     }
 
     fn of_tensors(plan: &Plan, shape: &[usize]) -> Asker {
@@ -145,9 +167,7 @@ impl Asker {
                 size: format!("network.{}", learned.network.size_key()),
                 held: learned.network.held(shape),
             },
-            Family::Generator(spec, _) => {
-                Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
-            }
+            Family::Generator(spec, _) => Asker::of_generator(spec, shape),
             // Differences to each mean, whitened, in f64.
             Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => {
                 let (k, d) = (mixture.weights.len() as f64, mixture.dimension() as f64);

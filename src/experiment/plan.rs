@@ -6,6 +6,8 @@ use crate::data::{Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
+use crate::latent::{self, SpaceSpec};
+use crate::law::GaussianMixture;
 use crate::likelihood::{Density, Dequantisation, Likelihood};
 use crate::loss::TimeSpec;
 use crate::model::{Parametrisation, Precondition, ScoreSpec};
@@ -21,6 +23,8 @@ use crate::train::{ScoreMatching, Train};
 pub struct Plan {
     pub seed: u64,
     pub data: Data,
+    /// Where a score lives, if that is not the data's own space.
+    pub latent: Option<latent::Spec>,
     pub family: Family,
     /// Of a score.
     pub analytic_variance: Option<AnalyticVariance>,
@@ -68,14 +72,24 @@ impl Plan {
         self.likelihood.as_ref().map(|likelihood| likelihood.split).or(self.density.as_ref().map(|density| density.split))
     }
 
-    /// What speaks against the plan for data of this shape, though it works.
+    /// The scale of what a score is asked for: latent variables are vectors of their own units.
+    pub fn scale(&self) -> Scale {
+        model_scale(&self.data, self.latent.is_some())
+    }
+
+    /// The law of what the score is of, where it is a known mixture.
+    pub fn law(&self) -> Option<GaussianMixture> {
+        model_law(&self.data, self.latent.is_some())
+    }
+
+    /// What speaks against the plan for a score of this shape, though it works.
     pub fn doubt(&self, shape: &[usize]) -> Option<Fault> {
         let doubt = self.sample.as_ref()?.solver.doubt(shape.iter().product())?;
         Some(doubt.within("sample.solver"))
     }
 
-    /// What can only be known of the data: their shape, and the split whose likelihood is asked for.
-    pub fn check_against(&self, shape: &[usize], measured: Option<&Summary>) -> Result<(), Fault> {
+    /// What can only be known of the data: their shape, that of the score's space, and the split whose likelihood is asked for.
+    pub fn check_against(&self, data: &[usize], shape: &[usize], measured: Option<&Summary>) -> Result<(), Fault> {
         match &self.family {
             Family::Known(_, score) => score.check(shape).map_err(|fault| fault.within("score"))?,
             Family::Score(learned) => {
@@ -83,14 +97,14 @@ impl Plan {
                 let dimension = shape.iter().product();
                 learned.matching.objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
             }
-            Family::Generator(generator, _) => generator.check(shape, self.data.scale())?,
+            Family::Generator(generator, _) => generator.check(data, self.data.scale())?,
         }
         let Some(split) = measured else { return Ok(()) };
         if let Some(likelihood) = &self.likelihood {
-            likelihood.check_against(split, shape).map_err(|fault| fault.within("likelihood"))?;
+            likelihood.check_against(split, data).map_err(|fault| fault.within("likelihood"))?;
         }
         match &self.density {
-            Some(density) => density.check_against(split, shape).map_err(|fault| fault.within("density")),
+            Some(density) => density.check_against(split, data).map_err(|fault| fault.within("density")),
             None => Ok(()),
         }
     }
@@ -103,6 +117,10 @@ impl Experiment {
             sde.check().map_err(|fault| fault.within("sde"))?;
         }
         self.data.check().map_err(|fault| fault.within("data"))?;
+        let latent = self.space.as_ref().map(|SpaceSpec::Latent(spec)| spec.clone());
+        if let Some(latent) = &latent {
+            latent.check().map_err(|fault| fault.within("space.latent"))?;
+        }
         let family = self.family()?;
         match &family {
             Family::Known(sde, _) => self.check_of_score(sde)?,
@@ -111,12 +129,12 @@ impl Experiment {
         }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
         let Experiment { seed, data, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
-        Ok(Plan { seed, data, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
+        Ok(Plan { seed, data, latent, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
     }
 
     /// What is asked of a score.
     fn check_of_score(&self, sde: &SdeSpec) -> Result<(), Fault> {
-        let (sde, scale) = (sde.get(), self.data.scale());
+        let (sde, scale) = (sde.get(), model_scale(&self.data, self.space.is_some()));
         let levels = self.precondition.as_ref().and_then(Precondition::levels);
         if let Some(analytic) = &self.analytic_variance {
             analytic.check(sde, levels).map_err(|fault| fault.within("analytic_variance"))?;
@@ -125,7 +143,7 @@ impl Experiment {
             sample.check(scale, sde, levels).map_err(|fault| fault.within("sample"))?;
         }
         if let Some(likelihood) = &self.likelihood {
-            likelihood.check(scale, sde, levels).map_err(|fault| fault.within("likelihood"))?;
+            likelihood.check(scale, self.space.is_some(), sde, levels).map_err(|fault| fault.within("likelihood"))?;
             if matches!(likelihood.dequantisation, Dequantisation::Variational { .. }) && self.dequantisation.is_none() {
                 let help = "give [dequantisation.variational] with its keys, or use uniform = { draws = 1 }";
                 return Err(Fault::new("likelihood.dequantisation", "nothing trains the law of this dequantisation", help));
@@ -188,4 +206,13 @@ impl Experiment {
             Some(density) => density.check(self.data.scale(), generator).map_err(|fault| fault.within("density")),
         }
     }
+}
+
+/// The law of what a score is of, where it is a known mixture.
+pub(super) fn model_law(data: &Data, latent: bool) -> Option<GaussianMixture> {
+    data.law().filter(|_| !latent)
+}
+
+fn model_scale(data: &Data, latent: bool) -> Scale {
+    if latent { Scale::Vectors { scale: 1.0 } } else { data.scale() }
 }

@@ -7,6 +7,7 @@ use crate::analytic::AnalyticVariance;
 use crate::data::Data;
 use crate::dequantisation::DequantisationSpec;
 use crate::generator::{FlowSpec, vae};
+use crate::latent::SpaceSpec;
 use crate::likelihood::{Density, Likelihood};
 use crate::model::{Precondition, ScoreSpec};
 use crate::net::NetworkSpec;
@@ -15,7 +16,7 @@ use crate::sde::SdeSpec;
 use crate::train::Train;
 
 /// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
-/// `[sample]` and `[likelihood]` ask; or a family without a process, `[flow.*]` or `[vae]` and `[train]`, that `[draw]` and `[density]` ask.
+/// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`; or a family without a process, `[flow.*]` or `[vae]` and `[train]`, that `[draw]` and `[density]` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -23,6 +24,7 @@ pub struct Experiment {
     pub seed: u64,
     pub sde: Option<SdeSpec>,
     pub data: Data,
+    pub space: Option<SpaceSpec>,
     pub score: Option<ScoreSpec>,
     pub network: Option<NetworkSpec>,
     pub precondition: Option<Precondition>,

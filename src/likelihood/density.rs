@@ -58,10 +58,10 @@ impl Density {
             (Dequantisation::Uniform { .. }, Scale::Vectors { .. }) => {
                 fault("this dequantisation does not fit the data", "the data are vectors: \"none\"")
             }
-            (Dequantisation::Variational { .. }, _) => {
+            (Dequantisation::Variational { .. } | Dequantisation::Latent { .. }, _) => {
                 let points = matches!(scale, Scale::Pixels { .. }) && !family.of_pixels();
                 let help = if points { "use uniform = { draws = 1 }" } else { "use dequantisation = \"none\"" };
-                fault("a law of dequantisation is trained with a score, and there is none", help)
+                fault("this dequantisation is for scores, and there is none", help)
             }
             (Dequantisation::Uniform { draws }, _) => {
                 Fault::unless_in("dequantisation.uniform.draws", draws, 1..=MOST, "2 or more tell what the noise does to the result")

@@ -36,11 +36,11 @@ impl Solved {
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from
 /// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2).
 pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
-    let Subject { model, dataset, seed, device, .. } = *subject;
+    let Subject { model, seed, device, .. } = *subject;
     let sde = model.sde();
-    let d = subject.dimension();
+    let shape = subject.shape();
+    let d = shape.iter().product::<i64>() as usize;
     let Points { x, offsets } = at_t_min(spec, subject, jobs);
-    let shape = dataset.shape().iter().map(|&n| n as i64).collect();
     let flow = FlowWithLogDensity::new(model, shape, spec.trace.probes(jobs, seed, d, device));
     let start = flow.start(&x);
     let (end, cost) = solver.solve(&flow, sde, &start, (spec.t_min, 1.0), watch)?;

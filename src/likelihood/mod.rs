@@ -32,6 +32,7 @@ pub use values::Likelihoods;
 use crate::data::{Dataset, Split, Summary};
 use crate::dequantisation::Dequantiser;
 use crate::error::{Error, Fault, Result};
+use crate::latent::LatentSpace;
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::run::Journal;
@@ -80,6 +81,12 @@ pub enum Dequantisation {
         /// Of each example, 1 to 65536.
         draws: usize,
     },
+    /// With `[space.latent]`: `draws` of y ~ q(y | x) for each example, each of its own u ~ U[0, 1) if the decoder gives a density of pixels; the mean
+    /// over them bounds ln p(x), or ln P(pixels), from below (see [`crate::latent`]).
+    Latent {
+        /// Of each example, 1 to 65536; 2 or more tell what the draw does to the result.
+        draws: usize,
+    },
 }
 
 impl Dequantisation {
@@ -87,7 +94,7 @@ impl Dequantisation {
     pub fn draws(&self) -> usize {
         match self {
             Dequantisation::None => 1,
-            Dequantisation::Uniform { draws } | Dequantisation::Variational { draws } => *draws,
+            Dequantisation::Uniform { draws } | Dequantisation::Variational { draws } | Dequantisation::Latent { draws } => *draws,
         }
     }
 }
@@ -99,8 +106,8 @@ const MOST: usize = 1 << 16;
 const MOST_EXAMPLES: usize = 1_000_000_000;
 
 impl Likelihood {
-    /// `chain` is the number of levels of a network in discrete time.
-    pub fn check(&self, scale: Scale, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
+    /// `chain` is the number of levels of a network in discrete time; `latent`, whether the score is of latent variables, which are vectors.
+    pub fn check(&self, scale: Scale, latent: bool, sde: &dyn Sde, chain: Option<usize>) -> Result<(), Fault> {
         Fault::unless_in("count", self.count, 1..=MOST_EXAMPLES, "leave [likelihood] out for no likelihood")?;
         Fault::unless_in("batch", self.batch, 1..=1_000_000, "a smaller batch needs less memory")?;
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
@@ -111,11 +118,24 @@ impl Likelihood {
             return Err(Fault::new("solver_check", message, format!("give at most {}", self.count)));
         }
         self.trace.check().map_err(|fault| fault.within("trace"))?;
+        match (latent, self.dequantisation) {
+            (true, Dequantisation::Latent { .. }) => {}
+            (true, _) => {
+                let message = "the score is of latent variables, [space.latent]";
+                return Err(Fault::new("dequantisation", message, "use latent = { draws = 1 }"));
+            }
+            (false, Dequantisation::Latent { .. }) => {
+                let message = "there is no latent space, and the data are their own points";
+                return Err(Fault::new("dequantisation", message, "use \"none\" for vectors, uniform = { draws = 1 } for pixels"));
+            }
+            (false, _) => {}
+        }
         self.below_t_min.check(scale, self.dequantisation)?;
         let draws = self.dequantisation.draws();
         let key = match self.dequantisation {
             Dequantisation::None | Dequantisation::Uniform { .. } => "dequantisation.uniform.draws",
             Dequantisation::Variational { .. } => "dequantisation.variational.draws",
+            Dequantisation::Latent { .. } => "dequantisation.latent.draws",
         };
         Fault::unless_in(key, draws, 1..=MOST, "2 or more tell what the noise does to the result")?;
         if self.below_t_min != BelowTMin::Ignored {
@@ -156,14 +176,21 @@ pub struct Subject<'a> {
     pub scale: Scale,
     /// Draws the noise of variational dequantisation.
     pub dequantiser: Option<&'a Dequantiser>,
+    /// Where the score lives, if that is not the data's own space.
+    pub latent: Option<&'a LatentSpace>,
     pub seed: u64,
     pub device: Device,
 }
 
 impl Subject<'_> {
-    /// D.
+    /// D of the data.
     pub fn dimension(&self) -> usize {
         self.dataset.shape().iter().product()
+    }
+
+    /// The shape of the points that the score is asked for.
+    pub fn shape(&self) -> Vec<i64> {
+        self.latent.map_or_else(|| self.dataset.shape().iter().map(|&n| n as i64).collect(), |space| space.shape().to_vec())
     }
 }
 
@@ -189,6 +216,7 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, journal: &mut Journal<So
     let again = budget::first_round(spec.solver_check, 1);
     all(&again, spec, &solver.refined(), subject, journal, &mut |_, _| {}, |solved| result.compare(solved))?;
     result.truth = truth(subject.dataset, spec.count);
+    result.latent = points::latent_parts(spec, subject);
     result.seconds = journal.seconds();
     phase.set(spec.count as u64, "");
     phase.finish(&result.headline());

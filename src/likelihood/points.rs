@@ -2,12 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics as _;
 use tch::{Kind, Tensor, no_grad};
 
 use super::{Dequantisation, Job, Likelihood, Subject};
 use crate::bound::{Bins, Decoder, DecoderLaw, noised};
 use crate::data::{chosen, dequantised};
 use crate::error::Fault;
+use crate::latent::Encoded;
 use crate::rng::{self, Law, Purpose};
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -84,6 +86,11 @@ pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
             let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
             Points { x: dequantised(dataset, scale, &places, seed).to_device(device), offsets: uniform }
         }
+        Dequantisation::Latent { .. } => {
+            let (Encoded { y, reconstruction, posterior }, offset) = encoded(subject, jobs);
+            let offsets = to_vec(&(reconstruction + posterior)).into_iter().map(|parts| parts + offset).collect();
+            Points { x: y, offsets }
+        }
         Dequantisation::Variational { .. } => no_grad(|| {
             let dequantiser = subject.dequantiser.expect("an experiment with variational dequantisation has its dequantiser");
             let pixels = examples();
@@ -93,6 +100,35 @@ pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
             Points { x: scale.dequantised(&pixels.to_kind(Kind::Double), &u), offsets }
         }),
     }
+}
+
+/// The points y of the jobs' (example, draw) in the latent space, and what turns a density of the data's model space into one of data units.
+fn encoded(subject: &Subject, jobs: &[Job]) -> (Encoded, f64) {
+    let Subject { dataset, scale, seed, device, .. } = *subject;
+    let space = subject.latent.expect("an experiment with a latent space has it read");
+    let (x, offset) = if space.of_pixels() {
+        (scale.centres(&chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>())), 0.0)
+    } else {
+        let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
+        (dequantised(dataset, scale, &places, seed), -(subject.dimension() as f64) * scale.log_det_per_dim())
+    };
+    let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Importance, &places(jobs), space.shape(), device);
+    (space.encode(&x.to_device(device), &noise), offset)
+}
+
+/// The parts of the bound of each example that are not the score's, in data units: the means over its draws of -ln p(x | y) and of
+/// ln q(y | x), nats; none without a latent space.
+pub fn latent_parts(spec: &Likelihood, subject: &Subject) -> Option<[Vec<f64>; 2]> {
+    subject.latent?;
+    let draws = spec.dequantisation.draws();
+    let jobs: Vec<Job> = (0..spec.count).flat_map(|example| (0..draws).map(move |draw| Job { example, draw, probe: 0 })).collect();
+    let mut parts = [Vec::new(), Vec::new()];
+    for jobs in jobs.chunks(spec.batch) {
+        let (Encoded { reconstruction, posterior, .. }, offset) = encoded(subject, jobs);
+        parts[0].extend(to_vec(&reconstruction).into_iter().map(|part| part + offset));
+        parts[1].extend(to_vec(&posterior));
+    }
+    Some(parts.map(|part| part.chunks(draws).map(|draws| draws.mean()).collect()))
 }
 
 /// The points x_{t_min} of the jobs, with the offsets that lead from there to data units.

@@ -57,6 +57,10 @@ pub struct Change {
 ///
 /// Its batches are `batch` examples here, as `eval.batch_size` there. Error: not even one batch is full.
 pub fn reference(ours: &Likelihood, scale: Scale) -> Result<Likelihood> {
+    if let Dequantisation::Latent { .. } = ours.dequantisation {
+        let message = "the reference measures scores of the data, and this one is of latent variables".into();
+        return Err(Error::Usage { message, help: "leave out --compare".into() });
+    }
     let kept = ours.count / ours.batch * ours.batch;
     if kept == 0 {
         return Err(Error::Usage {

@@ -31,10 +31,24 @@ pub struct Report {
     /// Where the law of the data is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
+    /// With a latent space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latent: Option<LatentParts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<Bound>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+}
+
+/// What the number in nats is the sum of, with a latent space.
+#[derive(Clone, Debug, Serialize)]
+pub struct LatentParts {
+    /// E_q[-ln p(x | y)].
+    pub reconstruction: Mean,
+    /// E_q[ln q(y | x)].
+    pub posterior: Mean,
+    /// E_q[-ln p(y)], the score's.
+    pub score: Mean,
 }
 
 /// A mean over examples with its standard error, in one unit.
@@ -174,9 +188,17 @@ impl Likelihoods {
                 self.dimension,
             ),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
+            latent: self.latent_parts(),
             bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
             comparison: None,
         }
+    }
+
+    /// What a number of latent variables is the sum of.
+    pub fn latent_parts(&self) -> Option<LatentParts> {
+        let [reconstruction, posterior] = self.latent.as_ref()?;
+        let score = self.nats().iter().zip(reconstruction).zip(posterior).map(|((all, a), b)| all - a - b).collect::<Vec<_>>();
+        Some(LatentParts { reconstruction: Mean::of(reconstruction), posterior: Mean::of(posterior), score: Mean::of(&score) })
     }
 
     fn number(&self, factor: f64) -> Number {

@@ -4,6 +4,7 @@ use image::RgbImage;
 use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
+use super::report::LatentParts;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
@@ -31,6 +32,8 @@ pub struct Likelihoods {
     pub bounds: Option<Bounds>,
     /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
     pub truth: Option<Vec<f64>>,
+    /// Nats `[n]` each: what a latent space adds to the score's number, -ln p(x | y) and ln q(y | x).
+    pub latent: Option<[Vec<f64>; 2]>,
     pub seconds: f64,
 }
 
@@ -48,6 +51,7 @@ impl Likelihoods {
             outcome: Outcome::Fixed,
             bounds: None,
             truth: None,
+            latent: None,
             seconds: 0.0,
         }
     }
@@ -134,6 +138,10 @@ impl Likelihoods {
             Outcome::Missed => notes.push("target missed".into()),
             Outcome::Cap => notes.push("max_probes reached before the target".into()),
         }
+        if let Some(LatentParts { reconstruction, posterior, score }) = self.latent_parts() {
+            let [a, b, c] = [reconstruction, posterior, score].map(|part| part.mean * factor);
+            notes.push(format!("= -ln p(x | y) {a:.4} + ln q(y | x) {b:.4} - ln p(y) {c:.4}"));
+        }
         line(self.parts().times(factor), unit, notes, self.truth.as_deref())
     }
 
@@ -182,8 +190,8 @@ impl Likelihoods {
     ///
     /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
     /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
-    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; of a
-    /// bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
+    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; with a
+    /// latent space `reconstruction` and `posterior`, its parts of the nats; of a bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
     /// (`bound_terms`, `bound_terms_error`; empty otherwise).
     pub fn save(&self, product: &mut Product, name: &str, report: &Report) -> Result<()> {
         let mut archive = Npz::new();
@@ -203,6 +211,10 @@ impl Likelihoods {
         numbers("solver_error", (0..n).map(|i| self.refined.get(i).map_or(f64::NAN, |difference| -difference)).collect());
         if let Some(truth) = &self.truth {
             numbers("truth", truth.clone());
+        }
+        if let Some([reconstruction, posterior]) = &self.latent {
+            numbers("reconstruction", reconstruction.clone());
+            numbers("posterior", posterior.clone());
         }
         if let Some(bounds) = &self.bounds {
             numbers("bound_nats", bounds.nats.clone());

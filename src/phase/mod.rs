@@ -1,6 +1,7 @@
 //! What a run does, one after the other, each once. A phase is one file here, a table of the experiment, and a line in [`phases`].
 
 mod analytic;
+mod autoencoder;
 mod density;
 mod dequantise;
 mod draw;
@@ -11,7 +12,7 @@ mod train;
 use image::RgbImage;
 
 use crate::error::Result;
-use crate::experiment::Plan;
+use crate::experiment::{Loaded, Plan};
 use crate::plot::Bins;
 use crate::run::Run;
 use crate::run::log::Log;
@@ -30,6 +31,26 @@ pub struct Done {
     pub worked: bool,
     /// The file of the run that a person looks at.
     pub shows: Option<&'static str>,
+}
+
+/// All phases.
+pub struct Performed {
+    /// Whether anything was left of any.
+    pub worked: bool,
+    /// The phases with a file that a person looks at.
+    pub shows: Vec<(&'static str, &'static str)>,
+}
+
+/// Every phase of an experiment, in the run that is claimed for it.
+pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performed> {
+    let mut log = Log::open(run, format!("```toml\n{}```", loaded.experiment.resolved()))?;
+    let mut performed = Performed { worked: false, shows: Vec::new() };
+    for phase in phases(&loaded.plan) {
+        let done = phase.run(session, run, &mut log)?;
+        performed.worked |= done.worked;
+        performed.shows.extend(done.shows.map(|file| (phase.name(), file)));
+    }
+    Ok(performed)
 }
 
 /// Samples as the curves' page shows them.
@@ -51,6 +72,7 @@ fn show_likelihood(log: &mut Log, step: u64, scalars: &[(&str, f64)], of_example
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.
 pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
     let mut phases: Vec<Box<dyn Phase>> = Vec::new();
+    phases.extend(plan.latent.iter().map(|_| Box::new(autoencoder::Autoencoding) as _));
     phases.extend(plan.train().map(|spec| Box::new(train::Training(spec.clone())) as _));
     phases.extend(plan.analytic_variance.iter().map(|_| Box::new(analytic::Measuring) as _));
     phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));

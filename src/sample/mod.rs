@@ -1,5 +1,6 @@
 //! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
 
+mod decoded;
 mod draw;
 mod report;
 mod spec;

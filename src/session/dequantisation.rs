@@ -21,7 +21,7 @@ impl Session {
 
     fn new_dequantiser(&self) -> Option<(&Variational, Dequantiser)> {
         let spec = self.plan.dequantisation.as_ref()?;
-        Some((spec, Dequantiser::new(spec, &self.shape, self.plan.seed, self.device)))
+        Some((spec, Dequantiser::new(spec, &self.shape, self.plan.seed, self.device())))
     }
 
     /// All that a dequantiser depends on.

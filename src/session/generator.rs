@@ -45,6 +45,6 @@ impl Session {
         let of = spec.subject(self.plan.seed, self.average(run)?);
         let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
         let data = (&*self.dataset(spec.split)?, self.scale());
-        likelihood::density(spec, self.plan.seed, self.generator()?, data, self.device, &mut journal, &self.terminal)
+        likelihood::density(spec, self.plan.seed, self.generator()?, data, self.device(), &mut journal, &self.terminal)
     }
 }

@@ -22,7 +22,8 @@ impl Session {
         }
         let mut journal = Journal::open(run.folder(), kept, &of)?;
         let (model, dataset) = (&*self.model()?, self.dataset(Split::Train)?);
-        let subject = Subject { model, dataset, scale: self.scale(), flip: plan.data.flip(), device: self.device() };
+        let subject =
+            Subject { model, dataset, scale: self.scale(), flip: plan.data.flip(), latent: self.latent()?, device: self.device() };
         let squares = analytic::measure(spec, plan.seed, subject, &mut journal, self.terminal())?;
         let mut product = run.product(AnalyticVariance::NAME, of);
         analytic::save(&squares, &mut product)?;

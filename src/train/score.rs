@@ -7,15 +7,15 @@ use tch::Tensor;
 use super::spec::ScoreMatching;
 use super::times::Times;
 use crate::bound::{DecoderLaw, chain_losses};
-use crate::data::Data;
 use crate::error::Fault;
-use crate::law::noise_rows;
+use crate::law::{GaussianMixture, noise_rows};
 use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::{ExactScore, Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{Losses, Parameters, Trained};
 use crate::rng::{self, Purpose};
 use crate::sde::Sde;
+use crate::space::Scale;
 
 /// A network that becomes the score of a process.
 pub struct ScoreTraining<'a> {
@@ -30,20 +30,21 @@ pub struct ScoreTraining<'a> {
 type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a;
 
 impl<'a> ScoreTraining<'a> {
-    /// `spec` has passed its checks under `sde`; `data` are what it learns. Error: the objective can't serve network or data.
+    /// `spec` has passed its checks under `sde`. What is learnt is of this scale, and of this law where that is known. Error: the objective can't
+    /// serve network or data.
     pub fn new(
         spec: &'a ScoreMatching,
         seed: u64,
         sde: &'a dyn Sde,
         network: &'a ScoreNetwork,
-        data: &Data,
+        (scale, law): (Scale, Option<GaussianMixture>),
     ) -> Result<ScoreTraining<'a>, Fault> {
         let chain = network.model(sde).chain().cloned();
         let reduction = spec.reduction;
         let loss: Box<Loss> = match &spec.objective {
             Objective::Denoising => Box::new(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
             Objective::Explicit => {
-                let exact = ExactScore::new(sde, &data.law().ok_or_else(ScoreMatching::needs_law)?, network.device);
+                let exact = ExactScore::new(sde, &law.ok_or_else(ScoreMatching::needs_law)?, network.device);
                 Box::new(move |score, batch, _| explicit_score_matching(score, &exact, reduction, batch))
             }
             Objective::Implicit { curvature } => {
@@ -56,7 +57,7 @@ impl<'a> ScoreTraining<'a> {
                 sliced_score_matching(score, reduction, *variance_reduced, &projections, batch)
             }),
             Objective::Vlb { variance } => {
-                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(data.scale()));
+                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(scale));
                 Box::new(move |score, batch, _| chain_losses(score, &chain, *variance, law, reduction, batch))
             }
         };

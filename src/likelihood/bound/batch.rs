@@ -106,7 +106,7 @@ impl Batch<'_> {
             let z = self.random(Law::Gaussian, Purpose::Noise, 2 * k, shape);
             let probes = || match form {
                 Form::Sliced => {
-                    Probes::Random(self.random(Law::Rademacher, Purpose::Probe, k, &[self.subject.dimension() as i64]).unsqueeze(0))
+                    Probes::Random(self.random(Law::Rademacher, Purpose::Probe, k, &[self.subject.shape().iter().product()]).unsqueeze(0))
                 }
                 Form::Denoising | Form::Implicit => Probes::Exact,
             };

@@ -4,6 +4,7 @@ mod budget;
 mod calibration;
 mod comparison;
 mod density;
+mod latent;
 mod passes;
 mod pixels;
 mod resume;
@@ -85,6 +86,6 @@ pub(super) fn hutchinson(probes: usize) -> Trace {
 }
 
 pub(super) fn measure(spec: &Likelihood, model: &dyn Model, dataset: &dyn Dataset, scale: Scale, seed: u64) -> Likelihoods {
-    let subject = Subject { model, dataset, scale, dequantiser: None, seed, device: Device::Cpu };
+    let subject = Subject { model, dataset, scale, dequantiser: None, latent: None, seed, device: Device::Cpu };
     likelihood(spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }

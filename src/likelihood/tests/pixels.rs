@@ -34,7 +34,7 @@ fn uniform_pixels_have_exactly_eight_bits_through_the_whole_phase() {
         let solver = SolverSpec::Rk45(crate::solver::Adaptive::new(1e-6, 1e-6));
         let spec =
             Likelihood { batch: 2, t_min: 1e-4, dequantisation: Dequantisation::Uniform { draws: 2 }, ..spec(3, solver, hutchinson(2)) };
-        spec.check(scale, &SUB_VP, None).unwrap();
+        spec.check(scale, false, &SUB_VP, None).unwrap();
         let result = measure(&spec, &model, &dataset, scale, 1);
         let parts = result.parts().times(result.bits_per_nat());
         assert!((parts.mean - 8.0).abs() < 1e-3, "{range:?}: {} bits/dim", parts.mean);

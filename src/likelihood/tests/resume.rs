@@ -24,6 +24,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
             dataset: &dataset,
             scale: Scale::Vectors { scale: 1.0 },
             dequantiser: None,
+            latent: None,
             seed: 5,
             device: Device::Cpu,
         };

@@ -1,0 +1,49 @@
+//! Which run folder is whose.
+
+use super::load::Loaded;
+use super::written::Experiment;
+use crate::error::{Error, Result};
+use crate::progress::warn;
+use crate::run::{About, Run, checkpoint};
+
+impl Loaded {
+    /// Makes the folder this experiment's, or refuses if it is another's.
+    pub fn claim(&self, run: &Run) -> Result<()> {
+        let Loaded { experiment, shape, .. } = self;
+        let stored_path = run.path().join("experiment.toml");
+        // Where nothing but the weights vouches for them, both files can be made again.
+        if run.is_anonymous()? && checkpoint::may_bear(run, &experiment.mark())? {
+            if run.has("experiment.toml") {
+                warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
+            }
+            run.introduce(&About::new(shape, experiment.mark()))?;
+        }
+        let about = run.about()?;
+        let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));
+        let stored: Result<Option<Experiment>> = run.experiment().and_then(|text| text.map(parse).transpose());
+        let stored = match stored {
+            Ok(Some(stored)) => stored,
+            // Its results say themselves what they are of.
+            Ok(None) | Err(Error::Run { .. }) if about.mark == experiment.mark() => {
+                stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
+                return run.keep_experiment(&experiment.resolved());
+            }
+            Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
+            Err(error) => return Err(error),
+        };
+        let differences = experiment.differences(&stored);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<String> =
+            differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
+        let rest = differences.len().saturating_sub(8);
+        let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
+        let help = format!(
+            "to start this one as a run of its own, give it another folder: --out DIR\nto go on with the old one: score-sde run {} --out {}",
+            stored_path.display(),
+            run.path().display()
+        );
+        Err(Error::run(run.path(), format!("holds a run of another experiment:\n{}{more}", shown.join("\n")), help))
+    }
+}

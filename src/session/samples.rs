@@ -1,0 +1,80 @@
+//! A session draws samples of a score.
+
+use image::RgbImage;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Session;
+use crate::data::{self, Split};
+use crate::error::Result;
+use crate::run::{Journal, Run, journal};
+use crate::sample::{self, Drawn, Sample, Samples};
+
+impl Session {
+    /// Draws samples.
+    pub fn sample(&self, spec: &Sample) -> Result<Samples> {
+        self.solved(spec, &mut Journal::nowhere())
+    }
+
+    /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
+    /// was. `show` gets their picture before they count as done. Returns false where they are there already.
+    ///
+    /// Error: there is a result of this name with other settings.
+    pub fn sample_into(
+        &self,
+        spec: &Sample,
+        run: &Run,
+        place: &Run,
+        name: &str,
+        show: impl FnOnce(&RgbImage) -> Result<()>,
+    ) -> Result<bool> {
+        let of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
+        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
+    }
+
+    /// Saves the samples that `draw` makes by the table `spec`, which depend on `of`.
+    pub(super) fn save_samples(
+        &self,
+        spec: &impl Serialize,
+        of: Value,
+        (place, name): (&Run, &str),
+        show: impl FnOnce(&RgbImage) -> Result<()>,
+        draw: impl FnOnce(&mut Journal<Drawn>) -> Result<Samples>,
+    ) -> Result<bool> {
+        let name = format!("samples/{name}");
+        let kept = format!("{name}.journal");
+        if place.is_done(&name, &of)? {
+            journal::discard(place.folder(), &kept)?;
+            return Ok(false);
+        }
+        let mut journal = Journal::open(place.folder(), &kept, &of)?;
+        let samples = draw(&mut journal)?;
+        let picture = self.picture(&samples);
+        let mut product = place.product(&name, of);
+        samples.save(&mut product, &name, self.scale(), spec, &picture)?;
+        show(&picture)?;
+        product.finish()?;
+        journal.remove()?;
+        Ok(true)
+    }
+
+    fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        self.check_measured(spec.solver.variance())?;
+        let model = self.sampling_model(spec.thresholding)?;
+        let samples = sample::sample(spec, self.plan.seed, &*model, &self.model_shape, self.device(), journal, &self.terminal)?;
+        Ok(match self.latent()? {
+            Some(space) => samples.decoded(space, self.plan.seed, spec.batch),
+            None => samples,
+        })
+    }
+
+    /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be opened.
+    pub fn picture(&self, samples: &Samples) -> RgbImage {
+        let set = if self.shape.len() == 1 { self.dataset(Split::Train).ok() } else { None };
+        let beside = match set {
+            Some(set) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
+            None => samples.x.narrow(0, 0, 0),
+        };
+        samples.picture(self.scale(), &beside)
+    }
+}
