@@ -4,7 +4,6 @@ use image::RgbImage;
 use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
-use super::report::LatentParts;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
@@ -138,8 +137,8 @@ impl Likelihoods {
             Outcome::Missed => notes.push("target missed".into()),
             Outcome::Cap => notes.push("max_probes reached before the target".into()),
         }
-        if let Some(LatentParts { reconstruction, posterior, score }) = self.latent_parts() {
-            let [a, b, c] = [reconstruction, posterior, score].map(|part| part.mean * factor);
+        if let Some(parts) = self.latent_parts() {
+            let [a, b, c] = [parts.reconstruction, parts.posterior, parts.score].map(|part| part.mean * factor);
             notes.push(format!("= -ln p(x | y) {a:.4} + ln q(y | x) {b:.4} - ln p(y) {c:.4}"));
         }
         line(self.parts().times(factor), unit, notes, self.truth.as_deref())
