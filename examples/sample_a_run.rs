@@ -26,6 +26,7 @@ fn main() -> Result<()> {
         denoise: true,
         trajectory: vec![],
         thresholding: None,
+        measurement: None,
     };
     let samples = session.sample(&spec)?;
     println!("{:?} samples, {:.0} evaluations each", samples.x.size(), samples.statistics.mean_evaluations());

@@ -97,16 +97,18 @@ pub fn quadratic_forms(y: &Tensor, x: &Tensor, probes: &Tensor) -> Tensor {
     Tensor::stack(&forms, 1)
 }
 
-/// y = f(x) with its graph, for products vᵀ (∂f/∂x).
-struct Linearised {
+/// y = f(x) with its graph, for products vᵀ (∂f/∂x) from one forward pass.
+pub struct Linearised {
     x: Tensor,
-    y: Tensor,
+    /// [B, ...], with the graph.
+    pub y: Tensor,
     /// y [B, D]
     flat: Tensor,
 }
 
 impl Linearised {
-    fn at(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> Linearised {
+    /// At x [B, ...].
+    pub fn at(f: impl FnOnce(&Tensor) -> Tensor, x: &Tensor) -> Linearised {
         let x = x.detach().set_requires_grad(true);
         let y = with_grad(|| f(&x));
         let flat = with_grad(|| y.flatten(1, -1));
@@ -114,7 +116,7 @@ impl Linearised {
     }
 
     /// v [B or 1, D] -> Jᵀ v [B, D]; `again`: more products will follow.
-    fn pull(&self, v: &Tensor, again: bool) -> Tensor {
+    pub fn pull(&self, v: &Tensor, again: bool) -> Tensor {
         let projection = with_grad(|| (&self.flat * v).sum(None::<Kind>));
         let product = Tensor::run_backward(&[projection], &[&self.x], again, false).remove(0);
         // Undefined where y does not depend on x at all.

@@ -58,6 +58,8 @@ pub enum Purpose {
     Lab = 27,
     /// The seeds of an autoencoder's training, and of what is measured of its latent variables.
     Autoencoder = 30,
+    /// A random mask (index 0) and the noise of a measurement (index 1).
+    Measurement = 31,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
 pub use idx::Idx;
-pub use npy::{Layout, NpyImages, NpyVectors};
+pub use npy::{Layout, NpyImages, NpyVectors, read_npy};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};

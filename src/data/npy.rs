@@ -98,6 +98,23 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The shape and the numbers, in row-major order, of an array of uint8, float32 or float64.
+///
+/// Error: there is no such file, or it is damaged, of another type, or empty.
+pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f64>)> {
+    fn numbers<A: ViewElement + Copy + Into<f64>>(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), String> {
+        let array = view::<A>(bytes, "uint8, float32 or float64")?;
+        Ok((array.shape().to_vec(), array.iter().map(|&value| value.into()).collect()))
+    }
+    let bytes = read(path)?;
+    let found = match () {
+        _ if holds::<f64>(&bytes) => numbers::<f64>(&bytes),
+        _ if holds::<f32>(&bytes) => numbers::<f32>(&bytes),
+        _ => numbers::<u8>(&bytes),
+    };
+    found.map_err(|message| Error::data(path, message, CURE))
+}
+
 /// Bytes of a file that may be its header.
 const HEADER: usize = 1 << 16;
 
@@ -139,11 +156,16 @@ enum Rows<'a> {
     Double(ArrayView2<'a, f64>),
 }
 
+/// Whether a file may hold elements of this type.
+fn holds<A: ViewElement>(bytes: &[u8]) -> bool {
+    !matches!(ArrayViewD::<A>::view_npy(bytes), Err(ViewNpyError::WrongDescriptor(_)))
+}
+
 fn view_of_vectors(bytes: &[u8]) -> Result<Rows<'_>, String> {
     let expected = "float32 or float64";
-    match ArrayViewD::<f64>::view_npy(bytes) {
-        Err(ViewNpyError::WrongDescriptor(_)) => matrix(view(bytes, expected)?).map(Rows::Single),
-        _ => matrix(view(bytes, expected)?).map(Rows::Double),
+    match holds::<f64>(bytes) {
+        true => matrix(view(bytes, expected)?).map(Rows::Double),
+        false => matrix(view(bytes, expected)?).map(Rows::Single),
     }
 }
 

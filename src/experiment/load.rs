@@ -9,6 +9,8 @@ use super::written::Experiment;
 use crate::data::{Split, Summary};
 use crate::error::{Error, Fault, Result};
 use crate::generator::vae;
+use crate::guidance::Observation;
+use crate::measurement::Refusal;
 use crate::progress::warn;
 use crate::run::{About, Run};
 
@@ -34,6 +36,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
     let (text, experiment, plan) = planned(name, text, overrides)?;
     let train = plan.data.describe(Split::Train)?;
+    check_measurement(&text, &plan, &train.shape)?;
     checked(&text, experiment, plan, train.shape.clone(), Some(train), None, true)
 }
 
@@ -85,6 +88,19 @@ fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experi
     text.has_tables(&experiment)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
     Ok((text, experiment, plan))
+}
+
+/// Whether what samples have to fit can be measured of these data.
+fn check_measurement(text: &Text, plan: &Plan, shape: &[usize]) -> Result<()> {
+    let Some(spec) = plan.sample.as_ref().and_then(|sample| sample.measurement.as_ref()) else { return Ok(()) };
+    let set = match spec.observation {
+        Observation::Example { split, .. } => Some(plan.data.describe(split)?),
+        Observation::File(_) => None,
+    };
+    spec.check_against(shape, plan.seed, set.as_ref()).map_err(|refusal| match refusal {
+        Refusal::Fault(fault) => text.fault(fault.within("sample.measurement")),
+        Refusal::File(error) => error,
+    })
 }
 
 /// `own` is the run that the experiment is of, if there is one yet.

@@ -141,6 +141,10 @@ impl Experiment {
         }
         if let Some(sample) = &self.sample {
             sample.check(scale, sde, levels).map_err(|fault| fault.within("sample"))?;
+            if sample.measurement.is_some() && self.space.is_some() {
+                let message = "the measurement is linear in the data, and the score is of latent variables";
+                return Err(Fault::new("sample.measurement", message, "remove it, or [space.latent]"));
+            }
         }
         if let Some(likelihood) = &self.likelihood {
             likelihood.check(scale, self.space.is_some(), sde, levels).map_err(|fault| fault.within("likelihood"))?;

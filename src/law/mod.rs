@@ -2,6 +2,7 @@
 
 mod gaussian_mixture;
 mod noise;
+mod posterior;
 
 pub use gaussian_mixture::{FactoredMixture, GaussianMixture};
 pub use noise::noise_rows;

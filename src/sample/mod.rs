@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 pub use draw::{Draw, draw};
-pub use report::{OnTheWay, Report, Samples};
+pub use report::{OnTheWay, Report, Samples, Seen};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 
 use crate::dynamics::Reverse;
@@ -92,7 +92,7 @@ fn all(
         phase.set(statistics.len() as u64, "");
     }
     let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
-    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory };
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory, seen: None };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }

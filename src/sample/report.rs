@@ -3,7 +3,7 @@
 use image::RgbImage;
 use serde::Serialize;
 use statrs::statistics::Statistics as _;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::f32s;
 use crate::error::Result;
@@ -20,6 +20,17 @@ pub struct Samples {
     pub statistics: Statistics,
     pub seconds: f64,
     pub trajectory: Option<OnTheWay>,
+    pub seen: Option<Seen>,
+}
+
+/// What the samples had to fit, in the data's units.
+pub struct Seen {
+    /// y `[M]`, f64.
+    pub y: Tensor,
+    /// The example nearest to 0 that would give y, [1, ...], f64, where A Aᵀ is a multiple of the identity; else Aᵀ y.
+    pub back: Tensor,
+    /// The example that was measured [1, ...], where it is known, f32.
+    pub example: Option<Tensor>,
 }
 
 /// The samples at requested times, before the last denoise; on the CPU.
@@ -47,8 +58,9 @@ impl Samples {
     pub fn picture(&self, scale: Scale, data: &Tensor) -> RgbImage {
         let x = scale.to_data(&self.x);
         match x.size()[..] {
-            [n, c, h, w] => {
-                let shown = n.min(100);
+            [_, c, h, w] => {
+                let x = Tensor::cat(&[self.before(), x], 0);
+                let shown = x.size()[0].min(100);
                 let pixels: Vec<u8> = Vec::try_from(x.narrow(0, 0, shown).contiguous().view(-1)).expect("pixels are bytes");
                 plot::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
             }
@@ -57,6 +69,15 @@ impl Samples {
                 plot::scatter(&first_two(data), &first_two(&x), &note)
             }
         }
+    }
+
+    /// The images that come before the samples in a grid: the example that was measured, and what its measurement shows of it.
+    fn before(&self) -> Tensor {
+        let none = || self.x.narrow(0, 0, 0).to_kind(Kind::Uint8);
+        self.seen.as_ref().map_or_else(none, |Seen { back, example, .. }| {
+            let pixels = |x: &Tensor| x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).to_device(Device::Cpu);
+            Tensor::cat(&example.iter().map(pixels).chain([pixels(back)]).collect::<Vec<_>>(), 0)
+        })
     }
 
     /// Samples on their way: a row for each image with a column for each time, or a scatter plot for each time.
@@ -80,7 +101,8 @@ impl Samples {
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
-    /// `trajectory_t` (f64 [T, N]).
+    /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example` where that is
+    /// known (f32 [1, C, H, W] or [1, D]), in data units.
     pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);
@@ -99,6 +121,10 @@ impl Samples {
             archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
             archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
             product.write(&format!("{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
+        }
+        if let Some(Seen { y, example, .. }) = &self.seen {
+            archive.column("measurement", &to_vec(y));
+            example.iter().for_each(|example| archive.add("measured_example", &shape(example), &f32s(example)));
         }
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write(&format!("{name}.png"), &plot::png(picture))?;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
+use crate::guidance;
 use crate::sde::Sde;
 use crate::solver::SolverSpec;
 use crate::space::Scale;
@@ -27,6 +28,9 @@ pub struct Sample {
     pub trajectory: Vec<f64>,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
     pub thresholding: Option<Thresholding>,
+    /// What the samples have to fit; left out, they are of the data's whole law.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<guidance::Spec>,
 }
 
 /// Times of a trajectory: a picture shows them all.
@@ -101,6 +105,9 @@ impl Sample {
                 let help = "give a number above 0 and at most 1, such as 0.995";
                 return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
             }
+        }
+        if let Some(measurement) = &self.measurement {
+            measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;
         }
         self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))
     }

@@ -4,6 +4,7 @@ mod dequantisation;
 mod generator;
 mod latent;
 mod likelihood;
+mod measurement;
 mod samples;
 mod variance;
 

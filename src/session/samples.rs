@@ -7,8 +7,11 @@ use serde_json::Value;
 use super::Session;
 use crate::data::{self, Split};
 use crate::error::Result;
+use crate::guidance::{Observed, Posterior};
+use crate::model::Model;
 use crate::run::{Journal, Run, journal};
-use crate::sample::{self, Drawn, Sample, Samples};
+use crate::sample::{self, Drawn, Sample, Samples, Seen};
+use crate::tensor::to_vec;
 
 impl Session {
     /// Draws samples.
@@ -28,7 +31,11 @@ impl Session {
         name: &str,
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
-        let of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
+        let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
+        if let Some(measured) = &spec.measurement {
+            let y: Vec<u8> = to_vec(&self.observed(measured)?.measurement.y).into_iter().flat_map(f64::to_le_bytes).collect();
+            of["measurement_crc32"] = format!("{:08x}", crc32fast::hash(&y)).into();
+        }
         self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
     }
 
@@ -61,7 +68,19 @@ impl Session {
     fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
         self.check_measured(spec.solver.variance())?;
         let model = self.sampling_model(spec.thresholding)?;
-        let samples = sample::sample(spec, self.plan.seed, &*model, &self.model_shape, self.device(), journal, &self.terminal)?;
+        let draw = |model: &dyn Model, journal| {
+            sample::sample(spec, self.plan.seed, model, &self.model_shape, self.device(), journal, &self.terminal)
+        };
+        if let Some(measured) = &spec.measurement {
+            let Observed { measurement, example } = self.observed(measured)?;
+            let (slope, shift) = self.affine();
+            let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
+            let seen = Seen { y: measurement.y.copy(), back, example };
+            let measurement = measurement.in_model_space(&self.shape, slope, shift);
+            let model = Posterior::new(model, &measurement, &measured.method, &self.shape, self.device());
+            return Ok(Samples { seen: Some(seen), ..draw(&model, journal)? });
+        }
+        let samples = draw(&*model, journal)?;
         Ok(match self.latent()? {
             Some(space) => samples.decoded(space, self.plan.seed, spec.batch),
             None => samples,

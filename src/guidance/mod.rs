@@ -1,0 +1,23 @@
+//! Models of x given a measurement y = A x + σ_y n: the score of x_t given y is that of x_t and a term for y,
+//! ∇ ln p_t(x | y) = s(x, t) + ∇ ln p(y | x_t).
+//!
+//! What p(y | x_t) is nobody knows but for Gaussians and mixtures of them. Each [`Method`] takes x_0 given x_t for a Gaussian around the
+//! denoised state x̂ = D(x, t), so that p(y | x_t) ≈ N(y; A x̂, σ_y² I + A V Aᵀ), and
+//!
+//! ```text
+//! ∇ ln p(y | x_t) ≈ (∂x̂/∂x)ᵀ Aᵀ (σ_y² I + A V Aᵀ)⁻¹ (y - A x̂).
+//! ```
+//!
+//! They differ in V. x̂ and all products with its Jacobian come from one forward pass.
+
+mod conjugate_gradients;
+mod observation;
+mod posterior;
+mod spec;
+
+pub use observation::Observed;
+pub use posterior::Posterior;
+pub use spec::{Method, Observation, Spec};
+
+#[cfg(test)]
+mod tests;

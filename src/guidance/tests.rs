@@ -1,0 +1,136 @@
+//! Against posteriors in closed form.
+
+use nalgebra::DMatrix;
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+use crate::dynamics::Reverse;
+use crate::law::GaussianMixture;
+use crate::measurement::{Matrix, Measurement, matrix_of};
+use crate::model::{At, ExactScore, Model};
+use crate::sde::Sde;
+use crate::solver::{Problem, SolverSpec, TimeGrid};
+use crate::testing::{SDES, VP, exact, gaussian, largest, mixture, no_noise, normal};
+
+const SIGMA: f64 = 0.3;
+
+fn gaussian_3d() -> GaussianMixture {
+    let covariance = vec![vec![1.0, 0.3, -0.2], vec![0.3, 0.5, 0.1], vec![-0.2, 0.1, 0.8]];
+    GaussianMixture { weights: vec![1.0], means: vec![vec![0.4, -0.3, 0.2]], covariances: vec![covariance] }
+}
+
+/// y = A x + σ n of two rows, and the law given it.
+fn measured(prior: &GaussianMixture) -> (Measurement, GaussianMixture) {
+    let d = prior.dimension();
+    let a = normal(3, &[2, d as i64]);
+    let y = [0.5, -0.8];
+    let rows = DMatrix::from_row_slice(2, d, &crate::tensor::to_vec(&a));
+    let measurement = Measurement { operator: Box::new(Matrix::of(&a, &[d])), y: Tensor::from_slice(&y), sigma: SIGMA };
+    (measurement, prior.posterior(&rows, &y, SIGMA))
+}
+
+/// The largest difference of a method's score from the posterior's, relative to that, over a few points and times.
+fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
+    let (measurement, law) = measured(prior);
+    let (d, model) = (prior.dimension() as i64, exact(sde, prior));
+    let posterior = Posterior::new(Box::new(model), &measurement, method, &[d as usize], Device::Cpu);
+    let truth = ExactScore::new(sde, &law, Device::Cpu);
+    let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, 1.0]);
+    let (got, truth) = (posterior.score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
+    largest(&((got - &truth).flatten(1, -1) / truth.flatten(1, -1).abs().amax([1i64].as_slice(), true)))
+}
+
+#[test]
+fn moment_matching_is_exact_for_any_gaussian() {
+    tch::set_num_threads(1);
+    for (name, sde) in SDES {
+        let far = off(sde, &gaussian_3d(), &Method::MomentMatching { iterations: 3 });
+        assert!(far < 1e-8, "{name}: {far}");
+    }
+    assert!(off(&VP, &mixture(), &Method::MomentMatching { iterations: 3 }) > 0.01, "a mixture is none");
+    assert!(off(&VP, &gaussian_3d(), &Method::MomentMatching { iterations: 1 }) > 0.01, "one step of conjugate gradients is not enough");
+}
+
+#[test]
+fn the_pseudo_inverse_is_exact_for_a_round_gaussian() {
+    tch::set_num_threads(1);
+    for (name, sde) in SDES {
+        let far = off(sde, &gaussian(3, 0.4, 0.7), &Method::PseudoInverse { data_std: 0.7 });
+        assert!(far < 1e-8, "{name}: {far}");
+        assert!(off(sde, &gaussian(3, 0.4, 0.7), &Method::PseudoInverse { data_std: 1.0 }) > 1e-3, "{name}: of another width it is not");
+    }
+    assert!(off(&VP, &gaussian_3d(), &Method::PseudoInverse { data_std: 0.8 }) > 0.01, "nor for one with correlations");
+}
+
+/// The gradient of -1000 ζ/g² ‖y - A x̂‖ by differences.
+#[test]
+fn dps_descends_the_norm_of_the_residual() {
+    tch::set_num_threads(1);
+    let prior = mixture();
+    let (measurement, _) = measured(&prior);
+    let model = exact(&VP, &prior);
+    let d = prior.dimension() as i64;
+    let (x, t, strength) = (normal(1, &[1, d]), [0.4], 0.7);
+    let posterior = Posterior::new(Box::new(exact(&VP, &prior)), &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu);
+    let term = posterior.score(&At::whole(&x, &t)) - model.score(&At::whole(&x, &t));
+    let norm = |x: &Tensor| measurement.residual(&model.data(&At::whole(x, &t))).square().sum(Kind::Double).sqrt().double_value(&[]);
+    let (direction, h) = (normal(2, &[1, d]), 1e-5);
+    let slope = (norm(&(&x + &direction * h)) - norm(&(&x - &direction * h))) / (2.0 * h);
+    let truth = -1000.0 * strength / VP.diffusion(0.4).powi(2) * slope;
+    let got = (term * direction).sum(Kind::Double).double_value(&[]);
+    assert!((got / truth - 1.0).abs() < 1e-6, "{got} is not {truth}");
+}
+
+/// Every draw of the flow of the posterior's score has the posterior's mean and covariance.
+#[test]
+fn samples_of_a_gaussian_follow_its_posterior() {
+    tch::set_num_threads(1);
+    let prior = gaussian_3d();
+    let (measurement, law) = measured(&prior);
+    let method = Method::MomentMatching { iterations: 3 };
+    for (name, sde) in SDES {
+        let posterior = Posterior::new(Box::new(exact(sde, &prior)), &measurement, &method, &[3], Device::Cpu);
+        let n = 4000;
+        let start = normal(7, &[n, 3]) * sde.prior_std();
+        let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } };
+        let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
+        let reverse = Reverse { model: &posterior, eta: 0.0 };
+        let (x, _) = solver.sample(&reverse, &problem, &mut no_noise, &mut |_| {}).unwrap();
+        let mean = x.mean_dim(0i64, true, None::<Kind>);
+        let covariance = (&x - &mean).tr().matmul(&(&x - &mean)) / n as f64;
+        let truth = Tensor::from_slice(&law.covariances[0].concat()).view([3, 3]);
+        assert!(largest(&(mean - Tensor::from_slice(&law.means[0]))) < 0.05, "{name}");
+        assert!(largest(&(covariance - truth)) < 0.04, "{name}");
+    }
+}
+
+#[test]
+fn grams_of_all_operators_solve_alike() {
+    tch::set_num_threads(1);
+    use crate::measurement::OperatorSpec;
+    let shape = [3, 4, 4];
+    let spec: OperatorSpec = toml::from_str("downsampling.factor = 2").unwrap();
+    let operator = spec.build(&shape, 1, Device::Cpu).unwrap();
+    let a = matrix_of(&*operator, &shape, Device::Cpu);
+    let y = normal(1, &[operator.rows()]);
+    let method = Method::PseudoInverse { data_std: 0.5 };
+    let prior = gaussian(48, 0.0, 0.5);
+    struct Images<'a>(ExactScore<'a>);
+    impl Model for Images<'_> {
+        fn sde(&self) -> &dyn Sde {
+            self.0.sde()
+        }
+        fn predict(&self, at: &At) -> crate::model::Prediction {
+            let value = self.0.score(&at.moved(&at.x.flatten(1, -1))).view_as(at.x);
+            crate::model::Prediction::of_score(value)
+        }
+    }
+    let x = normal(2, &[2, 3, 4, 4]);
+    let by = |measurement: Measurement| {
+        let model = Box::new(Images(ExactScore::new(&VP, &prior, Device::Cpu)));
+        Posterior::new(model, &measurement, &method, &shape, Device::Cpu).score(&At::whole(&x, &[0.2, 0.5]))
+    };
+    let one = by(Measurement { operator, y: y.copy(), sigma: SIGMA });
+    let other = by(Measurement { operator: Box::new(Matrix::of(&a, &shape)), y, sigma: SIGMA });
+    assert!(largest(&(one - other)) < 1e-10);
+}
