@@ -193,7 +193,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.as_ref().unwrap().get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
-    sample(spec, 3, &model.model(sde), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
+    sample(spec, 3, (&model.model(sde), None), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

@@ -105,6 +105,32 @@ fn every_method_and_operator_serves_a_network_of_images() {
 }
 
 #[test]
+fn replacement_needs_a_walk_and_orthogonal_rows() {
+    let pc = "solver.predictor-corrector = { steps = 20, predictor = \"euler-maruyama\", corrector = \"none\" }";
+    let text = EXACT
+        .replace("solver.heun.grid.log-snr.steps = 40", pc)
+        .replace("probability-flow", "reverse-sde")
+        .replace("method.moment-matching.iterations = 1", "method.repaint.visits = 2");
+    let home = Home::with(&text);
+    home.write("y.npy", npy(&[3.0]));
+    home.succeed(&RUN);
+    let x: Array2<f32> = samples(&home).by_name("samples").unwrap();
+    assert!(x.column(1).iter().all(|x| (x - 3.0).abs() < 0.02), "{}", x.column(1));
+    let refused = |set: &str, why: &str| {
+        let refusal = home.fail(&["check", "tiny.toml", "--set", set]);
+        assert!(refusal.contains(why), "{refusal}");
+    };
+    refused("sample.solver={heun={grid={log-snr={steps=4}}}}", "use solver.predictor-corrector");
+    refused("sample.measurement.operator={matrix={file='a.npy'}}", "a.npy");
+    home.write("a.npy", {
+        let mut bytes = Vec::new();
+        Array2::from(vec![[1.0, 2.0]]).write_npy(&mut bytes).unwrap();
+        bytes
+    });
+    refused("sample.measurement.operator={matrix={file='a.npy'}}", "replacement needs an operator with orthogonal rows");
+}
+
+#[test]
 fn what_can_not_be_measured_is_refused_before_work() {
     let home = Home::with(EXACT);
     home.write("y.npy", npy(&[3.0, 1.0]));

@@ -16,7 +16,7 @@ pub(super) fn solve(s: impl Fn(&Tensor) -> Tensor, b: &Tensor, iterations: usize
         let going = square.gt_tensor(&enough).logical_and(&curvature.gt(0.0));
         let step = (&square / &curvature).where_self(&going, &square.zeros_like());
         u += &direction * &step;
-        residual = residual - image * step;
+        residual -= image * step;
         let next = dot(&residual, &residual);
         let share = (&next / &square).where_self(&going, &square.zeros_like());
         direction = &residual + direction * share;

@@ -8,15 +8,17 @@
 //! ∇ ln p(y | x_t) ≈ (∂x̂/∂x)ᵀ Aᵀ (σ_y² I + A V Aᵀ)⁻¹ (y - A x̂).
 //! ```
 //!
-//! They differ in V. x̂ and all products with its Jacobian come from one forward pass.
+//! They differ in V. [`Replacement`] has no such term: it puts what is known of x into the states of a predictor-corrector walk. x̂ and all products with its Jacobian come from one forward pass.
 
 mod conjugate_gradients;
 mod observation;
 mod posterior;
+mod replacement;
 mod spec;
 
 pub use observation::Observed;
 pub use posterior::Posterior;
+pub use replacement::Replacement;
 pub use spec::{Method, Observation, Spec};
 
 #[cfg(test)]

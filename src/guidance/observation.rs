@@ -21,6 +21,10 @@ impl Spec {
     /// Errors: operator, file or example don't fit.
     pub fn check_against(&self, shape: &[usize], seed: u64, set: Option<&Summary>) -> Result<(), Refusal> {
         let operator = self.operator.build(shape, seed, Device::Cpu).map_err(|refusal| refusal.within("operator"))?;
+        if self.method.replaces().is_some() && operator.gram().is_none() {
+            let help = "use the operators mask, grey or downsampling, or the methods moment-matching or pseudo-inverse";
+            return Err(Fault::new("method", "replacement needs an operator with orthogonal rows", help).into());
+        }
         match &self.observation {
             Observation::File(_) => self.y_of_file(&*operator).map(drop),
             Observation::Example { index, .. } => set.map_or(Ok(()), |set| Ok(within(*index, set.len)?)),

@@ -20,6 +20,8 @@ pub struct Posterior<'a> {
 
 /// How (σ_y² I + A V Aᵀ) u = y - A x̂ is solved.
 enum Solved {
+    /// There is no term: y is put into the states of the walk.
+    Elsewhere,
     /// Not at all: the term is -1000 ζ/g² ∇‖y - A x̂‖.
     Dps {
         strength: f64,
@@ -58,6 +60,7 @@ impl<'a> Posterior<'a> {
             Method::Dps { strength } => Solved::Dps { strength },
             Method::MomentMatching { iterations } => Solved::MomentMatching { iterations },
             Method::PseudoInverse { data_std } => Solved::PseudoInverse { data_std, gram: Gram::of(measurement, shape, device) },
+            Method::Replacement | Method::Repaint { .. } => Solved::Elsewhere,
         };
         Posterior { model, measurement, solved }
     }
@@ -71,6 +74,7 @@ impl<'a> Posterior<'a> {
         let pulled = |u: &Tensor, again: bool| point.pull(&operator.adjoint(u).flatten(1, -1), again).view_as(at.x);
         let noise = sigma * sigma;
         match &self.solved {
+            Solved::Elsewhere => at.x.zeros_like(),
             Solved::Dps { strength } => {
                 let norm = residual.square().sum_dim_intlist(1i64, true, None::<Kind>).sqrt().clamp_min(f64::MIN_POSITIVE);
                 let rate = column(&|t| STEPS * strength / self.sde().diffusion(t).powi(2));
@@ -123,6 +127,9 @@ impl Model for Posterior<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
+        if let Solved::Elsewhere = self.solved {
+            return self.model.predict(at);
+        }
         let point = Linearised::at(|x| self.model.data(&at.moved(x)), at.x);
         no_grad(|| {
             let term = self.term(&point, at);

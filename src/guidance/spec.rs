@@ -36,7 +36,7 @@ pub enum Observation {
     File(PathBuf),
 }
 
-/// What V, the covariance of x_0 given x_t, is taken for.
+/// How samples are made to fit: most by what they take for V, the covariance of x_0 given x_t.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Method {
@@ -57,6 +57,25 @@ pub enum Method {
         /// Of conjugate gradients, 1 to 1000; the paper uses 1 to 5, and M are exact.
         iterations: usize,
     },
+    /// What is measured is put into x after every move, at x's level of noise (Song et al. 2021, appendix I), as if there were no noise σ_y. With
+    /// `solver.predictor-corrector`, for operators whose rows are orthogonal: mask, grey, downsampling.
+    Replacement,
+    /// The same, each time visited again and again (Lugmayr et al. 2022, arXiv 2201.09865), with a step of the forward process in between.
+    Repaint {
+        /// Of each time, 2 to 1000; the paper uses 10.
+        visits: usize,
+    },
+}
+
+impl Method {
+    /// Whether it keeps the states of a walk, and is no model.
+    pub fn replaces(&self) -> Option<usize> {
+        match self {
+            Method::Replacement => Some(1),
+            Method::Repaint { visits } => Some(*visits),
+            _ => None,
+        }
+    }
 }
 
 impl Spec {
@@ -77,6 +96,8 @@ impl Spec {
             Method::MomentMatching { iterations } => {
                 Fault::unless_in("method.moment-matching.iterations", iterations, 1..=1000, "the paper uses 1 to 5")
             }
+            Method::Replacement => Ok(()),
+            Method::Repaint { visits } => Fault::unless_in("method.repaint.visits", visits, 2..=1000, "the paper uses 10"),
         }
     }
 }

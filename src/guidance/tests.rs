@@ -6,10 +6,10 @@ use tch::{Device, Kind, Tensor};
 use super::*;
 use crate::dynamics::Reverse;
 use crate::law::GaussianMixture;
-use crate::measurement::{Matrix, Measurement, matrix_of};
+use crate::measurement::{Mask, Matrix, Measurement, matrix_of};
 use crate::model::{At, ExactScore, Model};
 use crate::sde::Sde;
-use crate::solver::{Problem, SolverSpec, TimeGrid};
+use crate::solver::{Corrector, Predictor, PredictorCorrector, Problem, SolverSpec, TimeGrid};
 use crate::testing::{SDES, VP, exact, gaussian, largest, mixture, no_noise, normal};
 
 const SIGMA: f64 = 0.3;
@@ -101,6 +101,34 @@ fn samples_of_a_gaussian_follow_its_posterior() {
         let truth = Tensor::from_slice(&law.covariances[0].concat()).view([3, 3]);
         assert!(largest(&(mean - Tensor::from_slice(&law.means[0]))) < 0.05, "{name}");
         assert!(largest(&(covariance - truth)) < 0.04, "{name}");
+    }
+}
+
+/// What is measured without noise is in the samples; the rest comes the closer to the truth the more often a time is visited.
+#[test]
+fn what_is_replaced_stays_and_visits_bring_the_rest_to_it() {
+    tch::set_num_threads(1);
+    let covariances = vec![vec![vec![1.0, 0.8], vec![0.8, 1.0]]];
+    let prior = GaussianMixture { weights: vec![1.0], means: vec![vec![0.0; 2]], covariances };
+    let mask = Mask::seeing(&[false, true], &[2], Device::Cpu).unwrap();
+    let measurement = Measurement { operator: Box::new(mask), y: Tensor::from_slice(&[1.5]), sigma: 1e-3 };
+    let n = 4000;
+    let off = |sde: &dyn Sde, visits: usize| {
+        let model = exact(sde, &prior);
+        let replacement = Replacement { measurement: &measurement, visits };
+        let sampler = PredictorCorrector { steps: 60, predictor: Predictor::EulerMaruyama, corrector: Corrector::None };
+        let start = normal(7, &[n, 2]) * sde.prior_std();
+        let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
+        let reverse = Reverse { model: &model, eta: 1.0 };
+        let mut noise = |draw: usize| normal(100 + draw as u64, &[n, 2]);
+        let (x, cost) = sampler.sample_within(&reverse, &problem, Some(&replacement), &mut noise, &mut |_| {}).unwrap();
+        assert_eq!(cost.evaluations[0], 60 * visits as u32);
+        assert!(largest(&(x.select(1, 1) - 1.5)) < 1e-3);
+        (x.select(1, 0).mean(Kind::Double).double_value(&[]) - 0.8 * 1.5).abs()
+    };
+    for (name, sde) in [SDES[0], SDES[1]] {
+        let [once, often] = [1, 8].map(|visits| off(sde, visits));
+        assert!(often < 0.6 * once && once < 0.6, "{name}: the mean is off by {once}, and by {often} with 8 visits");
     }
 }
 

@@ -4,6 +4,7 @@
 //! with `f32.` tell how far the reference's own f32 is from it. One file here for each kind of case.
 
 mod compare;
+mod control;
 mod golden;
 mod likelihood;
 mod losses;
@@ -39,7 +40,7 @@ pub enum Outcome {
 type Kind = (&'static str, fn(&Case) -> Result<Report>);
 
 /// The kinds of cases that are computed here.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("model", model::report),
     ("sde", sde::report),
     ("losses", losses::report),
@@ -47,6 +48,7 @@ const KINDS: [Kind; 7] = [
     ("pc", pc::report),
     ("ode", ode::report),
     ("likelihood", likelihood::report),
+    ("control", control::report),
 ];
 
 /// The names of the kinds that are computed here.

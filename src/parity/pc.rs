@@ -24,26 +24,26 @@ struct Description {
 }
 
 #[derive(Deserialize)]
-struct Settings {
-    model: String,
-    kind: String,
-    kw: Constants,
-    pred: PredictorName,
-    corr: CorrectorName,
+pub(super) struct Settings {
+    pub model: String,
+    pub kind: String,
+    pub kw: Constants,
+    pub pred: PredictorName,
+    pub corr: CorrectorName,
     #[serde(rename = "N")]
-    steps: usize,
-    n_steps: usize,
-    snr: f64,
-    eps: f64,
+    pub steps: usize,
+    pub n_steps: usize,
+    pub snr: f64,
+    pub eps: f64,
     /// The probability flow?
-    pf: bool,
+    pub pf: bool,
     /// A network in continuous time?
-    cont: bool,
+    pub cont: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum PredictorName {
+pub(super) enum PredictorName {
     EulerMaruyama,
     ReverseDiffusion,
     AncestralSampling,
@@ -52,14 +52,14 @@ enum PredictorName {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CorrectorName {
+pub(super) enum CorrectorName {
     Langevin,
     Ald,
     None,
 }
 
 impl Settings {
-    fn solver(&self, sde: &SdeSpec) -> PredictorCorrector {
+    pub fn solver(&self, sde: &SdeSpec) -> PredictorCorrector {
         let Settings { n_steps: steps, snr, .. } = *self;
         let (norms, alpha) = (Norms::Batch, StepFactor::Chain);
         let variance = if let SdeSpec::Ve(_) = sde { Variance::BetaTilde } else { Variance::Beta };
@@ -141,7 +141,7 @@ fn compare(
     let problem = Problem { x: &x, span: (1.0, settings.eps), denoise: true };
     let reverse = Reverse { model, eta: if settings.pf { 0.0 } else { 1.0 } };
     let (mut corrected, mut predicted, mut means) = (Vec::new(), Vec::new(), Vec::new());
-    let (mean, _) = solver.walk(&reverse, &problem, &mut |n| recorded.get(n as i64), &mut |visit| {
+    let (mean, _) = solver.walk(&reverse, &problem, None, &mut |n| recorded.get(n as i64), &mut |visit| {
         corrected.push(visit.corrected.shallow_clone());
         predicted.push(visit.predicted.shallow_clone());
         means.push(visit.mean.shallow_clone());

@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
-use crate::solver::{Problem, Statistics, Step, Trajectory};
+use crate::solver::{Constraint, Problem, Statistics, Step, Trajectory};
 use crate::train::Weights;
 
 /// Consecutive samples, as a journal keeps them; numbers in row-major order.
@@ -45,19 +45,21 @@ pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
     json!({ "seed": seed, "weights": weights, "sample": sample })
 }
 
-/// Draws `spec.count` samples of `shape`; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the
+/// Draws `spec.count` samples of `shape`, whose states are kept to the constraint, if there is one; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the
 /// batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
-    model: &dyn Model,
+    (model, constraint): (&dyn Model, Option<&dyn Constraint>),
     shape: &[usize],
     device: Device,
     journal: &mut Journal<Drawn>,
     terminal: &Terminal,
 ) -> Result<Samples> {
     let (count, times, shape) = (spec.count, spec.trajectory.len() as i64, sizes(shape));
-    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| solve(spec, seed, model, &shape, device, rows, watch))
+    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| {
+        solve(spec, seed, (model, constraint), &shape, device, rows, watch)
+    })
 }
 
 fn sizes(shape: &[usize]) -> Vec<i64> {
@@ -101,7 +103,7 @@ fn all(
 fn solve(
     spec: &Sample,
     seed: u64,
-    model: &dyn Model,
+    (model, constraint): (&dyn Model, Option<&dyn Constraint>),
     shape: &[i64],
     device: Device,
     rows: Range<u64>,
@@ -116,7 +118,10 @@ fn solve(
         watch(step.share);
     };
     let reverse = Reverse { model, eta: spec.dynamics.eta() };
-    let (x, statistics) = spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?;
+    let (x, statistics) = match constraint {
+        None => spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?,
+        Some(constraint) => spec.solver.sample_within(constraint, &reverse, &problem, &mut noise, &mut record)?,
+    };
     Ok(Drawn { x: f32s(&x), statistics, states: f32s(&way.states), times: way.reached.concat() })
 }
 

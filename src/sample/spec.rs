@@ -108,6 +108,9 @@ impl Sample {
         }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;
+            if measurement.method.replaces().is_some() && !matches!(self.solver, SolverSpec::PredictorCorrector(_)) {
+                return Err(SolverSpec::keeps_none());
+            }
         }
         self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))
     }

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::Session;
 use crate::data::{self, Split};
 use crate::error::Result;
-use crate::guidance::{Observed, Posterior};
+use crate::guidance::{Observed, Posterior, Replacement};
 use crate::model::Model;
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Sample, Samples, Seen};
+use crate::solver::Constraint;
 use crate::tensor::to_vec;
 
 impl Session {
@@ -68,19 +69,21 @@ impl Session {
     fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
         self.check_measured(spec.solver.variance())?;
         let model = self.sampling_model(spec.thresholding)?;
-        let draw = |model: &dyn Model, journal| {
-            sample::sample(spec, self.plan.seed, model, &self.model_shape, self.device(), journal, &self.terminal)
+        let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
+            sample::sample(spec, self.plan.seed, (model, constraint), &self.model_shape, self.device(), journal, &self.terminal)
         };
         if let Some(measured) = &spec.measurement {
             let Observed { measurement, example } = self.observed(measured)?;
             let (slope, shift) = self.affine();
             let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
             let seen = Seen { y: measurement.y.copy(), back, example };
-            let measurement = measurement.in_model_space(&self.shape, slope, shift);
-            let model = Posterior::new(model, &measurement, &measured.method, &self.shape, self.device());
-            return Ok(Samples { seen: Some(seen), ..draw(&model, journal)? });
+            let measurement = &measurement.in_model_space(&self.shape, slope, shift);
+            let replacement = measured.method.replaces().map(|visits| Replacement { measurement, visits });
+            let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
+            let posterior = Posterior::new(model, measurement, &measured.method, &self.shape, self.device());
+            return Ok(Samples { seen: Some(seen), ..draw(&posterior, constraint, journal)? });
         }
-        let samples = draw(&*model, journal)?;
+        let samples = draw(&*model, None, journal)?;
         Ok(match self.latent()? {
             Some(space) => samples.decoded(space, self.plan.seed, spec.batch),
             None => samples,

@@ -33,7 +33,7 @@ pub use general::{General, Stochastic};
 pub use grid::TimeGrid;
 pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
 pub use multi_step::{DeisVariable, UniPcVariant};
-pub use predictor_corrector::{Predictor, PredictorCorrector, Visit};
+pub use predictor_corrector::{Constraint, Predictor, PredictorCorrector, Visit};
 pub use sampler::{Cost, Counts, Noise, Problem, Sampler, Solution, Statistics};
 pub use spec::SolverSpec;
 pub use tableau::{RK4, Tableau};

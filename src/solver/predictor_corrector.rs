@@ -12,7 +12,7 @@ use super::trajectory::{Step, Watch};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::{Fault, Result};
 use crate::model::At;
-use crate::sde::{Chain, Sde, Variance, place_of};
+use crate::sde::{Chain, Level, Sde, Transition, Variance, place_of};
 use crate::tensor::{column, select};
 
 /// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
@@ -48,6 +48,18 @@ pub enum Predictor {
     Ancestral { variance: Variance },
 }
 
+/// What keeps the states of a walk to something that is known of them.
+pub trait Constraint {
+    /// The state [B, ...] that belongs to x, which is at this level; `noise` is a normal draw [B, ...].
+    fn state(&self, x: &Tensor, level: &Level, noise: &Tensor) -> Tensor;
+    /// The same for a mean, without noise.
+    fn mean(&self, x: &Tensor, level: &Level) -> Tensor;
+    /// How often each time is gone through, with a step of the forward process back to it in between.
+    fn visits(&self) -> usize {
+        1
+    }
+}
+
 /// What came of one time.
 pub struct Visit<'a> {
     /// 0, …, N - 1.
@@ -60,13 +72,20 @@ pub struct Visit<'a> {
 }
 
 impl PredictorCorrector {
-    /// Solves `problem`; `see` is told of every time.
+    /// Solves `problem`; `see` is told of every visit of a time. A `constraint` is kept after the corrector, and again after the predictor.
     ///
-    /// Normal draws are counted in order: at each time one for each step of the corrector, then one for the predictor, if there is one. The
-    /// predictor's is not asked for where η = 0.
+    /// Normal draws are counted in order: at each visit one for each step of the corrector, one for the constraint, one for the predictor, again
+    /// one for the constraint, and one for the way back, each if there is such a thing. The predictor's is not asked for where η = 0.
     ///
     /// Error: the process has no chain with as many levels for an ancestral predictor.
-    pub fn walk(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, see: &mut dyn FnMut(&Visit)) -> Result<Solution, Fault> {
+    pub fn walk(
+        &self,
+        reverse: &Reverse,
+        problem: &Problem,
+        constraint: Option<&dyn Constraint>,
+        noise: &mut Noise,
+        see: &mut dyn FnMut(&Visit),
+    ) -> Result<Solution, Fault> {
         let _no_grad = tch::no_grad_guard();
         let batch = problem.x.size()[0] as usize;
         let corrections = self.corrector.steps();
@@ -77,26 +96,64 @@ impl PredictorCorrector {
         };
         let mut x = problem.x.shallow_clone();
         let mut mean = x.shallow_clone();
-        for (i, t) in self.times(reverse.sde(), problem.span).into_iter().enumerate() {
-            let first = i * (corrections + predictions);
-            for k in 0..corrections {
-                x = self.corrector.correct(reverse, &x, t, self.steps, || noise(first + k));
+        let times = self.times(reverse.sde(), problem.span);
+        let visits = constraint.map_or(1, Constraint::visits);
+        let mut count = 0..;
+        for (i, visit) in (0..self.steps).flat_map(|i| (1..=visits).map(move |visit| (i, visit))) {
+            let (t, level) = (times[i], reverse.model.level(times[i]));
+            let mut next = || count.next().unwrap_or_default();
+            for _ in 0..corrections {
+                let draw = next();
+                x = self.corrector.correct(reverse, &x, t, self.steps, || noise(draw));
+            }
+            if let Some(constraint) = constraint {
+                x = constraint.state(&x, &level, &noise(next()));
             }
             let corrected = x.shallow_clone();
             mean = x.shallow_clone();
             if predictions > 0 {
-                let gain;
-                (mean, gain) = self.predict(reverse, chain.as_ref(), &corrected, t);
-                x = if reverse.eta > 0.0 { &mean + noise(first + corrections) * gain } else { mean.shallow_clone() };
+                let (gain, draw);
+                ((mean, gain), draw) = (self.predict(reverse, chain.as_ref(), &corrected, t), next());
+                x = if reverse.eta > 0.0 { &mean + noise(draw) * gain } else { mean.shallow_clone() };
+            }
+            if let Some(constraint) = constraint {
+                x = constraint.state(&x, &level, &noise(next()));
+                mean = constraint.mean(&mean, &level);
             }
             see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x });
+            if let Some(below) = times.get(i + 1).filter(|_| visit < visits) {
+                let back = Transition::new(level, reverse.model.level(*below));
+                x = x * back.shrinkage() + noise(next()) * back.beta.sqrt();
+            }
         }
-        let statistics = Statistics::of_steps(batch, self.steps, corrections + predictions);
+        let statistics = Statistics::of_steps(batch, self.steps * visits, corrections + predictions);
         Ok(match (problem.denoise, predictions) {
             (false, _) => (x, statistics),
             (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),
             (true, _) => (mean, statistics),
         })
+    }
+
+    /// As [`Sampler::sample`], with the states kept to a constraint.
+    pub fn sample_within(
+        &self,
+        reverse: &Reverse,
+        problem: &Problem,
+        constraint: Option<&dyn Constraint>,
+        noise: &mut Noise,
+        watch: &mut Watch,
+    ) -> Result<Solution> {
+        let batch = problem.x.size()[0] as usize;
+        let mut times = self.times(reverse.sde(), problem.span);
+        // A predictor leads to the next time, and from the last one to the data; a corrector alone leads nowhere.
+        match self.predictor {
+            Predictor::None => times.insert(0, problem.span.0),
+            _ => times.push(0.0),
+        }
+        let solution = self.walk(reverse, problem, constraint, noise, &mut |visit| {
+            watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
+        })?;
+        Ok(solution)
     }
 
     fn times(&self, sde: &dyn Sde, span: (f64, f64)) -> Vec<f64> {
@@ -148,17 +205,7 @@ impl Sampler for PredictorCorrector {
     }
 
     fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
-        let batch = problem.x.size()[0] as usize;
-        let mut times = self.times(reverse.sde(), problem.span);
-        // A predictor leads to the next time, and from the last one to the data; a corrector alone leads nowhere.
-        match self.predictor {
-            Predictor::None => times.insert(0, problem.span.0),
-            _ => times.push(0.0),
-        }
-        let solution = self.walk(reverse, problem, noise, &mut |visit| {
-            watch(&Step::on_grid(batch, &times, visit.step, false, &|rows, _| select(visit.predicted, rows)));
-        })?;
-        Ok(solution)
+        self.sample_within(reverse, problem, None, noise, watch)
     }
 
     fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, _network_levels: Option<usize>) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use super::general::{General, Stochastic};
 use super::grid::TimeGrid;
 use super::langevin::{AnnealedLangevin, Corrector};
 use super::multi_step::{DeisVariable, MultiStep, Scheme, UniPcVariant};
-use super::predictor_corrector::PredictorCorrector;
+use super::predictor_corrector::{Constraint, PredictorCorrector};
 use super::sampler::{Noise, Problem, Sampler, Solution, finite};
 use super::single_step::SingleStep;
 use super::tableau::{self, Tableau};
@@ -196,6 +196,26 @@ impl SolverSpec {
             _ => return self.general().map(|solver| Box::new(solver) as _),
         };
         sampler.map_err(|fault| fault.within(name))
+    }
+
+    /// Solves a problem with states that are kept to a constraint. Error: this solver keeps none.
+    pub fn sample_within(
+        &self,
+        constraint: &dyn Constraint,
+        reverse: &Reverse,
+        problem: &Problem,
+        noise: &mut Noise,
+        watch: &mut Watch,
+    ) -> Result<Solution, Error> {
+        match self {
+            SolverSpec::PredictorCorrector(sampler) => sampler.sample_within(reverse, problem, Some(constraint), noise, watch),
+            _ => Err(SolverSpec::keeps_none().into()),
+        }
+    }
+
+    /// The fault of a constraint that no other solver keeps.
+    pub fn keeps_none() -> Fault {
+        Fault::new("solver", "replacement is between the steps of predictor and corrector", "use solver.predictor-corrector")
     }
 
     /// Whether this can sample the reverse process of a family parameter η from 1 to t_min. `network_levels` are the levels of noise of a

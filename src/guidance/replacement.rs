@@ -1,0 +1,38 @@
+//! What is known of x put in its place, at its level of noise.
+
+use tch::Tensor;
+
+use crate::measurement::Measurement;
+use crate::sde::Level;
+use crate::solver::Constraint;
+
+/// x ← x + A⁺ (α y + σ A z - A x) for A with A Aᵀ = c I and a normal z: in the span of A's rows x becomes a draw of q(x_t | x_0) (Song et al.
+/// 2021, appendix I), elsewhere it stays. σ_y is taken for 0.
+pub struct Replacement<'a> {
+    /// In model space.
+    pub measurement: &'a Measurement,
+    /// Visits of each time (Lugmayr et al. 2022): what is put in and what stays come to fit each other.
+    pub visits: usize,
+}
+
+impl Replacement<'_> {
+    fn with(&self, x: &Tensor, measured: Tensor) -> Tensor {
+        let operator = &self.measurement.operator;
+        x + operator.adjoint(&(measured - operator.apply(x))) / operator.gram().unwrap_or(1.0)
+    }
+}
+
+impl Constraint for Replacement<'_> {
+    fn state(&self, x: &Tensor, level: &Level, noise: &Tensor) -> Tensor {
+        let y = self.measurement.y.to_kind(x.kind());
+        self.with(x, y * level.alpha + self.measurement.operator.apply(noise) * level.sigma)
+    }
+
+    fn mean(&self, x: &Tensor, level: &Level) -> Tensor {
+        self.with(x, self.measurement.y.to_kind(x.kind()).unsqueeze(0) * level.alpha)
+    }
+
+    fn visits(&self) -> usize {
+        self.visits
+    }
+}
