@@ -1,6 +1,7 @@
 //! The command line: one file for each verb, with the flags that it obeys.
 
 mod check;
+mod codes;
 mod export;
 mod import;
 mod lab;
@@ -44,6 +45,12 @@ enum Verb {
     Sample(sample::Arguments),
     /// Measure the likelihood again for a run, with overrides of [likelihood] or [density] or seed; also while it trains.
     Likelihood(likelihood::Arguments),
+    /// Carry examples along the probability flow to their codes, the states at t = 1, and say how far off the way back ends.
+    Encode(codes::Encode),
+    /// Carry codes back: samples of given states at t = 1.
+    Decode(codes::Decode),
+    /// Samples on the way between two examples: of codes along the great circle between theirs.
+    Interpolate(codes::Interpolate),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
@@ -71,6 +78,9 @@ impl Arguments {
             Verb::Check(arguments) => check::check(arguments),
             Verb::Sample(arguments) => sample::sample(arguments),
             Verb::Likelihood(arguments) => likelihood::likelihood(arguments),
+            Verb::Encode(arguments) => codes::encode(arguments),
+            Verb::Decode(arguments) => codes::decode(arguments),
+            Verb::Interpolate(arguments) => codes::interpolate(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
             Verb::Verify(arguments) => verify::verify(arguments),
             Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),

@@ -1,5 +1,6 @@
 //! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
 
+mod codes;
 mod decoded;
 mod draw;
 mod report;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
 pub use report::{OnTheWay, Report, Samples, Seen};
 pub use spec::{DynamicsSpec, Sample, Thresholding};

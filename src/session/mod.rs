@@ -1,5 +1,6 @@
 //! The library's front door: a plan and weights -> models, samples and densities.
 
+mod codes;
 mod dequantisation;
 mod generator;
 mod latent;
@@ -12,6 +13,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use codes::{Codes, CodesReport, RoundTrip, read_codes};
 use tch::Device;
 
 use crate::data::{Dataset, Split};

@@ -1,0 +1,156 @@
+//! `score-sde encode`, `decode` and `interpolate`: the probability flow there and back.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Machine, Overrides, Source, plain_name};
+use crate::data;
+use crate::error::{Error, Result};
+use crate::experiment;
+use crate::run::Run;
+use crate::sample::{Sample, between};
+use crate::session::{Session, read_codes};
+
+#[derive(Args, Debug)]
+pub struct Common {
+    #[command(flatten)]
+    source: Source,
+    /// A folder for the results that is not the run's.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    set: Overrides,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+#[derive(Args, Debug)]
+pub struct Encode {
+    #[command(flatten)]
+    common: Common,
+    /// Of which split.
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// The first so many examples.
+    #[arg(long, default_value_t = 16)]
+    count: usize,
+    /// Name of the files.
+    #[arg(long, default_value = "codes")]
+    name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Decode {
+    #[command(flatten)]
+    common: Common,
+    /// The codes, as encode has written them.
+    codes: PathBuf,
+    /// What the codes are multiplied by.
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Name of the files in samples/.
+    #[arg(long, default_value = "decoded")]
+    name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Interpolate {
+    #[command(flatten)]
+    common: Common,
+    /// Two examples, such as 3,17, counted from 0.
+    #[arg(long, value_name = "I,J", value_delimiter = ',', num_args = 1, required = true)]
+    between: Vec<usize>,
+    /// Of which split.
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Samples, the two ends among them.
+    #[arg(long, default_value_t = 9)]
+    steps: usize,
+    /// Name of the files in samples/.
+    #[arg(long, default_value = "between")]
+    name: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Split {
+    Train,
+    Test,
+}
+
+impl From<Split> for data::Split {
+    fn from(split: Split) -> data::Split {
+        match split {
+            Split::Train => data::Split::Train,
+            Split::Test => data::Split::Test,
+        }
+    }
+}
+
+/// A run that is asked, and where its answer goes.
+struct Asked {
+    run: Run,
+    elsewhere: Option<Run>,
+    session: Session,
+    spec: Sample,
+}
+
+impl Asked {
+    fn place(&self) -> &Run {
+        self.elsewhere.as_ref().unwrap_or(&self.run)
+    }
+}
+
+fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
+    let run = Run::reading(&source.run)?;
+    let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
+    machine.holds(&loaded.needs(&["sample"])?)?;
+    let session = Session::new(&loaded, machine.into());
+    let Some(spec) = session.plan().sample.clone() else {
+        let help = "codes are of the flow of a score: give a run with [sde.*] and --set 'sample={...}' with all its keys";
+        return Err(Error::run(run.path(), "its experiment has no [sample]", help));
+    };
+    session.average_of(&run, source.step.unwrap_or_default())?;
+    let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
+    Ok(Asked { run, elsewhere, session, spec })
+}
+
+pub fn encode(Encode { common, split, count, name }: Encode) -> Result<()> {
+    let name = plain_name(name)?;
+    let asked = ask(common)?;
+    let examples: Vec<usize> = (0..count).collect();
+    asked.session.encode_into(&asked.spec, split.into(), &examples, &asked.run, asked.place(), &name)?;
+    println!("{}", asked.place().folder().at(&format!("{name}.npz")).display());
+    Ok(())
+}
+
+pub fn decode(Decode { common, codes, temperature, name }: Decode) -> Result<()> {
+    let name = plain_name(name)?;
+    if !(temperature > 0.0 && temperature.is_finite()) {
+        return Err(Error::Usage {
+            message: format!("--temperature is {temperature}"),
+            help: "give a number above 0; 1 for the codes themselves".into(),
+        });
+    }
+    let codes = read_codes(&codes)? * temperature;
+    let asked = ask(common)?;
+    asked.session.decode_into(&asked.spec, &codes, &asked.run, asked.place(), &name)?;
+    println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
+    Ok(())
+}
+
+pub fn interpolate(Interpolate { common, between: ends, split, steps, name }: Interpolate) -> Result<()> {
+    let name = plain_name(name)?;
+    let &[i, j] = &ends[..] else {
+        return Err(Error::Usage {
+            message: format!("--between names {} examples", ends.len()),
+            help: "give two, such as --between 3,17".into(),
+        });
+    };
+    let asked = ask(common)?;
+    let codes = asked.session.encode(&asked.spec, split.into(), &[i, j])?.codes;
+    let way = between(&codes.get(0), &codes.get(1), steps)?;
+    asked.session.decode_into(&asked.spec, &way, &asked.run, asked.place(), &name)?;
+    println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
+    Ok(())
+}
