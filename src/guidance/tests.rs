@@ -7,10 +7,11 @@ use super::*;
 use crate::dynamics::Reverse;
 use crate::law::GaussianMixture;
 use crate::measurement::{Mask, Matrix, Measurement, matrix_of};
+use crate::metric::Energy;
 use crate::model::{At, ExactScore, Model};
 use crate::sde::Sde;
 use crate::solver::{Corrector, Predictor, PredictorCorrector, Problem, SolverSpec, TimeGrid};
-use crate::testing::{SDES, VP, exact, gaussian, largest, mixture, no_noise, normal};
+use crate::testing::{SDES, VP, exact, gaussian, large, largest, mixture, no_noise, normal, points};
 
 const SIGMA: f64 = 0.3;
 
@@ -161,4 +162,57 @@ fn grams_of_all_operators_solve_alike() {
     let one = by(Measurement { operator, y: y.copy(), sigma: SIGMA });
     let other = by(Measurement { operator: Box::new(Matrix::of(&a, &shape)), y, sigma: SIGMA });
     assert!(largest(&(one - other)) < 1e-10);
+}
+
+/// What each method makes of a mixture, where none is exact: the energy distance of its samples to the posterior, a mean over measurements. With
+/// `--nocapture` it prints the table of docs/conditional.md.
+#[test]
+fn on_a_mixture_moment_matching_is_nearest() {
+    tch::set_num_threads(1);
+    let prior = three_modes();
+    let (n, measurements) = if large() { (4000, 20) } else { (400, 2) };
+    let walk = PredictorCorrector { steps: 100, predictor: Predictor::EulerMaruyama, corrector: Corrector::None };
+    let heun = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 100 } };
+    let methods = [
+        ("dps, 0.3", Method::Dps { strength: 0.3 }),
+        ("dps, 1", Method::Dps { strength: 1.0 }),
+        ("pseudo-inverse", Method::PseudoInverse { data_std: 1.0 }),
+        ("moment-matching", Method::MomentMatching { iterations: 2 }),
+        ("replacement", Method::Replacement),
+        ("repaint, 10", Method::Repaint { visits: 10 }),
+    ];
+    let mut sums = vec![0.0; methods.len()];
+    for k in 0..measurements {
+        let x0 = points(&prior, 50 + k, 1);
+        let y = (x0.select(1, 1) + normal(500 + k, &[1]) * SIGMA).view(-1);
+        let mask = Mask::seeing(&[false, true], &[2], Device::Cpu).unwrap();
+        let law = prior.posterior(&DMatrix::from_row_slice(1, 2, &[0.0, 1.0]), &crate::tensor::to_vec(&y), SIGMA);
+        let truth = Energy::new(&points(&law, 90 + k, n as usize));
+        let measurement = Measurement { operator: Box::new(mask), y, sigma: SIGMA };
+        for ((_, method), sum) in methods.iter().zip(&mut sums) {
+            let posterior = Posterior::new(Box::new(exact(&VP, &prior)), &measurement, method, &[2], Device::Cpu);
+            let start = normal(7, &[n, 2]);
+            let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
+            let reverse = Reverse { model: &posterior, eta: 1.0 };
+            let mut noise = |draw: usize| normal(1000 + draw as u64, &[n, 2]);
+            let (x, _) = match method.replaces() {
+                None => heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap(),
+                Some(visits) => {
+                    let replacement = Replacement { measurement: &measurement, visits };
+                    walk.sample_within(&reverse, &problem, Some(&replacement), &mut noise, &mut |_| {}).unwrap()
+                }
+            };
+            *sum += truth.distance(&x).value;
+        }
+    }
+    let means: Vec<f64> = sums.iter().map(|sum| sum / measurements as f64).collect();
+    methods.iter().zip(&means).for_each(|((name, _), mean)| println!("| {name} | {mean:.4} |"));
+    assert!(means.iter().all(|mean| *mean >= means[3]), "{means:?}");
+}
+
+/// Two narrow modes and a wide one.
+fn three_modes() -> GaussianMixture {
+    let covariances = [[0.05, 0.0, 0.05], [0.1, 0.04, 0.06], [0.6, 0.2, 0.3]].map(|[a, b, c]| vec![vec![a, b], vec![b, c]]);
+    let means = vec![vec![-1.5, 0.5], vec![1.2, 1.0], vec![0.0, -1.0]];
+    GaussianMixture { weights: vec![0.3, 0.3, 0.4], means, covariances: covariances.to_vec() }
 }
