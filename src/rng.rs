@@ -56,6 +56,8 @@ pub enum Purpose {
     Decoder = 26,
     /// Noise that takes data to t_min, where the lab compares samples with them; index: example.
     Lab = 27,
+    /// What the steps down of a hierarchy are off their means; index: example, one draw a level.
+    StepDown = 28,
     /// The seeds of an autoencoder's training, and of what is measured of its latent variables.
     Autoencoder = 30,
     /// A random mask (index 0) and the noise of a measurement (index 1).

@@ -206,8 +206,8 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `space`, `score`, `network`,
-     │ `precondition`, `flow`, `vae`, `train`, `analytic_variance`, `sample`, `dequantisation`,
-     │ `likelihood`, `draw`, `density`
+     │ `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `analytic_variance`, `sample`,
+     │ `dequantisation`, `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]

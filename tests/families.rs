@@ -35,7 +35,19 @@ const VAE: Family = Family {
 const CONTINUOUS: Family =
     Family { table: "[flow.continuous]\nwidth = 8\ndepth = 1\nsteps = 1\n", draws: "", pixels: "dequantisation.uniform.draws = 2" };
 
-const FAMILIES: [Family; 3] = [NICE, VAE, CONTINUOUS];
+const LEARNT: Family = Family {
+    table: "[hierarchical_vae.learnt]\nlevels = 2\nlatent = 2\nwidth = 8\ndepth = 1\ndecoder = \"gaussian\"\n",
+    draws: "draws = 3\n",
+    pixels: "dequantisation.uniform.draws = 2",
+};
+
+const DIFFUSION: Family = Family {
+    table: "[hierarchical_vae.diffusion]\nlevels = 4\nwidth = 8\ndepth = 1\nbeta = { first = 0.01, last = 0.9, learnt = true }\n",
+    draws: "draws = 3\n",
+    pixels: "dequantisation.uniform.draws = 2",
+};
+
+const FAMILIES: [Family; 5] = [NICE, VAE, CONTINUOUS, LEARNT, DIFFUSION];
 
 /// An experiment of a family on vectors.
 fn written(Family { table, draws, .. }: &Family) -> String {
@@ -161,18 +173,30 @@ fn pixels_have_bits_per_dim_with_the_error_of_their_noise() {
 
 #[test]
 fn decoders_of_pixels_need_no_noise() {
-    for decoder in ["discretised-logistic", "bernoulli"] {
-        let text = on_images(&Family { pixels: "dequantisation = \"none\"", ..VAE }).replace("gaussian", decoder);
+    for (family, decoder) in [(VAE, "discretised-logistic"), (VAE, "bernoulli"), (LEARNT, "bernoulli")] {
+        let text = on_images(&Family { pixels: "dequantisation = \"none\"", ..family }).replace("gaussian", decoder);
         let home = with_images(&text);
         home.succeed(&RUN);
         let report = home.json("runs/tiny/likelihood.json");
         assert!(report["bits_per_dim"]["mean"].as_f64().is_some_and(|bits| (0.0..20.0).contains(&bits)), "{report}");
         let noise = home.fail(&["check", "tiny.toml", "--set", "density.dequantisation={uniform={draws=1}}"]);
         assert!(noise.contains("the decoder gives the probability of pixels without any noise"), "{noise}");
-        home.write("vectors.toml", written(&VAE).replace("gaussian", decoder));
+        home.write("vectors.toml", written(&family).replace("gaussian", decoder));
         let vectors = home.fail(&["check", "vectors.toml"]);
         assert!(vectors.contains("the data are vectors, and this decoder is for pixels"), "{vectors}");
     }
+}
+
+#[test]
+fn a_hierarchy_is_refused_in_words() {
+    let home = Home::with(&written(&DIFFUSION));
+    home.write("learnt.toml", written(&LEARNT));
+    let refused = |file: &str, setting: &str| home.fail(&["check", file, "--set", setting]);
+    assert_snapshot!(refused("tiny.toml", "hierarchical_vae.diffusion.levels=1"), @"hierarchical_vae.diffusion.levels: levels is 1 ╭─[tiny.toml + --set:9:10] 8 [hierarchical_vae.diffusion] 9 levels = 1 · ┬ · ╰── here 10 width = 8 ╰──── help: give a whole number from 2 to 1000; 40 serve two dimensions");
+    assert_snapshot!(refused("tiny.toml", "hierarchical_vae.diffusion.beta.first=0"), @"hierarchical_vae.diffusion.beta.first: β_1 is 0 ╭─[tiny.toml + --set:12:18] 11 depth = 1 12 beta = { first = 0, last = 0.9, learnt = true } · ┬ · ╰── here 13 ╰──── help: give a number above 0 and below 1, such as 1e-3");
+    assert_snapshot!(refused("tiny.toml", "hierarchical_vae.diffusion.beta.last=0.001"), @"hierarchical_vae.diffusion.beta.last: β_L is 0.001 ╭─[tiny.toml + --set:12:31] 11 depth = 1 12 beta = { first = 0.01, last = 0.001, learnt = true } · ──┬── · ╰── here 13 ╰──── help: give a number from first = 0.01 to below 1, such as 0.5");
+    assert_snapshot!(refused("learnt.toml", "hierarchical_vae.learnt.levels=101"), @"hierarchical_vae.learnt.levels: levels is 101 ╭─[learnt.toml + --set:9:10] 8 [hierarchical_vae.learnt] 9 levels = 101 · ─┬─ · ╰── here 10 latent = 2 ╰──── help: give a whole number from 1 to 100; 2 or 3 are usual");
+    assert_snapshot!(refused("learnt.toml", "vae={latent=2,width=8,depth=1,decoder='gaussian'}"), @"hierarchical_vae.learnt: [vae] and [hierarchical_vae.learnt] are two families ╭─[learnt.toml + --set:9:19] 8 9 [hierarchical_vae.learnt] · ───┬── · ╰── here 10 levels = 2 ╰──── help: keep one of them");
 }
 
 #[test]

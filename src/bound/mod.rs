@@ -16,6 +16,9 @@
 //! bounds are for the law of the reverse SDE. The probability flow has the same law where s is a score ∇ ln p_t exactly; for a network the
 //! two differ a little.
 //!
+//! The same bound over any latent variables is [`Encoder::terms`], for hierarchies whose encoder is learnt or a chain
+//! ([`LinearGaussian`]) whose noise is.
+//!
 //! [`reverse_entropy_bounds`] is another bound, of the entropy of a single step.
 //!
 //! Noise and times come in as arguments; each function returns one unbiased draw, which the caller averages.
@@ -23,15 +26,19 @@
 mod decoder;
 mod elbo;
 mod entropy;
+mod hierarchy;
 mod iwae;
 mod level;
+mod linear_gaussian;
 mod training;
 mod vlb;
 
 pub use decoder::{Bins, Decoder, DecoderLaw};
 pub use elbo::{Elbo, Start};
 pub use entropy::{analytic_entropy, reverse_entropy, reverse_entropy_bounds};
+pub use hierarchy::{Encoder, StepsDown, Terms, log_weight};
 pub use iwae::tightened;
 pub use level::noised;
+pub use linear_gaussian::LinearGaussian;
 pub use training::chain_losses;
 pub use vlb::Vlb;

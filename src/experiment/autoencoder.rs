@@ -28,6 +28,7 @@ impl Plan {
             network: None,
             precondition: None,
             flow: None,
+            hierarchical_vae: None,
             analytic_variance: None,
             sample: None,
             dequantisation: None,

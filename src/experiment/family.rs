@@ -6,13 +6,20 @@ use crate::error::Fault;
 use crate::generator::GeneratorSpec;
 
 impl Experiment {
-    /// `[flow]` or `[vae]`, and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`, `[precondition]` and `[train]`.
+    /// `[flow]`, `[vae]` or `[hierarchical_vae]`, and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`,
+    /// `[precondition]` and `[train]`.
     pub(super) fn family(&self) -> Result<Family, Fault> {
-        match (&self.flow, &self.vae) {
-            (Some(_), Some(_)) => Err(Fault::new("vae", "[flow] and [vae] are two families", "keep one of them")),
-            (Some(flow), None) => self.generator(GeneratorSpec::Flow(flow.clone())),
-            (None, Some(vae)) => self.generator(GeneratorSpec::Vae(vae.clone())),
-            (None, None) => self.score(),
+        let flow = self.flow.clone().map(GeneratorSpec::Flow);
+        let vae = self.vae.clone().map(GeneratorSpec::Vae);
+        let hierarchical = self.hierarchical_vae.clone().map(GeneratorSpec::HierarchicalVae);
+        let given: Vec<GeneratorSpec> = [flow, vae, hierarchical].into_iter().flatten().collect();
+        match &given[..] {
+            [] => self.score(),
+            [spec] => self.generator(spec.clone()),
+            [one, other, ..] => {
+                let [one, other] = [one, other].map(GeneratorSpec::table);
+                Err(Fault::new(other, format!("[{one}] and [{other}] are two families"), "keep one of them"))
+            }
         }
     }
 

@@ -65,7 +65,7 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
 /// The tables that ask a run's family for samples and for a likelihood, read without a check of the rest: `--set` may have to mend that.
 pub fn tables_of(run: &Run) -> Result<[&'static str; 2]> {
     let written: toml::Table = toml::from_str(&run.experiment()?.unwrap_or_default()).unwrap_or_default();
-    let draws_by_itself = ["flow", "vae"].iter().any(|family| written.contains_key(*family));
+    let draws_by_itself = ["flow", "vae", "hierarchical_vae"].iter().any(|family| written.contains_key(*family));
     Ok(if draws_by_itself { ["draw", "density"] } else { ["sample", "likelihood"] })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::analytic::AnalyticVariance;
 use crate::data::Data;
 use crate::dequantisation::DequantisationSpec;
-use crate::generator::{FlowSpec, vae};
+use crate::generator::{FlowSpec, hierarchical_vae, vae};
 use crate::latent::SpaceSpec;
 use crate::likelihood::{Density, Likelihood};
 use crate::model::{Precondition, ScoreSpec};
@@ -16,7 +16,8 @@ use crate::sde::SdeSpec;
 use crate::train::Train;
 
 /// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
-/// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`; or a family without a process, `[flow.*]` or `[vae]` and `[train]`, that `[draw]` and `[density]` ask.
+/// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`; or a family without a process,
+/// `[flow.*]`, `[vae]` or `[hierarchical_vae.*]` and `[train]`, that `[draw]` and `[density]` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -30,6 +31,7 @@ pub struct Experiment {
     pub precondition: Option<Precondition>,
     pub flow: Option<FlowSpec>,
     pub vae: Option<vae::Spec>,
+    pub hierarchical_vae: Option<hierarchical_vae::Spec>,
     pub train: Option<Train>,
     pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,

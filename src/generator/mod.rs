@@ -1,6 +1,7 @@
 //! Families that draw and measure by themselves: no score, no process between the data and the prior.
 
 pub mod continuous;
+pub mod hierarchical_vae;
 pub mod nice;
 pub mod vae;
 
@@ -128,6 +129,7 @@ pub enum FlowSpec {
 pub enum GeneratorSpec {
     Flow(FlowSpec),
     Vae(vae::Spec),
+    HierarchicalVae(hierarchical_vae::Spec),
 }
 
 impl GeneratorSpec {
@@ -137,6 +139,7 @@ impl GeneratorSpec {
             GeneratorSpec::Flow(FlowSpec::Nice(_)) => "flow.nice",
             GeneratorSpec::Flow(FlowSpec::Continuous(_)) => "flow.continuous",
             GeneratorSpec::Vae(_) => "vae",
+            GeneratorSpec::HierarchicalVae(spec) => spec.table(),
         }
     }
 
@@ -147,7 +150,11 @@ impl GeneratorSpec {
 
     /// Whether it gives the probability of pixels, and not a density.
     pub fn of_pixels(&self) -> bool {
-        matches!(self, GeneratorSpec::Vae(spec) if spec.decoder.of_pixels())
+        match self {
+            GeneratorSpec::Flow(_) => false,
+            GeneratorSpec::Vae(spec) => spec.decoder.of_pixels(),
+            GeneratorSpec::HierarchicalVae(spec) => spec.of_pixels(),
+        }
     }
 
     /// Whether it can serve data of `shape` (without the batch). A fault's key is that in the experiment.
@@ -156,6 +163,7 @@ impl GeneratorSpec {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.check(shape.iter().product()),
             GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.check(shape.iter().product()),
             GeneratorSpec::Vae(spec) => spec.check(shape, scale),
+            GeneratorSpec::HierarchicalVae(spec) => spec.check(scale),
         }
         .map_err(|fault| fault.within(self.table()))
     }
@@ -166,6 +174,7 @@ impl GeneratorSpec {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => Box::new(nice::Nice::new(spec, shape, builder)),
             GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => Box::new(continuous::Continuous::new(spec, shape, builder)),
             GeneratorSpec::Vae(spec) => Box::new(vae::Vae::new(spec, shape, scale, builder)),
+            GeneratorSpec::HierarchicalVae(spec) => Box::new(hierarchical_vae::HierarchicalVae::new(spec, shape, scale, builder)),
         }
     }
 
@@ -188,6 +197,7 @@ impl GeneratorSpec {
             GeneratorSpec::Flow(FlowSpec::Nice(spec)) => spec.held(dimension),
             GeneratorSpec::Flow(FlowSpec::Continuous(spec)) => spec.held(dimension),
             GeneratorSpec::Vae(spec) => spec.held(shape),
+            GeneratorSpec::HierarchicalVae(spec) => spec.held(dimension),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114), with its importance-weighted bound (Burda et al. 2016).
 
-mod decoder;
+pub(super) mod decoder;
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -56,7 +56,7 @@ impl Layers {
 }
 
 /// A network of a batch.
-type Map = Box<dyn Fn(&Tensor) -> Tensor>;
+pub(super) type Map = Box<dyn Fn(&Tensor) -> Tensor>;
 
 impl Spec {
     /// Whether it can serve data of this shape and scale.
@@ -71,12 +71,7 @@ impl Spec {
                 return Err(Fault::new("layers", message, "leave it out, or give \"dense\""));
             }
         }
-        match scale {
-            Scale::Vectors { .. } if self.decoder.of_pixels() => {
-                Err(Fault::new("decoder", "the data are vectors, and this decoder is for pixels", "use \"gaussian\""))
-            }
-            _ => Ok(()),
-        }
+        self.decoder.check(scale)
     }
 
     fn check_halving(&self, [height, width]: [usize; 2]) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::Map;
+use crate::error::Fault;
 use crate::optim::{Builder, Init};
 use crate::space::Scale;
 use crate::tensor::{logistic_of_normal, sum_per_example};
@@ -29,13 +30,23 @@ impl DecoderSpec {
     pub fn of_pixels(self) -> bool {
         self != DecoderSpec::Gaussian
     }
+
+    /// Whether it can serve data of this scale.
+    pub(in crate::generator) fn check(self, scale: Scale) -> Result<(), Fault> {
+        match scale {
+            Scale::Vectors { .. } if self.of_pixels() => {
+                Err(Fault::new("decoder", "the data are vectors, and this decoder is for pixels", "use \"gaussian\""))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Where ln s begins. A wide decoder explains the data without the latent variables, which then stay unused.
 const NARROW: f64 = -2.0;
 
 /// p(x | z) with its network m(z).
-pub(super) struct Decoder {
+pub(in crate::generator) struct Decoder {
     spec: DecoderSpec,
     network: Map,
     /// ln s `[1]`; a Bernoulli decoder has none.

@@ -118,6 +118,24 @@ fn no_random_number_is_used_twice() {
     let own = ["Init", "Order", "Augment", "Latent", "Prior", "Decoder", "Dequantise", "Importance"];
     assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
 
+    // A hierarchy: what its steps down draw, too.
+    let home = tempfile::tempdir().unwrap();
+    let hierarchy = [
+        "data.checkerboard={train=50,test=10,scale=2.0}",
+        "hierarchical_vae.diffusion={levels=4,width=8,depth=1,beta={first=0.01,last=0.9,learnt=true}}",
+        "train.steps=20",
+        "train.batch=8",
+        "draw.count=5",
+        "draw.batch=2",
+        "density.count=5",
+        "density.batch=3",
+        "density.draws=4",
+    ];
+    let ledger = drawn("experiments/ancestors/nonequilibrium_learnt.toml", 0x5EED_0006, home.path(), &hierarchy);
+    assert_eq!(ledger.again, entries(&[("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
+    let own = ["Init", "Order", "Augment", "Latent", "Prior", "StepDown", "Decoder", "Dequantise", "Importance"];
+    assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
+
     // Images: flips, dropout, an adaptive sampler, a law of dequantisation, a bound.
     let files = tempfile::tempdir().unwrap();
     let file = |n: u32| {
