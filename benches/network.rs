@@ -99,7 +99,7 @@ fn setup(case: &Case) -> Setup {
     spec.check(case.shape).expect("a network for this shape");
     let options = (Kind::Float, Device::Cpu);
     let builder = Builder::new(0, options.0, options.1);
-    let network = spec.build(case.shape, &builder);
+    let network = spec.build(case.shape, 1, &builder);
     let shape: Vec<i64> = [case.batch].into_iter().chain(case.shape.iter().map(|&n| n as i64)).collect();
     let (x, noise) = (Tensor::randn(shape.as_slice(), options), Tensor::randn([case.batch], options));
     Setup { network, parameters: builder.finish(), x, noise }

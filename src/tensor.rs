@@ -4,10 +4,15 @@ use tch::{Device, Kind, Tensor};
 
 /// One number per example as a tensor [B, 1, ...] that broadcasts over `x` [B, ...], in x's kind and on its device.
 pub fn column(x: &Tensor, values: impl IntoIterator<Item = f64>) -> Tensor {
+    column_of_kind(x.kind(), x, values)
+}
+
+/// The same in a kind of its own.
+pub fn column_of_kind(kind: Kind, x: &Tensor, values: impl IntoIterator<Item = f64>) -> Tensor {
     let values: Vec<f64> = values.into_iter().collect();
     let mut shape = vec![1; x.dim()];
     shape[0] = values.len() as i64;
-    Tensor::from_slice(&values).to_kind(x.kind()).to_device(x.device()).view(shape.as_slice())
+    Tensor::from_slice(&values).to_kind(kind).to_device(x.device()).view(shape.as_slice())
 }
 
 /// f(t) for each example's t as a tensor [B, 1, ...]; f is evaluated once where all times are equal.

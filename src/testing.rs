@@ -196,6 +196,26 @@ impl Model for Bent<'_> {
     }
 }
 
+/// A model that has learnt the variances β^v β̃^(1-v) of its steps down, v [B, ...] a function of x.
+pub struct Interpolating<'a, F: Fn(&Tensor) -> Tensor> {
+    pub model: &'a dyn Model,
+    pub v: F,
+}
+
+impl<F: Fn(&Tensor) -> Tensor> Model for Interpolating<'_, F> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        Prediction { interpolation: Some((self.v)(at.x)), ..self.model.predict(at) }
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        self.model.chain()
+    }
+}
+
 /// A model that remembers the time of each example it was asked for.
 pub struct Counting<'a> {
     pub model: &'a dyn Model,

@@ -760,7 +760,7 @@ fn training_that_cannot_work() {
        ·                         ╰── here
     30 │ weighting = "variance"
        ╰────
-     help: use "denoising" or vlb, or continuous time: [precondition.reference]
+     help: use "denoising", vlb or hybrid, or continuous time: [precondition.reference]
     "#);
     let bound = "train.objective={vlb={variance='beta'}}";
     assert_snapshot!(with(&[discrete, bound, "train.weighting={min-snr={gamma=5}}"]), @r#"
@@ -844,6 +844,124 @@ fn training_that_cannot_work() {
     4 │ 
       ╰────
      help: give 50, as in [precondition.discrete]
+    ");
+    let learned = "precondition={discrete={levels=100,variance='learned'}}";
+    let hybrid = "train.objective={hybrid={vlb=0.001}}";
+    assert_snapshot!(with(&[learned]), @r#"
+     × train.objective: this does not train the variance that the network says
+       ╭─[tiny.toml + --set:29:13]
+    28 │ ema = 0.9
+    29 │ objective = "denoising"
+       ·             ─────┬─────
+       ·                  ╰── here
+    30 │ weighting = "variance"
+       ╰────
+     help: use hybrid = { vlb = 0.001 } or vlb = { variance = "learned" }, or leave out
+           precondition.discrete.variance
+    "#);
+    assert_snapshot!(with(&[discrete, hybrid]), @r#"
+     × train.objective: this trains a variance, and the network says none
+       ╭─[tiny.toml + --set:29:13]
+    28 │ ema = 0.9
+    29 │ objective = {hybrid={vlb=0.001}}
+       ·             ──────────┬─────────
+       ·                       ╰── here
+    30 │ weighting = "variance"
+       ╰────
+     help: give [precondition.discrete] variance = "learned"
+    "#);
+    assert_snapshot!(with(&[hybrid]), @r#"
+     × train.objective.hybrid: the bound of a chain needs its levels, and this network is in
+     │ continuous time
+       ╭─[tiny.toml + --set:30:21]
+    29 │ ema = 0.9
+    30 │ objective = {hybrid={vlb=0.001}}
+       ·                     ─────┬─────
+       ·                          ╰── here
+    31 │ weighting = "variance"
+       ╰────
+     help: use [precondition.discrete], or "denoising" with the weighting "likelihood", the bound in
+           continuous time
+    "#);
+    assert_snapshot!(with(&[learned, "train.objective={hybrid={vlb=0}}"]), @r#"
+     × train.objective.hybrid.vlb: vlb is 0
+       ╭─[tiny.toml + --set:29:26]
+    28 │ ema = 0.9
+    29 │ objective = {hybrid={vlb=0}}
+       ·                          ┬
+       ·                          ╰── here
+    30 │ weighting = "variance"
+       ╰────
+     help: give a number above 0, such as 0.001
+    "#);
+    assert_snapshot!(with(&[learned, hybrid, "train.weighting={min-snr={gamma=5}}"]), @r#"
+     × train.weighting: the bound has weights of its own
+       ╭─[tiny.toml + --set:30:13]
+    29 │ objective = {hybrid={vlb=0.001}}
+    30 │ weighting = {min-snr={gamma=5}}
+       ·             ─────────┬─────────
+       ·                      ╰── here
+    31 │ reduction = "mean"
+       ╰────
+     help: use "variance", or continuous time: [precondition.reference]
+    "#);
+    assert_snapshot!(with(&[learned, hybrid, "network={tied-autoencoder={hidden=8}}"]), @"
+     × network.tied-autoencoder: its outputs are its inputs, and it has none left to say variances by
+      ╭─[tiny.toml + --set:3:29]
+    2 │ precondition = {discrete={levels=100,variance='learned'}}
+    3 │ network = {tied-autoencoder={hidden=8}}
+      ·                             ─────┬────
+      ·                                  ╰── here
+    4 │ 
+      ╰────
+     help: use [network.mlp], or leave out precondition.discrete.variance
+    ");
+    let asked = "sample.solver={discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}";
+    assert_snapshot!(with(&[discrete, asked]), @r#"
+     × sample.solver: the network says no variance that could be the learned one
+       ╭─[tiny.toml + --set:42:10]
+    41 │ dynamics = "reverse-sde"
+    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+       ·          ─────────────────────────────────────┬────────────────────────────────────
+       ·                                               ╰── here
+    43 │ t_min = 1e-3
+       ╰────
+     help: give [precondition.discrete] variance = "learned" and an objective that trains it, or use
+           "beta-tilde"
+    "#);
+    assert_snapshot!(with(&[asked]), @r#"
+     × sample.solver: the network says no variance that could be the learned one
+       ╭─[tiny.toml + --set:43:10]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+       ·          ─────────────────────────────────────┬────────────────────────────────────
+       ·                                               ╰── here
+    44 │ t_min = 1e-3
+       ╰────
+     help: give [precondition.discrete] variance = "learned" and an objective that trains it, or use
+           "beta-tilde"
+    "#);
+    assert_snapshot!(with(&[learned, hybrid, asked, "sample.dynamics={family={eta=0.5}}"]), @r#"
+     × sample.solver.discrete-chain.variance: the learned variance is of the reverse SDE, and eta is
+     │ 0.5
+       ╭─[tiny.toml + --set:42:73]
+    41 │ dynamics = {family={eta=0.5}}
+    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+       ·                                                                         ────┬────
+       ·                                                                             ╰── here
+    43 │ t_min = 1e-3
+       ╰────
+     help: use dynamics = "reverse-sde", or the variance "beta-tilde"
+    "#);
+    assert_snapshot!(with(&["precondition={reference={variance='learned'}}"]), @"
+     × unexpected keys in table: variance, available keys:
+      ╭─[tiny.toml + --set:2:28]
+    1 │ seed = 1
+    2 │ precondition = {reference={variance='learned'}}
+      ·                            ────┬───
+      ·                                ╰── here
+    3 │ 
+      ╰────
     ");
     assert_snapshot!(with(&["train.objective=explicit"]), @r#"
      × train.objective: explicit score matching needs the score of the data, whose law is not known

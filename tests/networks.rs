@@ -15,9 +15,9 @@ fn published_configurations_have_the_references_parameters() {
     // An entry without a configuration is one that the reference can't build.
     for (name, truth) in published.iter().filter(|(_, truth)| truth["config"].is_object()) {
         let Reference { network, shape, .. } = Reference::new(&truth["config"]).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
-        assert_eq!(network.parameter_count(&shape) as u64, truth["n_trainable"].as_u64().unwrap(), "{name}");
+        assert_eq!(network.parameter_count(&shape, 1) as u64, truth["n_trainable"].as_u64().unwrap(), "{name}");
         let builder = Builder::dry();
-        network.build(&shape, &builder);
+        network.build(&shape, 1, &builder);
         let ours = builder.inventory();
         let theirs: Vec<&Value> = truth["state"].as_array().unwrap().iter().filter(|entry| entry["param"] == true).collect();
         assert_eq!(ours.len(), theirs.len(), "{name}: number of parameters");

@@ -497,6 +497,70 @@ fn sliced_training_at_times_of_a_law_resumes_to_the_same_bits() {
     interrupted_and_resumed(&home, &settings, kill);
 }
 
+/// VECTORS in discrete time with a variance that the network learns, which everything that can uses.
+fn with_learned_variance() -> String {
+    VECTORS
+        .replace("[precondition.reference]", "[precondition.discrete]\nlevels = 100\nvariance = \"learned\"")
+        .replace("objective = \"denoising\"", "objective = { hybrid = { vlb = 0.01 } }")
+        .replace(
+            "solver.euler.grid.uniform.steps = 4",
+            "solver.discrete-chain = { levels = 100, steps = 9, spacing = \"quadratic\", variance = \"learned\" }",
+        )
+        .replace(
+            "below_t_min = \"ignored\"",
+            "below_t_min = \"tweedie\"\nbound.vlb = { levels.chain = 100, variance = \"learned\", draws = 2 }",
+        )
+}
+
+#[test]
+fn a_learned_variance_is_trained_sampled_with_and_bounds() {
+    let home = Home::with(&with_learned_variance());
+    home.succeed(&RUN);
+    let [loss, simple, bound] = ["train/loss", "train/simple", "train/vlb"].map(|key| curve(&home, "runs/tiny", key));
+    assert_eq!(loss.len(), simple.len());
+    for ((loss, simple), bound) in loss.iter().zip(&simple).zip(&bound) {
+        assert!(
+            (loss.1 - simple.1 - 0.01 * bound.1).abs() < 1e-4 * loss.1.abs(),
+            "{loss:?} is not {simple:?} and a hundredth of {bound:?}"
+        );
+    }
+    let bounded = |run: &str| home.json(&format!("runs/tiny/{run}.json"))["bound"]["nats"]["mean"].as_f64().unwrap();
+    let iwae = "likelihood.bound={iwae={levels={chain=100},variance='learned',paths=3}}";
+    home.succeed(&["likelihood", "runs/tiny", "--set", iwae]);
+    home.succeed(&["likelihood", "runs/tiny", "--set", "likelihood.bound.vlb.variance=beta"]);
+    let [learned, paths, beta] = ["likelihood", "likelihood-2", "likelihood-3"].map(bounded);
+    assert!(learned.is_finite() && paths < learned + 1.0 && beta != learned, "{learned}, {paths}, {beta}");
+    let ancestral = "sample.solver={predictor-corrector={steps=100,predictor={ancestral={variance='learned'}},corrector='none'}}";
+    home.succeed(&["sample", "runs/tiny", "--set", ancestral]);
+    assert!(samples(&home, "runs/tiny/samples/samples-2.npz").iter().all(|x| x.is_finite()));
+    let guided = "sample.measurement={operator={mask={components=[0]}},noise=0.5,observation={example={split='test',index=0}},method={moment-matching={iterations=2}}}";
+    home.succeed(&["sample", "runs/tiny", "--set", guided]);
+    let (stdout, _) = home.succeed(&["verify-resume", "tiny.toml", "--steps", "3"]);
+    assert_eq!(stdout.matches("identical").count(), 3, "{stdout}");
+}
+
+#[test]
+fn a_network_for_images_learns_variances_by_channels_of_their_own() {
+    let home = Home::with_images(IMAGES);
+    let settings = [
+        "precondition={discrete={levels=21,variance='learned'}}",
+        "train.objective={vlb={variance='learned'}}",
+        "data.idx.dequantise=false",
+        "sample.solver={discrete-chain={levels=21,steps=4,spacing='linear',variance='learned'}}",
+        "likelihood.below_t_min=discrete",
+        "likelihood.dequantisation=none",
+        "likelihood.bound={vlb={levels={chain=21},variance='learned',draws=1}}",
+    ];
+    let ddpm =
+        "network={ddpm={channels=32,multipliers=[1,2],blocks=1,attention=[],dropout=0.0,resample_with_convolution=true,conditional=true}}";
+    for (out, more) in [("ncsnpp", "network.ncsnpp.progressive_output=output-skip"), ("ddpm", ddpm)] {
+        let sets: Vec<&str> = settings.iter().chain([&more]).flat_map(|setting| ["--set", setting]).collect();
+        home.succeed(&[&["run", "tiny.toml", "--out", out][..], &sets].concat());
+        let bound = home.json(&format!("{out}/likelihood.json"))["bound"]["bits_per_dim"]["mean"].as_f64();
+        assert!(bound.is_some_and(|bits| bits > 0.0 && bits < 1e4), "{out}: {bound:?}");
+    }
+}
+
 #[test]
 fn a_run_that_is_asked_to_stop_saves_its_step_says_so_and_resumes_to_the_same_bits() {
     let home = Home::with(training_alone(VECTORS));

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::level::{dimension, noised, surplus};
 use super::vlb::{LevelNoise, Vlb};
-use crate::model::At;
+use crate::model::{At, Quantity};
 use crate::sde::Transition;
 use crate::tensor::sum_per_example;
 
@@ -26,15 +26,15 @@ impl Vlb<'_> {
             let (below, above) = (&pair[0], &pair[1]);
             let transition = Transition::new(*above, *below);
             let (of_x, of_x0) = transition.posterior_mean();
-            let variance = self.model.variance(&transition, self.variance);
-            let score = self.model.score(&At::whole(&x, &vec![above.t; rows]));
+            let times = vec![above.t; rows];
+            let (score, variance) = self.model.with_variance(Quantity::Score, &At::whole(&x, &times), &[transition], self.variance);
             let residual = (&x - x0 * above.alpha) / above.sigma + score * above.sigma;
             let z = noise(i);
             let step = &z * transition.beta_tilde.sqrt();
             // x_i - μ_p = √β̃ z + (μ_q - μ_p), and x_i - μ_q = √β̃ z
-            let from_model = squares(&(&step - residual * transition.gain())) / variance;
-            let widening = (variance / transition.beta_tilde).ln();
-            log_weight += (from_model - (surplus(&z) + d) + d * widening) * -0.5;
+            let from_model = (&step - residual * transition.gain()).to_kind(Kind::Double).square() / &variance;
+            let widening = (variance / transition.beta_tilde).log();
+            log_weight += (sum_per_example(&(from_model + widening)) - (surplus(&z) + d)) * -0.5;
             x = x * of_x + x0 * of_x0 + step;
         }
         log_weight + self.decoder.log_density(x0, &x)

@@ -6,8 +6,8 @@ use tch::{Kind, Tensor};
 
 use crate::loss::denoising_errors;
 use crate::model::Model;
-use crate::sde::{Level, Sde, Transition};
-use crate::tensor::{column, sum_per_example};
+use crate::sde::{Level, Sde, Transition, Variance};
+use crate::tensor::{column, column_of_kind, sum_per_example};
 
 /// x_t = α x_0 + σ z.
 pub fn noised(level: &Level, x0: &Tensor, z: &Tensor) -> Tensor {
@@ -39,6 +39,24 @@ pub(super) fn denoising_error(model: &dyn Model, x0: &Tensor, levels: &[Level], 
     error - surplus(z) * column(z, levels.iter().map(|level| signal_share(level).powi(2))).view(-1)
 }
 
+/// One draw of E KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)) `[B]`, f64, for the steps from some levels down, one an example or one for all, and a
+/// model that says ẑ [B, ...] there and has the variances v of [`Model::with_variance`]: over the numbers of an example the sum of
+///
+/// ```text
+/// ½ (γ² (z - ẑ)² / v + ln(v/β̃) + β̃/v - 1 - c (z² - 1)),   c = w² γ² / v(½),
+/// ```
+///
+/// γ of [`Transition::gain`]. The last term, of mean zero, is the control variate ([`signal_share`]); its v must not depend on z, so that of a
+/// learnt variance is its middle.
+pub(super) fn divergence(model: &dyn Model, variance: Variance, steps: &[Transition], z: &Tensor, noise: &Tensor, v: &Tensor) -> Tensor {
+    let of = |number: &dyn Fn(&Transition) -> f64| column_of_kind(Kind::Double, z, steps.iter().map(number));
+    let error = (z - noise).to_kind(Kind::Double).square() * of(&|step| step.gain().powi(2));
+    let ratio = of(&|step| step.beta_tilde) / v;
+    let control = of(&|step| (signal_share(step.above()) * step.gain()).powi(2) / model.variance(step, variance));
+    let terms = error / v + (&ratio - 1.0 - ratio.log()) - (z.to_kind(Kind::Double).square() - 1.0) * control;
+    sum_per_example(&terms) * 0.5
+}
+
 /// ‖z‖² - D `[B]`, f64.
 pub(super) fn surplus(z: &Tensor) -> Tensor {
     sum_per_example(&z.to_kind(Kind::Double).square()) - dimension(z)
@@ -54,8 +72,35 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::model::{At, Quantity};
     use crate::tensor::to_vec;
-    use crate::testing::{SDES, exact, gaussian, normal};
+    use crate::testing::{CHAINED, Interpolating, SDES, exact, gaussian, mean_and_error, normal};
+
+    /// Where v is a function of x_t, and so of z: the divergence written out, of which the control variate takes variance and no mean.
+    #[test]
+    fn a_divergence_with_a_variance_that_depends_on_the_noise_has_no_bias() {
+        tch::set_num_threads(1);
+        const N: i64 = 20_000;
+        let law = gaussian(2, 0.0, 1.0);
+        let x0 = Tensor::from_slice(&[0.9, -1.1]).view([1, 2]).repeat([N, 1]);
+        let z = normal(0, &[N, 2]);
+        for (name, sde) in CHAINED {
+            let exact = exact(sde, &law);
+            let model = Interpolating { model: &exact, v: |x: &Tensor| (x.abs() * -1.0).exp() };
+            let (below, above) = (sde.level(sde.time_of_log_snr(2.0)), sde.level(sde.time_of_log_snr(-1.0)));
+            let (steps, x) = ([Transition::new(above, below)], noised(&above, &x0, &z));
+            let times = vec![above.t; N as usize];
+            let (noise, v) = model.with_variance(Quantity::Noise, &At::whole(&x, &times), &steps, Variance::Learned);
+            let drawn = divergence(&model, Variance::Learned, &steps, &z, &noise, &v);
+            let (ratio, gain) = (v.reciprocal() * steps[0].beta_tilde, steps[0].gain());
+            let terms = (&z - noise).square() * (gain * gain) / v - ratio.log() + ratio - 1.0;
+            let truth = sum_per_example(&terms) * 0.5;
+            let (apart, error) = mean_and_error(&(&drawn - &truth));
+            assert!(apart.abs() < 4.0 * error, "{name}: a bias of {apart} ± {error}");
+            let [drawn, truth] = [drawn, truth].map(|draws| draws.var(true).double_value(&[]));
+            assert!(drawn < truth, "{name}: a variance of {drawn} with the control variate, {truth} without");
+        }
+    }
 
     #[test]
     fn nothing_but_its_mean_is_left_of_the_error_at_the_centre_of_a_normal_law() {

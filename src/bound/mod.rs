@@ -11,7 +11,7 @@
 //! (ln α²/σ²)' = -g²/σ² for every affine drift, the integral is ½ ∫ E‖z + σ s‖² dλ over the log-SNR λ, and a uniform λ is importance
 //! sampling with p(t) ∝ g²/σ² in closed form for any SDE.
 //!
-//! [`Elbo`] is the bound in continuous time, [`Vlb`] the one of a chain of levels with its terms L_0 … L_N ([`chain_losses`] has it as a
+//! [`Elbo`] is the bound in continuous time, [`Vlb`] the one of a chain of levels with its terms L_0 … L_N ([`ChainLoss`] has it as a
 //! loss), [`tightened`] the bound of k paths, [`Decoder`] the way from t_min to 0, which an exact log-density at t_min needs as well. The
 //! bounds are for the law of the reverse SDE. The probability flow has the same law where s is a score ∇ ln p_t exactly; for a network the
 //! two differ a little.
@@ -40,5 +40,5 @@ pub use hierarchy::{Encoder, StepsDown, Terms, log_weight};
 pub use iwae::tightened;
 pub use level::noised;
 pub use linear_gaussian::LinearGaussian;
-pub use training::chain_losses;
+pub use training::ChainLoss;
 pub use vlb::Vlb;

@@ -3,8 +3,8 @@
 use tch::Tensor;
 
 use super::decoder::Decoder;
-use super::level::{denoising_error, dimension, prior_cross_entropy};
-use crate::model::Model;
+use super::level::{dimension, divergence, noised, prior_cross_entropy};
+use crate::model::{At, Model, Quantity};
 use crate::sde::{Level, Transition, Variance};
 
 /// A chain of N levels with the model's steps down between them, and the decoder from the lowest.
@@ -25,22 +25,22 @@ impl Vlb<'_> {
     /// ```text
     /// L_0 = E[-ln p(x_0 | x_1)],   L_N = KL(q(x_N | x_0) ‖ π),
     /// L_i = E KL(q(x_i | x_{i+1}, x_0) ‖ p(x_i | x_{i+1}))
-    ///     = ½ D (ln(v/β̃) + β̃/v - 1) + E‖z + σ s‖² (β / (α_ts σ))² / 2v.
+    ///     = ½ E Σ (ln(v/β̃) + β̃/v - 1 + (z - ẑ)² (β / (α_ts σ))² / v),
     /// ```
     ///
-    /// `noise` is asked for levels 0, …, N - 1, here counted from 0.
+    /// the sum being over the numbers of an example. `noise` is asked for levels 0, …, N - 1, here counted from 0.
     pub fn terms(&self, x0: &Tensor, noise: &mut LevelNoise) -> Tensor {
-        let d = dimension(x0);
         let rows = x0.size()[0] as usize;
         let mut terms = vec![self.decoder.reconstruction(x0, &noise(0))];
         for (i, pair) in self.levels.windows(2).enumerate() {
-            let step = Transition::new(pair[1], pair[0]);
-            let variance = self.model.variance(&step, self.variance);
-            let error = denoising_error(self.model, x0, &vec![pair[1]; rows], &noise(i + 1));
-            terms.push(error * (step.gain().powi(2) / (2.0 * variance)) + 0.5 * d * step.widening(variance));
+            let steps = [Transition::new(pair[1], pair[0])];
+            let (z, times) = (noise(i + 1), vec![pair[1].t; rows]);
+            let x = noised(&pair[1], x0, &z);
+            let (said, v) = self.model.with_variance(Quantity::Noise, &At::whole(&x, &times), &steps, self.variance);
+            terms.push(divergence(self.model, self.variance, &steps, &z, &said, &v));
         }
         let last = self.highest();
-        terms.push(prior_cross_entropy(self.model.sde(), x0, (last.alpha, last.sigma.powi(2))) - last.entropy(d as usize));
+        terms.push(prior_cross_entropy(self.model.sde(), x0, (last.alpha, last.sigma.powi(2))) - last.entropy(dimension(x0) as usize));
         Tensor::stack(&terms, 1)
     }
 
@@ -53,11 +53,10 @@ impl Vlb<'_> {
 mod tests {
     use tch::Kind;
 
-    use super::super::level::{noised, signal_share};
+    use super::super::level::signal_share;
     use super::super::{DecoderLaw, Elbo};
     use super::*;
     use crate::loss::stratified;
-    use crate::model::At;
     use crate::rng::{self, Purpose};
     use crate::tensor::to_vec;
     use crate::testing::{Bent, SDES, exact, levels, mean_and_error, mixture, normal, points};

@@ -38,7 +38,7 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     }
     match &plan.family {
         Family::Known(..) => println!("# score       exact; nothing is trained"),
-        Family::Score(learned) => println!("# network     {} trainable parameters", learned.network.parameter_count(&model_shape)),
+        Family::Score(learned) => println!("# network     {} trainable parameters", learned.parameter_count(&model_shape)),
         Family::Generator(spec, _) => println!("# family      [{}], {} trainable parameters", spec.table(), spec.parameter_count(&shape)),
     }
     if let Some(&Train { steps, batch, .. }) = plan.train() {

@@ -80,9 +80,13 @@ impl Experiment {
         let precondition = self.precondition.as_ref().ok_or_else(|| missing("precondition", help))?;
         let train = self.train.as_ref().ok_or_else(|| missing("train", help))?;
         let parametrisation = precondition.under(sde.get()).map_err(|fault| fault.within("precondition"))?;
+        network.check_outputs(parametrisation.outputs()).map_err(|fault| fault.within("network"))?;
         let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
         train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
-        let of_time = if precondition.levels().is_some() { matching.check_discrete() } else { matching.check_continuous() };
+        let of_time = match precondition.levels() {
+            Some(_) => matching.check_discrete(precondition.learns_variance()),
+            None => matching.check_continuous(),
+        };
         let of_data = if model_law(&self.data, self.space.is_some()).is_some() { Ok(()) } else { matching.check_unknown() };
         of_time.and(of_data).map_err(|fault| fault.within("train"))?;
         let (sde, network, train) = (sde.clone(), network.clone(), train.clone());

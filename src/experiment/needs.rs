@@ -163,7 +163,7 @@ impl Asker {
     fn of_tensors(plan: &Plan, shape: &[usize]) -> Asker {
         match &plan.family {
             Family::Score(learned) => Asker {
-                parameters: learned.network.parameter_count(shape) as f64,
+                parameters: learned.parameter_count(shape) as f64,
                 size: format!("network.{}", learned.network.size_key()),
                 held: learned.network.held(shape),
             },
@@ -195,7 +195,9 @@ impl Asker {
         let (batch, graph) = (spec.batch as f64, self.held.with_graph);
         // Each product with the Jacobian keeps a graph of its own.
         let (key, graphs) = match &spec.objective {
-            None | Some(Objective::Denoising | Objective::Explicit | Objective::Vlb { .. }) => ("train.batch", 1.0),
+            None | Some(Objective::Denoising | Objective::Explicit | Objective::Vlb { .. } | Objective::Hybrid { .. }) => {
+                ("train.batch", 1.0)
+            }
             Some(Objective::Implicit { .. }) => ("train.batch", 1.0 + 2.0 * d),
             Some(Objective::Sliced { projections, .. }) if *projections > 4 => {
                 ("train.objective.sliced.projections", 1.0 + 2.0 * *projections as f64)

@@ -57,6 +57,13 @@ pub struct Learned {
     pub train: Train,
 }
 
+impl Learned {
+    /// Trainable parameters of the network for data of `shape`.
+    pub fn parameter_count(&self, shape: &[usize]) -> usize {
+        self.network.parameter_count(shape, self.parametrisation.outputs())
+    }
+}
+
 impl Plan {
     /// The training; none where the score is known.
     pub fn train(&self) -> Option<&Train> {
@@ -182,18 +189,23 @@ impl Experiment {
         }
     }
 
-    /// Whoever asks for the analytic variance needs what it is made of.
+    /// Whoever asks for a variance that is measured or learnt needs what it is made of.
     fn check_variances(&self) -> Result<(), Fault> {
         let sampled = self.sample.as_ref().and_then(|sample| sample.solver.variance()).map(|variance| ("sample.solver", variance));
         let bound = self.likelihood.as_ref().and_then(|likelihood| likelihood.bound.as_ref()?.variance());
         let asked = sampled.into_iter().chain(bound.map(|variance| ("likelihood.bound", variance)));
-        match asked.into_iter().find(|(_, variance)| *variance == Variance::Analytic && self.analytic_variance.is_none()) {
-            None => Ok(()),
-            Some((key, _)) => {
+        let learned = self.precondition.as_ref().is_some_and(Precondition::learns_variance);
+        for (key, variance) in asked {
+            if variance == Variance::Analytic && self.analytic_variance.is_none() {
                 let help = "give [analytic_variance] with levels, examples and batch, or use the variance \"beta-tilde\"";
-                Err(Fault::new(key, "nothing measures what its analytic variance is made of", help))
+                return Err(Fault::new(key, "nothing measures what its analytic variance is made of", help));
+            }
+            if variance == Variance::Learned && !learned {
+                let help = "give [precondition.discrete] variance = \"learned\" and an objective that trains it, or use \"beta-tilde\"";
+                return Err(Fault::new(key, "the network says no variance that could be the learned one", help));
             }
         }
+        Ok(())
     }
 
     /// What is asked of a family that draws and measures by itself.

@@ -1,5 +1,7 @@
 //! A model of x given a measurement.
 
+use std::cell::Cell;
+
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{Method, conjugate_gradients};
@@ -130,11 +132,19 @@ impl Model for Posterior<'_> {
         if let Solved::Elsewhere = self.solved {
             return self.model.predict(at);
         }
-        let point = Linearised::at(|x| self.model.data(&at.moved(x)), at.x);
+        let interpolation = Cell::new(None);
+        let data = |x: &Tensor| {
+            let at = at.moved(x);
+            let mut said = self.model.predict(&at);
+            interpolation.set(said.interpolation.take().map(|v| v.detach()));
+            said.into_quantity(Quantity::Data, self.sde(), &|t| self.model.level(t), &at)
+        };
+        let point = Linearised::at(data, at.x);
         no_grad(|| {
             let term = self.term(&point, at);
-            let denoised = Prediction { quantity: Quantity::Data, value: point.y.detach() };
-            Prediction::of_score(denoised.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term)
+            let denoised = Prediction::of(Quantity::Data, point.y.detach());
+            let score = denoised.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term;
+            Prediction { interpolation: interpolation.take(), ..Prediction::of_score(score) }
         })
     }
 

@@ -24,7 +24,7 @@ use crate::rng::Law;
 use crate::sde::Variance;
 use crate::tensor::{column, sum_per_example};
 
-/// `[train] objective`: the loss that is descended; but for `vlb` with its own weights an estimator of the same mean E w ‖σ s - σ ∇ ln
+/// `[train] objective`: the loss that is descended; but for `vlb` and `hybrid` an estimator of the same mean E w ‖σ s - σ ∇ ln
 /// p_t‖² + const.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -47,15 +47,26 @@ pub enum Objective {
         /// ‖s‖² exactly, instead of by the projections: SSM-VR.
         variance_reduced: bool,
     },
-    /// The variational bound of a chain, in discrete time: [`chain_losses`](crate::bound::chain_losses) (Ho et al. 2020, eq. 5). Pixels
-    /// that are not dequantised have the mass of their bins as L_0, all else a density.
+    /// The variational bound of a chain, in discrete time: [`ChainLoss`](crate::bound::ChainLoss) (Ho et al. 2020, eq. 5).
+    /// Pixels that are not dequantised have the mass of their bins as L_0, all else a density.
     Vlb {
         /// Of the steps down.
         variance: Variance,
     },
+    /// Denoising for the noise and the bound for the learned variance of the steps down, L_simple + λ L_vlb, in discrete time:
+    /// [`ChainLoss`](crate::bound::ChainLoss) (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 16).
+    Hybrid {
+        /// λ, above 0, of nats against ½ ‖z - ẑ‖²; the paper's 0.001, of bits against ‖z - ẑ‖², is 0.0007.
+        vlb: f64,
+    },
 }
 
 impl Objective {
+    /// Whether it trains the variance that a network says.
+    pub fn trains_variance(&self) -> bool {
+        matches!(self, Objective::Hybrid { .. } | Objective::Vlb { variance: Variance::Learned })
+    }
+
     /// A fault's key is relative to `objective`.
     pub fn check(&self) -> Result<(), Fault> {
         match self {
@@ -70,6 +81,9 @@ impl Objective {
             Objective::Vlb { variance: Variance::Analytic } => {
                 let message = "the analytic variance is measured after training";
                 Err(Fault::new("vlb.variance", message, "use \"beta-tilde\" or \"beta\""))
+            }
+            Objective::Hybrid { vlb } if !(*vlb > 0.0 && vlb.is_finite()) => {
+                Err(Fault::new("hybrid.vlb", format!("vlb is {vlb}"), "give a number above 0, such as 0.001"))
             }
             _ => Ok(()),
         }

@@ -11,13 +11,13 @@ mod thresholded;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 pub use at::At;
 pub use exact::ExactScore;
 pub use measured::{MeanSquares, Measured};
 pub use points::ExactPoints;
-pub use precondition::{Label, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
+pub use precondition::{Label, NetworkVariance, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
 pub use prediction::{Prediction, Quantity};
 pub use score_network::ScoreNetwork;
 pub use thresholded::DynamicThresholding;
@@ -25,6 +25,7 @@ pub use thresholded::DynamicThresholding;
 use crate::error::Fault;
 use crate::law::GaussianMixture;
 use crate::sde::{Chain, Level, Sde, Transition, Variance};
+use crate::tensor::column_of_kind;
 
 /// A model of x_t under its own process: it answers with one of four quantities, each of which the process turns into the others.
 pub trait Model {
@@ -50,9 +51,25 @@ pub trait Model {
     fn mean_square_error(&self, _log_snr: f64) -> f64 {
         0.0
     }
-    /// The variance of a step down.
+    /// The variance of a step down from any x; of a learnt one its middle, v = ½.
     fn variance(&self, step: &Transition, variance: Variance) -> f64 {
         step.variance(variance, self.mean_square_error(step.above().log_snr()))
+    }
+    /// What the model says of x as `wanted` [B, ...], and the variance of its steps down from there, by one evaluation. The steps are one an
+    /// example or one for all; the variance is f64, [steps, 1, ...], and where it is learnt [B, ...]. Panics where it is not, but asked for.
+    fn with_variance(&self, wanted: Quantity, at: &At, steps: &[Transition], variance: Variance) -> (Tensor, Tensor) {
+        let mut said = self.predict(at);
+        let v = said.interpolation.take();
+        let value = said.into_quantity(wanted, self.sde(), &|t| self.level(t), at);
+        let of = |number: &dyn Fn(&Transition) -> f64| column_of_kind(Kind::Double, at.x, steps.iter().map(number));
+        let variance = match variance {
+            Variance::Learned => {
+                let v = v.expect("a model that has learnt its variances").to_kind(Kind::Double);
+                of(&|step| step.beta) * ((v - 1.0) * of(&Transition::span)).exp()
+            }
+            of_the_step => of(&|step| self.variance(step, of_the_step)),
+        };
+        (value, variance)
     }
 
     /// ∇ₓ ln p_t(x) [B, ...].

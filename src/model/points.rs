@@ -38,7 +38,7 @@ impl Model for ExactPoints<'_> {
 
     fn predict(&self, at: &At) -> Prediction {
         let weights = self.log_weights(&at.x.to_kind(Kind::Double), at.t).softmax(1, None::<Kind>);
-        Prediction { quantity: Quantity::Data, value: weights.matmul(&self.points).to_kind(at.x.kind()) }
+        Prediction::of(Quantity::Data, weights.matmul(&self.points).to_kind(at.x.kind()))
     }
 }
 

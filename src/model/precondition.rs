@@ -25,6 +25,9 @@ pub enum Precondition {
         /// What the network predicts; left out, what it does in the reference: `noise` under VP, `scaled-score` under VE.
         #[serde(skip_serializing_if = "Option::is_none")]
         output: Option<Output>,
+        /// What else the network says: the variance of the steps down, by as many outputs again. Left out, nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        variance: Option<NetworkVariance>,
     },
     /// As `reference`, but with any label and any meaning of F: VP and sub-VP there are `time` and `noise`, VE is `log-sigma` and
     /// `scaled-score`.
@@ -40,6 +43,15 @@ pub enum Precondition {
         /// The standard deviation of the data in model space.
         sigma_data: f64,
     },
+}
+
+/// How a network says the variance of its steps down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkVariance {
+    /// By v = ½ (1 + F') for each number, F' the second half of its outputs: β^v β̃^(1-v), which the objectives hybrid and
+    /// vlb = { variance = "learned" } train (Nichol & Dhariwal 2021, arXiv 2102.09672, sec. 3.1).
+    Learned,
 }
 
 /// What a network is told of the time.
@@ -85,8 +97,9 @@ impl Precondition {
                 let message = "a chain has no velocity: its levels are no function of time";
                 return Err(Fault::new("discrete.output", message, "use \"v\", or another of its outputs"));
             }
-            Precondition::Discrete { levels, output } => {
-                Parametrisation::Discrete(sde.chain(levels).map_err(|fault| fault.within("discrete"))?, output)
+            Precondition::Discrete { levels, output, variance } => {
+                let chain = sde.chain(levels).map_err(|fault| fault.within("discrete"))?;
+                Parametrisation::Discrete { chain, output, variance }
             }
             Precondition::Plain { output: Output::Mean, .. } => {
                 let message = "there is no step down, whose mean it would be, in continuous time";
@@ -111,18 +124,39 @@ impl Precondition {
             _ => None,
         }
     }
+
+    /// Whether the network says the variance of its steps down.
+    pub fn learns_variance(&self) -> bool {
+        matches!(self, Precondition::Discrete { variance: Some(_), .. })
+    }
 }
 
 /// [`Precondition`] under one process.
 #[derive(Clone, Debug)]
 pub enum Parametrisation {
     Reference,
-    /// What F is, if it is not the reference's choice.
-    Discrete(Chain, Option<Output>),
+    Discrete {
+        chain: Chain,
+        /// What F is, if it is not the reference's choice.
+        output: Option<Output>,
+        variance: Option<NetworkVariance>,
+    },
     Plain(Label, Output),
     Edm {
         sigma_data: f64,
     },
+}
+
+impl Parametrisation {
+    /// How many tensors of the shape of x the network gives, one after the other on the axis after the batch.
+    pub fn outputs(&self) -> usize {
+        if self.learns_variance() { 2 } else { 1 }
+    }
+
+    /// As [`Precondition::learns_variance`].
+    pub fn learns_variance(&self) -> bool {
+        matches!(self, Parametrisation::Discrete { variance: Some(_), .. })
+    }
 }
 
 /// A network with its preconditioning under one process.
@@ -152,6 +186,27 @@ impl Preconditioned<'_> {
         self.network(&input, t, label)
     }
 
+    /// The score by the network's F(x, label) on a chain, and the v of its variances.
+    fn discrete(&self, at: &At, chain: &Chain, output: Option<Output>, variance: Option<NetworkVariance>) -> Prediction {
+        let f = self.in_unit_range(at.x, at.t, |t| discrete_parametrisation(chain, t).0);
+        let (f, interpolation) = match variance {
+            None => (f, None),
+            Some(NetworkVariance::Learned) => {
+                let halves = f.chunk(2, 1);
+                (halves[0].shallow_clone(), Some((&halves[1] + 1.0) * 0.5))
+            }
+        };
+        let score = match output {
+            None => f * column_of(at.x, at.t, |t| discrete_parametrisation(chain, t).1),
+            // At the level of the chain, which is not the process's.
+            Some(output) => {
+                let level = |t: f64| discrete_level(chain, t);
+                output.prediction(f, at, &|t| chain.step(level(t).t)).into_quantity(Quantity::Score, self.sde, &level, at)
+            }
+        };
+        Prediction { interpolation, ..Prediction::of_score(score) }
+    }
+
     fn edm(&self, x: &Tensor, t: &[f64], sigma_data: f64) -> Tensor {
         let sde = self.sde;
         let variance = |t: f64| sde.sigma(t).powi(2) + (sde.alpha(t) * sigma_data).powi(2);
@@ -174,32 +229,21 @@ impl Model for Preconditioned<'_> {
         let plain = |label: Label, output: Output| {
             output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t)), &at.moved(&state), &to_data)
         };
-        let Prediction { quantity, value } = match self.parametrisation {
+        let Prediction { quantity, value, interpolation } = match self.parametrisation {
             Parametrisation::Reference => {
                 let (label, output) = reference_parametrisation(sde);
                 plain(label, output)
             }
             Parametrisation::Plain(label, output) => plain(*label, *output),
-            Parametrisation::Discrete(chain, output) => {
-                let f = self.in_unit_range(&state, t, |t| discrete_parametrisation(chain, t).0);
-                match output {
-                    None => Prediction::of_score(f * column_of(&state, t, |t| discrete_parametrisation(chain, t).1)),
-                    // At the level of the chain, which is not the process's.
-                    Some(output) => {
-                        let (at, level) = (at.moved(&state), |t: f64| discrete_level(chain, t));
-                        let said = output.prediction(f, &at, &|t| chain.step(level(t).t));
-                        Prediction::of_score(said.into_quantity(Quantity::Score, sde, &level, &at))
-                    }
-                }
-            }
-            Parametrisation::Edm { sigma_data } => Prediction { quantity: Quantity::Score, value: self.edm(&state, t, *sigma_data) },
+            Parametrisation::Discrete { chain, output, variance } => self.discrete(&at.moved(&state), chain, *output, *variance),
+            Parametrisation::Edm { sigma_data } => Prediction::of_score(self.edm(&state, t, *sigma_data)),
         };
-        Prediction { quantity, value: value.to_kind(at.x.kind()) }
+        Prediction { quantity, value: value.to_kind(at.x.kind()), interpolation }
     }
 
     fn chain(&self) -> Option<&Chain> {
         match self.parametrisation {
-            Parametrisation::Discrete(chain, _) => Some(chain),
+            Parametrisation::Discrete { chain, .. } => Some(chain),
             _ => None,
         }
     }
@@ -249,14 +293,13 @@ impl Label {
 impl Output {
     /// What F says; `step` is the one down from a time.
     fn prediction(self, f: Tensor, at: &At, step: &dyn Fn(f64) -> Transition) -> Prediction {
-        let of = |quantity, value| Prediction { quantity, value };
         match self {
-            Output::Noise => of(Quantity::Noise, f),
-            Output::Score => of(Quantity::Score, f),
-            Output::ScaledScore => of(Quantity::Noise, -f),
-            Output::Data => of(Quantity::Data, f),
-            Output::Velocity => of(Quantity::Velocity, f),
-            Output::V => of(Quantity::V, f),
+            Output::Noise => Prediction::of(Quantity::Noise, f),
+            Output::Score => Prediction::of(Quantity::Score, f),
+            Output::ScaledScore => Prediction::of(Quantity::Noise, -f),
+            Output::Data => Prediction::of(Quantity::Data, f),
+            Output::Velocity => Prediction::of(Quantity::Velocity, f),
+            Output::V => Prediction::of(Quantity::V, f),
             Output::Mean => Prediction::of_mean(f, at, step),
         }
     }

@@ -30,11 +30,19 @@ pub struct Prediction {
     pub quantity: Quantity,
     /// [B, ...].
     pub value: Tensor,
+    /// Of a model that has learnt the variance of its steps down, β^v β̃^(1-v) ([`Variance::Learned`](crate::sde::Variance)): v [B, ...], as
+    /// β and β̃ are those of whichever step.
+    pub interpolation: Option<Tensor>,
 }
 
 impl Prediction {
+    /// Of nothing else.
+    pub fn of(quantity: Quantity, value: Tensor) -> Prediction {
+        Prediction { quantity, value, interpolation: None }
+    }
+
     pub fn of_score(value: Tensor) -> Prediction {
-        Prediction { quantity: Quantity::Score, value }
+        Prediction::of(Quantity::Score, value)
     }
 
     /// From the mean μ = x / α_ts - γ ε of a step down, with x̂ for x_0 in that of q(x_s | x_t, x_0) and γ of [`Transition::gain`] (Ho et al.
@@ -42,7 +50,7 @@ impl Prediction {
     pub fn of_mean(mean: Tensor, at: &At, step: &dyn Fn(f64) -> Transition) -> Prediction {
         let of = |number: &dyn Fn(Transition) -> f64| column_of(at.x, at.t, |t| number(step(t)));
         let value = at.x * of(&|step| 1.0 / (step.shrinkage() * step.gain())) - mean * of(&|step| 1.0 / step.gain());
-        Prediction { quantity: Quantity::Noise, value }
+        Prediction::of(Quantity::Noise, value)
     }
 
     /// The value as another quantity: x at t is at the level `level(t)`, the velocity is that of `sde`.
@@ -156,7 +164,7 @@ mod tests {
                 let (x, truth) = world(sde, &t);
                 for (quantity, value) in ALL.iter().zip(&truth) {
                     for (wanted, truth) in ALL.iter().zip(&truth) {
-                        let given = Prediction { quantity: *quantity, value: value.copy() };
+                        let given = Prediction::of(*quantity, value.copy());
                         let got = given.into_quantity(*wanted, sde, &|t| sde.level(t), &At::whole(&x, &t));
                         let apart = ((got - truth) / (truth.abs() + 1.0)).abs().max().double_value(&[]);
                         assert!(apart < 1e-9, "{quantity:?} as {wanted:?} at {t:?}: {apart}");
@@ -192,8 +200,7 @@ mod tests {
         let (x, truth) = world(&Line, &t);
         for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3]), (Quantity::V, &truth[4])] {
             for (wanted, truth) in ALL.iter().zip(&truth) {
-                let got =
-                    Prediction { quantity, value: value.copy() }.into_quantity(*wanted, &Line, &|t| Line.level(t), &At::whole(&x, &t));
+                let got = Prediction::of(quantity, value.copy()).into_quantity(*wanted, &Line, &|t| Line.level(t), &At::whole(&x, &t));
                 let apart = (got - truth).abs().sum(Kind::Double).double_value(&[]);
                 assert!(apart < 1e-12, "{quantity:?} as {wanted:?}: {:?}", to_vec(truth));
             }

@@ -41,7 +41,7 @@ impl ScoreNetwork {
         device: Device,
     ) -> ScoreNetwork {
         let builder = Builder::new(seed, kind, device);
-        let network = spec.build(shape, &builder);
+        let network = spec.build(shape, parametrisation.outputs(), &builder);
         let to_unit = match scale {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),

@@ -55,7 +55,7 @@ impl Spec {
     }
 }
 
-/// Vectors [B, D] -> [B, D]. With φ(c) the sines and cosines of the noise label, and ψ(x) = x or
+/// Vectors [B, D] -> [B, outputs D]. With φ(c) the sines and cosines of the noise label, and ψ(x) = x or
 /// [x, sin 2πWx, cos 2πWx],
 ///
 /// ```text
@@ -80,7 +80,7 @@ struct Block {
 
 impl Mlp {
     /// `spec` must have passed its check.
-    pub fn new(spec: &Spec, dimension: usize, builder: &Builder) -> Mlp {
+    pub fn new(spec: &Spec, dimension: usize, outputs: usize, builder: &Builder) -> Mlp {
         let (width, dimension) = (spec.width as i64, dimension as i64);
         let frequencies = width / 4;
         let size = match spec.embedding {
@@ -105,7 +105,7 @@ impl Mlp {
             out: linear(&format!("blocks.{i}.out"), width, width, 0.0),
         };
         let blocks = (0..spec.depth).map(block).collect();
-        Mlp { projection, embedding, input, condition, blocks, output: linear("output", width, dimension, 0.0) }
+        Mlp { projection, embedding, input, condition, blocks, output: linear("output", width, outputs as i64 * dimension, 0.0) }
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
         tch::set_num_threads(1);
         let spec = Spec { width: 32, depth: 2, input: InputSpec::Plain, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
         let builder = Builder::new(1, Kind::Float, Device::Cpu);
-        let network = Mlp::new(&spec, 2, &builder);
+        let network = Mlp::new(&spec, 2, 1, &builder);
         let parameters = builder.finish();
         let x = normal(2, Purpose::Data, 0, &[256, 2], Device::Cpu);
         let noise = normal(3, Purpose::Data, 0, &[256], Device::Cpu);
@@ -165,13 +165,13 @@ mod tests {
             (InputSpec::Fourier { count: 4, scale: 0.5 }, EmbeddingSpec::Fourier { scale: 1.0 }),
         ] {
             let builder = Builder::new(4, Kind::Double, Device::Cpu);
-            let network = Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, 3, &builder);
+            let network = Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, 3, 2, &builder);
             let parameters = builder.finish();
             no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
             let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);
             let noise = normal(7, Purpose::Data, 0, &[5], Device::Cpu).to_kind(Kind::Double);
             let y = network.forward(&x, &noise, None);
-            assert_eq!(y.size(), x.size());
+            assert_eq!(y.size(), [5, 6]);
             let loss = y.square().sum(Kind::Double);
             let gradient = Tensor::run_backward(&[&loss], &[&x], true, false).remove(0);
             assert_eq!(gradient.count_nonzero(None).int64_value(&[]), 15);

@@ -33,7 +33,8 @@ use crate::optim::Builder;
 /// A noise-conditional network.
 pub trait Network {
     /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, or `[1]` where they
-    /// share it, same kind; the result has the shape of `x`. `dropout` is for training.
+    /// share it, same kind; the result has the shape of `x`, or several such tensors one after the other on the axis after the batch.
+    /// `dropout` is for training.
     fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor;
 
     /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
@@ -64,12 +65,25 @@ impl NetworkSpec {
         }
     }
 
-    /// The network for data of `shape`, which [`NetworkSpec::check`] has passed; its parameters come from `builder`.
-    pub fn build(&self, shape: &[usize], builder: &Builder) -> Box<dyn Network> {
+    /// Whether this network can give so many tensors of the shape of its input. A fault's key is relative to `[network]`.
+    pub fn check_outputs(&self, outputs: usize) -> Result<(), Fault> {
         match self {
-            NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], builder)),
-            NetworkSpec::Ncsnpp(spec) => Box::new(UNet::new(spec, [shape[0], shape[1], shape[2]], ncsnpp::groups, builder)),
-            NetworkSpec::Ddpm(spec) => Box::new(UNet::new(&spec.as_ncsnpp(), [shape[0], shape[1], shape[2]], ddpm::groups, builder)),
+            NetworkSpec::TiedAutoencoder(_) if outputs > 1 => {
+                let message = "its outputs are its inputs, and it has none left to say variances by";
+                Err(Fault::new("tied-autoencoder", message, "use [network.mlp], or leave out precondition.discrete.variance"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The network that gives `outputs` tensors for data of `shape`, which [`NetworkSpec::check`] and [`NetworkSpec::check_outputs`] have
+    /// passed; its parameters come from `builder`.
+    pub fn build(&self, shape: &[usize], outputs: usize, builder: &Builder) -> Box<dyn Network> {
+        let u_net = |spec: &ncsnpp::Spec, groups| UNet::new(spec, [shape[0], shape[1], shape[2]], outputs, groups, builder);
+        match self {
+            NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], outputs, builder)),
+            NetworkSpec::Ncsnpp(spec) => Box::new(u_net(spec, ncsnpp::groups)),
+            NetworkSpec::Ddpm(spec) => Box::new(u_net(&spec.as_ncsnpp(), ddpm::groups)),
             NetworkSpec::TiedAutoencoder(spec) => Box::new(tied_autoencoder::TiedAutoencoder::new(spec, shape.iter().product(), builder)),
         }
     }
@@ -84,10 +98,10 @@ impl NetworkSpec {
         }
     }
 
-    /// Trainable parameters of the network for data of `shape`, counted without building it.
-    pub fn parameter_count(&self, shape: &[usize]) -> usize {
+    /// Trainable parameters of the network that [`NetworkSpec::build`] would make, counted without building it.
+    pub fn parameter_count(&self, shape: &[usize], outputs: usize) -> usize {
         let builder = Builder::dry();
-        self.build(shape, &builder);
+        self.build(shape, outputs, &builder);
         builder.trainable()
     }
 }

@@ -15,7 +15,7 @@ use super::ncsnpp::{Combine, ProgressiveInput, ProgressiveOutput, Spec, Stage};
 use super::resample::{Direction, Resample};
 use crate::optim::Builder;
 
-/// The U-Net: images [B, C, H, W] -> [B, C, H, W].
+/// The U-Net: images [B, C, H, W] -> [B, outputs C, H, W].
 pub struct UNet {
     embedding: Embedding,
     /// Two layers that turn the embedded label into what the blocks add; none in an unconditional network.
@@ -89,14 +89,14 @@ impl Resize {
 impl UNet {
     /// For images [channels, height, width]; `spec` must have passed its check for them and for `groups`, the number of groups in which so
     /// many channels are normalised.
-    pub(super) fn new(spec: &Spec, [images, _, width]: [usize; 3], groups: fn(i64) -> i64, builder: &Builder) -> UNet {
+    pub(super) fn new(spec: &Spec, [images, _, width]: [usize; 3], outputs: usize, groups: fn(i64) -> i64, builder: &Builder) -> UNet {
         let all_modules = builder.part("all_modules");
         let mut index = 0;
         let mut layer = || {
             index += 1;
             all_modules.part(index - 1)
         };
-        let (images, channels) = (images as i64, spec.channels as i64);
+        let (images, outputs, channels) = (images as i64, (outputs * images) as i64, spec.channels as i64);
         let style = Style {
             kind: spec.block,
             filter: spec.resample.clone(),
@@ -170,9 +170,9 @@ impl UNet {
             };
             let output = match (spec.progressive_output, coarser.replace(level.width)) {
                 (ProgressiveOutput::None, _) => OutputPyramid::None,
-                (ProgressiveOutput::OutputSkip, None) => OutputPyramid::Start(head(images, spec.init_scale)),
+                (ProgressiveOutput::OutputSkip, None) => OutputPyramid::Start(head(outputs, spec.init_scale)),
                 (ProgressiveOutput::OutputSkip, Some(_)) => {
-                    OutputPyramid::Skip(Resample::plain(&spec.resample, Direction::Up, builder), head(images, spec.init_scale))
+                    OutputPyramid::Skip(Resample::plain(&spec.resample, Direction::Up, builder), head(outputs, spec.init_scale))
                 }
                 (ProgressiveOutput::Residual, None) => OutputPyramid::Start(head(level.width, 1.0)),
                 (ProgressiveOutput::Residual, Some(inputs)) => {
@@ -185,7 +185,7 @@ impl UNet {
 
         let head = (spec.progressive_output != ProgressiveOutput::OutputSkip).then(|| Head {
             norm: style.norm(&layer(), levels[0].width),
-            convolution: Conv2d::new(&layer(), levels[0].width, images, 3, spec.init_scale),
+            convolution: Conv2d::new(&layer(), levels[0].width, outputs, 3, spec.init_scale),
         });
         UNet { embedding, conditioning, input, down, middle, up, head, rescale: spec.skip_rescale }
     }

@@ -89,7 +89,9 @@ impl<'a> Golden<'a> {
         let exploding = matches!(sde, SdeSpec::Ve(_));
         match (exploding, levels, log_label, scale_by_sigma) {
             (false, None, false, false) | (true, None, true, true) => Ok(Precondition::Reference {}),
-            (false, Some(levels), false, false) | (true, Some(levels), false, true) => Ok(Precondition::Discrete { levels, output: None }),
+            (false, Some(levels), false, false) | (true, Some(levels), false, true) => {
+                Ok(Precondition::Discrete { levels, output: None, variance: None })
+            }
             (false, None, true, false) => plain(Label::LogTime, Output::Noise),
             (true, None, false, false) => plain(Label::Sigma, Output::Score),
             (true, None, true, false) => plain(Label::LogSigma, Output::Score),

@@ -18,6 +18,9 @@ pub enum Variance {
     /// γ of [`Transition::gain`]. For an exact score E‖z - ẑ‖² is D - E‖ẑ‖², and the step is the nearest Gaussian to the reverse process's
     /// (Bao et al. 2022a, arXiv 2201.06503, theorem 1). It is kept between β̃ and β̃ + γ². `[analytic_variance]` measures it.
     Analytic,
+    /// β^v β̃^(1-v) with the network's own v for each number of x (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15), which has
+    /// `[precondition.discrete]` `variance = "learned"`. The v of one step serves any longer step from the same level.
+    Learned,
 }
 
 /// From a level t down to a level s below it. With α_ts = α_t / α_s the forward step is x_t = α_ts x_s + √β z, and its reverse given x_0
@@ -50,19 +53,25 @@ impl Transition {
         &self.above
     }
 
-    /// The variance of a step, where E‖z - ẑ‖² / D is `error` at the level above.
+    /// The level that it leads to.
+    pub fn below(&self) -> &Level {
+        &self.below
+    }
+
+    /// The variance of a step, where E‖z - ẑ‖² / D is `error` at the level above; of a learnt one its middle, v = ½.
     pub fn variance(&self, variance: Variance, error: f64) -> f64 {
         match variance {
             Variance::Beta => self.beta,
             Variance::BetaTilde => self.beta_tilde,
             Variance::Analytic => self.beta_tilde + self.gain().powi(2) * error.clamp(0.0, 1.0),
+            Variance::Learned => self.beta * (-0.5 * self.span()).exp(),
         }
     }
 
-    /// ln(v/β̃) + β̃/v - 1, twice the divergence of N(0, β̃) from N(0, v): what a variance v costs in each dimension, whatever the mean.
-    pub fn widening(&self, v: f64) -> f64 {
-        let ratio = self.beta_tilde / v;
-        ratio - 1.0 - ratio.ln()
+    /// ln(β / β̃), so that β^v β̃^(1-v) = β e^((v - 1) span). Down to the data β̃ is 0; the paper clips it to that of the step before, here it is
+    /// clipped to β, and v has no say: such a step is a decoder's.
+    pub fn span(&self) -> f64 {
+        if self.beta_tilde > 0.0 { (self.beta / self.beta_tilde).ln() } else { 0.0 }
     }
 
     /// The factors on x_t and x_0 in μ_q.
@@ -144,5 +153,7 @@ mod tests {
         let (state, score) = step.reverse_mean(0.3);
         assert!((state - 1.0 / above.alpha).abs() < 1e-14 && (score - above.sigma.powi(2) / above.alpha).abs() < 1e-14);
         assert_eq!(step.beta_tilde, 0.0);
+        // Whatever v is: a power of 0 would be 0 or no number.
+        assert_eq!((step.span(), step.variance(Variance::Learned, 0.0)), (0.0, step.beta));
     }
 }

@@ -33,7 +33,7 @@ impl Session {
         let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
         if let Some(bound) = &spec.bound {
             let of = self.with_variance(bound.variance(), run, likelihood::dependence(spec, seed, weights, Bounded::FOREIGN))?;
-            self.check_measured(bound.variance())?;
+            self.check_variance(bound.variance())?;
             let model = &*self.model()?;
             let subject = likelihood::Subject { model, ..subject };
             let mut journal = Journal::open(place.folder(), &format!("{name}.bound.journal"), &of)?;

@@ -67,7 +67,7 @@ impl Session {
     }
 
     fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
-        self.check_measured(spec.solver.variance())?;
+        self.check_variance(spec.solver.variance())?;
         let model = self.sampling_model(spec.thresholding)?;
         let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
             sample::sample(spec, self.plan.seed, (model, constraint), &self.model_shape, self.device(), journal, &self.terminal)

@@ -44,13 +44,20 @@ impl Session {
         Ok(of)
     }
 
-    /// Error: the variance is the analytic one, and nothing of it was read yet.
-    pub(super) fn check_measured(&self, variance: Option<Variance>) -> Result<()> {
-        if variance != Some(Variance::Analytic) || self.squares.get().is_some() {
-            return Ok(());
-        }
-        let help = "call Session::measure_variance, and draw with Session::sample_into, which reads it of its run";
-        Err(Error::Usage { message: "no analytic variance was read of a run".into(), help: help.into() })
+    /// Error: the variance is the analytic one, and nothing of it was read yet; or the learnt one, and the model has learnt none.
+    pub(super) fn check_variance(&self, variance: Option<Variance>) -> Result<()> {
+        let (message, help) = match variance {
+            Some(Variance::Analytic) if self.squares.get().is_none() => (
+                "no analytic variance was read of a run",
+                "call Session::measure_variance, and draw with Session::sample_into, which reads it of its run",
+            ),
+            Some(Variance::Learned) if !self.network().is_some_and(|network| network.parametrisation.learns_variance()) => (
+                "the model has learnt no variance of its steps",
+                "give another variance, or an experiment with [precondition.discrete] variance = \"learned\"",
+            ),
+            _ => return Ok(()),
+        };
+        Err(Error::Usage { message: message.into(), help: help.into() })
     }
 
     fn variance_subject(&self, spec: &AnalyticVariance, run: &Run) -> Result<Value> {

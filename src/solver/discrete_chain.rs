@@ -8,7 +8,7 @@ use super::sampler::{Noise, Problem, Sampler, Solution, Statistics};
 use super::trajectory::{Step, Watch};
 use crate::dynamics::Reverse;
 use crate::error::{Fault, Result};
-use crate::model::At;
+use crate::model::{At, Quantity};
 use crate::sde::{Level, Sde, Transition, Variance, place_of};
 use crate::tensor::select;
 
@@ -38,14 +38,15 @@ pub enum Spacing {
     Quadratic,
 }
 
-/// η beyond 1 has no c: the noise of a step would be more than that of its level. The analytic variance is that of η = 1.
+/// η beyond 1 has no c: the noise of a step would be more than that of its level. The analytic and the learnt variance are of η = 1.
 pub(super) fn check_noise(variance: Variance, eta: f64) -> Result<(), Fault> {
     if eta > 1.0 {
         let message = format!("a step of a chain has no variance for eta = {eta}: it would exceed the noise of the level");
         return Err(Fault::new("variance", message, "use an eta of at most 1"));
     }
-    if variance == Variance::Analytic && eta != 1.0 {
-        let message = format!("the analytic variance is of the reverse SDE, and eta is {eta}");
+    if matches!(variance, Variance::Analytic | Variance::Learned) && eta != 1.0 {
+        let name = if variance == Variance::Analytic { "analytic" } else { "learned" };
+        let message = format!("the {name} variance is of the reverse SDE, and eta is {eta}");
         return Err(Fault::new("variance", message, "use dynamics = \"reverse-sde\", or the variance \"beta-tilde\""));
     }
     Ok(())
@@ -89,10 +90,11 @@ impl Sampler for DiscreteChain {
         for (n, pair) in levels.windows(2).enumerate() {
             let transition = Transition::new(pair[0], pair[1]);
             let (of_x, of_score) = transition.reverse_mean(eta);
-            let score = no_grad(|| model.score(&At::whole(&x, &vec![pair[0].t; batch])));
+            let times = vec![pair[0].t; batch];
+            let (score, variance) = no_grad(|| model.with_variance(Quantity::Score, &At::whole(&x, &times), &[transition], self.variance));
             x = x * of_x + score * of_score;
             if eta > 0.0 && pair[1] != Level::DATA {
-                x += noise(n) * (eta * model.variance(&transition, self.variance).sqrt());
+                x += noise(n) * (variance.sqrt() * eta).to_kind(x.kind());
             }
             watch(&Step::on_grid(batch, &told, n, false, &|rows, _| select(&x, rows)));
         }

@@ -11,7 +11,7 @@ use super::sampler::{Noise, Problem, Sampler, Solution, Statistics, tweedie};
 use super::trajectory::{Step, Watch};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::{Fault, Result};
-use crate::model::At;
+use crate::model::{At, Quantity};
 use crate::sde::{Chain, Level, Sde, Transition, Variance, place_of};
 use crate::tensor::{column, select};
 
@@ -169,8 +169,8 @@ impl PredictorCorrector {
             (Predictor::Ancestral { variance }, Some(chain)) => {
                 let transition = chain.step(t);
                 let (of_x, of_score) = transition.reverse_mean(reverse.eta);
-                let gain = reverse.eta * reverse.model.variance(&transition, *variance).sqrt();
-                (x * of_x + reverse.model.score(&at) * of_score, column(x, [gain]))
+                let (score, variance) = reverse.model.with_variance(Quantity::Score, &at, &[transition], *variance);
+                (x * of_x + score * of_score, (variance.sqrt() * reverse.eta).to_kind(x.kind()))
             }
             (Predictor::ReverseDiffusion, _) => {
                 let (f, gain) = reverse.discretised(&at, self.steps);

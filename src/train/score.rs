@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::spec::ScoreMatching;
 use super::times::Times;
-use crate::bound::{DecoderLaw, chain_losses};
+use crate::bound::{ChainLoss, DecoderLaw};
 use crate::error::Fault;
 use crate::law::{GaussianMixture, noise_rows};
 use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
@@ -14,7 +14,7 @@ use crate::model::{ExactScore, Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{Losses, Parameters, Trained};
 use crate::rng::{self, Purpose};
-use crate::sde::Sde;
+use crate::sde::{Sde, Variance};
 use crate::space::Scale;
 
 /// A network that becomes the score of a process.
@@ -24,10 +24,16 @@ pub struct ScoreTraining<'a> {
     network: &'a ScoreNetwork,
     times: Times<'a>,
     loss: Box<Loss<'a>>,
+    parts: &'static [&'static str],
 }
 
-/// The losses `[B]` of a batch whose examples are at these positions of the run.
-type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a;
+/// The losses `[B]` of a batch whose examples are at these positions of the run, and what they are made of.
+type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> (Tensor, Vec<Tensor>) + 'a;
+
+/// Losses that are made of nothing else.
+fn alone<'a>(loss: impl Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a) -> Box<Loss<'a>> {
+    Box::new(move |score, batch, positions| (loss(score, batch, positions), Vec::new()))
+}
 
 impl<'a> ScoreTraining<'a> {
     /// `spec` has passed its checks under `sde`. What is learnt is of this scale, and of this law where that is known. Error: the objective can't
@@ -41,27 +47,38 @@ impl<'a> ScoreTraining<'a> {
     ) -> Result<ScoreTraining<'a>, Fault> {
         let chain = network.model(sde).chain().cloned();
         let reduction = spec.reduction;
+        let of_chain = |table, variance| {
+            let chain = chain.clone().ok_or_else(|| ScoreMatching::needs_levels(table))?;
+            Ok::<_, Fault>(ChainLoss { chain, variance, law: DecoderLaw::of(scale), reduction })
+        };
+        let mut parts: &[&str] = &[];
         let loss: Box<Loss> = match &spec.objective {
-            Objective::Denoising => Box::new(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
+            Objective::Denoising => alone(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
             Objective::Explicit => {
                 let exact = ExactScore::new(sde, &law.ok_or_else(ScoreMatching::needs_law)?, network.device);
-                Box::new(move |score, batch, _| explicit_score_matching(score, &exact, reduction, batch))
+                alone(move |score, batch, _| explicit_score_matching(score, &exact, reduction, batch))
             }
-            Objective::Implicit { curvature } => {
-                Box::new(move |score, batch, _| implicit_score_matching(score, reduction, *curvature, batch))
-            }
-            Objective::Sliced { projections, law, variance_reduced } => Box::new(move |score, batch, positions| {
+            Objective::Implicit { curvature } => alone(move |score, batch, _| implicit_score_matching(score, reduction, *curvature, batch)),
+            Objective::Sliced { projections, law, variance_reduced } => alone(move |score, batch, positions| {
                 let (dimension, device) = (batch.dimension() as i64, batch.x0.device());
                 let draw = |j| rng::rows(*law, seed, Purpose::Projection, positions.clone(), j, &[dimension], device);
                 let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
                 sliced_score_matching(score, reduction, *variance_reduced, &projections, batch)
             }),
             Objective::Vlb { variance } => {
-                let (chain, law) = (chain.clone().ok_or_else(ScoreMatching::needs_levels)?, DecoderLaw::of(scale));
-                Box::new(move |score, batch, _| chain_losses(score, &chain, *variance, law, reduction, batch))
+                let of_chain = of_chain("vlb", *variance)?;
+                alone(move |score, batch, _| of_chain.bound(score, batch))
+            }
+            Objective::Hybrid { vlb } => {
+                let of_chain = of_chain("hybrid", Variance::Learned)?;
+                parts = &["train/simple", "train/vlb"];
+                Box::new(move |score, batch, _| {
+                    let [simple, bound] = of_chain.hybrid(score, batch);
+                    (&simple + &bound * *vlb, vec![simple, bound])
+                })
             }
         };
-        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss })
+        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss, parts })
     }
 }
 
@@ -75,7 +92,11 @@ impl Trained for ScoreTraining<'_> {
         let (t, w) = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
-        let of_examples = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
-        Losses { of_examples, t: Some(t), parts: Vec::new() }
+        let (of_examples, parts) = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
+        Losses { of_examples, t: Some(t), parts }
+    }
+
+    fn parts(&self) -> &'static [&'static str] {
+        self.parts
     }
 }

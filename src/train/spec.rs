@@ -270,25 +270,43 @@ impl ScoreMatching {
 
     /// What times, instead of levels of noise, can't serve.
     pub fn check_continuous(&self) -> Result<(), Fault> {
-        if matches!(self.objective, Objective::Vlb { .. }) { Err(ScoreMatching::needs_levels().within("objective")) } else { Ok(()) }
+        let table = match self.objective {
+            Objective::Vlb { .. } => "vlb",
+            Objective::Hybrid { .. } => "hybrid",
+            _ => return Ok(()),
+        };
+        Err(ScoreMatching::needs_levels(table).within("objective"))
     }
 
     /// The fault of a bound without a chain.
-    pub(super) fn needs_levels() -> Fault {
+    pub(super) fn needs_levels(table: &str) -> Fault {
         let help = "use [precondition.discrete], or \"denoising\" with the weighting \"likelihood\", the bound in continuous time";
-        Fault::new("vlb", "the bound of a chain needs its levels, and this network is in continuous time", help)
+        Fault::new(table, "the bound of a chain needs its levels, and this network is in continuous time", help)
     }
 
-    /// What levels of noise, instead of times, can't serve.
-    pub fn check_discrete(&self) -> Result<(), Fault> {
+    /// What levels of noise, instead of times, can't serve; `learned` where the network says the variance of its steps.
+    pub fn check_discrete(&self, learned: bool) -> Result<(), Fault> {
         let refuse = |key: &str, message: &str, choice: &str| {
             Err(Fault::new(key, message, format!("use {choice}, or continuous time: [precondition.reference]")))
         };
         match self.objective {
             Objective::Denoising => {}
-            Objective::Vlb { .. } if self.weighting == Weighting::Variance => {}
-            Objective::Vlb { .. } => return refuse("weighting", "the bound has weights of its own", "\"variance\""),
-            _ => return refuse("objective", "levels of noise are trained by denoising or by their bound", "\"denoising\" or vlb"),
+            Objective::Vlb { .. } | Objective::Hybrid { .. } if self.weighting == Weighting::Variance => {}
+            Objective::Vlb { .. } | Objective::Hybrid { .. } => {
+                return refuse("weighting", "the bound has weights of its own", "\"variance\"");
+            }
+            _ => return refuse("objective", "levels of noise are trained by denoising or by their bound", "\"denoising\", vlb or hybrid"),
+        }
+        match (self.objective.trains_variance(), learned) {
+            (true, false) => {
+                let help = "give [precondition.discrete] variance = \"learned\"";
+                return Err(Fault::new("objective", "this trains a variance, and the network says none", help));
+            }
+            (false, true) => {
+                let help = "use hybrid = { vlb = 0.001 } or vlb = { variance = \"learned\" }, or leave out precondition.discrete.variance";
+                return Err(Fault::new("objective", "this does not train the variance that the network says", help));
+            }
+            _ => {}
         }
         if self.weighting == Weighting::Likelihood {
             return refuse("weighting", "levels of noise have no likelihood weighting, which weighs times by g²", "\"variance\"");

@@ -46,11 +46,11 @@ fn plain_says_what_reference_chooses() {
 fn discrete_time_near_its_limit_is_continuous_time() {
     let levels = 100_000;
     let label = |label: f64| label / (levels - 1) as f64;
-    let got = score(&VP, &Precondition::Discrete { levels, output: None }, (1.0, 0.0), 0.7, 0.3);
+    let got = score(&VP, &Precondition::Discrete { levels, output: None, variance: None }, (1.0, 0.0), 0.7, 0.3);
     assert!((label(got) + 0.7 * 0.3 / VP.sigma(0.3)).abs() < 1e-3, "{got}");
-    let got = score(&VE, &Precondition::Discrete { levels, output: None }, (1.0, 0.0), 0.7, 0.3);
+    let got = score(&VE, &Precondition::Discrete { levels, output: None, variance: None }, (1.0, 0.0), 0.7, 0.3);
     assert!((label(got) - 0.7 * 0.7 / VE.sigma(0.3)).abs() < 1e-2, "{got}");
-    let fault = Precondition::Discrete { levels, output: None }.under(&SUB_VP).unwrap_err();
+    let fault = Precondition::Discrete { levels, output: None, variance: None }.under(&SUB_VP).unwrap_err();
     assert_eq!(fault.key, "discrete.levels");
 }
 
@@ -100,7 +100,7 @@ fn every_output_has_the_same_minimiser() {
     let (x0, z) = (column([std, std, -std, -std]) + mean, column([1.0, -1.0, 1.0, -1.0]));
     let outputs = [Output::Noise, Output::Score, Output::ScaledScore, Output::Data, Output::V];
     let plain = |output| Precondition::Plain { label: Label::Sigma, output };
-    let discrete = |output| Precondition::Discrete { levels: 50, output };
+    let discrete = |output| Precondition::Discrete { levels: 50, output, variance: None };
     for (name, sde) in SDES {
         let mut all: Vec<Precondition> = outputs.into_iter().chain([Output::Velocity]).map(plain).collect();
         if sde.chain(50).is_ok() {
@@ -139,7 +139,7 @@ fn every_output_has_the_same_minimiser() {
 #[test]
 fn outputs_that_have_no_meaning_are_refused() {
     let key = |precondition: Precondition| precondition.under(&VP).unwrap_err().key;
-    assert_eq!(key(Precondition::Discrete { levels: 100, output: Some(Output::Velocity) }), "discrete.output");
+    assert_eq!(key(Precondition::Discrete { levels: 100, output: Some(Output::Velocity), variance: None }), "discrete.output");
     assert_eq!(key(Precondition::Plain { label: Label::Time, output: Output::Mean }), "plain.output");
 }
 
@@ -150,7 +150,7 @@ fn in_discrete_time_the_velocity_is_that_of_the_score() {
     let outputs = [None, Some(Output::Noise), Some(Output::ScaledScore), Some(Output::Data), Some(Output::V), Some(Output::Mean)];
     for (name, sde) in CHAINED {
         for output in outputs {
-            let parametrisation = &Precondition::Discrete { levels: 100, output }.under(sde).unwrap();
+            let parametrisation = &Precondition::Discrete { levels: 100, output, variance: None }.under(sde).unwrap();
             let model = Preconditioned { sde, network: &Product, parametrisation, to_unit: (1.0, 0.0), kind: Kind::Double, dropout: None };
             let x = Tensor::from_slice(&[0.7, -0.2, 1.1, 0.3]).view([4, 1]);
             let t = [0.003, 0.1, 0.6174, 0.998];
@@ -168,8 +168,43 @@ fn in_discrete_time_the_velocity_is_that_of_the_score() {
 fn in_discrete_time_an_output_can_be_what_the_reference_has() {
     for (sde, same) in [(&VP as &dyn Sde, Output::Noise), (&VE, Output::ScaledScore)] {
         for t in [0.0, 0.037, 0.052, 0.5, 0.981, 1.0] {
-            let of = |output| score(sde, &Precondition::Discrete { levels: 30, output }, (1.0, 0.0), 0.7, t);
+            let of = |output| score(sde, &Precondition::Discrete { levels: 30, output, variance: None }, (1.0, 0.0), 0.7, t);
             assert!((of(None) / of(Some(same)) - 1.0).abs() < 1e-12 || of(None) == of(Some(same)), "{same:?} at {t}");
+        }
+    }
+}
+
+/// x · c and, for the variances, 3.
+struct ProductAndVariance;
+
+impl Network for ProductAndVariance {
+    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor {
+        Tensor::cat(&[Product.forward(x, noise, dropout), x.full_like(3.0)], 1)
+    }
+}
+
+#[test]
+fn the_second_half_of_the_outputs_is_the_variances_and_leaves_the_score() {
+    tch::set_num_threads(1);
+    for (name, sde) in CHAINED {
+        for output in [None, Some(Output::Data), Some(Output::Mean)] {
+            let under = |variance| Precondition::Discrete { levels: 100, output, variance }.under(sde).unwrap();
+            let (alone, both) = (under(None), under(Some(NetworkVariance::Learned)));
+            assert_eq!([alone.outputs(), both.outputs()], [1, 2]);
+            let model = |network, parametrisation| Preconditioned {
+                sde,
+                network,
+                parametrisation,
+                to_unit: (1.0, 0.0),
+                kind: Kind::Double,
+                dropout: None,
+            };
+            let x = Tensor::from_slice(&[0.7, -0.2, 1.1, 0.3]).view([2, 2]);
+            let at = At::whole(&x, &[0.3, 0.7]);
+            let said = model(&ProductAndVariance, &both).predict(&at);
+            assert!(said.interpolation.is_some_and(|v| v.size() == [2, 2] && largest(&(v - 2.0)) == 0.0), "{name}: v is not ½ (1 + 3)");
+            assert!(said.value.equal(&model(&Product, &alone).score(&at)), "{name}, {output:?}");
+            assert!(model(&Product, &alone).predict(&at).interpolation.is_none());
         }
     }
 }

@@ -16,7 +16,7 @@ fn small(conditional: bool) -> (UNet, Tensor, Tensor) {
         conditional,
     };
     let builder = Builder::new(1, Kind::Double, Device::Cpu);
-    let network = UNet::new(&spec.as_ncsnpp(), [2, 8, 8], crate::net::ddpm::groups, &builder);
+    let network = UNet::new(&spec.as_ncsnpp(), [2, 8, 8], 1, crate::net::ddpm::groups, &builder);
     let parameters = builder.finish();
     let random = normal(2, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu) * 0.1;
     no_grad(|| parameters.flat().shallow_clone().copy_(&random));

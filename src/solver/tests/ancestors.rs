@@ -3,7 +3,9 @@
 use super::song::chain;
 use super::*;
 use crate::law::GaussianMixture;
+use crate::model::Model;
 use crate::sde::Ve;
+use crate::testing::Interpolating;
 
 /// A noise prediction ẑ that is no exact score, and the state that a sampler reaches from x, both [1, 2], in one visit of levels.
 fn reached(sde: &dyn Sde, solver: &SolverSpec, eta: f64, span: (f64, f64)) -> (Tensor, Tensor, Tensor, Tensor) {
@@ -38,6 +40,47 @@ fn ddim_at_eta_one_is_ddpms_ancestral_step() {
     let ddim = denoised * before.sqrt() + &noise * (1.0 - before - posterior).sqrt() + &z * posterior.sqrt();
     for (name, truth) in [("DDPM", ddpm), ("DDIM", ddim)] {
         assert!(largest(&(&y - &truth)) < 1e-12, "{name}: {y} is not {truth}");
+    }
+}
+
+/// Every noise is the same, so that a state that differs has another variance.
+#[test]
+fn steps_of_a_learnt_variance_are_at_its_ends_those_of_the_others() {
+    tch::set_num_threads(1);
+    let (levels, x, z) = (50, normal(1, &[3, 2]), normal(2, &[3, 2]));
+    let ancestral = |variance| {
+        SolverSpec::PredictorCorrector(PredictorCorrector {
+            steps: levels,
+            predictor: Predictor::Ancestral { variance },
+            corrector: Corrector::None,
+        })
+    };
+    for (name, sde) in CHAINED {
+        let chained = sde.chain(levels).unwrap();
+        let other = Formula { sde, chain: Some(chained), score: |x: &Tensor, _: &[f64]| -x };
+        for (v, variance) in [(0.0, Variance::BetaTilde), (1.0, Variance::Beta), (0.4, Variance::Learned)] {
+            let learnt = Interpolating { model: &other, v: |x: &Tensor| x.full_like(v) };
+            let solvers: [&dyn Fn(Variance) -> SolverSpec; 3] = [
+                &|variance| chain(levels, levels, Spacing::Linear, variance),
+                &|variance| chain(levels, 9, Spacing::Quadratic, variance),
+                &ancestral,
+            ];
+            for solver in solvers {
+                let reached = |model: &dyn Model, variance| {
+                    let problem = Problem { x: &x, span: (1.0, 1e-3), denoise: true };
+                    solver(variance).sample(&Reverse { model, eta: 1.0 }, &problem, &mut |_| z.shallow_clone(), &mut |_| {}).unwrap().0
+                };
+                let got = reached(&learnt, Variance::Learned);
+                if variance == Variance::Learned {
+                    let ends = [Variance::Beta, Variance::BetaTilde].map(|variance| largest(&(&got - reached(&other, variance))));
+                    assert!(ends.iter().all(|apart| *apart > 1e-3), "{name}: in between it is at an end, {ends:?}");
+                } else {
+                    let truth = reached(&other, variance);
+                    let apart = largest(&((&got - &truth) / (truth.abs() + 1.0)));
+                    assert!(apart < 1e-12, "{name}, {variance:?}: {apart} from {truth}");
+                }
+            }
+        }
     }
 }
 
