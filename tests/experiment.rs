@@ -741,7 +741,7 @@ fn training_that_cannot_work() {
      help: use "variance", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[discrete, "train.time=weighting"]), @r#"
-     × train.time: levels of noise are drawn alike
+     × train.time: levels of noise are drawn alike, or by their losses
        ╭─[tiny.toml + --set:32:8]
     31 │ reduction = "mean"
     32 │ time = "weighting"
@@ -749,7 +749,7 @@ fn training_that_cannot_work() {
        ·             ╰── here
     33 │ importance = true
        ╰────
-     help: use "uniform", or continuous time: [precondition.reference]
+     help: use "uniform" or "loss-aware", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[discrete, "train.objective={implicit={curvature=0}}"]), @r#"
      × train.objective: levels of noise are trained by denoising or by their bound
@@ -963,6 +963,28 @@ fn training_that_cannot_work() {
     3 │ 
       ╰────
     ");
+    assert_snapshot!(with(&["train.time=loss-aware"]), @r#"
+     × train.time: only levels are drawn by their losses, and this network is in continuous time
+       ╭─[tiny.toml + --set:33:8]
+    32 │ reduction = "mean"
+    33 │ time = "loss-aware"
+       ·        ──────┬─────
+       ·              ╰── here
+    34 │ importance = true
+       ╰────
+     help: use "weighting" or another law of times, or [precondition.discrete]
+    "#);
+    assert_snapshot!(with(&[discrete, "train.time=loss-aware", "train.importance=false"]), @r#"
+     × train.importance: levels that are drawn by their losses would change what is learnt
+       ╭─[tiny.toml + --set:33:14]
+    32 │ time = "loss-aware"
+    33 │ importance = false
+       ·              ──┬──
+       ·                ╰── here
+    34 │ stratified = false
+       ╰────
+     help: give true, which divides each loss by N p
+    "#);
     assert_snapshot!(with(&["train.objective=explicit"]), @r#"
      × train.objective: explicit score matching needs the score of the data, whose law is not known
        ╭─[tiny.toml + --set:30:13]

@@ -562,6 +562,19 @@ fn a_network_for_images_learns_variances_by_channels_of_their_own() {
 }
 
 #[test]
+fn levels_drawn_by_their_losses_resume_to_the_same_bits() {
+    let text = training_alone(&with_learned_variance()).replace("levels = 100", "levels = 21");
+    let home = Home::with(&text.replace("time = \"uniform\"", "time = \"loss-aware\"").replace("batch = 8", "batch = 64"));
+    let (stdout, _) = home.succeed(&["verify-resume", "tiny.toml", "--steps", "12"]);
+    assert!(stdout.contains("killed at") && stdout.matches("identical").count() == 1, "{stdout}");
+    home.succeed(&["run", "tiny.toml", "--set", "train.steps=12"]);
+    let checkpoint = checkpoint::latest(&Run::reading(&home.path("runs/tiny")).unwrap()).unwrap().unwrap();
+    let kept = checkpoint.tensor("train.level_losses").unwrap();
+    assert_eq!(kept.size(), [21, 11]);
+    assert!(kept.select(1, 0).eq(10.0).all().int64_value(&[]) == 1, "where it was killed the losses decide: {kept}");
+}
+
+#[test]
 fn a_run_that_is_asked_to_stop_saves_its_step_says_so_and_resumes_to_the_same_bits() {
     let home = Home::with(training_alone(VECTORS));
     interrupted_and_resumed(&home, &SLOW_VECTORS, |child| {

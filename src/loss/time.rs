@@ -26,6 +26,9 @@ pub enum TimeSpec {
         /// At least 0.01.
         std: f64,
     },
+    /// p_i ∝ √E L_i² of the last ten losses of each level, in discrete time; uniform until there are so many (Nichol & Dhariwal 2021, arXiv
+    /// 2102.09672, sec. 3.3). With `importance`, each loss is divided by N p_i, and the mean stays what it is.
+    LossAware,
     /// One time alone, as denoising autoencoders are trained (Vincent 2011).
     Level {
         /// t, at least t_min.
@@ -34,12 +37,13 @@ pub enum TimeSpec {
 }
 
 impl TimeSpec {
-    /// The law on [t_min, 1] for one process and weighting, which have passed their checks.
+    /// The law on [t_min, 1] for one process and weighting, which have passed their checks; of levels that are drawn by their losses the one
+    /// they start with.
     pub fn law<'a>(&self, sde: &'a dyn Sde, weighting: Weighting, t_min: f64) -> TimeLaw<'a> {
         // (ln σ / α)' = g² / 2σ².
         let rate = |t: f64| (sde.diffusion(t) / sde.sigma(t)).powi(2);
         match *self {
-            TimeSpec::Uniform => TimeLaw::uniform(t_min),
+            TimeSpec::Uniform | TimeSpec::LossAware => TimeLaw::uniform(t_min),
             TimeSpec::Likelihood => TimeLaw::proportional_to(rate, t_min),
             TimeSpec::Weighting => TimeLaw::proportional_to(move |t| weighting.at(sde, t), t_min),
             TimeSpec::Level { t } => TimeLaw { t_min, shape: Shape::Point(t) },

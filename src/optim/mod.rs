@@ -3,11 +3,13 @@
 mod adam;
 mod block;
 mod ema;
+mod history;
 mod parameters;
 mod trained;
 
 pub use adam::{Adam, clip_by_norm, warm_up};
 pub use block::Block;
 pub use ema::Ema;
+pub use history::{Drawn, LossHistory};
 pub use parameters::{Builder, Init, Parameters};
-pub use trained::{Losses, Trained};
+pub use trained::{BatchTimes, Losses, Trained};

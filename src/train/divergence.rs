@@ -30,7 +30,7 @@ pub(super) fn record(run: &Run, error: &Error, seed: u64, n: usize, positions: R
     let examples = data::examples_at(seed, n, positions);
     let Losses { of_examples, t, .. } = losses;
     let losses = to_vec(&of_examples.detach());
-    let divergence = Divergence { step: *step, reason: error.to_string(), examples, t: t.clone(), losses };
+    let divergence = Divergence { step: *step, reason: error.to_string(), examples, t: t.as_ref().map(|times| times.t.clone()), losses };
     let text = serde_json::to_string_pretty(&divergence).expect("a report is JSON");
     run.write(&format!("divergence-{step:08}.json"), text.as_bytes()).map(drop)
 }

@@ -1,6 +1,7 @@
 //! Training: batch -> losses -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
 mod divergence;
+mod matching;
 mod score;
 mod spec;
 mod state;
@@ -9,8 +10,9 @@ mod window;
 
 use std::sync::Arc;
 
+pub use matching::ScoreMatching;
 pub use score::ScoreTraining;
-pub use spec::{Curve, OnDivergence, ScoreMatching, Train};
+pub use spec::{Curve, OnDivergence, Train};
 pub use state::{State, Update, Weights, load_average};
 use window::{Means, Window};
 
@@ -66,7 +68,7 @@ pub fn train(
     while state.step < spec.steps {
         let x0 = window.waiting(|| batches.next()).to_device(device);
         let positions = state.step * spec.batch as u64..(state.step + 1) * spec.batch as u64;
-        let losses = subject.losses(&x0, positions.clone());
+        let losses = subject.losses(&x0, positions.clone(), &state.history);
         let update = match state.update(spec, &losses) {
             Ok(update) => update,
             Err(error) => {

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use super::spec::ScoreMatching;
-use super::times::Times;
+use super::matching::ScoreMatching;
+use super::times::{Draw, Times};
 use crate::bound::{ChainLoss, DecoderLaw};
 use crate::error::Fault;
 use crate::law::{GaussianMixture, noise_rows};
 use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
 use crate::model::{ExactScore, Model, ScoreNetwork};
 use crate::net::Dropout;
-use crate::optim::{Losses, Parameters, Trained};
+use crate::optim::{BatchTimes, LossHistory, Losses, Parameters, Trained};
 use crate::rng::{self, Purpose};
 use crate::sde::{Sde, Variance};
 use crate::space::Scale;
@@ -87,13 +87,13 @@ impl Trained for ScoreTraining<'_> {
         &self.network.parameters
     }
 
-    fn losses(&self, x0: &Tensor, positions: Range<u64>) -> Losses {
+    fn losses(&self, x0: &Tensor, positions: Range<u64>, history: &LossHistory) -> Losses {
         let ScoreTraining { seed, sde, network, .. } = *self;
-        let (t, w) = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+        let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
         let (of_examples, parts) = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
-        Losses { of_examples, t: Some(t), parts }
+        Losses { of_examples, t: Some(BatchTimes { t, drawn }), parts }
     }
 
     fn parts(&self) -> &'static [&'static str] {

@@ -5,12 +5,13 @@ use tch::{Tensor, no_grad};
 
 use super::spec::Train;
 use crate::error::{Error, Result};
-use crate::optim::{Adam, Ema, Losses, Parameters, clip_by_norm, warm_up};
+use crate::optim::{Adam, BatchTimes, Ema, LossHistory, Losses, Parameters, clip_by_norm, warm_up};
 use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::run::{Run, tensors};
 use crate::tensor::to_vec;
 
 const PROGRESS: &str = "train.progress";
+const HISTORY: &str = "train.level_losses";
 const MOMENTS: [&str; 2] = ["adam.first_moment", "adam.second_moment"];
 
 /// Everything that changes from step to step.
@@ -21,6 +22,8 @@ pub struct State<'a> {
     /// Steps done.
     pub step: u64,
     pub progress: Progress,
+    /// What levels are drawn by, where that is their losses.
+    pub history: LossHistory,
 }
 
 /// What else a checkpoint must know for training to go on as if nothing had been.
@@ -69,7 +72,8 @@ impl State<'_> {
     pub fn new<'a>(spec: &Train, parameters: &'a Parameters) -> State<'a> {
         let flat = parameters.flat();
         let adam = Adam::new(flat, spec.betas, spec.eps, spec.weight_decay);
-        State { parameters, adam, ema: Ema::new(flat, spec.ema), step: 0, progress: Progress::default() }
+        let (progress, history) = (Progress::default(), LossHistory::default());
+        State { parameters, adam, ema: Ema::new(flat, spec.ema), step: 0, progress, history }
     }
 
     /// One step from the losses of a batch: gradient, clipping, Adam, average. Error: the loss or the gradient is not finite; nothing has
@@ -82,18 +86,28 @@ impl State<'_> {
         let square = losses.of_examples.detach().square().mean(None);
         // The one look at the device's numbers in a step.
         let parts = losses.parts.iter().map(|part| part.detach().mean(None));
-        let mut numbers = to_vec(&Tensor::stack(&[loss.detach(), square, norm].into_iter().chain(parts).collect::<Vec<_>>(), 0));
+        let scalars = Tensor::stack(&[loss.detach(), square, norm].into_iter().chain(parts).collect::<Vec<_>>(), 0);
+        let drawn = losses.t.as_ref().and_then(|times| times.drawn.as_ref());
+        let mut numbers = to_vec(&match drawn {
+            Some(_) => Tensor::cat(&[scalars, losses.of_examples.detach()], 0),
+            None => scalars,
+        });
+        let of_examples = numbers.split_off(3 + losses.parts.len());
         let parts = numbers.split_off(3);
         let (loss, square, norm) = (numbers[0], numbers[1], numbers[2]);
         check_finite(self.step + 1, loss, norm, losses)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
+        if let Some(drawn) = drawn {
+            self.history.add(drawn, &of_examples);
+        }
         let (ema, step) = (&self.ema, self.step);
         self.adam.update(flat, (&gradient, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
         Ok(Update { loss, square, norm, lr, parts })
     }
 
-    /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order.
+    /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order, and what else
+    /// training goes on with.
     pub fn save<'k>(&self, run: &Run, keep: impl Into<Keep<'k>>) -> Result<()> {
         let parameters = self.parameters;
         let average = parameters.views_of(&self.ema.average);
@@ -102,7 +116,9 @@ impl State<'_> {
         let moments = [&self.adam.first_moment, &self.adam.second_moment].map(|moment| parameters.by_axes(moment));
         let progress = self.progress.to_tensor();
         let others = MOMENTS.into_iter().zip(&moments).chain([(PROGRESS, &progress)]).map(|(name, tensor)| (name.to_owned(), tensor));
-        let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).collect();
+        let history = self.history.to_tensor();
+        let history = history.iter().map(|history| (HISTORY.to_owned(), history));
+        let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).chain(history).collect();
         let meta = [("version", env!("CARGO_PKG_VERSION").to_string()), ("threads", tch::get_num_threads().to_string())];
         checkpoint::save(run, self.step, &tensors, &meta, keep)?;
         Ok(())
@@ -120,9 +136,10 @@ impl State<'_> {
                 self.parameters.fill_by_axes(moment, checkpoint.tensor(name)?);
             }
             self.step = checkpoint.step;
+            let found = |wanted| checkpoint.names().any(|name| name == wanted).then(|| checkpoint.tensor(wanted)).transpose();
             // Format 0 had none.
-            let progress = checkpoint.names().any(|name| name == PROGRESS).then(|| checkpoint.tensor(PROGRESS)).transpose()?;
-            self.progress = progress.map(Progress::from_tensor).unwrap_or_default();
+            self.progress = found(PROGRESS)?.map(Progress::from_tensor).unwrap_or_default();
+            self.history = found(HISTORY)?.map(LossHistory::from_tensor).unwrap_or_default();
             Ok(())
         })
     }
@@ -161,7 +178,7 @@ fn check_finite(step: u64, loss: f64, norm: f64, losses: &Losses) -> Result<()> 
     let worst = (0..of_examples.len()).max_by(|&a, &b| rank(of_examples[a]).total_cmp(&rank(of_examples[b]))).unwrap_or(0);
     let (place, cure) = match &losses.t {
         None => (String::new(), "lower train.lr or lengthen train.warmup"),
-        Some(t) => {
+        Some(BatchTimes { t, .. }) => {
             let least = t.iter().copied().fold(f64::INFINITY, f64::min);
             let most = t.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let worst = t[worst];

@@ -1,8 +1,9 @@
 //! The times of a step's examples, and how much each of them counts.
 
 use super::ScoreMatching;
-use crate::loss::{TimeLaw, stratified};
-use crate::sde::{Chain, Level, Sde};
+use crate::loss::{TimeLaw, TimeSpec, stratified};
+use crate::optim::{Drawn, LossHistory};
+use crate::sde::{Chain, Sde};
 
 pub(super) struct Times<'a> {
     spec: &'a ScoreMatching,
@@ -12,45 +13,57 @@ pub(super) struct Times<'a> {
     law: TimeLaw<'a>,
 }
 
+/// The times of a batch.
+pub(super) struct Draw {
+    pub t: Vec<f64>,
+    /// The weight w on ‖σ s + z‖² of each example.
+    pub w: Vec<f64>,
+    /// Where they were drawn by the losses before.
+    pub drawn: Option<Drawn>,
+}
+
 impl<'a> Times<'a> {
     /// `spec` has passed its checks.
     pub fn new(spec: &'a ScoreMatching, sde: &'a dyn Sde, chain: Option<Chain>) -> Times<'a> {
         Times { spec, sde, chain, law: spec.time.law(sde, spec.weighting, spec.t_min) }
     }
 
-    /// t and the weight w on ‖σ s + z‖² of each example, from independent u ~ U[0, 1).
-    pub fn draw(&self, u: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    /// From independent u ~ U[0, 1), one an example.
+    pub fn draw(&self, u: &[f64], history: &LossHistory) -> Draw {
         let u = if self.spec.stratified { stratified(u) } else { u.to_vec() };
-        let t: Vec<f64> = u.into_iter().map(|u| self.time(u)).collect();
-        let w = t.iter().map(|&t| self.weight(t)).collect();
-        (t, w)
-    }
-
-    /// In discrete time all levels are drawn alike.
-    fn time(&self, u: f64) -> f64 {
         match &self.chain {
-            None => self.law.time(u),
-            // The last stratum's u may round to 1.
-            Some(chain) => chain.time(((u * chain.len() as f64) as usize).min(chain.len() - 1)),
+            None => {
+                let t: Vec<f64> = u.into_iter().map(|u| self.law.time(u)).collect();
+                let importance = |t: f64| if self.spec.importance { self.law.importance(t) } else { 1.0 };
+                let w = t.iter().map(|&t| self.spec.weighting.at(self.sde, t) * importance(t)).collect();
+                Draw { t, w, drawn: None }
+            }
+            Some(chain) => self.levels(chain, &u, history),
         }
     }
 
-    fn level(&self, t: f64) -> Level {
-        self.chain.as_ref().map_or_else(|| self.sde.level(t), |chain| chain.level(t))
-    }
-
-    fn weight(&self, t: f64) -> f64 {
-        let weight = self.spec.weighting.at_level(self.sde, &self.level(t));
-        if self.spec.importance && self.chain.is_none() { weight * self.law.importance(t) } else { weight }
+    /// Levels, all of them drawn alike or by their losses.
+    fn levels(&self, chain: &Chain, u: &[f64], history: &LossHistory) -> Draw {
+        let by_losses = self.spec.time == TimeSpec::LossAware;
+        let drawn = if by_losses { history.draw(chain.len(), u) } else { LossHistory::default().draw(chain.len(), u) };
+        let t: Vec<f64> = drawn.at.iter().map(|&i| chain.time(i)).collect();
+        let weight = |(&t, share): (&f64, &f64)| self.spec.weighting.at_level(self.sde, &chain.level(t)) / share;
+        let w = t.iter().zip(&drawn.share).map(weight).collect();
+        Draw { t, w, drawn: by_losses.then_some(drawn) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
+    use tch::Tensor;
+
+    use crate::bound::{ChainLoss, DecoderLaw};
+    use crate::loss::{Batch, Objective, Reduction, TimeSpec, Weighting};
     use crate::rng::{self, Purpose};
-    use crate::testing::VP;
+    use crate::sde::Variance;
+    use crate::tensor::{column_of, to_vec};
+    use crate::testing::{Formula, VP, mean_and_error, normal};
 
     fn spec(weighting: &str, time: &str, importance: bool, stratified: bool) -> ScoreMatching {
         let keys = format!("weighting = {weighting}\ntime = {time}");
@@ -66,7 +79,7 @@ mod tests {
 
     /// The mean of w sin t.
     fn mean(spec: &ScoreMatching, u: &[f64]) -> f64 {
-        let (t, w) = Times::new(spec, &VP, None).draw(u);
+        let Draw { t, w, .. } = Times::new(spec, &VP, None).draw(u, &LossHistory::default());
         t.iter().zip(&w).map(|(t, w)| w * t.sin()).sum::<f64>() / u.len() as f64
     }
 
@@ -99,12 +112,45 @@ mod tests {
         let chain = VP.chain(30).unwrap();
         let spec = spec("{ min-snr = { gamma = 5 } }", "'uniform'", true, true);
         let times = Times::new(&spec, &VP, Some(chain.clone()));
-        let (t, w) = times.draw(&[0.5; 30]);
+        let Draw { t, w, drawn } = times.draw(&[0.5; 30], &LossHistory::default());
+        assert!(drawn.is_none());
         assert_eq!(t, (0..30).map(|i| chain.time(i)).collect::<Vec<_>>());
         for (t, w) in t.iter().zip(w) {
             let snr = chain.level(*t).log_snr().exp();
             assert!((w - (5.0 / snr).min(1.0)).abs() < 1e-12);
         }
-        assert_eq!(times.draw(&[1.0 - f64::EPSILON / 2.0; 30]).0[29], 1.0);
+        assert_eq!(times.draw(&[1.0 - f64::EPSILON / 2.0; 30], &LossHistory::default()).t[29], 1.0);
+    }
+
+    /// The bound's losses of a Gaussian score on uniform data: from level to level they differ by orders of magnitude.
+    #[test]
+    fn levels_drawn_by_their_losses_keep_the_mean_of_a_bound_and_lower_its_variance() {
+        tch::set_num_threads(1);
+        const N: usize = 20_000;
+        let chain = VP.chain(40).unwrap();
+        let score = |x: &Tensor, t: &[f64]| -x / column_of(x, t, |t| chain.level(t).alpha.powi(2) / 3.0 + chain.level(t).sigma.powi(2));
+        let model = Formula { sde: &VP, chain: Some(chain.clone()), score };
+        let loss = ChainLoss { chain: chain.clone(), variance: Variance::Beta, law: DecoderLaw::Tweedie, reduction: Reduction::HalfSum };
+        let times = |time: &str| spec("'variance'", time, true, false);
+        let mut history = LossHistory::default();
+        let mut draw = |time: &str, seed: u64| {
+            let x0: Vec<f64> = rng::uniform(seed, Purpose::Data, 0, N).iter().map(|u| 2.0 * u - 1.0).collect();
+            let (x0, z) = (Tensor::from_slice(&x0).view([-1, 1]), normal(seed, &[N as i64, 1]));
+            let spec = times(time);
+            let Draw { t, w, drawn } = Times::new(&spec, &VP, Some(chain.clone())).draw(&rng::uniform(seed, Purpose::Time, 0, N), &history);
+            let losses = loss.bound(&model, &Batch { x0: &x0, t: &t, z: &z, w: &w });
+            // As training does after a step.
+            drawn.iter().for_each(|drawn| history.add(drawn, &to_vec(&losses)));
+            mean_and_error(&losses)
+        };
+        let uniform = draw("'uniform'", 1);
+        let first = draw("'loss-aware'", 2);
+        let aware = draw("'loss-aware'", 3);
+        println!("uniform {uniform:?}, at first {first:?}, aware {aware:?}");
+        for (mean, error) in [first, aware] {
+            assert!((mean - uniform.0).abs() < 4.0 * error.hypot(uniform.1), "{mean} ± {error} is not {uniform:?}");
+        }
+        assert!((first.1 / uniform.1 - 1.0).abs() < 0.3, "before there are losses all levels are drawn alike: {first:?}");
+        assert!(aware.1 < 0.5 * uniform.1, "{aware:?} does not vary less than {uniform:?}");
     }
 }

@@ -190,7 +190,7 @@ fn on_a_gaussian_the_variance_that_is_learnt_is_that_of_the_reverse_process() {
                 let gradient = Tensor::run_backward(&[bound.mean(None)], &[&network.0], false, false).remove(0).get(2);
                 // Newton's step from near the minimum in ln v, and never far.
                 let newton = gradient / (0.5 * LEVELS as f64 * step.span().powi(2));
-                tch::no_grad(|| network.0.get(2).g_sub_(&newton.clamp(-0.2, 0.2)));
+                let _ = tch::no_grad(|| network.0.get(2).g_sub_(&newton.clamp(-0.2, 0.2)));
             }
             for (v, (std, spread)) in to_vec(&network.0.get(2)).into_iter().zip(stds.into_iter().zip(spread)) {
                 let got = step.beta * ((v - 1.0) * step.span()).exp();
