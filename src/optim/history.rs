@@ -133,7 +133,10 @@ mod tests {
         }
         // The oldest goes; a share is taken back, and what is negative counts.
         for _ in 0..KEPT {
-            history.add(&Drawn { places: PLACES, at: vec![0, 1, 2, 3, 4], share: vec![0.5; 5] }, &[2.0, -2.0, 2.0, -2.0, 2.0]);
+            history.add(
+                &Drawn { places: PLACES, at: vec![0, 1, 2, 3, 4], share: vec![0.5, 1.0, 2.0, 4.0, 0.25] },
+                &[2.0, -1.0, 0.5, -0.25, 4.0],
+            );
         }
         assert!(history.law(PLACES).unwrap().into_iter().all(|p| (p - 0.2).abs() < 1e-12));
         assert_eq!(LossHistory { losses: vec![VecDeque::from([0.0; KEPT]); 2] }.law(2), None);
