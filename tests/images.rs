@@ -117,3 +117,21 @@ fn the_experiments_run_on_the_real_cifar10() {
         every_phase(&home, &experiment, name, &[&[folder.as_str()], &small[..], &short[..]].concat(), [32, 32, 3]);
     }
 }
+
+#[test]
+fn images_are_averaged_and_every_number_says_so() {
+    let home = Home::with_images(IMAGES);
+    every_phase(&home, "tiny.toml", "whole", &[], [8, 8, 1]);
+    every_phase(&home, "tiny.toml", "halved", &["data.idx.downsample=2"], [4, 4, 1]);
+    let [whole, halved] = ["whole", "halved"].map(|run| home.json(&format!("{run}/likelihood.json"))["protocol"]["data"].clone());
+    let note = "each pixel is the rounded mean of 2 x 2 pixels of the files";
+    assert!(whole.is_null() && halved == note, "{whole}, {halved}");
+    let mark = |run: &str| home.json(&format!("{run}/run.json"))["mark"].clone();
+    assert_ne!(mark("whole"), mark("halved"));
+    assert!(home.succeed(&["check", "tiny.toml", "--set", "data.idx.downsample=2"]).0.contains(note));
+    let other = home.fail(&["run", "tiny.toml", "--out", "halved"]);
+    assert!(other.contains("data.idx.downsample"), "{other}");
+    let thirds = home.fail(&["check", "tiny.toml", "--set", "data.idx.downsample=3"]);
+    assert!(thirds.contains("holds images of 8 x 8, which squares of 3 x 3 do not fill"), "{thirds}");
+    assert!(thirds.contains("give data.idx.downsample as one of 1, 2, 4, 8, which divide height and width"), "{thirds}");
+}

@@ -22,7 +22,11 @@ pub struct Idx {
     pub train: PathBuf,
     /// The file to measure.
     pub test: PathBuf,
-    /// Black pixels added on each side, 0 to 256; 2 makes 32 x 32 of 28 x 28.
+    /// Pixels of the files on each side that are averaged to one, and rounded to a whole value, 1 to 8; it divides their height and width. 2
+    /// makes 14 x 14 of 28 x 28. Left out, 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub downsample: usize,
+    /// Black pixels added on each side after that, 0 to 256; 2 makes 32 x 32 of 28 x 28.
     pub pad: usize,
     /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],
@@ -35,8 +39,17 @@ pub struct Idx {
 const CURE: &str = "for Fashion-MNIST run scripts/fetch-fashion-mnist, which fills data/fashion-mnist; for another set correct the path";
 const LARGEST_PAD: usize = 256;
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+
 impl Idx {
     pub fn check(&self) -> Result<(), Fault> {
+        Fault::unless_in("downsample", self.downsample, 1..=8, "1 leaves the images as they are")?;
         if self.pad > LARGEST_PAD {
             return Err(Fault::new(
                 "pad",
@@ -50,14 +63,32 @@ impl Idx {
     pub(super) fn open(&self, split: Split) -> Result<Images> {
         let (path, file) = self.file(split)?;
         let images = unpacked(BufReader::new(file)).and_then(|mut source| read(&mut source)).map_err(|message| wrong(path, message))?;
-        Ok(Images { pixels: padded(&images, self.pad), note: None })
+        let (_, height, width) = images.dim();
+        self.downsampled([height, width], path)?;
+        Ok(Images { pixels: padded(&averaged(&images, self.downsample), self.pad), note: self.note() })
     }
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
         let (path, file) = self.file(split)?;
         let size = size(&file, path)?;
         let Header { n, height, width } = described(BufReader::new(file), size).map_err(|message| wrong(path, message))?;
-        Ok(Summary { shape: vec![1, height + 2 * self.pad, width + 2 * self.pad], len: n, note: None })
+        let [height, width] = self.downsampled([height, width], path)?;
+        Ok(Summary { shape: vec![1, height + 2 * self.pad, width + 2 * self.pad], len: n, note: self.note() })
+    }
+
+    /// The height and width that a file's have become. Error: they can't be divided.
+    fn downsampled(&self, sides: [usize; 2], path: &Path) -> Result<[usize; 2]> {
+        let [height, width] = sides;
+        if sides.iter().all(|side| side.is_multiple_of(self.downsample)) {
+            return Ok(sides.map(|side| side / self.downsample));
+        }
+        let choices: Vec<String> = (1..=8).filter(|n| sides.iter().all(|side| side.is_multiple_of(*n))).map(|n| n.to_string()).collect();
+        let message = format!("holds images of {height} x {width}, which squares of {0} x {0} do not fill", self.downsample);
+        Err(Error::data(path, message, format!("give data.idx.downsample as one of {}, which divide height and width", choices.join(", "))))
+    }
+
+    fn note(&self) -> Option<String> {
+        (self.downsample > 1).then(|| format!("each pixel is the rounded mean of {0} x {0} pixels of the files", self.downsample))
     }
 
     fn file(&self, split: Split) -> Result<(&Path, File)> {
@@ -68,6 +99,16 @@ impl Idx {
 
 fn wrong(path: &Path, message: String) -> Error {
     Error::data(path, message, "an IDX file of images starts with the bytes 00 00 08 03, its count, height and width; bring a fresh copy")
+}
+
+/// The means of squares of n x n pixels, rounded to whole values, a half upwards; n divides height and width.
+fn averaged(images: &Array3<u8>, n: usize) -> Array3<u8> {
+    let (count, height, width) = images.dim();
+    Array3::from_shape_fn((count, height / n, width / n), |(i, y, x)| {
+        let square = images.slice(s![i, n * y..n * (y + 1), n * x..n * (x + 1)]);
+        let sum: usize = square.iter().map(|&pixel| usize::from(pixel)).sum();
+        ((2 * sum + n * n) / (2 * n * n)) as u8
+    })
 }
 
 fn padded(images: &Array3<u8>, pad: usize) -> Array4<u8> {
@@ -197,7 +238,8 @@ mod tests {
     }
 
     fn spec(train: &Path, pad: usize) -> Idx {
-        Idx { train: train.to_owned(), test: "absent-images".into(), pad, range: [0.0, 1.0], flip: false, dequantise: true }
+        let (train, test) = (train.to_owned(), "absent-images".into());
+        Idx { train, test, downsample: 1, pad, range: [0.0, 1.0], flip: false, dequantise: true }
     }
 
     #[test]
@@ -220,6 +262,32 @@ mod tests {
             assert_eq!(image[..5], [0.0; 5]);
             assert_eq!(image[5..15], [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
             assert_eq!(image[15..], [0.0; 5]);
+        }
+    }
+
+    #[test]
+    fn squares_of_pixels_become_their_rounded_mean_and_are_padded_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images");
+        // Means 2.5, 4.25, 254.75 and 0 of 2 x 2; the first is rounded up.
+        let pixels = [1, 2, 4, 3, 4, 4, 4, 5, 255, 254, 255, 255, 0, 0, 0, 0];
+        fs::write(&path, idx(2, 4, 2, &pixels)).unwrap();
+        let halved = Idx { downsample: 2, ..spec(&path, 1) };
+        let (images, summary) = (halved.open(Split::Train).unwrap(), halved.describe(Split::Train).unwrap());
+        assert_eq!((images.shape(), images.len()), ([1, 4, 3].as_slice(), 2));
+        assert_eq!((summary.shape.as_slice(), summary.note.as_deref()), (images.shape(), images.note()));
+        assert_eq!(images.note(), Some("each pixel is the rounded mean of 2 x 2 pixels of the files"));
+        let read = |i| {
+            let mut image = [9f32; 12];
+            images.read(i, &mut image);
+            [image[4], image[7]]
+        };
+        assert_eq!([read(0), read(1)], [[3.0, 4.0], [255.0, 0.0]]);
+        let thirds = Idx { downsample: 3, ..spec(&path, 0) };
+        for error in [thirds.open(Split::Train).map(drop).unwrap_err(), thirds.describe(Split::Train).unwrap_err()] {
+            let Error::Data { message, help, .. } = error else { panic!("not a data error") };
+            assert_eq!(message, "holds images of 4 x 2, which squares of 3 x 3 do not fill");
+            assert_eq!(help, "give data.idx.downsample as one of 1, 2, which divide height and width");
         }
     }
 

@@ -187,8 +187,8 @@ impl Data {
     pub fn bytes(&self, split: &Summary) -> f64 {
         let numbers = split.len as f64 * split.shape.iter().product::<usize>() as f64;
         match self {
-            Data::Idx(Idx { pad, .. }) => {
-                let bare = split.shape[1..].iter().map(|side| (side - 2 * pad) as f64).product::<f64>();
+            Data::Idx(Idx { downsample, pad, .. }) => {
+                let bare = split.shape[1..].iter().map(|side| ((side - 2 * pad) * downsample) as f64).product::<f64>();
                 numbers + split.len as f64 * bare
             }
             Data::Cifar10(_) => numbers,
@@ -277,6 +277,7 @@ mod tests {
             "[npy-vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
             "[npy-images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[idx]\ntrain = 'a'\ntest = 'b'\ndownsample = 2\npad = 0\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
         ];
         for text in texts {
             let data = parse(text).unwrap();
@@ -307,6 +308,10 @@ mod tests {
                 "gaussian-mixture.mixture.weights",
             ),
             ("[cifar10]\nfolder = 'c'\nrange = [1, -1]\nflip = true\ndequantise = false", "cifar10.range"),
+            (
+                "[idx]\ntrain = 'a'\ntest = 'b'\ndownsample = 9\npad = 0\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+                "idx.downsample",
+            ),
             ("[idx]\ntrain = 'a'\ntest = 'b'\npad = 999\nrange = [0.0, 1.0]\nflip = false\ndequantise = true", "idx.pad"),
         ] {
             assert_eq!(parse(text).unwrap().check().unwrap_err().key, key);

@@ -19,6 +19,8 @@ pub struct Densities {
     pub(super) scale: Scale,
     /// D.
     pub(super) dimension: usize,
+    /// Of the split.
+    pub(super) note: Option<String>,
     /// Nats, `[example][draw][1]`.
     pub(super) estimates: Vec<Vec<Vec<f64>>>,
     /// Nats `[n]` each, where densities are estimated by draws: the standard errors, by more than one draw, and minus the ELBO.
@@ -135,7 +137,13 @@ impl Densities {
             nats: number(1.0),
             bits_per_dim: number(self.bits_per_nat()),
             seconds: self.seconds,
-            protocol: Protocol::new(&self.spec, weights, Some(self.scale).filter(|scale| !self.spec.is_of_pixels(*scale)), self.dimension),
+            protocol: Protocol::new(
+                &self.spec,
+                weights,
+                Some(self.scale).filter(|scale| !self.spec.is_of_pixels(*scale)),
+                self.dimension,
+                &self.note,
+            ),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
         }
     }

@@ -129,7 +129,8 @@ pub fn density(
     let errors = all.error.chunks(draws).map(of_draws).collect();
     let elbo = all.elbo.chunks(draws).map(|draws| draws.mean()).collect();
     let truth = truth(dataset, spec.count);
-    let densities = Densities { spec: spec.clone(), scale, dimension, estimates, errors, elbo, truth, seconds: journal.seconds() };
+    let (spec, note, seconds) = (spec.clone(), dataset.note().map(str::to_owned), journal.seconds());
+    let densities = Densities { spec, scale, dimension, note, estimates, errors, elbo, truth, seconds };
     phase.finish(&densities.headline());
     Ok(densities)
 }

@@ -86,16 +86,26 @@ pub struct Protocol<S> {
     pub offset_bits_per_dim: f64,
     /// D.
     pub dimension: usize,
+    /// What must be known of the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 impl<S: Clone> Protocol<S> {
-    /// No weights for an exact score; no scale for probabilities, which have no unit.
-    pub(super) fn new(settings: &S, weights: Option<&Weights>, scale: Option<Scale>, dimension: usize) -> Protocol<S> {
+    /// No weights for an exact score; no scale for probabilities, which have no unit; `data` is the split's [note](crate::data::Dataset::note).
+    pub(super) fn new(
+        settings: &S,
+        weights: Option<&Weights>,
+        scale: Option<Scale>,
+        dimension: usize,
+        data: &Option<String>,
+    ) -> Protocol<S> {
         Protocol {
             settings: settings.clone(),
             weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
             offset_bits_per_dim: scale.map_or(0.0, |scale| -scale.log_det_per_dim() / LN_2),
             dimension,
+            data: data.clone(),
         }
     }
 }
@@ -186,6 +196,7 @@ impl Likelihoods {
                 weights,
                 Some(self.scale).filter(|_| self.spec.below_t_min != BelowTMin::Discrete),
                 self.dimension,
+                &self.note,
             ),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
             latent: self.latent_parts(),

@@ -17,6 +17,8 @@ pub struct Likelihoods {
     pub(super) scale: Scale,
     /// D.
     pub(super) dimension: usize,
+    /// Of the split.
+    pub(super) note: Option<String>,
     /// Nats, `[example][draw][probe]`.
     estimates: Vec<Vec<Vec<f64>>>,
     /// Of each solve.
@@ -42,6 +44,7 @@ impl Likelihoods {
             spec: spec.clone(),
             scale: subject.scale,
             dimension: subject.dimension(),
+            note: subject.dataset.note().map(str::to_owned),
             estimates: vec![vec![Vec::new(); spec.dequantisation.draws()]; spec.count],
             statistics: Statistics::default(),
             costs: vec![[0; 3]; spec.count],

@@ -73,7 +73,7 @@ fn data(data: Data) {
 
 fn idx(bytes: &[u8]) {
     let path = at("x", bytes).join("x");
-    data(Data::Idx(Idx { train: path.clone(), test: path, pad: 1, range: [0.0, 1.0], flip: true, dequantise: true }));
+    data(Data::Idx(Idx { train: path.clone(), test: path, downsample: 1, pad: 1, range: [0.0, 1.0], flip: true, dequantise: true }));
 }
 
 fn cifar10(bytes: &[u8]) {
