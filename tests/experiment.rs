@@ -16,7 +16,7 @@ use score_sde::experiment::{Experiment, load, parse};
 fn experiments() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
-    let mut paths = [files(&folder), files(&folder.join("ancestors"))].concat();
+    let mut paths = [files(&folder), files(&folder.join("ancestors")), files(&folder.join("ancestors/fashion"))].concat();
     paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
     paths.sort();
     assert!(paths.len() >= 17, "{paths:?}");
@@ -56,10 +56,11 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
     let cifar10 = home.path("cifar10").display().to_string();
     for path in experiments() {
         let text = fs::read_to_string(&path).unwrap();
+        let few = format!("{}.count=2", if text.contains("[density]") { "density" } else { "likelihood" });
         let overrides = if text.contains("[data.idx]") {
-            vec![format!("data.idx.train={images}"), format!("data.idx.test={images}"), "likelihood.count=2".to_owned()]
+            vec![format!("data.idx.train={images}"), format!("data.idx.test={images}"), few]
         } else if text.contains("[data.cifar10]") {
-            vec![format!("data.cifar10.folder={cifar10}"), "likelihood.count=2".to_owned()]
+            vec![format!("data.cifar10.folder={cifar10}"), few]
         } else {
             vec![]
         };
