@@ -51,8 +51,13 @@ fn row(run: &Path, unit: &str) -> Result<String, Box<dyn Error>> {
         _ => "-".to_owned(),
     };
     let evaluations = json("samples/samples.json")?["evaluations"]["mean"].as_f64();
-    let evaluations = evaluations.map_or("1".to_owned(), |evaluations| format!("{evaluations:.0}"));
-    let [number, bound] = [&likelihood[unit], &likelihood["bound"][unit]].map(with_error);
+    let evaluations = evaluations.map_or("-".to_owned(), |evaluations| format!("{evaluations:.0}"));
+    // What is measured of latent variables is a bound itself.
+    let (number, bound) = match likelihood["latent"].is_null() {
+        true => (&likelihood[unit], &likelihood["bound"][unit]),
+        false => (&Value::Null, &likelihood[unit]),
+    };
+    let [number, bound] = [number, bound].map(with_error);
     Ok(format!("| `{}` | {number} | {bound} | {evaluations} |", name(run)))
 }
 
@@ -75,8 +80,16 @@ fn points(run: &Path) -> Result<Vec<[f64; 2]>, Box<dyn Error>> {
 fn rows(runs: &[PathBuf]) -> Result<RgbImage, Box<dyn Error>> {
     let (mut pixels, mut shape) = (Vec::new(), [0; 3]);
     for run in runs {
-        let images = images(run)?.slice_move(s![..COLUMNS, .., .., ..]).permuted_axes([0, 3, 1, 2]);
-        shape = [1, 2, 3].map(|axis| images.shape()[axis]);
+        let images = images(run)?;
+        if images.shape()[0] < COLUMNS {
+            return Err(format!("{} has {} samples, and {COLUMNS} are shown", run.display(), images.shape()[0]).into());
+        }
+        let images = images.slice_move(s![..COLUMNS, .., .., ..]).permuted_axes([0, 3, 1, 2]);
+        let here = [1, 2, 3].map(|axis| images.shape()[axis]);
+        if !pixels.is_empty() && here != shape {
+            return Err(format!("the images of {} are of another size than those before", run.display()).into());
+        }
+        shape = here;
         pixels.extend(images.iter());
     }
     Ok(strips(&pixels, &[runs.len() * COLUMNS, shape[0], shape[1], shape[2]], COLUMNS))

@@ -36,7 +36,7 @@ fn check(folder: &Path, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
 #[test]
 fn the_committed_selection_passes_and_has_every_kind() {
     let kinds = check(&committed(), |kind| kind != "likelihood");
-    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["losses", "model", "ode", "pc", "sde", "train"]);
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["control", "losses", "model", "ode", "pc", "sde", "train"]);
 }
 
 #[test]

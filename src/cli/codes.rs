@@ -33,8 +33,8 @@ pub struct Encode {
     #[arg(long, default_value = "test")]
     split: Split,
     /// The first so many examples.
-    #[arg(long, default_value_t = 16)]
-    count: usize,
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    count: u64,
     /// Name of the files.
     #[arg(long, default_value = "codes")]
     name: String,
@@ -65,8 +65,8 @@ pub struct Interpolate {
     #[arg(long, default_value = "test")]
     split: Split,
     /// Samples, the two ends among them.
-    #[arg(long, default_value_t = 9)]
-    steps: usize,
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    steps: u64,
     /// Name of the files in samples/.
     #[arg(long, default_value = "between")]
     name: String,
@@ -118,7 +118,7 @@ fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
 pub fn encode(Encode { common, split, count, name }: Encode) -> Result<()> {
     let name = plain_name(name)?;
     let asked = ask(common)?;
-    let examples: Vec<usize> = (0..count).collect();
+    let examples: Vec<usize> = (0..count as usize).collect();
     asked.session.encode_into(&asked.spec, split.into(), &examples, &asked.run, asked.place(), &name)?;
     println!("{}", asked.place().folder().at(&format!("{name}.npz")).display());
     Ok(())
@@ -149,7 +149,7 @@ pub fn interpolate(Interpolate { common, between: ends, split, steps, name }: In
     };
     let asked = ask(common)?;
     let codes = asked.session.encode(&asked.spec, split.into(), &[i, j])?.codes;
-    let way = between(&codes.get(0), &codes.get(1), steps)?;
+    let way = between(&codes.get(0), &codes.get(1), steps as usize)?;
     asked.session.decode_into(&asked.spec, &way, &asked.run, asked.place(), &name)?;
     println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
     Ok(())

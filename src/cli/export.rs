@@ -61,6 +61,10 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
         let message = "is of a family that the reference does not have".to_owned();
         return Err(Error::run(run.path(), message, "use --to safetensors"));
     }
+    if names == Names::PthNames && session.network().is_some_and(|network| network.parametrisation.outputs() > 1) {
+        let message = "has a network that says variances, which the reference's do not".to_owned();
+        return Err(Error::run(run.path(), message, "use --to safetensors"));
+    }
     let parameters = parameters.named();
     let sigmas = noise_levels(loaded.experiment.sde.as_ref(), scales);
     let (file, named): (_, Vec<(String, &Tensor)>) = match names {

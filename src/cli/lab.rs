@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{Machine, Overrides};
-use crate::data::{Split, dequantised};
+use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family};
 use crate::lab::{self, Grid, Sweep, World};
@@ -144,12 +144,8 @@ fn points(session: &Session, law: Option<&GaussianMixture>) -> Result<Tensor> {
         let points: Vec<f64> = (0..DATA).flat_map(|_| factored.sample(&mut rng)).collect();
         return Ok(Tensor::from_slice(&points).view([DATA as i64, mixture.dimension() as i64]));
     }
-    let train = session.dataset(Split::Train)?;
-    let n = train.len().min(DATA);
-    let places: Vec<(usize, usize)> = (0..n).map(|i| (i * train.len() / n, 0)).collect();
-    let x = dequantised(&*train, session.scale(), &places, seed);
-    Ok(match session.latent()? {
-        Some(space) => space.draw(&x, &space.noise(rng::derive(seed, Purpose::Lab, 0), 0..n as u64)).to_kind(Kind::Double),
-        None => x,
-    })
+    let len = session.dataset(Split::Train)?.len();
+    let n = len.min(DATA);
+    let batch = session.plan().sample.as_ref().map_or(DATA, |sample| sample.batch);
+    session.points(Split::Train, &(0..n).map(|i| i * len / n).collect::<Vec<_>>(), batch)
 }

@@ -26,11 +26,11 @@ pub struct Arguments {
 }
 
 pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Result<()> {
-    let loaded = experiment::load(&path, &set.overrides)?;
+    let folder = out.unwrap_or_else(|| default_run_folder(&path));
+    let loaded = experiment::load_into(&path, &set.overrides, Run::reading(&folder).ok().as_ref())?;
     machine.holds(&loaded.needs(&experiment::PHASES)?)?;
     let session = Session::new(&loaded, machine.into());
     open_data(&session)?;
-    let folder = out.unwrap_or_else(|| default_run_folder(&path));
     let run = Run::open(&folder)?;
     loaded.claim(&run)?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));

@@ -45,7 +45,7 @@ pub(super) fn of(spec: &Spec, data: &Data, shape: &[usize], own: Option<&Run>, t
     let vae = match spec.source().map_err(fault)? {
         Source::Trained(vae, _) => vae.clone(),
         Source::Run(path) => {
-            let copy = own.map(|run| run.path().join(Spec::NAME)).filter(|path| path.is_dir());
+            let copy = own.map(|run| run.path().join(Spec::NAME)).filter(|path| path.join("experiment.toml").is_file());
             let experiment = of_run(copy.as_deref().unwrap_or(path))?;
             if experiment.data != *data {
                 let message = format!("{} is of other data: its [data] is not this one", path.display());

@@ -24,12 +24,17 @@ impl Experiment {
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 9] = [
+const OPERATIONAL: [&str; 14] = [
     "train.checkpoint_every",
     "train.keep",
     "train.keep_every",
     "train.keep_best",
     "train.log_every",
+    "space.latent.train.checkpoint_every",
+    "space.latent.train.keep",
+    "space.latent.train.keep_every",
+    "space.latent.train.keep_best",
+    "space.latent.train.log_every",
     "sample.batch",
     "likelihood.batch",
     "draw.batch",

@@ -29,15 +29,27 @@ pub struct Loaded {
 /// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, the headers of data files, and that the network
 /// fits the data.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
-    parse(&path.display().to_string(), &read(path)?, overrides)
+    load_into(path, overrides, None)
+}
+
+/// [`load`] for a run that may be there already, with what it has copied of others.
+pub fn load_into(path: &Path, overrides: &[String], run: Option<&Run>) -> Result<Loaded> {
+    parse_into(&path.display().to_string(), &read(path)?, overrides, run)
 }
 
 /// [`load`] for a text that goes by the name `name` in messages.
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
+    parse_into(name, text, overrides, None)
+}
+
+fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
     let (text, experiment, plan) = planned(name, text, overrides)?;
     let train = plan.data.describe(Split::Train)?;
     check_measurement(&text, &plan, &train.shape)?;
-    checked(&text, experiment, plan, train.shape.clone(), Some(train), None, true)
+    if let Some(latent) = &plan.latent {
+        latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
+    }
+    checked(&text, experiment, plan, train.shape.clone(), Some(train), own, true)
 }
 
 /// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that

@@ -223,10 +223,13 @@ impl Asker {
     }
 
     fn sampling(&self, spec: &Sample, d: f64) -> Vec<Item> {
+        // The score's gradient is asked for by what makes samples fit a measurement.
+        let guided = spec.measurement.as_ref().is_some_and(|measurement| measurement.method.replaces().is_none());
+        let held = if guided { self.held.with_graph } else { self.held.without_graph };
         let (count, batch) = (spec.count as f64, spec.batch.min(spec.count) as f64);
         vec![
             self.weights(),
-            Item::device("sample.batch", batch * (self.held.without_graph + 16.0 * d) * FLOAT),
+            Item::device("sample.batch", batch * (held + 16.0 * d) * FLOAT),
             // As parts, as one, in data units and as the file.
             Item::host("sample.count", count * (4.0 * d * FLOAT + 24.0)),
             Item::host("sample.trajectory", count * spec.trajectory.len() as f64 * (4.0 * d * FLOAT + 24.0)),

@@ -6,7 +6,7 @@ use crate::data::{Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
-use crate::latent::{self, SpaceSpec};
+use crate::latent::{self, Source, SpaceSpec};
 use crate::law::GaussianMixture;
 use crate::likelihood::{Density, Dequantisation, Likelihood};
 use crate::loss::TimeSpec;
@@ -127,6 +127,9 @@ impl Experiment {
         let latent = self.space.as_ref().map(|SpaceSpec::Latent(spec)| spec.clone());
         if let Some(latent) = &latent {
             latent.check().map_err(|fault| fault.within("space.latent"))?;
+            if let Ok(Source::Trained(vae, _)) = latent.source() {
+                self.check_noise(&GeneratorSpec::Vae(vae.clone()))?;
+            }
         }
         let family = self.family()?;
         match &family {
@@ -208,15 +211,21 @@ impl Experiment {
         Ok(())
     }
 
+    /// A density needs points.
+    fn check_noise(&self, generator: &GeneratorSpec) -> Result<(), Fault> {
+        if !generator.of_pixels() && matches!(self.data.scale(), Scale::Pixels { dequantise: false, .. }) {
+            let message = "a density of pixels without noise has no bound: training would raise it without end";
+            return Err(Fault::new(format!("data.{}.dequantise", self.data.name()), message, "give true"));
+        }
+        Ok(())
+    }
+
     /// What is asked of a family that draws and measures by itself.
     fn check_of_generator(&self, generator: &GeneratorSpec) -> Result<(), Fault> {
         if let Some(draw) = &self.draw {
             draw.check().map_err(|fault| fault.within("draw"))?;
         }
-        if !generator.of_pixels() && matches!(self.data.scale(), Scale::Pixels { dequantise: false, .. }) {
-            let message = "a density of pixels without noise has no bound: training would raise it without end";
-            return Err(Fault::new(format!("data.{}.dequantise", self.data.name()), message, "give true"));
-        }
+        self.check_noise(generator)?;
         match &self.density {
             None => Ok(()),
             Some(density) => density.check(self.data.scale(), generator).map_err(|fault| fault.within("density")),

@@ -9,16 +9,27 @@ use crate::solver::Constraint;
 /// x ← x + A⁺ (α y + σ A z - A x) for A with A Aᵀ = c I and a normal z: in the span of A's rows x becomes a draw of q(x_t | x_0) (Song et al.
 /// 2021, appendix I), elsewhere it stays. σ_y is taken for 0.
 pub struct Replacement<'a> {
-    /// In model space.
-    pub measurement: &'a Measurement,
-    /// Visits of each time (Lugmayr et al. 2022): what is put in and what stays come to fit each other.
-    pub visits: usize,
+    measurement: &'a Measurement,
+    visits: usize,
+    /// c.
+    gram: f64,
 }
 
-impl Replacement<'_> {
+impl<'a> Replacement<'a> {
+    /// Of a measurement in model space. With more `visits` of each time (Lugmayr et al. 2022) what is put in and what stays come to fit each
+    /// other. None where A Aᵀ is no multiple of the identity.
+    pub fn new(measurement: &'a Measurement, visits: usize) -> Option<Replacement<'a>> {
+        measurement.operator.gram().map(|gram| Replacement { measurement, visits, gram })
+    }
+
+    /// y and A.
+    pub fn measurement(&self) -> &Measurement {
+        self.measurement
+    }
+
     fn with(&self, x: &Tensor, measured: Tensor) -> Tensor {
         let operator = &self.measurement.operator;
-        x + operator.adjoint(&(measured - operator.apply(x))) / operator.gram().unwrap_or(1.0)
+        x + operator.adjoint(&(measured - operator.apply(x))) / self.gram
     }
 }
 

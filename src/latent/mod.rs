@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::generator::vae;
+use crate::run::AUTOENCODER;
 use crate::train::Train;
 pub use space::{Encoded, LatentSpace, Spread, measure};
 pub use training::LatentTraining;
@@ -32,7 +33,7 @@ pub enum SpaceSpec {
 }
 
 /// `[space.latent]`: the latent variables of a VAE, either trained as the run's first phase by the tables `vae` and `train`, or taken from a
-/// `run`. The run keeps it as a run of its own, `autoencoder/`.
+/// `run`. Either way it is a run of its own, in the folder `autoencoder/` of the score's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -57,7 +58,7 @@ pub enum Source<'a> {
 
 impl Spec {
     /// The folder of the autoencoder's run in that of the score's, and the product that says r.
-    pub const NAME: &str = "autoencoder";
+    pub const NAME: &str = AUTOENCODER;
 
     /// A fault's key is relative to `[space.latent]`.
     pub fn source(&self) -> Result<Source<'_>, Fault> {
@@ -73,6 +74,11 @@ impl Spec {
                 Err(Fault::new("", "there is no autoencoder", help))
             }
         }
+    }
+
+    /// Whether a split for training of so many examples has enough.
+    pub fn check_against(&self, len: usize) -> Result<(), Fault> {
+        Fault::unless_in("examples", self.examples, 1..=len, "there are no more for training")
     }
 
     /// A fault's key is relative to `[space.latent]`.

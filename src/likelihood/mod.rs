@@ -81,8 +81,8 @@ pub enum Dequantisation {
         /// Of each example, 1 to 65536.
         draws: usize,
     },
-    /// With `[space.latent]`: `draws` of y ~ q(y | x) for each example, each of its own u ~ U[0, 1) if the decoder gives a density of pixels; the mean
-    /// over them bounds ln p(x), or ln P(pixels), from below (see [`crate::latent`]).
+    /// With `[space.latent]`: `draws` of y ~ q(y | x) for each example, each of its own u ~ U[0, 1) if the decoder gives a density of
+    /// pixels; the mean over them bounds ln p(x), or ln P(pixels), from below (see [`crate::latent`]).
     Latent {
         /// Of each example, 1 to 65536; 2 or more tell what the draw does to the result.
         draws: usize,

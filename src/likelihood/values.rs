@@ -193,8 +193,8 @@ impl Likelihoods {
     /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
     /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
     /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; with a
-    /// latent space `reconstruction` and `posterior`, its parts of the nats; of a bound, `bound_nats` and its standard error from draws `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples
-    /// (`bound_terms`, `bound_terms_error`; empty otherwise).
+    /// latent space `reconstruction` and `posterior`, its parts of the nats; of a bound, `bound_nats` and its standard error from draws
+    /// `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples (`bound_terms`, `bound_terms_error`; empty otherwise).
     pub fn save(&self, product: &mut Product, name: &str, report: &Report) -> Result<()> {
         let mut archive = Npz::new();
         let examples = self.examples();

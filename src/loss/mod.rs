@@ -80,10 +80,10 @@ impl Objective {
             }
             Objective::Vlb { variance: Variance::Analytic } => {
                 let message = "the analytic variance is measured after training";
-                Err(Fault::new("vlb.variance", message, "use \"beta-tilde\" or \"beta\""))
+                Err(Fault::new("vlb.variance", message, "use \"beta-tilde\" or \"beta\", or \"learned\" with a network that says it"))
             }
             Objective::Hybrid { vlb } if !(*vlb > 0.0 && vlb.is_finite()) => {
-                Err(Fault::new("hybrid.vlb", format!("vlb is {vlb}"), "give a number above 0, such as 0.001"))
+                Err(Fault::new("hybrid.vlb", format!("vlb is {vlb}"), "give a number above 0, such as 0.0007, the paper's"))
             }
             _ => Ok(()),
         }

@@ -27,7 +27,8 @@ pub enum TimeSpec {
         std: f64,
     },
     /// p_i ∝ √E L_i² of the last ten losses of each level, in discrete time; uniform until there are so many (Nichol & Dhariwal 2021, arXiv
-    /// 2102.09672, sec. 3.3). With `importance`, each loss is divided by N p_i, and the mean stays what it is.
+    /// 2102.09672, sec. 3.3), which takes some 30 N examples. It needs `importance = true`: each loss is divided by N p_i, and
+    /// the mean stays what it is.
     LossAware,
     /// One time alone, as denoising autoencoders are trained (Vincent 2011).
     Level {

@@ -20,7 +20,7 @@ pub enum Spec {
     HiddenBox([usize; 4]),
     /// Each place of an image, or each component of a vector, with this probability, in (0, 1): a function of the seed.
     Random(f64),
-    /// Components of a vector, counted from 0.
+    /// Components of a vector, counted from 0, in rising order: that of y.
     Components(Vec<usize>),
     /// An `.npy` file [H, W] or `[D]` of numbers, those that are not 0 where an example is seen.
     File(PathBuf),
@@ -77,6 +77,9 @@ fn components(chosen: &[usize], shape: &[usize]) -> Result<Vec<bool>, Fault> {
     let &[d] = shape else {
         return Err(Fault::new("components", "the data are images", "use hidden-box, random or file"));
     };
+    if !chosen.is_sorted_by(|a, b| a < b) {
+        return Err(Fault::new("components", "they are not in rising order", "give each once, the lowest first: so y has them"));
+    }
     if let Some(beyond) = chosen.iter().find(|&&i| i >= d) {
         let message = format!("there is no component {beyond}: the data have {d}, counted from 0");
         return Err(Fault::new("components", message, format!("give numbers up to {}", d - 1)));
@@ -93,6 +96,9 @@ fn of_file(path: &PathBuf, shape: &[usize]) -> Result<Vec<bool>, Error> {
     if found != expected {
         let message = format!("has shape {found:?}, and a mask of these data has {expected:?}");
         return Err(Error::data(path, message, "give a mask of one example"));
+    }
+    if values.iter().any(|value| value.is_nan()) {
+        return Err(Error::data(path, "holds what is not a number", "give 0 where nothing is seen"));
     }
     Ok(values.iter().map(|&value| value != 0.0).collect())
 }

@@ -86,6 +86,7 @@ fn what_does_not_fit_is_refused_with_its_key() {
     assert_eq!(key(OperatorSpec::Mask(mask::Spec::HiddenBox([0, 0, 6, 4])), &IMAGE), "mask");
     assert_eq!(key(OperatorSpec::Mask(mask::Spec::Random(1.0)), &IMAGE), "mask.random");
     assert_eq!(key(OperatorSpec::Mask(mask::Spec::Components(vec![0, 2])), &[2]), "mask.components");
+    assert_eq!(key(OperatorSpec::Mask(mask::Spec::Components(vec![1, 0])), &[2]), "mask.components");
     assert_eq!(key(OperatorSpec::Mask(mask::Spec::Components(vec![1])), &[2]), "nothing");
     assert_eq!(key(OperatorSpec::Grey {}, &[1, 6, 4]), "grey");
     assert_eq!(key(OperatorSpec::Grey {}, &[2]), "grey");

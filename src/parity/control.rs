@@ -81,7 +81,7 @@ impl Constraint for Control<'_> {
             let noise = noise.narrow(0, i, 1);
             let noise = match self.what {
                 What::Inpaint => noise,
-                What::Colorize => image.measurement.operator.adjoint(&noise.select(1, 0).flatten(1, -1)),
+                What::Colorize => image.measurement().operator.adjoint(&noise.select(1, 0).flatten(1, -1)),
             };
             image.state(&x.narrow(0, i, 1), level, &noise)
         })
@@ -118,7 +118,7 @@ pub fn report(case: &Case) -> Result<Report> {
             Ok(Measurement { operator, y, sigma: 0.0 })
         };
         let measurements = (0..data.size()[0]).map(measured).collect::<Result<Vec<_>>>()?;
-        let images = measurements.iter().map(|measurement| Replacement { measurement, visits: 1 }).collect();
+        let images = measurements.iter().filter_map(|measurement| Replacement::new(measurement, 1)).collect();
         let control = Control { what, images };
         let prior = tensors.get("prior_noise")?.to_kind(kind) * sde.get().prior_std();
         // The reference begins with what is known, without noise; of grey tones what it adds has no first channel.

@@ -7,6 +7,7 @@
 //!   metrics.jsonl              one line of numbers per logged step
 //!   events.out.*               the same for TensorBoard, one file per session
 //!   checkpoints/               step-00000020.safetensors, the newest few
+//!   autoencoder/               the run of a latent space's autoencoder, if there is one
 //!   samples/                   pictures, arrays and what they cost
 //!   analytic_variance.*        what the analytic variance is made of, if it is asked for
 //!   dequantiser.*              the trained law of dequantisation, if there is one
@@ -43,6 +44,8 @@ pub use verify::{Finding, State, verify};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
+/// The folder in a run that is a run itself: the autoencoder of a latent space.
+pub const AUTOENCODER: &str = "autoencoder";
 /// The file that makes a folder a run.
 const EXPERIMENT: &str = "experiment.toml";
 /// Its first line begins so.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::log::{METRICS, events, stamps};
 use super::product::{self, Found};
-use super::{Run, checkpoint, journal};
+use super::{AUTOENCODER, EXPERIMENT, Run, checkpoint, journal};
 use crate::error::Result;
 
 /// What is known of a file, or of files that were made together.
@@ -23,7 +23,7 @@ pub enum State {
     Damaged { what: String, cure: &'static str },
 }
 
-/// Judges run.json, checkpoints, products, journals and curves.
+/// Judges run.json, checkpoints, products, journals and curves; of an autoencoder's run in the run, too.
 pub fn verify(run: &Run) -> Result<Vec<Finding>> {
     let mut findings = vec![finding("run.json", run.about().map(drop).map_err(|e| e.to_string()), "it is made again")];
     for (name, judged) in checkpoint::judge(run)? {
@@ -54,6 +54,11 @@ pub fn verify(run: &Run) -> Result<Vec<Finding>> {
     for name in events::files(run)?.into_iter().filter(|name| !stamped.contains_key(name)) {
         let bytes = run.read(&name)?.unwrap_or_default();
         findings.push(finding(name, events::judge(&bytes), "TensorBoard shows what is before the damage"));
+    }
+    let inner = run.path().join(AUTOENCODER);
+    if inner.join(EXPERIMENT).is_file() {
+        let of_inner = verify(&Run::reading(&inner)?)?;
+        findings.extend(of_inner.into_iter().map(|finding| Finding { name: format!("{AUTOENCODER}/{}", finding.name), ..finding }));
     }
     Ok(findings)
 }

@@ -46,7 +46,8 @@ impl<'a> Flow<'a> {
     pub fn samples(&self, codes: &Tensor, last_denoise: bool) -> Result<Samples> {
         let begun = std::time::Instant::now();
         let (x, statistics) = self.decode(codes)?;
-        let x = if last_denoise { denoise(self.model, &x, self.t_min) } else { x };
+        let last = |x: &Tensor| if last_denoise { denoise(self.model, x, self.t_min) } else { x.shallow_clone() };
+        let x = Tensor::cat(&x.split(self.batch as i64, 0).iter().map(last).collect::<Vec<_>>(), 0);
         let x = x.to_kind(Kind::Float).to_device(tch::Device::Cpu);
         Ok(Samples { x, statistics, seconds: begun.elapsed().as_secs_f64(), trajectory: None, seen: None })
     }
@@ -64,8 +65,8 @@ impl<'a> Flow<'a> {
     }
 }
 
-/// Codes [steps, ...] from a to b, both [...] and among them, along the great circle of the prior's sphere: sin((1-s) θ) / sin θ a + sin(s θ) / sin θ b, with θ
-/// the angle between them (Shoemake 1985; Song et al. 2021a, sec. 5.3).
+/// Codes [steps, ...] from a to b, both [...] and among them, along the great circle of the prior's sphere: sin((1-s) θ) / sin θ a + sin(s
+/// θ) / sin θ b, with θ the angle between them (Shoemake 1985; Song et al. 2021a, sec. 5.3).
 ///
 /// Error: fewer than two steps.
 pub fn between(a: &Tensor, b: &Tensor, steps: usize) -> Result<Tensor> {

@@ -47,8 +47,8 @@ pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
     json!({ "seed": seed, "weights": weights, "sample": sample })
 }
 
-/// Draws `spec.count` samples of `shape`, whose states are kept to the constraint, if there is one; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the
-/// batch, unless the solver couples them.
+/// Draws `spec.count` samples of `shape`, whose states are kept to the constraint, if there is one; what `journal` holds is not drawn
+/// again. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,

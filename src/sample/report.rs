@@ -101,8 +101,8 @@ impl Samples {
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
-    /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example` where that is
-    /// known (f32 [1, C, H, W] or [1, D]), in data units.
+    /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
+    /// where that is known (f32 [1, C, H, W] or [1, D]), in data units.
     pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 use crate::guidance;
 use crate::sde::Sde;
-use crate::solver::SolverSpec;
+use crate::solver::{Predictor, SolverSpec};
 use crate::space::Scale;
 
 /// `[sample]`: how many samples are drawn, and how.
@@ -108,8 +108,14 @@ impl Sample {
         }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;
-            if measurement.method.replaces().is_some() && !matches!(self.solver, SolverSpec::PredictorCorrector(_)) {
-                return Err(SolverSpec::keeps_none());
+            match (measurement.method.replaces(), &self.solver) {
+                (None, _) => {}
+                (Some(visits), SolverSpec::PredictorCorrector(walk)) if visits > 1 && walk.predictor == Predictor::None => {
+                    let help = "give a predictor, or the method \"replacement\"";
+                    return Err(Fault::new("measurement.method", "repaint goes back after a predictor, and there is none", help));
+                }
+                (Some(_), SolverSpec::PredictorCorrector(_)) => {}
+                (Some(_), _) => return Err(SolverSpec::no_constraint()),
             }
         }
         self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))

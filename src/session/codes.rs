@@ -9,12 +9,13 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 use super::Session;
-use crate::data::{Split, dequantised};
+use crate::data::{Split, chosen, dequantised};
 use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
 use crate::run::{Npz, Run};
 use crate::sample::{Flow, Sample, Samples};
 use crate::solver::Cost;
+use crate::space::Scale;
 use crate::tensor::to_vec;
 
 /// Codes of examples, and how well they lead back.
@@ -49,7 +50,7 @@ impl Session {
     pub fn encode(&self, spec: &Sample, split: Split, examples: &[usize]) -> Result<Codes> {
         let model = self.sampling_model(spec.thresholding)?;
         let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?;
-        let x = self.points(split, examples)?;
+        let x = self.points(split, examples, spec.batch)?;
         let (codes, statistics) = flow.encode(&x)?;
         let off = flow.decode(&codes)?.0 - &x;
         let number = |x: Tensor| x.double_value(&[]);
@@ -98,29 +99,38 @@ impl Session {
     /// Saves the samples of codes as `samples/<name>.*`.
     pub fn decode_into(&self, spec: &Sample, codes: &Tensor, run: &Run, place: &Run, name: &str) -> Result<bool> {
         let bytes: Vec<u8> = to_vec(codes).into_iter().flat_map(f64::to_le_bytes).collect();
-        let weights = self.average(run)?;
-        let of = json!({ "seed": self.plan.seed, "weights": weights, "sample": spec, "codes_crc32": format!("{:08x}", crc32fast::hash(&bytes)) });
-        let decode = |_: &mut _| self.decode(spec, codes);
-        self.save_samples(spec, of, (place, name), |_: &RgbImage| Ok(()), decode)
+        let Sample { solver, t_min, denoise, thresholding, .. } = spec;
+        let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding });
+        let codes_crc32 = format!("{:08x}", crc32fast::hash(&bytes));
+        let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": codes_crc32 });
+        self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
     }
 
-    /// Examples as points of the model's space, f64.
-    fn points(&self, split: Split, examples: &[usize]) -> Result<Tensor> {
+    /// Examples as points of the model's space, as training sees them but not mirrored, f64; `batch` at once.
+    pub fn points(&self, split: Split, examples: &[usize], batch: usize) -> Result<Tensor> {
         let dataset = &*self.dataset(split)?;
         if let Some(beyond) = examples.iter().find(|&&i| i >= dataset.len()) {
             let message = format!("there is no example {beyond}: the split has {}, counted from 0", dataset.len());
             return Err(Error::Usage { message, help: format!("give numbers up to {}", dataset.len() - 1) });
         }
-        let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
-        let x = dequantised(dataset, self.scale(), &places, self.plan.seed).to_device(self.device());
-        Ok(match self.latent()? {
-            None => x,
-            Some(space) => {
-                let places: Vec<(u64, u64)> = examples.iter().map(|&i| (i as u64, 0)).collect();
-                let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, &places, space.shape(), self.device());
-                space.draw(&x, &noise).to_kind(Kind::Double)
-            }
-        })
+        let (scale, latent) = (self.scale(), self.latent()?);
+        let parts = examples.chunks(batch).map(|examples| {
+            let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
+            let x = match scale {
+                Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)),
+                _ => dequantised(dataset, scale, &places, self.plan.seed),
+            };
+            let x = x.to_device(self.device());
+            latent.map_or_else(
+                || x.copy(),
+                |space| {
+                    let places: Vec<(u64, u64)> = examples.iter().map(|&i| (i as u64, 0)).collect();
+                    let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, &places, space.shape(), self.device());
+                    space.draw(&x, &noise).to_kind(Kind::Double)
+                },
+            )
+        });
+        Ok(Tensor::cat(&parts.collect::<Vec<_>>(), 0))
     }
 }
 

@@ -29,11 +29,11 @@ impl Session {
         }
     }
 
-    /// Copies the autoencoder of the run that the plan names into `run`; false where one is there already.
+    /// Copies the autoencoder of the run that the plan names into `run`; false where a whole one is there already.
     pub fn copy_autoencoder(&self, run: &Run) -> Result<bool> {
         let to = run.path().join(Spec::NAME);
         let Some(Source::Run(from)) = self.plan.latent.as_ref().map(Spec::source).transpose()? else { return Ok(false) };
-        if to.join("experiment.toml").is_file() {
+        if to.join("experiment.toml").is_file() && checkpoint::latest(&Run::reading(&to)?)?.is_some() {
             return Ok(false);
         }
         let source = Run::reading(from)?;
@@ -41,9 +41,8 @@ impl Session {
         let place = Run::open(&to)?;
         // The experiment last, since it is what makes the folder a run.
         for name in [&checkpoint::name(newest.step), "run.json", "experiment.toml"] {
-            if let Some(bytes) = source.read(name)? {
-                place.write(name, &bytes)?;
-            }
+            let missing = || Error::run(source.path(), format!("has lost its {name}"), "name a run that is whole: score-sde verify RUN");
+            place.write(name, &source.read(name)?.ok_or_else(missing)?)?;
         }
         Ok(true)
     }

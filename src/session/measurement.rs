@@ -1,19 +1,14 @@
 //! What a session's samples have to fit.
 
 use super::Session;
-use crate::data::Split;
 use crate::error::Result;
-use crate::guidance::{self, Observation, Observed};
+use crate::guidance::{self, Observed};
 use crate::space::Scale;
 
 impl Session {
-    /// What was measured, in the data's units; the split of an example is opened. Error: operator, file or example don't fit.
+    /// What was measured, in the data's units; the split of an example is opened. Error: operator, method, file or example don't fit.
     pub fn observed(&self, spec: &guidance::Spec) -> Result<Observed> {
-        let split = match spec.observation {
-            Observation::Example { split, .. } => split,
-            Observation::File(_) => Split::Train,
-        };
-        let observed = spec.observed(&*self.dataset(split)?, self.plan.seed, self.device());
+        let observed = spec.observed(&self.shape, |split| self.dataset(split), self.plan.seed, self.device());
         observed.map_err(|refusal| refusal.within("sample.measurement").into())
     }
 

@@ -3,11 +3,13 @@
 use image::RgbImage;
 use serde::Serialize;
 use serde_json::Value;
+use tch::{Kind, Tensor};
 
 use super::Session;
 use crate::data::{self, Split};
 use crate::error::Result;
 use crate::guidance::{Observed, Posterior, Replacement};
+use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Sample, Samples, Seen};
@@ -34,8 +36,12 @@ impl Session {
     ) -> Result<bool> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
         if let Some(measured) = &spec.measurement {
-            let y: Vec<u8> = to_vec(&self.observed(measured)?.measurement.y).into_iter().flat_map(f64::to_le_bytes).collect();
-            of["measurement_crc32"] = format!("{:08x}", crc32fast::hash(&y)).into();
+            let Measurement { operator, y, .. } = self.observed(measured)?.measurement;
+            // A shows in what it makes of one vector, whose numbers are all different.
+            let image = operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, y.device())) + 1.0).sqrt().unsqueeze(0));
+            let numbers = [to_vec(&y), to_vec(&image)].concat();
+            let bytes: Vec<u8> = numbers.into_iter().flat_map(f64::to_le_bytes).collect();
+            of["measurement_crc32"] = format!("{:08x}", crc32fast::hash(&bytes)).into();
         }
         self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
     }
@@ -78,7 +84,7 @@ impl Session {
             let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
             let seen = Seen { y: measurement.y.copy(), back, example };
             let measurement = &measurement.in_model_space(&self.shape, slope, shift);
-            let replacement = measured.method.replaces().map(|visits| Replacement { measurement, visits });
+            let replacement = measured.method.replaces().and_then(|visits| Replacement::new(measurement, visits));
             let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
             let posterior = Posterior::new(model, measurement, &measured.method, &self.shape, self.device());
             return Ok(Samples { seen: Some(seen), ..draw(&posterior, constraint, journal)? });

@@ -72,7 +72,8 @@ pub struct Visit<'a> {
 }
 
 impl PredictorCorrector {
-    /// Solves `problem`; `see` is told of every visit of a time. A `constraint` is kept after the corrector, and again after the predictor.
+    /// Solves `problem`; `see` is told of the last visit of every time. A `constraint` is kept after the corrector, and again after the
+    /// predictor: at the level that its step began from, as in the reference, but at the one that it led to before the way back.
     ///
     /// Normal draws are counted in order: at each visit one for each step of the corrector, one for the constraint, one for the predictor, again
     /// one for the constraint, and one for the way back, each if there is such a thing. The predictor's is not asked for where η = 0.
@@ -99,8 +100,11 @@ impl PredictorCorrector {
         let times = self.times(reverse.sde(), problem.span);
         let visits = constraint.map_or(1, Constraint::visits);
         let mut count = 0..;
-        for (i, visit) in (0..self.steps).flat_map(|i| (1..=visits).map(move |visit| (i, visit))) {
+        // From the last time the predictor leads to the data, and there is no way back.
+        let visits_of = |i: usize| if i + 1 < self.steps { visits } else { 1 };
+        for (i, visit) in (0..self.steps).flat_map(|i| (1..=visits_of(i)).map(move |visit| (i, visit))) {
             let (t, level) = (times[i], reverse.model.level(times[i]));
+            let below = times.get(i + 1).filter(|_| visit < visits).map(|&t| reverse.model.level(t));
             let mut next = || count.next().unwrap_or_default();
             for _ in 0..corrections {
                 let draw = next();
@@ -117,16 +121,18 @@ impl PredictorCorrector {
                 x = if reverse.eta > 0.0 { &mean + noise(draw) * gain } else { mean.shallow_clone() };
             }
             if let Some(constraint) = constraint {
-                x = constraint.state(&x, &level, &noise(next()));
-                mean = constraint.mean(&mean, &level);
+                x = constraint.state(&x, &below.unwrap_or(level), &noise(next()));
+                mean = constraint.mean(&mean, &below.unwrap_or(level));
             }
-            see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x });
-            if let Some(below) = times.get(i + 1).filter(|_| visit < visits) {
-                let back = Transition::new(level, reverse.model.level(*below));
-                x = x * back.shrinkage() + noise(next()) * back.beta.sqrt();
+            match below {
+                None => see(&Visit { step: i, corrected: &corrected, mean: &mean, predicted: &x }),
+                Some(below) => {
+                    let back = Transition::new(level, below);
+                    x = x * back.shrinkage() + noise(next()) * back.beta.sqrt();
+                }
             }
         }
-        let statistics = Statistics::of_steps(batch, self.steps * visits, corrections + predictions);
+        let statistics = Statistics::of_steps(batch, visits * (self.steps - 1) + 1, corrections + predictions);
         Ok(match (problem.denoise, predictions) {
             (false, _) => (x, statistics),
             (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),

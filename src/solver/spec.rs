@@ -209,12 +209,12 @@ impl SolverSpec {
     ) -> Result<Solution, Error> {
         match self {
             SolverSpec::PredictorCorrector(sampler) => sampler.sample_within(reverse, problem, Some(constraint), noise, watch),
-            _ => Err(SolverSpec::keeps_none().into()),
+            _ => Err(SolverSpec::no_constraint().into()),
         }
     }
 
     /// The fault of a constraint that no other solver keeps.
-    pub fn keeps_none() -> Fault {
+    pub fn no_constraint() -> Fault {
         Fault::new("solver", "replacement is between the steps of predictor and corrector", "use solver.predictor-corrector")
     }
 

@@ -33,7 +33,7 @@ pub struct Spec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Beta {
-    /// β_1, in (0, 1): √β_1 is the noise in a sample, in units of model space.
+    /// β_1, in [1e-10, 1): √β_1 is the noise in a sample, in units of model space.
     pub first: f64,
     /// β_L, from `first` to below 1, at the start; those between grow by equal factors.
     pub last: f64,
@@ -44,8 +44,9 @@ pub struct Beta {
 impl Beta {
     fn check(&self) -> Result<(), Fault> {
         let Beta { first, last, .. } = *self;
-        if !(first > 0.0 && first < 1.0) {
-            return Err(Fault::new("first", format!("β_1 is {first}"), "give a number above 0 and below 1, such as 1e-3"));
+        if !(1e-10..1.0).contains(&first) {
+            let help = "give a number from 1e-10, which the digits of f32 can tell, to below 1, such as 1e-3";
+            return Err(Fault::new("first", format!("β_1 is {first}"), help));
         }
         if !(first..1.0).contains(&last) {
             return Err(Fault::new(
