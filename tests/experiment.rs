@@ -808,7 +808,7 @@ fn training_that_cannot_work() {
        ·                                 ╰── here
     30 │ weighting = "variance"
        ╰────
-     help: use "beta-tilde" or "beta"
+     help: use "beta-tilde" or "beta", or "learned" with a network that says it
     "#);
     let analytic = "sample.solver={discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}";
     assert_snapshot!(with(&[discrete, analytic]), @r#"
@@ -893,7 +893,7 @@ fn training_that_cannot_work() {
        ·                          ╰── here
     30 │ weighting = "variance"
        ╰────
-     help: give a number above 0, such as 0.001
+     help: give a number above 0, such as 0.0007, the paper's
     "#);
     assert_snapshot!(with(&[learned, hybrid, "train.weighting={min-snr={gamma=5}}"]), @r#"
      × train.weighting: the bound has weights of its own
