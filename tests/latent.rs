@@ -77,8 +77,16 @@ fn an_autoencoder_comes_from_a_run_and_is_kept() {
     home.succeed(&["run", "vae.toml"]);
     home.succeed(&RUN);
     let once = home.read("runs/tiny/likelihood.npz");
+    let checkpoint = "runs/tiny/autoencoder/checkpoints/step-00000012.safetensors";
+    let whole = home.read(checkpoint);
+    home.write(checkpoint, &whole[..whole.len() / 2]);
+    let damage = home.fail(&["verify", "runs/tiny"]);
+    assert!(damage.contains("autoencoder/checkpoints/step-00000012.safetensors") || damage.contains("damaged"), "{damage}");
+    home.succeed(&RUN);
+    assert_eq!(home.read(checkpoint), whole, "what is damaged is copied again");
     std::fs::remove_dir_all(home.path("runs/vae")).unwrap();
     home.succeed(&["likelihood", "runs/tiny", "--name", "again"]);
+    assert!(home.succeed(&RUN).1.contains("every phase is done already"), "nor is the source needed to go on");
     assert_eq!(home.read("runs/tiny/again.npz"), once, "the run has a copy of its own");
 
     home.write("other.toml", written("[space.latent]\nexamples = 50\nrun = \"runs/other\"\n\n"));

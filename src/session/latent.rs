@@ -33,7 +33,7 @@ impl Session {
     pub fn copy_autoencoder(&self, run: &Run) -> Result<bool> {
         let to = run.path().join(Spec::NAME);
         let Some(Source::Run(from)) = self.plan.latent.as_ref().map(Spec::source).transpose()? else { return Ok(false) };
-        if to.join("experiment.toml").is_file() && checkpoint::latest(&Run::reading(&to)?)?.is_some() {
+        if to.join("experiment.toml").is_file() && matches!(checkpoint::latest(&Run::reading(&to)?), Ok(Some(_))) {
             return Ok(false);
         }
         let source = Run::reading(from)?;
