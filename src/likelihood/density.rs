@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use statrs::statistics::Statistics as _;
 use tch::{Device, Tensor};
 
+use super::points::in_model_space;
 use super::{Densities, Dequantisation, MOST, MOST_EXAMPLES, check_examples, truth};
-use crate::data::{Dataset, Split, Summary, chosen, dequantised};
+use crate::data::{Dataset, Split, Summary};
 use crate::error::{Error, Fault, Result};
 use crate::generator::{Draws, Estimate, Generator, GeneratorSpec};
 use crate::progress::Terminal;
@@ -144,15 +145,11 @@ fn evaluate(
     device: Device,
     batch: &[(usize, usize)],
 ) -> Result<Evaluated> {
-    let (x, offset) = if spec.is_of_pixels(scale) {
-        (scale.centres(&chosen(dataset, &batch.iter().map(|(example, _)| *example).collect::<Vec<_>>())), 0.0)
-    } else {
-        (dequantised(dataset, scale, batch, seed), dataset.shape().iter().product::<usize>() as f64 * scale.log_det_per_dim())
-    };
+    let (x, offset) = in_model_space((dataset, scale), spec.is_of_pixels(scale), batch, seed);
     let places: Vec<(u64, u64)> = batch.iter().map(|&(example, draw)| (example as u64, draw as u64)).collect();
     let draws = Draws { seed, places: &places, count: spec.draws.unwrap_or_default() };
     let Estimate { value, sampled } = generator.log_density(&x.to_device(device), &draws);
-    let in_data_units = |log_p: &Tensor| to_vec(log_p).into_iter().map(|log_p| -(log_p + offset)).collect::<Vec<f64>>();
+    let in_data_units = |log_p: &Tensor| to_vec(log_p).into_iter().map(|log_p| offset - log_p).collect::<Vec<f64>>();
     let nats = in_data_units(&value);
     let error = sampled.as_ref().and_then(|sampled| sampled.error.as_ref()).map_or_else(Vec::new, to_vec);
     let elbo = sampled.map_or_else(Vec::new, |sampled| in_data_units(&sampled.elbo));

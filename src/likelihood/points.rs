@@ -7,7 +7,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::{Dequantisation, Job, Likelihood, Subject};
 use crate::bound::{Bins, Decoder, DecoderLaw, noised};
-use crate::data::{chosen, dequantised};
+use crate::data::{Dataset, chosen, dequantised};
 use crate::error::Fault;
 use crate::latent::Encoded;
 use crate::rng::{self, Law, Purpose};
@@ -75,16 +75,11 @@ pub struct Points {
 /// The points x_0 of the jobs' (example, draw) with the offsets that lead from model space to data units.
 pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
     let Subject { dataset, scale, seed, device, .. } = *subject;
-    let d = subject.dimension() as f64;
-    let uniform = vec![-d * scale.log_det_per_dim(); jobs.len()];
-    let examples = || chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>()).to_device(device);
     match spec.dequantisation {
-        Dequantisation::None if spec.below_t_min == BelowTMin::Discrete => {
-            Points { x: scale.centres(&examples()), offsets: vec![0.0; jobs.len()] }
-        }
         Dequantisation::None | Dequantisation::Uniform { .. } => {
-            let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
-            Points { x: dequantised(dataset, scale, &places, seed).to_device(device), offsets: uniform }
+            let whole = spec.dequantisation == Dequantisation::None && spec.below_t_min == BelowTMin::Discrete;
+            let (x, offset) = in_model_space((dataset, scale), whole, &examples_and_draws(jobs), seed);
+            Points { x: x.to_device(device), offsets: vec![offset; jobs.len()] }
         }
         Dequantisation::Latent { .. } => {
             let (Encoded { y, reconstruction, posterior }, offset) = encoded(subject, jobs);
@@ -93,25 +88,31 @@ pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
         }
         Dequantisation::Variational { .. } => no_grad(|| {
             let dequantiser = subject.dequantiser.expect("an experiment with variational dequantisation has its dequantiser");
-            let pixels = examples();
+            let pixels = chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>()).to_device(device);
             let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Dequantise, &places(jobs), &pixels.size()[1..], device);
             let (u, log_q) = dequantiser.draw(&pixels, &noise);
-            let offsets = to_vec(&log_q).iter().zip(uniform).map(|(log_q, offset)| log_q + offset).collect();
+            let uniform = subject.dimension() as f64 * scale.log_det_per_dim();
+            let offsets = to_vec(&log_q).iter().map(|log_q| log_q - uniform).collect();
             Points { x: scale.dequantised(&pixels.to_kind(Kind::Double), &u), offsets }
         }),
     }
+}
+
+/// The points of (example, draw) in the data's model space, f64, and what turns -ln of a density there into one in data units; of `whole`
+/// pixels, which have probabilities, the middles of their bins and 0.
+pub(super) fn in_model_space((dataset, scale): (&dyn Dataset, Scale), whole: bool, places: &[(usize, usize)], seed: u64) -> (Tensor, f64) {
+    if whole {
+        return (scale.centres(&chosen(dataset, &places.iter().map(|(example, _)| *example).collect::<Vec<_>>())), 0.0);
+    }
+    let d = dataset.shape().iter().product::<usize>() as f64;
+    (dequantised(dataset, scale, places, seed), -d * scale.log_det_per_dim())
 }
 
 /// The points y of the jobs' (example, draw) in the latent space, and what turns a density of the data's model space into one of data units.
 fn encoded(subject: &Subject, jobs: &[Job]) -> (Encoded, f64) {
     let Subject { dataset, scale, seed, device, .. } = *subject;
     let space = subject.latent.expect("an experiment with a latent space has it read");
-    let (x, offset) = if space.of_pixels() {
-        (scale.centres(&chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>())), 0.0)
-    } else {
-        let places: Vec<(usize, usize)> = jobs.iter().map(|job| (job.example, job.draw)).collect();
-        (dequantised(dataset, scale, &places, seed), -(subject.dimension() as f64) * scale.log_det_per_dim())
-    };
+    let (x, offset) = in_model_space((dataset, scale), space.of_pixels(), &examples_and_draws(jobs), seed);
     let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Importance, &places(jobs), space.shape(), device);
     (space.encode(&x.to_device(device), &noise), offset)
 }
@@ -143,6 +144,10 @@ pub fn at_t_min(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
         let offsets = to_vec(&decoder.offset(&zero.x, &z)).iter().zip(&zero.offsets).map(|(a, b)| a + b).collect();
         Points { x: noised(&level, &zero.x, &z), offsets }
     })
+}
+
+fn examples_and_draws(jobs: &[Job]) -> Vec<(usize, usize)> {
+    jobs.iter().map(|job| (job.example, job.draw)).collect()
 }
 
 /// Where the jobs' random numbers are.

@@ -86,15 +86,7 @@ fn second_round(deviations: &[f64], standard_error: f64, most: usize) -> Vec<usi
     let trace = until(standard_error, most);
     let spec = spec(n, SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 1 } }, trace);
     let (model, dataset) = (exact(&VP, &rotated(2, 2)), points(&rotated(2, 2), n, 1));
-    let subject = Subject {
-        model: &model,
-        dataset: &dataset,
-        scale: Scale::Vectors { scale: 1.0 },
-        dequantiser: None,
-        latent: None,
-        seed: 1,
-        device: Device::Cpu,
-    };
+    let subject = subject(&model, &dataset, Scale::Vectors { scale: 1.0 }, 1);
     let mut so_far = Likelihoods::new(&spec, &subject);
     so_far.add(Solved {
         jobs: first_round(n, 1),

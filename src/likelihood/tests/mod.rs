@@ -85,7 +85,10 @@ pub(super) fn hutchinson(probes: usize) -> Trace {
     Trace::Hutchinson(Probing { law: Law::Rademacher, budget: Budget::Fixed { probes } })
 }
 
+pub(super) fn subject<'a>(model: &'a dyn Model, dataset: &'a dyn Dataset, scale: Scale, seed: u64) -> Subject<'a> {
+    Subject { model, dataset, scale, dequantiser: None, latent: None, seed, device: Device::Cpu }
+}
+
 pub(super) fn measure(spec: &Likelihood, model: &dyn Model, dataset: &dyn Dataset, scale: Scale, seed: u64) -> Likelihoods {
-    let subject = Subject { model, dataset, scale, dequantiser: None, latent: None, seed, device: Device::Cpu };
-    likelihood(spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
+    likelihood(spec, &subject(model, dataset, scale, seed), &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }

@@ -19,15 +19,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let run = Run::open(home.path()).unwrap();
     let measured = |name: &str, spec: &Likelihood| {
         let model = Counting::new(&exact);
-        let subject = Subject {
-            model: &model,
-            dataset: &dataset,
-            scale: Scale::Vectors { scale: 1.0 },
-            dequantiser: None,
-            latent: None,
-            seed: 5,
-            device: Device::Cpu,
-        };
+        let subject = subject(&model, &dataset, Scale::Vectors { scale: 1.0 }, 5);
         let weights = Weights { step: 7, crc32: "0".into() };
         let of = dependence(spec, 5, Some(&weights), Solved::FOREIGN);
         let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;

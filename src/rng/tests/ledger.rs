@@ -100,41 +100,29 @@ fn no_random_number_is_used_twice() {
     let own = ["Init", "Order", "Augment", "Time", "Noise", "Projection", "Prior", "Brownian", "Dequantise", "Probe"];
     assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
 
-    // A family without a process: latent variables of training, of samples and of densities.
-    let home = tempfile::tempdir().unwrap();
-    let vae = [
-        "data.checkerboard={train=50,test=10,scale=2.0}",
-        "vae={latent=2,width=8,depth=1,decoder='gaussian'}",
-        "train.steps=20",
-        "train.batch=8",
-        "draw.count=5",
-        "draw.batch=2",
-        "density.count=5",
-        "density.batch=3",
-        "density.draws=4",
-    ];
-    let ledger = drawn("experiments/ancestors/vae.toml", 0x5EED_0005, home.path(), &vae);
-    assert_eq!(ledger.again, entries(&[("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
-    let own = ["Init", "Order", "Augment", "Latent", "Prior", "Decoder", "Dequantise", "Importance"];
-    assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
-
-    // A hierarchy: what its steps down draw, too.
-    let home = tempfile::tempdir().unwrap();
-    let hierarchy = [
-        "data.checkerboard={train=50,test=10,scale=2.0}",
-        "hierarchical_vae.diffusion={levels=4,width=8,depth=1,beta={first=0.01,last=0.9,learnt=true}}",
-        "train.steps=20",
-        "train.batch=8",
-        "draw.count=5",
-        "draw.batch=2",
-        "density.count=5",
-        "density.batch=3",
-        "density.draws=4",
-    ];
-    let ledger = drawn("experiments/ancestors/nonequilibrium_learnt.toml", 0x5EED_0006, home.path(), &hierarchy);
-    assert_eq!(ledger.again, entries(&[("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
-    let own = ["Init", "Order", "Augment", "Latent", "Prior", "StepDown", "Decoder", "Dequantise", "Importance"];
-    assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
+    // Families without a process: latent variables of training, of samples and of densities, and what the steps down of a hierarchy draw.
+    let vae = "vae={latent=2,width=8,depth=1,decoder='gaussian'}";
+    let hierarchy = "hierarchical_vae.diffusion={levels=4,width=8,depth=1,beta={first=0.01,last=0.9,learnt=true}}";
+    for (file, seed, family, of_steps) in
+        [("vae", 0x5EED_0005, vae, &[][..]), ("nonequilibrium_learnt", 0x5EED_0006, hierarchy, &["StepDown"][..])]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let settings = [
+            "data.checkerboard={train=50,test=10,scale=2.0}",
+            family,
+            "train.steps=20",
+            "train.batch=8",
+            "draw.count=5",
+            "draw.batch=2",
+            "density.count=5",
+            "density.batch=3",
+            "density.draws=4",
+        ];
+        let ledger = drawn(&format!("experiments/ancestors/{file}.toml"), seed, home.path(), &settings);
+        assert_eq!(ledger.again, entries(&[("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
+        let own = [&["Init", "Order", "Augment", "Latent", "Prior"], of_steps, &["Decoder", "Dequantise", "Importance"]].concat();
+        assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
+    }
 
     // Images: flips, dropout, an adaptive sampler, a law of dequantisation, a bound.
     let files = tempfile::tempdir().unwrap();
