@@ -8,13 +8,12 @@ use super::{Method, conjugate_gradients};
 use crate::divergence::Linearised;
 use crate::measurement::{Measurement, matrix_of};
 use crate::model::{At, Model, Prediction, Quantity};
-use crate::sde::Chain;
-use crate::sde::Sde;
+use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 
 /// The score of x_t given y.
 pub struct Posterior<'a> {
-    model: Box<dyn Model + 'a>,
+    model: &'a dyn Model,
     /// In model space.
     measurement: &'a Measurement,
     solved: Solved,
@@ -22,8 +21,6 @@ pub struct Posterior<'a> {
 
 /// How (σ_y² I + A V Aᵀ) u = y - A x̂ is solved.
 enum Solved {
-    /// There is no term: y is put into the states of the walk.
-    Elsewhere,
     /// Not at all: the term is -1000 ζ/g² ∇‖y - A x̂‖.
     Dps {
         strength: f64,
@@ -50,21 +47,22 @@ enum Gram {
 const STEPS: f64 = 1000.0;
 
 impl<'a> Posterior<'a> {
-    /// `measurement` is in model space, of examples of `shape`; the method has passed its checks.
+    /// `measurement` is in model space, of examples of `shape`; the method has passed its checks. None where it is no model, but puts y into
+    /// the states of a walk.
     pub fn new(
-        model: Box<dyn Model + 'a>,
+        model: &'a dyn Model,
         measurement: &'a Measurement,
         method: &Method,
         shape: &[usize],
         device: Device,
-    ) -> Posterior<'a> {
+    ) -> Option<Posterior<'a>> {
         let solved = match *method {
             Method::Dps { strength } => Solved::Dps { strength },
             Method::MomentMatching { iterations } => Solved::MomentMatching { iterations },
             Method::PseudoInverse { data_std } => Solved::PseudoInverse { data_std, gram: Gram::of(measurement, shape, device) },
-            Method::Replacement | Method::Repaint { .. } => Solved::Elsewhere,
+            Method::Replacement | Method::Repaint { .. } => return None,
         };
-        Posterior { model, measurement, solved }
+        Some(Posterior { model, measurement, solved })
     }
 
     /// ∇ ln p(y | x_t) [B, ...] from x̂ with its graph.
@@ -76,7 +74,6 @@ impl<'a> Posterior<'a> {
         let pulled = |u: &Tensor, again: bool| point.pull(&operator.adjoint(u).flatten(1, -1), again).view_as(at.x);
         let noise = sigma * sigma;
         match &self.solved {
-            Solved::Elsewhere => at.x.zeros_like(),
             Solved::Dps { strength } => {
                 let norm = residual.square().sum_dim_intlist(1i64, true, None::<Kind>).sqrt().clamp_min(f64::MIN_POSITIVE);
                 let rate = column(&|t| STEPS * strength / self.sde().diffusion(t).powi(2));
@@ -129,9 +126,6 @@ impl Model for Posterior<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        if let Solved::Elsewhere = self.solved {
-            return self.model.predict(at);
-        }
         let interpolation = Cell::new(None);
         let data = |x: &Tensor| {
             let at = at.moved(x);

@@ -27,20 +27,20 @@ impl<'a> Replacement<'a> {
         self.measurement
     }
 
-    fn with(&self, x: &Tensor, measured: Tensor) -> Tensor {
-        let operator = &self.measurement.operator;
-        x + operator.adjoint(&(measured - operator.apply(x))) / self.gram
+    /// x with α y + `noise` [B, M] for A x.
+    fn with(&self, x: &Tensor, alpha: f64, noise: &Tensor) -> Tensor {
+        let Measurement { operator, y, .. } = self.measurement;
+        x + operator.adjoint(&(y.to_kind(x.kind()) * alpha + noise - operator.apply(x))) / self.gram
     }
 }
 
 impl Constraint for Replacement<'_> {
     fn state(&self, x: &Tensor, level: &Level, noise: &Tensor) -> Tensor {
-        let y = self.measurement.y.to_kind(x.kind());
-        self.with(x, y * level.alpha + self.measurement.operator.apply(noise) * level.sigma)
+        self.with(x, level.alpha, &(self.measurement.operator.apply(noise) * level.sigma))
     }
 
     fn mean(&self, x: &Tensor, level: &Level) -> Tensor {
-        self.with(x, self.measurement.y.to_kind(x.kind()).unsqueeze(0) * level.alpha)
+        self.with(x, level.alpha, &Tensor::zeros([1], (x.kind(), x.device())))
     }
 
     fn visits(&self) -> usize {

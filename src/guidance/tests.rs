@@ -34,7 +34,7 @@ fn measured(prior: &GaussianMixture) -> (Measurement, GaussianMixture) {
 fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
     let (measurement, law) = measured(prior);
     let (d, model) = (prior.dimension() as i64, exact(sde, prior));
-    let posterior = Posterior::new(Box::new(model), &measurement, method, &[d as usize], Device::Cpu);
+    let posterior = Posterior::new(&model, &measurement, method, &[d as usize], Device::Cpu).unwrap();
     let truth = ExactScore::new(sde, &law, Device::Cpu);
     let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, 1.0]);
     let (got, truth) = (posterior.score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
@@ -72,7 +72,7 @@ fn dps_descends_the_norm_of_the_residual() {
     let model = exact(&VP, &prior);
     let d = prior.dimension() as i64;
     let (x, t, strength) = (normal(1, &[1, d]), [0.4], 0.7);
-    let posterior = Posterior::new(Box::new(exact(&VP, &prior)), &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu);
+    let posterior = Posterior::new(&model, &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu).unwrap();
     let term = posterior.score(&At::whole(&x, &t)) - model.score(&At::whole(&x, &t));
     let norm = |x: &Tensor| measurement.residual(&model.data(&At::whole(x, &t))).square().sum(Kind::Double).sqrt().double_value(&[]);
     let (direction, h) = (normal(2, &[1, d]), 1e-5);
@@ -90,7 +90,8 @@ fn samples_of_a_gaussian_follow_its_posterior() {
     let (measurement, law) = measured(&prior);
     let method = Method::MomentMatching { iterations: 3 };
     for (name, sde) in SDES {
-        let posterior = Posterior::new(Box::new(exact(sde, &prior)), &measurement, &method, &[3], Device::Cpu);
+        let model = exact(sde, &prior);
+        let posterior = Posterior::new(&model, &measurement, &method, &[3], Device::Cpu).unwrap();
         let n = 4000;
         let start = normal(7, &[n, 3]) * sde.prior_std();
         let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } };
@@ -156,8 +157,8 @@ fn grams_of_all_operators_solve_alike() {
     }
     let x = normal(2, &[2, 3, 4, 4]);
     let by = |measurement: Measurement| {
-        let model = Box::new(Images(ExactScore::new(&VP, &prior, Device::Cpu)));
-        Posterior::new(model, &measurement, &method, &shape, Device::Cpu).score(&At::whole(&x, &[0.2, 0.5]))
+        let model = Images(ExactScore::new(&VP, &prior, Device::Cpu));
+        Posterior::new(&model, &measurement, &method, &shape, Device::Cpu).unwrap().score(&At::whole(&x, &[0.2, 0.5]))
     };
     let one = by(Measurement { operator, y: y.copy(), sigma: SIGMA });
     let other = by(Measurement { operator: Box::new(Matrix::of(&a, &shape)), y, sigma: SIGMA });
@@ -181,7 +182,7 @@ fn on_a_mixture_moment_matching_is_nearest() {
         ("replacement", Method::Replacement),
         ("repaint, 10", Method::Repaint { visits: 10 }),
     ];
-    let mut sums = vec![0.0; methods.len()];
+    let (model, mut sums) = (exact(&VP, &prior), vec![0.0; methods.len()]);
     for k in 0..measurements {
         let x0 = points(&prior, 50 + k, 1);
         let y = (x0.select(1, 1) + normal(500 + k, &[1]) * SIGMA).view(-1);
@@ -190,15 +191,17 @@ fn on_a_mixture_moment_matching_is_nearest() {
         let truth = Energy::new(&points(&law, 90 + k, n as usize));
         let measurement = Measurement { operator: Box::new(mask), y, sigma: SIGMA };
         for ((_, method), sum) in methods.iter().zip(&mut sums) {
-            let posterior = Posterior::new(Box::new(exact(&VP, &prior)), &measurement, method, &[2], Device::Cpu);
             let start = normal(7, &[n, 2]);
             let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
-            let reverse = Reverse { model: &posterior, eta: 1.0 };
             let mut noise = |draw: usize| normal(1000 + draw as u64, &[n, 2]);
-            let (x, _) = match method.replaces() {
-                None => heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap(),
-                Some(visits) => {
-                    let replacement = Replacement::new(&measurement, visits).unwrap();
+            let (x, _) = match Posterior::new(&model, &measurement, method, &[2], Device::Cpu) {
+                Some(posterior) => {
+                    let reverse = Reverse { model: &posterior, eta: 1.0 };
+                    heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap()
+                }
+                None => {
+                    let replacement = Replacement::new(&measurement, method.replaces().unwrap()).unwrap();
+                    let reverse = Reverse { model: &model, eta: 1.0 };
                     walk.sample_within(&reverse, &problem, Some(&replacement), &mut noise, &mut |_| {}).unwrap()
                 }
             };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-use super::Session;
+use super::{Session, crc32};
 use crate::data::{Split, chosen, dequantised};
 use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
@@ -98,11 +98,9 @@ impl Session {
 
     /// Saves the samples of codes as `samples/<name>.*`.
     pub fn decode_into(&self, spec: &Sample, codes: &Tensor, run: &Run, place: &Run, name: &str) -> Result<bool> {
-        let bytes: Vec<u8> = to_vec(codes).into_iter().flat_map(f64::to_le_bytes).collect();
         let Sample { solver, t_min, denoise, thresholding, .. } = spec;
         let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding });
-        let codes_crc32 = format!("{:08x}", crc32fast::hash(&bytes));
-        let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": codes_crc32 });
+        let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
         self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
     }
 

@@ -6,7 +6,7 @@ use super::{Machine, Session};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::Loaded;
-use crate::latent::{self, LatentSpace, Source, Spec};
+use crate::latent::{self, LatentSpace, Source, Spec, Spread};
 use crate::run::{Run, checkpoint};
 
 const MEASURED: &str = "autoencoder.json";
@@ -52,13 +52,16 @@ impl Session {
         let Some(spec) = &self.plan.latent else { return Ok(false) };
         let (space, of) = self.unscaled(spec, run)?;
         let worked = !run.is_done(Spec::NAME, &of)?;
-        if worked {
+        let spread = if worked {
             let measured = latent::measure(&space, self.dataset(Split::Train)?, self.plan.data.flip(), spec.examples, self.plan.seed)?;
             let mut product = run.product(Spec::NAME, of);
             product.write_json(MEASURED, &measured)?;
             product.finish()?;
-        }
-        self.read_latents(run)?;
+            measured
+        } else {
+            read_spread(run)?
+        };
+        self.latent.get_or_init(|| space.scaled(&spread));
         Ok(worked)
     }
 
@@ -66,12 +69,10 @@ impl Session {
     pub(super) fn read_latents(&self, run: &Run) -> Result<()> {
         let Some(spec) = self.plan.latent.as_ref().filter(|_| self.latent.get().is_none()) else { return Ok(()) };
         let (space, of) = self.unscaled(spec, run)?;
-        let help = "score-sde run with this experiment goes on with it";
         if !run.is_done(Spec::NAME, &of)? {
-            return Err(Error::run(run.path(), "has not measured its latent variables yet", help));
+            return Err(Error::run(run.path(), "has not measured its latent variables yet", GO_ON));
         }
-        let measured = run.read(MEASURED)?.unwrap_or_default();
-        let spread = serde_json::from_slice(&measured).map_err(|e| Error::run(run.folder().at(MEASURED), e.to_string(), help))?;
+        let spread = read_spread(run)?;
         self.latent.get_or_init(|| space.scaled(&spread));
         Ok(())
     }
@@ -88,6 +89,13 @@ impl Session {
         let (space, weights) = LatentSpace::open(vae, (&self.shape, self.scale()), &newest, self.device())?;
         Ok((space, json!({ "examples": spec.examples, "weights": weights })))
     }
+}
+
+const GO_ON: &str = "score-sde run with this experiment goes on with it";
+
+fn read_spread(run: &Run) -> Result<Spread> {
+    let measured = run.read(MEASURED)?.unwrap_or_default();
+    serde_json::from_slice(&measured).map_err(|e| Error::run(run.folder().at(MEASURED), e.to_string(), GO_ON))
 }
 
 fn no_weights(run: &Run) -> Error {

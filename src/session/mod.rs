@@ -243,3 +243,9 @@ impl Session {
         })
     }
 }
+
+/// A checksum of numbers that a result depends on.
+fn crc32(numbers: Vec<f64>) -> String {
+    let bytes: Vec<u8> = numbers.into_iter().flat_map(f64::to_le_bytes).collect();
+    format!("{:08x}", crc32fast::hash(&bytes))
+}

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::Session;
+use super::{Session, crc32};
 use crate::data::{self, Split};
 use crate::error::Result;
 use crate::guidance::{Observed, Posterior, Replacement};
@@ -19,7 +19,7 @@ use crate::tensor::to_vec;
 impl Session {
     /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        self.solved(spec, &mut Journal::nowhere())
+        self.solved(spec, self.observation(spec)?, &mut Journal::nowhere())
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
@@ -35,15 +35,13 @@ impl Session {
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
-        if let Some(measured) = &spec.measurement {
-            let Measurement { operator, y, .. } = self.observed(measured)?.measurement;
+        let observed = self.observation(spec)?;
+        if let Some(Observed { measurement: Measurement { operator, y, .. }, .. }) = &observed {
             // A shows in what it makes of one vector, whose numbers are all different.
             let image = operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, y.device())) + 1.0).sqrt().unsqueeze(0));
-            let numbers = [to_vec(&y), to_vec(&image)].concat();
-            let bytes: Vec<u8> = numbers.into_iter().flat_map(f64::to_le_bytes).collect();
-            of["measurement_crc32"] = format!("{:08x}", crc32fast::hash(&bytes)).into();
+            of["measurement_crc32"] = crc32([to_vec(y), to_vec(&image)].concat()).into();
         }
-        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, journal))
+        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, observed, journal))
     }
 
     /// Saves the samples that `draw` makes by the table `spec`, which depend on `of`.
@@ -72,22 +70,27 @@ impl Session {
         Ok(true)
     }
 
-    fn solved(&self, spec: &Sample, journal: &mut Journal<Drawn>) -> Result<Samples> {
+    /// What samples have to fit, if anything.
+    fn observation(&self, spec: &Sample) -> Result<Option<Observed>> {
+        spec.measurement.as_ref().map(|measured| self.observed(measured)).transpose()
+    }
+
+    fn solved(&self, spec: &Sample, observed: Option<Observed>, journal: &mut Journal<Drawn>) -> Result<Samples> {
         self.check_variance(spec.solver.variance())?;
         let model = self.sampling_model(spec.thresholding)?;
         let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
             sample::sample(spec, self.plan.seed, (model, constraint), &self.model_shape, self.device(), journal, &self.terminal)
         };
-        if let Some(measured) = &spec.measurement {
-            let Observed { measurement, example } = self.observed(measured)?;
+        if let (Some(measured), Some(Observed { measurement, example })) = (&spec.measurement, observed) {
             let (slope, shift) = self.affine();
             let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
             let seen = Seen { y: measurement.y.copy(), back, example };
             let measurement = &measurement.in_model_space(&self.shape, slope, shift);
             let replacement = measured.method.replaces().and_then(|visits| Replacement::new(measurement, visits));
             let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
-            let posterior = Posterior::new(model, measurement, &measured.method, &self.shape, self.device());
-            return Ok(Samples { seen: Some(seen), ..draw(&posterior, constraint, journal)? });
+            let posterior = Posterior::new(&*model, measurement, &measured.method, &self.shape, self.device());
+            let model = posterior.as_ref().map_or(&*model, |posterior| posterior as &dyn Model);
+            return Ok(Samples { seen: Some(seen), ..draw(model, constraint, journal)? });
         }
         let samples = draw(&*model, None, journal)?;
         Ok(match self.latent()? {
