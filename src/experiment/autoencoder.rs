@@ -16,26 +16,9 @@ impl Plan {
     /// The experiment that trains the autoencoder of `[space.latent]`; none where there is none, or it comes from a run.
     pub fn autoencoder(&self) -> Option<Experiment> {
         let Ok(Source::Trained(vae, train)) = self.latent.as_ref()?.source() else { return None };
-        Some(Experiment {
-            // TOML knows no larger ones.
-            seed: rng::derive(self.seed, Purpose::Autoencoder, 0) >> 1,
-            data: self.data.clone(),
-            vae: Some(vae.clone()),
-            train: Some(train.clone()),
-            sde: None,
-            space: None,
-            score: None,
-            network: None,
-            precondition: None,
-            flow: None,
-            hierarchical_vae: None,
-            analytic_variance: None,
-            sample: None,
-            dequantisation: None,
-            likelihood: None,
-            draw: None,
-            density: None,
-        })
+        // TOML knows no larger ones.
+        let seed = rng::derive(self.seed, Purpose::Autoencoder, 0) >> 1;
+        Some(Experiment { vae: Some(vae.clone()), train: Some(train.clone()), ..Experiment::bare(seed, self.data.clone()) })
     }
 }
 

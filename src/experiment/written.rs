@@ -42,6 +42,29 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// Nothing but a seed and data.
+    pub(super) fn bare(seed: u64, data: Data) -> Experiment {
+        Experiment {
+            seed,
+            data,
+            sde: None,
+            space: None,
+            score: None,
+            network: None,
+            precondition: None,
+            flow: None,
+            vae: None,
+            hierarchical_vae: None,
+            train: None,
+            analytic_variance: None,
+            sample: None,
+            dequantisation: None,
+            likelihood: None,
+            draw: None,
+            density: None,
+        }
+    }
+
     /// The whole experiment as TOML, defaults included.
     pub fn resolved(&self) -> String {
         toml::to_string(self).expect("an experiment is a TOML document")
@@ -49,14 +72,8 @@ impl Experiment {
 
     /// A mark of all that trained weights depend on: equal for experiments that differ in what is done with them, or in operational keys.
     pub fn mark(&self) -> String {
-        let train = self.train.as_ref().map(|train| Train {
-            checkpoint_every: 0,
-            keep: 0,
-            keep_every: None,
-            keep_best: None,
-            log_every: 0,
-            ..train.clone()
-        });
+        let train = self.train.as_ref().map(Train::without_operational);
+        let space = self.space.as_ref().map(|SpaceSpec::Latent(spec)| SpaceSpec::Latent(spec.without_operational()));
         let asked = Experiment {
             analytic_variance: None,
             sample: None,
@@ -66,7 +83,7 @@ impl Experiment {
             density: None,
             ..self.clone()
         };
-        let trained = Experiment { train, ..asked };
+        let trained = Experiment { train, space, ..asked };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }
 }

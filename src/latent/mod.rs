@@ -76,6 +76,11 @@ impl Spec {
         }
     }
 
+    /// With what changes no weights left out.
+    pub fn without_operational(&self) -> Spec {
+        Spec { train: self.train.as_ref().map(Train::without_operational), ..self.clone() }
+    }
+
     /// Whether a split for training of so many examples has enough.
     pub fn check_against(&self, len: usize) -> Result<(), Fault> {
         Fault::unless_in("examples", self.examples, 1..=len, "there are no more for training")

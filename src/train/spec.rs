@@ -141,6 +141,11 @@ fn default_log_every() -> u64 {
 }
 
 impl Train {
+    /// With what changes no weights left out.
+    pub fn without_operational(&self) -> Train {
+        Train { checkpoint_every: 0, keep: 0, keep_every: None, keep_best: None, log_every: 0, ..self.clone() }
+    }
+
     /// Which checkpoints stay beside one with this value of the curve of `keep_best`.
     pub(super) fn keep(&self, value: Option<f64>) -> Keep<'static> {
         let best = self.keep_best.map(|curve| (curve.name(), value.unwrap_or(f64::NAN)));
