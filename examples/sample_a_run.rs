@@ -26,6 +26,8 @@ fn main() -> Result<()> {
         denoise: true,
         trajectory: vec![],
         thresholding: None,
+        given: None,
+        guidance: None,
         measurement: None,
     };
     let samples = session.sample(&spec)?;

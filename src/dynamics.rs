@@ -217,7 +217,7 @@ mod tests {
         for rows in [vec![0, 2], vec![1], vec![2, 1], vec![0, 1, 2]] {
             let chosen = crate::tensor::select(&state, &rows);
             let t: Vec<f64> = rows.iter().map(|&i| [0.2, 0.5, 0.9][i]).collect();
-            let some = flow.drift(&At { x: &chosen, t: &t, rows: Some(&rows) });
+            let some = flow.drift(&At { rows: Some(&rows), ..At::whole(&chosen, &t) });
             assert_eq!(largest(&(some - crate::tensor::select(&all, &rows))), 0.0, "{rows:?}");
         }
     }

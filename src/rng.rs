@@ -60,6 +60,8 @@ pub enum Purpose {
     StepDown = 28,
     /// The seeds of an autoencoder's training, and of what is measured of its latent variables.
     Autoencoder = 30,
+    /// Whether training hides what is known of an example; index: position in the run.
+    Hidden = 32,
     /// A random mask (index 0) and the noise of a measurement (index 1).
     Measurement = 31,
 }

@@ -206,9 +206,9 @@ fn misspelt_keys() {
      help: did you mean `warmup`?
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
-     × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `space`, `score`, `network`,
-     │ `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `analytic_variance`, `sample`,
-     │ `dequantisation`, `likelihood`, `draw`, `density`
+     × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `condition`, `space`, `score`,
+     │ `network`, `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `analytic_variance`,
+     │ `sample`, `dequantisation`, `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]

@@ -131,7 +131,7 @@ fn model(Loaded { experiment, train, .. }: &Loaded) -> ScoreNetwork {
         network,
         precondition.under(experiment.sde.as_ref().unwrap().get()).unwrap(),
         data.scale(),
-        &train.as_ref().unwrap().shape,
+        (&train.as_ref().unwrap().shape, 0),
         1,
         Device::Cpu,
     )

@@ -15,7 +15,7 @@ fn published_configurations_have_the_references_parameters() {
     // An entry without a configuration is one that the reference can't build.
     for (name, truth) in published.iter().filter(|(_, truth)| truth["config"].is_object()) {
         let Reference { network, shape, .. } = Reference::new(&truth["config"]).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
-        assert_eq!(network.parameter_count(&shape, 1) as u64, truth["n_trainable"].as_u64().unwrap(), "{name}");
+        assert_eq!(network.parameter_count(&Interface::plain(&shape)) as u64, truth["n_trainable"].as_u64().unwrap(), "{name}");
         let builder = Builder::dry();
         network.build(&shape, 1, &builder);
         let ours = builder.inventory();

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Kind, Tensor, no_grad};
 
-use crate::data::{Batches, Dataset};
+use crate::data::{Batches, Conditions, Dataset};
 use crate::error::{Error, Fault, Result};
 use crate::latent::LatentSpace;
-use crate::model::{At, MeanSquares, Model};
+use crate::model::{At, Given, MeanSquares, Model};
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::{Found, Journal, Product, Run, difference, tensors};
@@ -56,6 +56,8 @@ impl AnalyticVariance {
 pub struct Subject<'a> {
     pub model: &'a dyn Model,
     pub dataset: Arc<dyn Dataset>,
+    /// What the model is told of the examples.
+    pub conditions: Option<Arc<Conditions>>,
     pub scale: Scale,
     pub flip: bool,
     /// Where the score lives, if that is not the data's own space.
@@ -78,7 +80,7 @@ pub fn measure(
     terminal: &Terminal,
 ) -> Result<MeanSquares> {
     let seed = rng::derive(seed, Purpose::AnalyticVariance, 0);
-    let Subject { model, dataset, scale, flip, latent, device } = subject;
+    let Subject { model, dataset, conditions, scale, flip, latent, device } = subject;
     let levels: Vec<Level> = model.sde().chain(spec.levels)?.levels().iter().map(|level| model.asked(level)).collect();
     let mut phase = terminal.phase("analytic variance", "examples", spec.examples as u64, 0);
     let mut sums = vec![0.0; levels.len()];
@@ -87,7 +89,10 @@ pub fn measure(
         let last = (first + spec.batch).min(spec.examples);
         let measured = journal.next(|| {
             let batches = batches.get_or_insert_with(|| Batches::start(dataset.clone(), scale, flip, seed, spec.batch, step as u64));
-            let x0 = batches.next().narrow(0, 0, (last - first) as i64).to_device(device);
+            let (x0, examples) = batches.shown();
+            let x0 = x0.narrow(0, 0, (last - first) as i64).to_device(device);
+            let condition = conditions.as_ref().map(|conditions| conditions.of(&examples[..last - first]).to_device(device));
+            let model = &Given { model, condition };
             let x0 = latent.map_or_else(|| x0.copy(), |space| space.draw(&x0, &space.noise(seed, first as u64..last as u64)));
             let noise = |level: usize| {
                 rng::rows(Law::Gaussian, seed, Purpose::Noise, first as u64..last as u64, level as u64, &x0.size()[1..], device)

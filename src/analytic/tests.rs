@@ -22,8 +22,15 @@ fn dataset(law: &GaussianMixture) -> Arc<dyn Dataset> {
 }
 
 fn measured(model: &dyn Model, law: &GaussianMixture, spec: &AnalyticVariance) -> MeanSquares {
-    let subject =
-        Subject { model, dataset: dataset(law), scale: Scale::Vectors { scale: 1.0 }, flip: false, latent: None, device: Device::Cpu };
+    let subject = Subject {
+        model,
+        dataset: dataset(law),
+        conditions: None,
+        scale: Scale::Vectors { scale: 1.0 },
+        flip: false,
+        latent: None,
+        device: Device::Cpu,
+    };
     measure(spec, 7, subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap()
 }
 
@@ -107,6 +114,7 @@ fn a_killed_measurement_goes_on_to_the_same_bits() {
     let subject = |model| Subject {
         model,
         dataset: dataset(&law),
+        conditions: None,
         scale: Scale::Vectors { scale: 1.0 },
         flip: false,
         latent: None,

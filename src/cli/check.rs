@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Overrides;
-use crate::data::Split;
+use crate::data::{ConditionSpec, Split};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
 use crate::generator::GeneratorSpec;
@@ -24,7 +24,7 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
     let needs = loaded.needs(&experiment::PHASES)?;
     let model_shape = loaded.model_shape();
-    let Loaded { experiment, plan, shape, vae, train } = loaded;
+    let Loaded { experiment, plan, shape, condition, vae, train } = loaded;
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);
@@ -32,13 +32,18 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     if let Some(note) = train.as_ref().and_then(|train| train.note.as_ref()) {
         println!("#             {note}");
     }
+    match &plan.condition {
+        None => {}
+        Some(ConditionSpec::Class(_)) => println!("# condition   the class, one of {condition}"),
+        Some(ConditionSpec::Vector(_)) => println!("# condition   {} numbers of each example", condition - 1),
+    }
     if let Some(vae) = &vae {
         let parameters = GeneratorSpec::Vae(vae.clone()).parameter_count(&shape);
         println!("# space       latent variables of shape {model_shape:?}, an autoencoder of {parameters} parameters");
     }
     match &plan.family {
         Family::Known(..) => println!("# score       exact; nothing is trained"),
-        Family::Score(learned) => println!("# network     {} trainable parameters", learned.parameter_count(&model_shape)),
+        Family::Score(learned) => println!("# network     {} trainable parameters", learned.parameter_count(&model_shape, condition)),
         Family::Generator(spec, _) => println!("# family      [{}], {} trainable parameters", spec.table(), spec.parameter_count(&shape)),
     }
     if let Some(&Train { steps, batch, .. }) = plan.train() {

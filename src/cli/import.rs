@@ -48,7 +48,7 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
     remark(spec, state.step, &found);
 
     let run = Run::open(&out)?;
-    run.introduce(&About::new(session.shape(), loaded.experiment.mark()))?;
+    run.introduce(&About::new(session.shape(), loaded.condition, loaded.experiment.mark()))?;
     state.save(&run, spec.keep)?;
     // Last, since it is what makes the folder a run.
     run.keep_experiment(&loaded.experiment.resolved())?;

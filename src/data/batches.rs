@@ -26,7 +26,7 @@ const GRAIN: usize = 1 << 14;
 /// random order of the n examples, flipped and dequantised by draws of (seed, p). So a batch is a function of (seed, step), whatever was
 /// asked for before, and epochs need not end with a batch.
 pub struct Batches {
-    queue: Option<Receiver<Tensor>>,
+    queue: Option<Receiver<(Tensor, Vec<usize>)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,6 +50,11 @@ impl Batches {
     /// The next step's batch.
     #[expect(clippy::should_implement_trait, reason = "the sequence has no end, so there is no Option to return")]
     pub fn next(&mut self) -> Tensor {
+        self.shown().0
+    }
+
+    /// The next step's batch, and which examples it shows.
+    pub fn shown(&mut self) -> (Tensor, Vec<usize>) {
         let queue = self.queue.as_ref().expect("the queue lives until drop");
         queue.recv().expect("the assembling thread runs until the queue is dropped")
     }
@@ -74,10 +79,11 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn batch(&mut self, step: u64) -> Tensor {
+    fn batch(&mut self, step: u64) -> (Tensor, Vec<usize>) {
         let first = step * self.batch as u64;
         let positions: Vec<(u64, usize)> = (first..first + self.batch as u64).map(|p| (p, self.order.example(p))).collect();
-        gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out))
+        let x0 = gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out));
+        (x0, positions.into_iter().map(|(_, i)| i).collect())
     }
 
     fn example(&self, position: u64, i: usize, out: &mut [f32]) {

@@ -27,6 +27,8 @@ pub struct Cifar10 {
 
 const PIXELS: usize = 3 * 32 * 32;
 const RECORD: usize = 1 + PIXELS;
+/// Classes, airplane to truck.
+pub(super) const CLASSES: usize = 10;
 /// Records of an official file.
 const RECORDS: usize = 10_000;
 const TRAINING_FILES: usize = 5;
@@ -43,6 +45,16 @@ impl Cifar10 {
         let n = pixels.len() / PIXELS;
         let pixels = Array4::from_shape_vec((n, 3, 32, 32), pixels).expect("whole records were appended");
         Ok(Images { pixels, note: self.note(split, files.len(), n) })
+    }
+
+    /// The label of each image.
+    pub(super) fn labels(&self, split: Split) -> Result<Vec<u32>> {
+        let mut labels = Vec::new();
+        for path in self.files(split)? {
+            let bytes = fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            labels.extend(bytes.chunks_exact(RECORD).map(|record| u32::from(record[0])));
+        }
+        Ok(labels)
     }
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
@@ -88,7 +100,7 @@ fn wrong(path: &Path, message: String) -> Error {
 
 /// Appends the pixels of every record.
 fn append(bytes: &[u8], pixels: &mut Vec<u8>) -> Result<(), String> {
-    if let Some(i) = bytes.chunks_exact(RECORD).position(|record| record[0] > 9) {
+    if let Some(i) = bytes.chunks_exact(RECORD).position(|record| usize::from(record[0]) >= CLASSES) {
         return Err(format!("is not CIFAR-10: image {i} has label {}, not 0..=9", bytes[i * RECORD]));
     }
     records(bytes.len())?;

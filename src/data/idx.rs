@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::Images;
-use super::{Split, Summary, open_file, size};
+use super::{LabelFiles, Split, Summary, open_file, size};
 use crate::error::{Error, Fault, Result};
 
 /// `[data.idx]`: grey images from two IDX files, plain or gzipped.
@@ -22,6 +22,9 @@ pub struct Idx {
     pub train: PathBuf,
     /// The file to measure.
     pub test: PathBuf,
+    /// The classes of the images; left out, they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelFiles>,
     /// Pixels of the files on each side that are averaged to one, and rounded to a whole value, 1 to 8; it divides their height and width. 2
     /// makes 14 x 14 of 28 x 28. Left out, 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -205,6 +208,27 @@ fn read(source: &mut impl Read) -> Result<Array3<u8>, String> {
     header.is_followed_by((pixels.len() + up_to(1, source)?.len()) as u64)?;
     pixels.shrink_to_fit();
     Array3::from_shape_vec((header.n, header.height, header.width), pixels).map_err(|error| format!("{}: {error}", header.promise()))
+}
+
+/// The labels in a file, plain or gzipped: a header of two words, then one byte each.
+pub(super) fn labels(bytes: &[u8]) -> Result<Vec<i64>, String> {
+    let mut source = unpacked(bytes)?;
+    let header = up_to(8, &mut source)?;
+    match header[..] {
+        [] => Err("the file is empty".to_owned()),
+        [0, 0, 8, 1, a, b, c, d] => {
+            let n = u32::from_be_bytes([a, b, c, d]) as usize;
+            let labels = up_to(n.saturating_add(1), &mut source)?;
+            match labels.len().cmp(&n) {
+                _ if n == 0 => Err("holds no labels".to_owned()),
+                Ordering::Equal => Ok(labels.into_iter().map(i64::from).collect()),
+                Ordering::Less => Err(format!("is cut short: its header promises {n} labels, but {} follow", labels.len())),
+                Ordering::Greater => Err(format!("is too long: its header promises {n} labels, but more follow")),
+            }
+        }
+        [0, 0, 8, 3, ..] => Err("holds images; the file of labels is wanted".to_owned()),
+        _ => Err("is neither an .npy file nor an IDX file of labels, which starts with the bytes 00 00 08 01 and its count".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 mod arrays;
 mod batches;
 mod cifar10;
+mod condition;
 mod idx;
+mod labels;
 mod npy;
 mod toys;
 
@@ -21,7 +23,9 @@ use serde::{Deserialize, Serialize};
 
 pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
+pub use condition::{ConditionSpec, Conditions};
 pub use idx::Idx;
+pub use labels::LabelFiles;
 pub use npy::{Layout, NpyImages, NpyVectors, read_npy};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
@@ -146,7 +150,9 @@ impl Data {
             Data::Cifar10(Cifar10 { folder, .. }) => [("train", None), ("test", None), ("folder", Some(folder))],
             _ => return Ok(()),
         };
-        match paths.into_iter().find(|(_, path)| path.is_some_and(|path| path.as_os_str().is_empty())) {
+        let paths = paths.into_iter().filter_map(|(key, path)| Some((key, path?.as_path())));
+        let labels = self.label_files().into_iter().flat_map(LabelFiles::paths);
+        match paths.chain(labels).find(|(_, path)| path.as_os_str().is_empty()) {
             None => Ok(()),
             Some((key, _)) => Err(Fault::new(key, format!("{key} is empty"), "give a path, relative to the working directory")),
         }
@@ -180,6 +186,45 @@ impl Data {
             Data::NpyImages(set) => set.describe(split)?,
             Data::Idx(set) => set.describe(split)?,
             Data::Cifar10(set) => set.describe(split)?,
+        })
+    }
+
+    /// The files of labels, where they are files of their own.
+    fn label_files(&self) -> Option<&LabelFiles> {
+        match self {
+            Data::NpyVectors(NpyVectors { labels, .. }) | Data::NpyImages(NpyImages { labels, .. }) | Data::Idx(Idx { labels, .. }) => {
+                labels.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The key that says where labels are, for data that may have such files.
+    pub fn label_key(&self) -> Option<String> {
+        let of_files = matches!(self, Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_));
+        of_files.then(|| format!("data.{}.labels", self.name()))
+    }
+
+    /// Whether each example has a class: by files of labels, in CIFAR-10 itself, or as the component of a mixture.
+    pub fn has_labels(&self) -> bool {
+        matches!(self, Data::Cifar10(_) | Data::GaussianMixture(_)) || self.label_files().is_some()
+    }
+
+    /// The classes of a split's examples; none where they have none.
+    pub fn labels(&self, split: Split, seed: u64) -> Result<Vec<u32>> {
+        match self {
+            Data::Cifar10(set) => set.labels(split),
+            Data::GaussianMixture(set) => Ok(set.components(split, seed)),
+            _ => self.label_files().map_or(Ok(Vec::new()), |files| files.read(split)),
+        }
+    }
+
+    /// How many classes there are, by the training split.
+    pub fn classes(&self) -> Result<usize> {
+        Ok(match self {
+            Data::Cifar10(_) => cifar10::CLASSES,
+            Data::GaussianMixture(set) => set.mixture.weights.len(),
+            _ => self.labels(Split::Train, 0)?.into_iter().max().map_or(0, |class| class as usize + 1),
         })
     }
 
@@ -277,6 +322,7 @@ mod tests {
             "[npy-vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
             "[npy-images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[idx]\ntrain = 'a'\ntest = 'b'\nlabels = { train = 'c', test = 'd' }\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\ndownsample = 2\npad = 0\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
         ];
         for text in texts {
@@ -293,7 +339,7 @@ mod tests {
         for line in text.lines().skip(1) {
             assert!(parse(&text.replace(line, "")).unwrap_err().message().contains("missing field"), "{line}");
         }
-        assert!(parse(&format!("{text}\nlabels = 'c'")).unwrap_err().message().contains("unknown field `labels`"));
+        assert!(parse(&format!("{text}\nlabel = 'c'")).unwrap_err().message().contains("unknown field `label`"));
     }
 
     #[test]
@@ -311,6 +357,10 @@ mod tests {
             (
                 "[idx]\ntrain = 'a'\ntest = 'b'\ndownsample = 9\npad = 0\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
                 "idx.downsample",
+            ),
+            (
+                "[idx]\ntrain = 'a'\ntest = 'b'\nlabels = { train = '', test = 'd' }\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+                "idx.labels.train",
             ),
             ("[idx]\ntrain = 'a'\ntest = 'b'\npad = 999\nrange = [0.0, 1.0]\nflip = false\ndequantise = true", "idx.pad"),
         ] {

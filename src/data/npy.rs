@@ -5,13 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use memmap2::{MmapMut, MmapOptions};
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, Axis, Ix2, Ix3, Ix4};
+use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, Axis, Ix1, Ix2, Ix3, Ix4};
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Images, Vectors};
-use super::{Split, Summary, open_file};
+use super::{LabelFiles, Split, Summary, open_file};
 use crate::error::{Error, Result};
 
 /// `[data.npy-vectors]`: two arrays [N, D] of f32 or f64, kept as f32.
@@ -22,6 +22,9 @@ pub struct NpyVectors {
     pub train: PathBuf,
     /// The file to measure.
     pub test: PathBuf,
+    /// The classes of the vectors; left out, they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelFiles>,
     /// What vectors are divided by for model space, above 0.
     pub scale: f64,
 }
@@ -34,6 +37,9 @@ pub struct NpyImages {
     pub train: PathBuf,
     /// The file to measure.
     pub test: PathBuf,
+    /// The classes of the images; left out, they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelFiles>,
     pub layout: Layout,
     /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],
@@ -54,20 +60,28 @@ pub enum Layout {
 
 impl NpyVectors {
     pub(super) fn open(&self, split: Split) -> Result<Vectors> {
-        let path = split.of(&self.train, &self.test);
-        let values = vectors(&read(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
-        Ok(Vectors { values, log_density: Box::new(|_| None) })
+        Ok(Vectors { values: open_vectors(split.of(&self.train, &self.test))?, log_density: Box::new(|_| None) })
     }
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
-        let path = split.of(&self.train, &self.test);
-        let (len, dimension) = shape_of_vectors(&header(path)?).map_err(|message| NpyVectors::wrong(path, message))?;
+        let [len, dimension] = describe_vectors(split.of(&self.train, &self.test))?;
         Ok(Summary { shape: vec![dimension], len, note: None })
     }
+}
 
-    fn wrong(path: &Path, message: String) -> Error {
-        Error::data(path, message, "an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype(\"float32\"))")
-    }
+/// An array [N, D] of numbers.
+pub(super) fn open_vectors(path: &Path) -> Result<Array2<f32>> {
+    vectors(&read(path)?).map_err(|message| no_vectors(path, message))
+}
+
+/// N and D of such an array, by its header.
+pub(super) fn describe_vectors(path: &Path) -> Result<[usize; 2]> {
+    let (len, dimension) = shape_of_vectors(&header(path)?).map_err(|message| no_vectors(path, message))?;
+    Ok([len, dimension])
+}
+
+fn no_vectors(path: &Path, message: String) -> Error {
+    Error::data(path, message, "an array [N, D] of float32 or float64 is wanted: numpy.save(path, x.astype(\"float32\"))")
 }
 
 impl NpyImages {
@@ -215,6 +229,26 @@ fn images(bytes: &[u8], layout: Layout) -> Result<Array4<u8>, String> {
     Ok(view_of_images(bytes, layout)?.as_standard_layout().into_owned())
 }
 
+/// Whole numbers of any kind in an array `[N]`.
+pub(super) fn labels(bytes: &[u8]) -> Result<Vec<i64>, String> {
+    fn whole<A: ViewElement + Copy + TryInto<i64>>(bytes: &[u8]) -> Result<Vec<i64>, String> {
+        let array = view::<A>(bytes, "a kind of whole numbers")?;
+        let shape = array.shape().to_vec();
+        let row = array.into_dimensionality::<Ix1>().map_err(|_| wrong_rank(&shape, ["N"]))?;
+        row.iter().map(|&label| label.try_into().map_err(|_| "holds a number above 2^63".to_owned())).collect()
+    }
+    match () {
+        _ if holds::<i64>(bytes) => whole::<i64>(bytes),
+        _ if holds::<i32>(bytes) => whole::<i32>(bytes),
+        _ if holds::<i16>(bytes) => whole::<i16>(bytes),
+        _ if holds::<i8>(bytes) => whole::<i8>(bytes),
+        _ if holds::<u64>(bytes) => whole::<u64>(bytes),
+        _ if holds::<u32>(bytes) => whole::<u32>(bytes),
+        _ if holds::<u16>(bytes) => whole::<u16>(bytes),
+        _ => whole::<u8>(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::{Array, Dimension, ShapeBuilder, array};
@@ -255,7 +289,15 @@ mod tests {
             [(Layout::Nchw, npy(&nchw)), (Layout::Nhwc, npy(&nhwc.as_standard_layout().into_owned())), (Layout::Nhwc, npy(&fortran))];
         for (layout, bytes) in cases {
             std::fs::write(&path, bytes).unwrap();
-            let spec = NpyImages { train: path.clone(), test: path.clone(), layout, range: [0.0, 1.0], flip: false, dequantise: true };
+            let spec = NpyImages {
+                train: path.clone(),
+                test: path.clone(),
+                labels: None,
+                layout,
+                range: [0.0, 1.0],
+                flip: false,
+                dequantise: true,
+            };
             let images = spec.open(Split::Test).unwrap();
             assert_eq!((images.shape(), images.len()), ([3, 4, 5].as_slice(), 2));
             let mut image = [0f32; 60];

@@ -141,6 +141,13 @@ impl Mixture {
         let values = points(split.of(self.train, self.test), split, seed, |rng| law.sample(rng));
         Vectors { values, log_density: Box::new(move |x| Some(law.log_density(x))) }
     }
+
+    /// The component of each point: its class.
+    pub(super) fn components(&self, split: Split, seed: u64) -> Vec<u32> {
+        let (law, seed) = (self.mixture.factored(), seed_of(seed, split));
+        let component = |i| law.component(&mut rng::generator(seed, Purpose::Data, i as u64)) as u32;
+        (0..split.of(self.train, self.test)).into_par_iter().map(component).collect()
+    }
 }
 
 /// Points a split may have: 800 MB of memory in the plane.
@@ -155,9 +162,14 @@ fn check_counts(train: usize, test: usize) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Of all that a split draws.
+fn seed_of(seed: u64, split: Split) -> u64 {
+    rng::derive(seed, Purpose::Data, split as u64)
+}
+
 /// n >= 1 points [n, D].
 fn points<P: AsRef<[f64]> + Send>(n: usize, split: Split, seed: u64, draw: impl Fn(&mut ChaCha8Rng) -> P + Sync) -> Array2<f32> {
-    let seed = rng::derive(seed, Purpose::Data, split as u64);
+    let seed = seed_of(seed, split);
     let point = |i: usize| draw(&mut rng::generator(seed, Purpose::Data, i as u64));
     let dims = point(0).as_ref().len();
     let mut values = Array2::zeros((n, dims));

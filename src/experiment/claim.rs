@@ -9,14 +9,14 @@ use crate::run::{About, Run, checkpoint};
 impl Loaded {
     /// Makes the folder this experiment's, or refuses if it is another's.
     pub fn claim(&self, run: &Run) -> Result<()> {
-        let Loaded { experiment, shape, .. } = self;
+        let Loaded { experiment, shape, condition, .. } = self;
         let stored_path = run.path().join("experiment.toml");
         // Where nothing but the weights vouches for them, both files can be made again.
         if run.is_anonymous()? && checkpoint::may_bear(run, &experiment.mark())? {
             if run.has("experiment.toml") {
                 warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
             }
-            run.introduce(&About::new(shape, experiment.mark()))?;
+            run.introduce(&About::new(shape, *condition, experiment.mark()))?;
         }
         let about = run.about()?;
         let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));

@@ -28,6 +28,7 @@ impl Experiment {
         let table = spec.table();
         let of_scores = [
             ("sde", self.sde.is_some(), "remove [sde]; there is no process between the data and the prior"),
+            ("condition", self.condition.is_some(), "remove [condition]; these families know no conditions"),
             ("space", self.space.is_some(), "remove [space]; a latent space is for a score of it"),
             ("score", self.score.is_some(), "remove one of the two"),
             ("network", self.network.is_some(), "remove [network]; the family's own keys say how large it is"),

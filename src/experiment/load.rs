@@ -20,6 +20,8 @@ pub struct Loaded {
     pub plan: Plan,
     /// The shape of one example.
     pub shape: Vec<usize>,
+    /// The numbers that a network is told of an example; 0 without conditions.
+    pub condition: usize,
     /// The autoencoder of a latent space.
     pub vae: Option<vae::Spec>,
     /// The training split, where the data were looked at.
@@ -49,7 +51,8 @@ fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
-    checked(&text, experiment, plan, train.shape.clone(), Some(train), own, true)
+    let condition = plan.condition.as_ref().map_or(Ok(0), |condition| condition.width(&plan.data))?;
+    checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)
 }
 
 /// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that
@@ -68,10 +71,10 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     let path = run.path().join("experiment.toml");
     let (text, experiment, plan) = planned(&path.display().to_string(), &run.experiment()?.unwrap_or_default(), overrides)
         .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.to_string()) })?;
-    let About { shape, .. } = about;
+    let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
     let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
-    checked(&text, experiment, plan, shape, train, Some(run), measured)
+    checked(&text, experiment, plan, (shape, condition), train, Some(run), measured)
 }
 
 /// The tables that ask a run's family for samples and for a likelihood, read without a check of the rest: `--set` may have to mend that.
@@ -120,7 +123,7 @@ fn checked(
     text: &Text,
     experiment: Experiment,
     plan: Plan,
-    shape: Vec<usize>,
+    (shape, condition): (Vec<usize>, usize),
     train: Option<Summary>,
     own: Option<&Run>,
     measured: bool,
@@ -133,9 +136,9 @@ fn checked(
         },
     };
     let vae = plan.latent.as_ref().map(|latent| autoencoder::of(latent, &plan.data, &shape, own, text)).transpose()?;
-    let loaded = Loaded { experiment, plan, shape, vae, train };
+    let loaded = Loaded { experiment, plan, shape, condition, vae, train };
     let (plan, model_shape) = (&loaded.plan, loaded.model_shape());
-    plan.check_against(&loaded.shape, &model_shape, measured.as_ref()).map_err(|fault| text.fault(fault))?;
+    plan.check_against(&loaded.shape, &model_shape, condition, measured.as_ref()).map_err(|fault| text.fault(fault))?;
     if let Some(Fault { key, message, help }) = plan.doubt(&model_shape) {
         warn(&format!("{}: {key}: {message}; {help}", text.name));
     }

@@ -73,7 +73,7 @@ impl Loaded {
         if let Some(split) = plan.measured().filter(|split| *split == Split::Test && measures) {
             data.push(Item::host(plan.data.size_key(split), plan.data.bytes(&plan.data.describe(split)?)));
         }
-        let asker = Asker::new(plan, shape);
+        let asker = Asker::new(plan, shape, self.condition);
         let mut phases = vec![("start", vec![asker.loading()])];
         let mut add = |name: &'static str, items: Option<Vec<Item>>| {
             phases.extend(items.filter(|_| names.contains(&name)).map(|items| (name, items)))
@@ -103,7 +103,7 @@ impl Loaded {
     /// What the lab needs for `count` samples of each setting, which are solved at once.
     pub fn lab_needs(&self, count: u64) -> Needs {
         let shape = &self.model_shape();
-        let asker = Asker::new(&self.plan, shape);
+        let asker = Asker::new(&self.plan, shape, self.condition);
         let (count, d) = (count as f64, shape.iter().product::<usize>() as f64);
         // The start, the accurate end, noise, and a solver's states and stages, in f64; distances between a tenth and a tenth of the points.
         let solving = count * (asker.held.without_graph + 2.0 * 20.0 * d) * FLOAT;
@@ -147,8 +147,8 @@ struct Asker {
 }
 
 impl Asker {
-    fn new(plan: &Plan, shape: &[usize]) -> Asker {
-        Asker::of_tensors(plan, shape).scattered()
+    fn new(plan: &Plan, shape: &[usize], condition: usize) -> Asker {
+        Asker::of_tensors(plan, shape, condition).scattered()
     }
 
     fn scattered(self) -> Asker {
@@ -160,10 +160,10 @@ impl Asker {
         Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
     }
 
-    fn of_tensors(plan: &Plan, shape: &[usize]) -> Asker {
+    fn of_tensors(plan: &Plan, shape: &[usize], condition: usize) -> Asker {
         match &plan.family {
             Family::Score(learned) => Asker {
-                parameters: learned.parameter_count(shape) as f64,
+                parameters: learned.parameter_count(shape, condition) as f64,
                 size: format!("network.{}", learned.network.size_key()),
                 held: learned.network.held(shape),
             },

@@ -2,16 +2,17 @@
 
 use super::written::Experiment;
 use crate::analytic::AnalyticVariance;
-use crate::data::{Data, Split, Summary};
+use crate::data::{ConditionSpec, Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
+use crate::guidance::Guidance;
 use crate::latent::{self, Source, SpaceSpec};
 use crate::law::GaussianMixture;
 use crate::likelihood::{Density, Dequantisation, Likelihood};
 use crate::loss::TimeSpec;
 use crate::model::{Parametrisation, Precondition, ScoreSpec};
-use crate::net::NetworkSpec;
+use crate::net::{Interface, NetworkSpec};
 use crate::sample::{Draw, Sample};
 use crate::sde::{SdeSpec, Variance};
 use crate::solver::{AnnealedLangevin, SolverSpec};
@@ -23,6 +24,8 @@ use crate::train::{ScoreMatching, Train};
 pub struct Plan {
     pub seed: u64,
     pub data: Data,
+    /// What a score is told of each example.
+    pub condition: Option<ConditionSpec>,
     /// Where a score lives, if that is not the data's own space.
     pub latent: Option<latent::Spec>,
     pub family: Family,
@@ -58,9 +61,9 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Trainable parameters of the network for data of `shape`.
-    pub fn parameter_count(&self, shape: &[usize]) -> usize {
-        self.network.parameter_count(shape, self.parametrisation.outputs())
+    /// Trainable parameters of the network for data of `shape` and conditions of so many numbers.
+    pub fn parameter_count(&self, shape: &[usize], condition: usize) -> usize {
+        self.network.parameter_count(&Interface { shape, outputs: self.parametrisation.outputs(), condition })
     }
 }
 
@@ -95,8 +98,10 @@ impl Plan {
         Some(doubt.within("sample.solver"))
     }
 
-    /// What can only be known of the data: their shape, that of the score's space, and the split whose likelihood is asked for.
-    pub fn check_against(&self, data: &[usize], shape: &[usize], measured: Option<&Summary>) -> Result<(), Fault> {
+    /// What can only be known of the data: their shape, that of the score's space, how many numbers a condition has, and the split whose
+    /// likelihood is asked for.
+    pub fn check_against(&self, data: &[usize], shape: &[usize], condition: usize, measured: Option<&Summary>) -> Result<(), Fault> {
+        self.check_conditions(condition)?;
         match &self.family {
             Family::Known(_, score) => score.check(shape).map_err(|fault| fault.within("score"))?,
             Family::Score(learned) => {
@@ -114,6 +119,21 @@ impl Plan {
             Some(density) => density.check_against(split, data).map_err(|fault| fault.within("density")),
             None => Ok(()),
         }
+    }
+}
+
+impl Plan {
+    /// What can only be known of the classes of the data.
+    fn check_conditions(&self, width: usize) -> Result<(), Fault> {
+        let Some(ConditionSpec::Class(_)) = self.condition else { return Ok(()) };
+        if let Family::Known(_, ScoreSpec::GaussianMixture(mixture)) = &self.family
+            && mixture.weights.len() != width
+        {
+            let message = format!("the data have {width} classes, and the score's mixture {} components", mixture.weights.len());
+            return Err(Fault::new("condition.class", message, "give a mixture with a component for each class, in their order"));
+        }
+        let given = self.sample.as_ref().and_then(|sample| sample.given.as_ref());
+        given.map_or(Ok(()), |given| given.check_against(width).map_err(|fault| fault.within("sample.given")))
     }
 }
 
@@ -138,8 +158,8 @@ impl Experiment {
             Family::Generator(generator, _) => self.check_of_generator(generator)?,
         }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
-        let Experiment { seed, data, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
-        Ok(Plan { seed, data, latent, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
+        let Experiment { seed, data, condition, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
+        Ok(Plan { seed, data, condition, latent, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
     }
 
     /// What is asked of a score.
@@ -165,6 +185,7 @@ impl Experiment {
         }
         self.check_one_level()?;
         self.check_variances()?;
+        self.check_condition()?;
         match &self.dequantisation {
             None => Ok(()),
             Some(spec) => {
@@ -173,6 +194,57 @@ impl Experiment {
                 spec.check(scale).map_err(|fault| fault.within("dequantisation"))
             }
         }
+    }
+
+    /// What is known of examples, and what samples are given.
+    fn check_condition(&self) -> Result<(), Fault> {
+        let given = self.sample.as_ref().and_then(|sample| sample.given.as_ref());
+        self.check_guidance()?;
+        let Some(condition) = &self.condition else {
+            let help = "give [condition.class] or [condition.vector], or remove sample.given";
+            return given.map_or(Ok(()), |_| Err(Fault::new("sample.given", "the model knows no conditions", help)));
+        };
+        condition.check(&self.data, self.score.is_none()).map_err(|fault| fault.within("condition"))?;
+        if let Some(network) = &self.network {
+            network.check_conditions().map_err(|fault| fault.within("network"))?;
+        }
+        if self.dequantisation.is_some() {
+            let message = "this dequantisation is trained for a score without conditions";
+            return Err(Fault::new("dequantisation", message, "remove it; likelihood.dequantisation can be uniform = { draws = 1 }"));
+        }
+        match (given, &self.sample) {
+            (Some(given), _) => given.check(condition).map_err(|fault| fault.within("sample.given")),
+            (None, Some(_)) if !condition.knows_all() => {
+                let help = match condition {
+                    ConditionSpec::Class(_) => "give sample.given = \"each-class\", or condition.class.dropout = 0.1",
+                    ConditionSpec::Vector(_) => "give sample.given, such as { example = { split = \"test\", index = 0 } }",
+                };
+                Err(Fault::new("sample", "these samples are given nothing, and the network is never trained like that", help))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What samples go away from.
+    fn check_guidance(&self) -> Result<(), Fault> {
+        let Some(sample) = &self.sample else { return Ok(()) };
+        let (key, message, help) = match &sample.guidance {
+            Some(Guidance::ClassifierFree(_)) if sample.given.is_none() => (
+                "sample.guidance.classifier-free",
+                "classifier-free guidance goes away from samples that are given nothing, and these are given nothing",
+                "give sample.given, such as \"each-class\"",
+            ),
+            Some(Guidance::ClassifierFree(_)) if self.condition.as_ref().is_some_and(|condition| !condition.knows_all()) => (
+                "sample.guidance.classifier-free",
+                "classifier-free guidance asks the network for the law of all examples, which it never learns",
+                "train with a dropout of the condition, such as 0.1",
+            ),
+            Some(Guidance::Autoguidance(_)) if self.network.is_none() => {
+                ("sample.guidance.autoguidance", "a known score has no worse one", "remove it, or train a network")
+            }
+            _ => return Ok(()),
+        };
+        Err(Fault::new(key, message, help))
     }
 
     /// A score that is trained at one level knows no other.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analytic::AnalyticVariance;
-use crate::data::Data;
+use crate::data::{ConditionSpec, Data};
 use crate::dequantisation::DequantisationSpec;
 use crate::generator::{FlowSpec, hierarchical_vae, vae};
 use crate::latent::SpaceSpec;
@@ -16,7 +16,8 @@ use crate::sde::SdeSpec;
 use crate::train::Train;
 
 /// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
-/// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`; or a family without a process,
+/// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`, and given what is known of an example where
+/// there is `[condition.*]`; or a family without a process,
 /// `[flow.*]`, `[vae]` or `[hierarchical_vae.*]` and `[train]`, that `[draw]` and `[density]` ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +26,7 @@ pub struct Experiment {
     pub seed: u64,
     pub sde: Option<SdeSpec>,
     pub data: Data,
+    pub condition: Option<ConditionSpec>,
     pub space: Option<SpaceSpec>,
     pub score: Option<ScoreSpec>,
     pub network: Option<NetworkSpec>,
@@ -48,6 +50,7 @@ impl Experiment {
             seed,
             data,
             sde: None,
+            condition: None,
             space: None,
             score: None,
             network: None,

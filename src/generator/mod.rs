@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 use crate::bound::tightened;
 use crate::error::Fault;
 use crate::net::Held;
-use crate::optim::{Builder, LossHistory, Losses, Parameters, Trained};
+use crate::optim::{Builder, LossHistory, Losses, Parameters, Shown, Trained};
 use crate::rng::{self, Law, Purpose};
 use crate::space::Scale;
 
@@ -107,8 +107,8 @@ impl Trained for &GeneratorNetwork {
         &self.parameters
     }
 
-    fn losses(&self, x0: &Tensor, positions: Range<u64>, _history: &LossHistory) -> Losses {
-        self.law.losses(x0, self.seed, positions)
+    fn losses(&self, shown: &Shown, _history: &LossHistory) -> Losses {
+        self.law.losses(shown.x0, self.seed, shown.positions.clone())
     }
 
     fn parts(&self) -> &'static [&'static str] {

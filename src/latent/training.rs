@@ -1,11 +1,7 @@
 //! Training a score of latent variables.
 
-use std::ops::Range;
-
-use tch::Tensor;
-
 use super::LatentSpace;
-use crate::optim::{LossHistory, Losses, Parameters, Trained};
+use crate::optim::{LossHistory, Losses, Parameters, Shown, Trained};
 
 /// What a score is trained on: y drawn of q(y | x₀) for each batch anew.
 pub struct LatentTraining<'a> {
@@ -19,9 +15,10 @@ impl Trained for LatentTraining<'_> {
         self.score.parameters()
     }
 
-    fn losses(&self, x0: &Tensor, positions: Range<u64>, history: &LossHistory) -> Losses {
-        let noise = self.space.noise(self.seed, positions.clone());
-        self.score.losses(&self.space.draw(x0, &noise), positions, history)
+    fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
+        let Shown { x0, ref positions, examples } = *shown;
+        let y = self.space.draw(x0, &self.space.noise(self.seed, positions.clone()));
+        self.score.losses(&Shown { x0: &y, positions: positions.clone(), examples }, history)
     }
 
     fn parts(&self) -> &'static [&'static str] {

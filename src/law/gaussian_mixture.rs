@@ -118,15 +118,20 @@ pub struct FactoredMixture {
 }
 
 impl FactoredMixture {
-    /// One point x = μ_k + L_k z ~ p.
-    pub fn sample(&self, rng: &mut impl Rng) -> Vec<f64> {
+    /// The component k of the point that the same generator would give.
+    pub fn component(&self, rng: &mut impl Rng) -> usize {
         let mut u: f64 = rng.random();
         let last = self.components.len() - 1;
         let chosen = self.components[..last].iter().position(|c| {
             u -= c.weight;
             u < 0.0
         });
-        let component = &self.components[chosen.unwrap_or(last)];
+        chosen.unwrap_or(last)
+    }
+
+    /// One point x = μ_k + L_k z ~ p.
+    pub fn sample(&self, rng: &mut impl Rng) -> Vec<f64> {
+        let component = &self.components[self.component(rng)];
         let z = DVector::from_fn(component.mean.len(), |_, _| rng.sample(StandardNormal));
         (&component.mean + component.factor.l() * z).as_slice().to_vec()
     }

@@ -36,6 +36,8 @@ impl Solved {
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from
 /// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2).
 pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
+    let given = subject.given(jobs);
+    let subject = &Subject { model: &given, ..*subject };
     let Subject { model, seed, device, .. } = *subject;
     let sde = model.sde();
     let shape = subject.shape();

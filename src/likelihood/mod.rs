@@ -29,11 +29,11 @@ pub use report::Report;
 pub use trace::{Budget, Probing, Trace};
 pub use values::Likelihoods;
 
-use crate::data::{Dataset, Split, Summary};
+use crate::data::{Conditions, Dataset, Split, Summary};
 use crate::dequantisation::Dequantiser;
 use crate::error::{Error, Fault, Result};
 use crate::latent::LatentSpace;
-use crate::model::Model;
+use crate::model::{Given, Model};
 use crate::progress::Terminal;
 use crate::run::Journal;
 use crate::sde::Sde;
@@ -173,6 +173,8 @@ fn check_examples(count: usize, set: &Summary, trained: &[usize]) -> Result<(), 
 pub struct Subject<'a> {
     pub model: &'a dyn Model,
     pub dataset: &'a dyn Dataset,
+    /// What the model is told of the examples.
+    pub conditions: Option<&'a Conditions>,
     pub scale: Scale,
     /// Draws the noise of variational dequantisation.
     pub dequantiser: Option<&'a Dequantiser>,
@@ -182,7 +184,13 @@ pub struct Subject<'a> {
     pub device: Device,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    /// The model of x given what is known of each of these examples.
+    fn given(&self, jobs: &[Job]) -> Given<'a> {
+        let examples = || jobs.iter().map(|job| job.example).collect::<Vec<_>>();
+        Given { model: self.model, condition: self.conditions.map(|conditions| conditions.of(&examples()).to_device(self.device)) }
+    }
+
     /// D of the data.
     pub fn dimension(&self) -> usize {
         self.dataset.shape().iter().product()
@@ -215,7 +223,7 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, journal: &mut Journal<So
     };
     let again = budget::first_round(spec.solver_check, 1);
     all(&again, spec, &solver.refined(), subject, journal, &mut |_, _| {}, |solved| result.compare(solved))?;
-    result.truth = truth(subject.dataset, spec.count);
+    result.truth = subject.conditions.is_none().then(|| truth(subject.dataset, spec.count)).flatten();
     result.latent = points::latent_parts(spec, subject);
     result.seconds = journal.seconds();
     phase.set(spec.count as u64, "");

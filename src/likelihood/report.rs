@@ -1,5 +1,6 @@
 //! `likelihood.json`: the number, its error bar and how it came about. What can't be known, such as a standard error from one example, is null.
 
+use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use serde::Serialize;
@@ -31,6 +32,9 @@ pub struct Report {
     /// Where the law of the data is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<Truth>,
+    /// Of a model that is told of classes: each class that is among the examples.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<OfClass>,
     /// With a latent space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latent: Option<LatentParts>,
@@ -38,6 +42,15 @@ pub struct Report {
     pub bound: Option<Bound>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+}
+
+/// The examples of one class, given that.
+#[derive(Clone, Debug, Serialize)]
+pub struct OfClass {
+    pub class: usize,
+    pub examples: usize,
+    pub nats: Mean,
+    pub bits_per_dim: Mean,
 }
 
 /// What the number in nats is the sum of, with a latent space.
@@ -199,10 +212,23 @@ impl Likelihoods {
                 &self.note,
             ),
             truth: self.truth.as_ref().map(|truth| Truth::new(&self.nats(), truth)),
+            classes: self.of_classes(),
             latent: self.latent_parts(),
             bound: self.bounds.as_ref().map(|bounds| self.bound(bounds)),
             comparison: None,
         }
+    }
+
+    /// The means of each class.
+    fn of_classes(&self) -> Vec<OfClass> {
+        let mut of_class = BTreeMap::<usize, Vec<f64>>::new();
+        let classes = self.classes.iter().flatten();
+        classes.zip(self.nats()).for_each(|(class, nats)| of_class.entry(*class).or_default().push(nats));
+        let report = |(class, nats): (usize, Vec<f64>)| {
+            let bits = times(self.bits_per_nat(), &nats);
+            OfClass { class, examples: nats.len(), nats: Mean::of(&nats), bits_per_dim: Mean::of(&bits) }
+        };
+        of_class.into_iter().map(report).collect()
     }
 
     /// What a number of latent variables is the sum of.

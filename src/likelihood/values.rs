@@ -33,6 +33,8 @@ pub struct Likelihoods {
     pub bounds: Option<Bounds>,
     /// Nats `[n]`, minus the true ln p of the data where the law of the data is known.
     pub truth: Option<Vec<f64>>,
+    /// The class of each example, `[n]`, where the model is told of classes.
+    pub classes: Option<Vec<usize>>,
     /// Nats `[n]` each: what a latent space adds to the score's number, -ln p(x | y) and ln q(y | x).
     pub latent: Option<[Vec<f64>; 2]>,
     pub seconds: f64,
@@ -53,6 +55,7 @@ impl Likelihoods {
             outcome: Outcome::Fixed,
             bounds: None,
             truth: None,
+            classes: subject.conditions.and_then(|conditions| (0..spec.count).map(|example| conditions.class(example)).collect()),
             latent: None,
             seconds: 0.0,
         }
@@ -192,7 +195,8 @@ impl Likelihoods {
     ///
     /// The archive holds one number for each example: `index`, `nats`, `bits_per_dim`, the standard errors `probe_error` and
     /// `dequantisation_error` of this example's nats and the difference `solver_error` from a closer solve (all in nats; not a number where
-    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), and `truth` where known; with a
+    /// it is not known), `evaluations`, `accepted` and `rejected` (for all its solves), `estimates` (how many), `truth` where known, and
+    /// `classes` of a model that is told of them; with a
     /// latent space `reconstruction` and `posterior`, its parts of the nats; of a bound, `bound_nats` and its standard error from draws
     /// `bound_error`, and of a VLB the terms L_0 … L_N, means over the examples (`bound_terms`, `bound_terms_error`; empty otherwise).
     pub fn save(&self, product: &mut Product, name: &str, report: &Report) -> Result<()> {
@@ -203,6 +207,9 @@ impl Likelihoods {
         archive.column("estimates", &self.probes());
         for (i, key) in ["evaluations", "accepted", "rejected"].into_iter().enumerate() {
             archive.column(key, &self.costs.iter().map(|cost| cost[i]).collect::<Vec<_>>());
+        }
+        if let Some(classes) = &self.classes {
+            archive.column("classes", &classes.iter().map(|&class| class as u64).collect::<Vec<_>>());
         }
         let mut numbers = |key: &str, values: Vec<f64>| archive.column(key, &values);
         let known = |part: Option<f64>| part.unwrap_or(f64::NAN);

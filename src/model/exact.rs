@@ -8,7 +8,8 @@ use crate::law::GaussianMixture;
 use crate::sde::Sde;
 use crate::tensor::column_of;
 
-/// p_t = Σ_k w_k N(α μ_k, α² C_k + σ² I). With C_k = U diag(e) Uᵀ all of it is a few batched products.
+/// p_t = Σ_k w_k N(α μ_k, α² C_k + σ² I). With C_k = U diag(e) Uᵀ all of it is a few batched products. The components are its classes: given
+/// a class, p_t is that component.
 pub struct ExactScore<'a> {
     sde: &'a dyn Sde,
     /// ln w [K, 1]
@@ -63,6 +64,13 @@ impl<'a> ExactScore<'a> {
     }
 }
 
+/// What a condition [B, K] adds to ln w [K, B]: nothing for the class, and -∞ for the others.
+fn log_chances(condition: &Tensor) -> Tensor {
+    let condition = condition.to_kind(Kind::Double);
+    let unknown = condition.sum_dim_intlist(1i64, true, None::<Kind>).eq(0.0).to_kind(Kind::Double);
+    (condition + unknown).log().tr()
+}
+
 impl Model for ExactScore<'_> {
     fn sde(&self) -> &dyn Sde {
         self.sde
@@ -71,6 +79,7 @@ impl Model for ExactScore<'_> {
     /// Σ_k r_k ∇ ln N_k with responsibilities r = softmax_k ln(w_k N_k).
     fn predict(&self, at: &At) -> Prediction {
         let (log_joint, scaled) = self.components(at.x, at.t);
+        let log_joint = at.known().map_or(log_joint.shallow_clone(), |condition| log_joint + log_chances(&condition));
         let responsibilities = log_joint.softmax(0, None::<Kind>).unsqueeze(-1);
         let gradients = scaled.matmul(&self.vectors.transpose(1, 2));
         let score = -(responsibilities * gradients).sum_dim_intlist(0i64, false, None::<Kind>).to_kind(at.x.kind());

@@ -1,7 +1,9 @@
-//! Models of the law of x_t: the exact one of a Gaussian mixture, a preconditioned network, and decorators.
+//! Models of the law of x_t: the exact one of a Gaussian mixture, a preconditioned network, and decorators. Each may be told a condition, a
+//! class or other numbers ([`Given`]), and is of the law given that.
 
 mod at;
 mod exact;
+mod given;
 mod measured;
 mod points;
 mod precondition;
@@ -15,6 +17,7 @@ use tch::{Kind, Tensor};
 
 pub use at::At;
 pub use exact::ExactScore;
+pub use given::Given;
 pub use measured::{MeanSquares, Measured};
 pub use points::ExactPoints;
 pub use precondition::{Label, NetworkVariance, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::{At, Model, Prediction, Quantity};
 use crate::error::Fault;
-use crate::net::{Dropout, Network};
+use crate::net::{Dropout, Network, Told};
 use crate::sde::{Chain, Level, Sde, Transition};
 use crate::tensor::column_of;
 
@@ -175,20 +175,20 @@ pub struct Preconditioned<'a> {
 
 impl Preconditioned<'_> {
     /// F(x, label), with one label per example, or one for all where they are at one time.
-    fn network(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
-        self.network.forward(x, &column_of(x, t, label).view(-1), self.dropout)
+    fn network(&self, at: &At, label: impl Fn(f64) -> f64) -> Tensor {
+        let (noise, condition) = (column_of(at.x, at.t, label).view(-1), at.known());
+        self.network.forward(at.x, &Told { noise: &noise, condition: condition.as_ref() }, self.dropout)
     }
 
     /// F(x in [-1, 1], label).
-    fn in_unit_range(&self, x: &Tensor, t: &[f64], label: impl Fn(f64) -> f64) -> Tensor {
+    fn in_unit_range(&self, at: &At, label: impl Fn(f64) -> f64) -> Tensor {
         let (scale, shift) = self.to_unit;
-        let input = if self.to_unit == (1.0, 0.0) { x.shallow_clone() } else { x * scale + shift };
-        self.network(&input, t, label)
+        if self.to_unit == (1.0, 0.0) { self.network(at, label) } else { self.network(&at.moved(&(at.x * scale + shift)), label) }
     }
 
     /// The score by the network's F(x, label) on a chain, and the v of its variances.
     fn discrete(&self, at: &At, chain: &Chain, output: Option<Output>, variance: Option<NetworkVariance>) -> Prediction {
-        let f = self.in_unit_range(at.x, at.t, |t| discrete_parametrisation(chain, t).0);
+        let f = self.in_unit_range(at, |t| discrete_parametrisation(chain, t).0);
         let (f, interpolation) = match variance {
             None => (f, None),
             Some(NetworkVariance::Learned) => {
@@ -207,11 +207,11 @@ impl Preconditioned<'_> {
         Prediction { interpolation, ..Prediction::of_score(score) }
     }
 
-    fn edm(&self, x: &Tensor, t: &[f64], sigma_data: f64) -> Tensor {
-        let sde = self.sde;
+    fn edm(&self, at: &At, sigma_data: f64) -> Tensor {
+        let (sde, At { x, t, .. }) = (self.sde, *at);
         let variance = |t: f64| sde.sigma(t).powi(2) + (sde.alpha(t) * sigma_data).powi(2);
         let input = x * column_of(x, t, |t| variance(t).sqrt().recip());
-        let output = self.network(&input, t, |t| -0.125 * sde.log_snr(t));
+        let output = self.network(&at.moved(&input), |t| -0.125 * sde.log_snr(t));
         let gain = column_of(x, t, |t| sde.alpha(t) * sigma_data / (sde.sigma(t) * variance(t).sqrt()));
         output * gain - x * column_of(x, t, |t| variance(t).recip())
     }
@@ -223,20 +223,19 @@ impl Model for Preconditioned<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        let (sde, t) = (self.sde, at.t);
+        let sde = self.sde;
         let state = at.x.to_kind(self.kind);
+        let inside = at.moved(&state);
         let to_data = |t| Transition::new(sde.level(t), Level::DATA);
-        let plain = |label: Label, output: Output| {
-            output.prediction(self.in_unit_range(&state, t, |t| label.at(sde, t)), &at.moved(&state), &to_data)
-        };
+        let plain = |label: Label, output: Output| output.prediction(self.in_unit_range(&inside, |t| label.at(sde, t)), &inside, &to_data);
         let Prediction { quantity, value, interpolation } = match self.parametrisation {
             Parametrisation::Reference => {
                 let (label, output) = reference_parametrisation(sde);
                 plain(label, output)
             }
             Parametrisation::Plain(label, output) => plain(*label, *output),
-            Parametrisation::Discrete { chain, output, variance } => self.discrete(&at.moved(&state), chain, *output, *variance),
-            Parametrisation::Edm { sigma_data } => Prediction::of_score(self.edm(&state, t, *sigma_data)),
+            Parametrisation::Discrete { chain, output, variance } => self.discrete(&inside, chain, *output, *variance),
+            Parametrisation::Edm { sigma_data } => Prediction::of_score(self.edm(&inside, *sigma_data)),
         };
         Prediction { quantity, value: value.to_kind(at.x.kind()), interpolation }
     }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind};
 
 use super::{Parametrisation, Preconditioned};
-use crate::net::{Dropout, Network, NetworkSpec};
+use crate::net::{Dropout, Interface, Network, NetworkSpec};
 use crate::optim::{Builder, Parameters};
 use crate::sde::Sde;
 use crate::space::Scale;
@@ -18,16 +18,16 @@ pub struct ScoreNetwork {
 }
 
 impl ScoreNetwork {
-    /// The network for data of `shape` with fresh weights, in f32. The specification has passed its checks.
+    /// The network for data of `shape` and conditions of so many numbers, with fresh weights, in f32. The specification has passed its checks.
     pub fn new(
         spec: &NetworkSpec,
         parametrisation: Parametrisation,
         scale: Scale,
-        shape: &[usize],
+        (shape, condition): (&[usize], usize),
         seed: u64,
         device: Device,
     ) -> ScoreNetwork {
-        ScoreNetwork::of_kind(Kind::Float, spec, parametrisation, scale, shape, seed, device)
+        ScoreNetwork::of_kind(Kind::Float, spec, parametrisation, scale, (shape, condition), seed, device)
     }
 
     /// [`ScoreNetwork::new`] in f32 or f64.
@@ -36,12 +36,12 @@ impl ScoreNetwork {
         spec: &NetworkSpec,
         parametrisation: Parametrisation,
         scale: Scale,
-        shape: &[usize],
+        (shape, condition): (&[usize], usize),
         seed: u64,
         device: Device,
     ) -> ScoreNetwork {
         let builder = Builder::new(seed, kind, device);
-        let network = spec.build(shape, parametrisation.outputs(), &builder);
+        let network = spec.build(&Interface { shape, outputs: parametrisation.outputs(), condition }, &builder);
         let to_unit = match scale {
             Scale::Pixels { range: [lo, hi], .. } => (2.0 / (hi - lo), -(hi + lo) / (hi - lo)),
             Scale::Vectors { .. } => (1.0, 0.0),

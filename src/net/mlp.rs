@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::condition::Conditioning;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::Linear;
-use super::{Dropout, Network};
+use super::{Dropout, Interface, Network, Told};
 use crate::error::Fault;
 use crate::optim::{Builder, Init};
 
@@ -55,7 +56,7 @@ impl Spec {
     }
 }
 
-/// Vectors [B, D] -> [B, outputs D]. With φ(c) the sines and cosines of the noise label, and ψ(x) = x or
+/// Vectors [B, D] -> [B, outputs D]. With φ the sines and cosines of the noise label, and what the condition adds to them, and ψ(x) = x or
 /// [x, sin 2πWx, cos 2πWx],
 ///
 /// ```text
@@ -66,6 +67,8 @@ impl Spec {
 pub struct Mlp {
     projection: Option<Tensor>,
     embedding: Embedding,
+    /// Of a condition.
+    conditioning: Option<Conditioning>,
     input: Linear,
     condition: Linear,
     blocks: Vec<Block>,
@@ -80,8 +83,8 @@ struct Block {
 
 impl Mlp {
     /// `spec` must have passed its check.
-    pub fn new(spec: &Spec, dimension: usize, outputs: usize, builder: &Builder) -> Mlp {
-        let (width, dimension) = (spec.width as i64, dimension as i64);
+    pub fn new(spec: &Spec, interface: &Interface, builder: &Builder) -> Mlp {
+        let (width, dimension, outputs) = (spec.width as i64, interface.shape[0] as i64, interface.outputs as i64);
         let frequencies = width / 4;
         let size = match spec.embedding {
             EmbeddingSpec::Positional => 2 * frequencies,
@@ -89,6 +92,7 @@ impl Mlp {
         };
         let embedding = Embedding::new(&spec.embedding, size, &builder.part("embedding"));
         let waves = embedding.width();
+        let conditioning = Conditioning::new(interface.condition, waves, &builder.part("conditioning"));
         let linear = |name: &str, inputs, outputs, scale| Linear::new(&builder.part(name), inputs, outputs, scale);
         let (projection, features) = match spec.input {
             InputSpec::Plain => (None, dimension),
@@ -105,13 +109,15 @@ impl Mlp {
             out: linear(&format!("blocks.{i}.out"), width, width, 0.0),
         };
         let blocks = (0..spec.depth).map(block).collect();
-        Mlp { projection, embedding, input, condition, blocks, output: linear("output", width, outputs as i64 * dimension, 0.0) }
+        let output = linear("output", width, outputs * dimension, 0.0);
+        Mlp { projection, embedding, conditioning, input, condition, blocks, output }
     }
 }
 
 impl Network for Mlp {
-    fn forward(&self, x: &Tensor, noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
-        let waves = self.embedding.forward(noise);
+    fn forward(&self, x: &Tensor, told: &Told, _dropout: Option<&Dropout>) -> Tensor {
+        let waves = self.embedding.forward(told.noise);
+        let waves = self.conditioning.iter().fold(waves, |waves, conditioning| conditioning.added(waves, told.condition));
         let features = self.projection.as_ref().map(|w| {
             let angle = x.matmul(w) * TAU;
             Tensor::cat(&[x, &angle.sin(), &angle.cos()], 1)
@@ -136,14 +142,14 @@ mod tests {
         tch::set_num_threads(1);
         let spec = Spec { width: 32, depth: 2, input: InputSpec::Plain, embedding: EmbeddingSpec::Fourier { scale: 0.25 } };
         let builder = Builder::new(1, Kind::Float, Device::Cpu);
-        let network = Mlp::new(&spec, 2, 1, &builder);
+        let network = Mlp::new(&spec, &Interface::plain(&[2]), &builder);
         let parameters = builder.finish();
         let x = normal(2, Purpose::Data, 0, &[256, 2], Device::Cpu);
         let noise = normal(3, Purpose::Data, 0, &[256], Device::Cpu);
-        assert!(network.forward(&x, &noise, None).abs().max().double_value(&[]) < 1e-2);
+        assert!(network.forward(&x, &Told::noise(&noise), None).abs().max().double_value(&[]) < 1e-2);
 
         let truth = &x * noise.sin().unsqueeze(1);
-        let loss = || (network.forward(&x, &noise, None) - &truth).square().mean(Kind::Float);
+        let loss = || (network.forward(&x, &Told::noise(&noise), None) - &truth).square().mean(Kind::Float);
         let start = loss().double_value(&[]);
         let mut momentum = parameters.flat().zeros_like();
         for _ in 0..300 {
@@ -165,12 +171,14 @@ mod tests {
             (InputSpec::Fourier { count: 4, scale: 0.5 }, EmbeddingSpec::Fourier { scale: 1.0 }),
         ] {
             let builder = Builder::new(4, Kind::Double, Device::Cpu);
-            let network = Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, 3, 2, &builder);
+            let network =
+                Mlp::new(&Spec { width: 9, depth: 2, input, embedding }, &Interface { shape: &[3], outputs: 2, condition: 4 }, &builder);
             let parameters = builder.finish();
             no_grad(|| parameters.flat().shallow_clone().copy_(&normal(5, Purpose::Init, 0, &parameters.flat().size(), Device::Cpu)));
             let x = normal(6, Purpose::Data, 0, &[5, 3], Device::Cpu).to_kind(Kind::Double).set_requires_grad(true);
             let noise = normal(7, Purpose::Data, 0, &[5], Device::Cpu).to_kind(Kind::Double);
-            let y = network.forward(&x, &noise, None);
+            let condition = normal(8, Purpose::Data, 0, &[5, 4], Device::Cpu);
+            let y = network.forward(&x, &Told { noise: &noise, condition: Some(&condition) }, None);
             assert_eq!(y.size(), [5, 6]);
             let loss = y.square().sum(Kind::Double);
             let gradient = Tensor::run_backward(&[&loss], &[&x], true, false).remove(0);

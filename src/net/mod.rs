@@ -4,6 +4,7 @@
 
 mod attention;
 pub mod block;
+mod condition;
 pub mod convolutional;
 pub mod coupling;
 pub mod ddpm;
@@ -20,6 +21,7 @@ pub mod resample;
 pub mod tied_autoencoder;
 mod unet;
 
+pub use condition::Told;
 pub use dropout::Dropout;
 pub use held::Held;
 use schemars::JsonSchema;
@@ -32,15 +34,32 @@ use crate::optim::Builder;
 
 /// A noise-conditional network.
 pub trait Network {
-    /// `x` [B, ...] in the network's kind and on its device; `noise` `[B]`, the noise label c_noise of each example, or `[1]` where they
-    /// share it, same kind; the result has the shape of `x`, or several such tensors one after the other on the axis after the batch.
-    /// `dropout` is for training.
-    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor;
+    /// `x` [B, ...] in the network's kind and on its device; the result has the shape of `x`, or several such tensors one after the other on
+    /// the axis after the batch. `dropout` is for training.
+    fn forward(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>) -> Tensor;
 
     /// [`Network::forward`] that shows `see` the output of each top-level layer, in the order of their parameters. A network without
     /// numbered layers shows nothing.
-    fn forward_showing(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
-        self.forward(x, noise, dropout)
+    fn forward_showing(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
+        self.forward(x, told, dropout)
+    }
+}
+
+/// What a network is built for.
+#[derive(Clone, Copy)]
+pub struct Interface<'a> {
+    /// Of one example: `[D]` or [C, H, W].
+    pub shape: &'a [usize],
+    /// Tensors of that shape which it gives.
+    pub outputs: usize,
+    /// Numbers of a condition; 0 for none.
+    pub condition: usize,
+}
+
+impl<'a> Interface<'a> {
+    /// One tensor for x of this shape, without a condition.
+    pub fn plain(shape: &'a [usize]) -> Interface<'a> {
+        Interface { shape, outputs: 1, condition: 0 }
     }
 }
 
@@ -65,6 +84,19 @@ impl NetworkSpec {
         }
     }
 
+    /// Whether this network can be told of conditions. A fault's key is relative to `[network]`.
+    pub fn check_conditions(&self) -> Result<(), Fault> {
+        let (key, of) = match self {
+            NetworkSpec::Mlp(_) => return Ok(()),
+            NetworkSpec::Ncsnpp(ncsnpp::Spec { conditional, .. }) => ("ncsnpp.conditional", conditional),
+            NetworkSpec::Ddpm(ddpm::Spec { conditional, .. }) => ("ddpm.conditional", conditional),
+            NetworkSpec::TiedAutoencoder(_) => ("tied-autoencoder", &false),
+        };
+        let message = "a condition is added to the embedded noise label, and this network has none";
+        let help = "use [network.mlp] for vectors, ncsnpp or ddpm with conditional = true for images, or remove [condition]";
+        if *of { Ok(()) } else { Err(Fault::new(key, message, help)) }
+    }
+
     /// Whether this network can give so many tensors of the shape of its input. A fault's key is relative to `[network]`.
     pub fn check_outputs(&self, outputs: usize) -> Result<(), Fault> {
         match self {
@@ -76,15 +108,16 @@ impl NetworkSpec {
         }
     }
 
-    /// The network that gives `outputs` tensors for data of `shape`, which [`NetworkSpec::check`] and [`NetworkSpec::check_outputs`] have
-    /// passed; its parameters come from `builder`.
-    pub fn build(&self, shape: &[usize], outputs: usize, builder: &Builder) -> Box<dyn Network> {
-        let u_net = |spec: &ncsnpp::Spec, groups| UNet::new(spec, [shape[0], shape[1], shape[2]], outputs, groups, builder);
+    /// The network for this, which has passed the checks; its parameters come from `builder`.
+    pub fn build(&self, interface: &Interface, builder: &Builder) -> Box<dyn Network> {
+        let u_net = |spec: &ncsnpp::Spec, groups| UNet::new(spec, interface, groups, builder);
         match self {
-            NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, shape[0], outputs, builder)),
+            NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, interface, builder)),
             NetworkSpec::Ncsnpp(spec) => Box::new(u_net(spec, ncsnpp::groups)),
             NetworkSpec::Ddpm(spec) => Box::new(u_net(&spec.as_ncsnpp(), ddpm::groups)),
-            NetworkSpec::TiedAutoencoder(spec) => Box::new(tied_autoencoder::TiedAutoencoder::new(spec, shape.iter().product(), builder)),
+            NetworkSpec::TiedAutoencoder(spec) => {
+                Box::new(tied_autoencoder::TiedAutoencoder::new(spec, interface.shape.iter().product(), builder))
+            }
         }
     }
 
@@ -99,9 +132,9 @@ impl NetworkSpec {
     }
 
     /// Trainable parameters of the network that [`NetworkSpec::build`] would make, counted without building it.
-    pub fn parameter_count(&self, shape: &[usize], outputs: usize) -> usize {
+    pub fn parameter_count(&self, interface: &Interface) -> usize {
         let builder = Builder::dry();
-        self.build(shape, outputs, &builder);
+        self.build(interface, &builder);
         builder.trainable()
     }
 }

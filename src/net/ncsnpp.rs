@@ -171,7 +171,7 @@ pub(super) fn groups(channels: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::NetworkSpec;
+    use crate::net::{Interface, NetworkSpec};
 
     const VE_CIFAR: &str = r#"
         channels = 128
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn has_the_published_number_of_parameters() {
-        assert_eq!(NetworkSpec::Ncsnpp(spec()).parameter_count(&[3, 32, 32], 1), 62_758_787);
+        assert_eq!(NetworkSpec::Ncsnpp(spec()).parameter_count(&Interface::plain(&[3, 32, 32])), 62_758_787);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Dropout, Network};
+use super::{Dropout, Network, Told};
 use crate::error::Fault;
 use crate::optim::{Builder, Init};
 
@@ -46,7 +46,7 @@ impl TiedAutoencoder {
 }
 
 impl Network for TiedAutoencoder {
-    fn forward(&self, x: &Tensor, _noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
+    fn forward(&self, x: &Tensor, _told: &Told, _dropout: Option<&Dropout>) -> Tensor {
         let hidden = x.flatten(1, -1).linear(&self.weight, Some(&self.hidden_bias)).sigmoid();
         (hidden.matmul(&self.weight) + &self.bias).view_as(x)
     }
@@ -92,7 +92,7 @@ mod tests {
         let (x0, z) = (normal(3, &[5, 3]), normal(4, &[5, 3]));
         let w = [sigma.powi(2); 5];
         let losses = denoising_score_matching(&model, Reduction::HalfSum, &Batch { x0: &x0, t: &[t; 5], z: &z, w: &w });
-        let reconstruction = network.forward(&(&x0 + &z * sigma), &Tensor::from_slice(&[0.0]), None);
+        let reconstruction = network.forward(&(&x0 + &z * sigma), &Told::noise(&Tensor::from_slice(&[0.0])), None);
         let own = (reconstruction - &x0).square().sum_dim_intlist(1i64, false, None::<Kind>) * 0.5;
         assert!(largest(&(&losses - &own)) < 1e-9, "{:?} are not {:?}", to_vec(&losses), to_vec(&own));
         assert_eq!(parameters.gradient(&losses.mean(None)).count_nonzero(None).int64_value(&[]) as usize, parameters.count());
@@ -104,7 +104,7 @@ mod tests {
         let builder = Builder::new(1, Kind::Double, Device::Cpu);
         let network = TiedAutoencoder::new(&Spec { hidden: 5 }, 12, &builder);
         let (x, noise) = (normal(1, &[2, 3, 2, 2]), Tensor::from_slice(&[0.0]));
-        let flat = network.forward(&x.flatten(1, -1), &noise, None);
-        assert!(largest(&(network.forward(&x, &noise, None).flatten(1, -1) - flat)) < 1e-12);
+        let flat = network.forward(&x.flatten(1, -1), &Told::noise(&noise), None);
+        assert!(largest(&(network.forward(&x, &Told::noise(&noise), None).flatten(1, -1) - flat)) < 1e-12);
     }
 }

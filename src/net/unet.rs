@@ -5,21 +5,24 @@
 
 use tch::Tensor;
 
-use super::Network;
 use super::attention::Attention;
 use super::block::{BlockKind, ResidualBlock, Style};
+use super::condition::Conditioning;
 use super::dropout::Dropout;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
 use super::ncsnpp::{Combine, ProgressiveInput, ProgressiveOutput, Spec, Stage};
 use super::resample::{Direction, Resample};
+use super::{Interface, Network, Told};
 use crate::optim::Builder;
 
 /// The U-Net: images [B, C, H, W] -> [B, outputs C, H, W].
 pub struct UNet {
     embedding: Embedding,
     /// Two layers that turn the embedded label into what the blocks add; none in an unconditional network.
-    conditioning: Option<[Linear; 2]>,
+    label: Option<[Linear; 2]>,
+    /// Of a condition: what it adds between those two layers.
+    conditioning: Option<Conditioning>,
     input: Conv2d,
     down: Vec<DownLevel>,
     middle: (ResidualBlock, Attention, ResidualBlock),
@@ -89,7 +92,9 @@ impl Resize {
 impl UNet {
     /// For images [channels, height, width]; `spec` must have passed its check for them and for `groups`, the number of groups in which so
     /// many channels are normalised.
-    pub(super) fn new(spec: &Spec, [images, _, width]: [usize; 3], outputs: usize, groups: fn(i64) -> i64, builder: &Builder) -> UNet {
+    pub(super) fn new(spec: &Spec, interface: &Interface, groups: fn(i64) -> i64, builder: &Builder) -> UNet {
+        let Interface { shape, outputs, condition } = *interface;
+        let (images, width) = (shape[0], shape[2]);
         let all_modules = builder.part("all_modules");
         let mut index = 0;
         let mut layer = || {
@@ -120,10 +125,11 @@ impl UNet {
             EmbeddingSpec::Fourier { .. } => Embedding::new(&spec.embedding, channels, &layer()),
             EmbeddingSpec::Positional => Embedding::new(&spec.embedding, channels, builder),
         };
-        let conditioning = spec.conditional.then(|| {
+        let label = spec.conditional.then(|| {
             let first = Linear::new(&layer(), embedding.width(), style.embedding, 1.0);
             [first, Linear::new(&layer(), style.embedding, style.embedding, 1.0)]
         });
+        let conditioning = Conditioning::new(condition, style.embedding, &builder.part("conditioning"));
         let input = Conv2d::new(&layer(), images, channels, 3, 1.0);
 
         let mut pyramid = images;
@@ -187,18 +193,19 @@ impl UNet {
             norm: style.norm(&layer(), levels[0].width),
             convolution: Conv2d::new(&layer(), levels[0].width, outputs, 3, spec.init_scale),
         });
-        UNet { embedding, conditioning, input, down, middle, up, head, rescale: spec.skip_rescale }
+        UNet { embedding, label, conditioning, input, down, middle, up, head, rescale: spec.skip_rescale }
     }
 
-    /// The noise label as the blocks take it: embedded, through the two layers and the activation.
-    fn embed(&self, noise: &Tensor, see: &mut dyn FnMut(&Tensor)) -> Option<Tensor> {
-        let waves = self.embedding.forward(noise);
+    /// The noise label as the blocks take it: embedded, through the two layers and the activation; with the condition between the layers.
+    fn embed(&self, told: &Told, see: &mut dyn FnMut(&Tensor)) -> Option<Tensor> {
+        let waves = self.embedding.forward(told.noise);
         if matches!(self.embedding, Embedding::Fourier { .. }) {
             see(&waves);
         }
-        let [first, second] = self.conditioning.as_ref()?;
+        let [first, second] = self.label.as_ref()?;
         let h = first.forward(&waves);
         see(&h);
+        let h = self.conditioning.iter().fold(h, |h, conditioning| conditioning.added(h, told.condition));
         let h = second.forward(&h.silu());
         see(&h);
         Some(h.silu())
@@ -206,16 +213,16 @@ impl UNet {
 }
 
 impl Network for UNet {
-    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor {
-        self.forward_showing(x, noise, dropout, &mut |_| ())
+    fn forward(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>) -> Tensor {
+        self.forward_showing(x, told, dropout, &mut |_| ())
     }
 
-    fn forward_showing(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>, see: &mut dyn FnMut(&Tensor)) -> Tensor {
+    fn forward_showing(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>, see: &mut dyn FnMut(&Tensor)) -> Tensor {
         fn seen(h: Tensor, see: &mut dyn FnMut(&Tensor)) -> Tensor {
             see(&h);
             h
         }
-        let embedding = self.embed(noise, see);
+        let embedding = self.embed(told, see);
         let embedding = embedding.as_ref();
 
         let mut h = seen(self.input.forward(x), see);

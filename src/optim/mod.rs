@@ -12,4 +12,4 @@ pub use block::Block;
 pub use ema::Ema;
 pub use history::{Drawn, LossHistory};
 pub use parameters::{Builder, Init, Parameters};
-pub use trained::{BatchTimes, Losses, Trained};
+pub use trained::{BatchTimes, Losses, Shown, Trained};

@@ -10,14 +10,23 @@ use super::{Drawn, LossHistory, Parameters};
 pub trait Trained {
     fn parameters(&self) -> &Parameters;
 
-    /// The losses of x₀ [B, ...], data in model space, at these positions of the run: all draws are functions of the positions, and of the
-    /// losses before.
-    fn losses(&self, x0: &Tensor, positions: Range<u64>, history: &LossHistory) -> Losses;
+    /// The losses of what a step shows: all draws are functions of the positions, and of the losses before.
+    fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses;
 
     /// What the curves of [`Losses::parts`] are called.
     fn parts(&self) -> &'static [&'static str] {
         &[]
     }
+}
+
+/// The examples of a step.
+pub struct Shown<'a> {
+    /// Data in model space [B, ...].
+    pub x0: &'a Tensor,
+    /// Their places in the run.
+    pub positions: Range<u64>,
+    /// Their numbers in the split.
+    pub examples: &'a [usize],
 }
 
 /// What one step descends; all numbers of one kind.

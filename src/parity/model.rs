@@ -11,6 +11,7 @@ use super::golden::{Case, Tensors, prefix};
 use super::sde::{self, LEVELS};
 use crate::error::Result;
 use crate::model::{At, Label, Model, Output, Parametrisation, Precondition, ScoreNetwork};
+use crate::net::Told;
 use crate::net::reference::Reference;
 use crate::sde::{Sde, SdeSpec};
 use crate::space::Scale;
@@ -48,7 +49,7 @@ impl<'a> Golden<'a> {
     pub fn model(&self, kind: Kind) -> Result<ScoreNetwork> {
         let Reference { network, shape, centered, .. } = &self.reference;
         let scale = Scale::Pixels { range: [if *centered { -1.0 } else { 0.0 }, 1.0], dequantise: false };
-        let model = ScoreNetwork::of_kind(kind, network, Parametrisation::Reference, scale, shape, 0, Device::Cpu);
+        let model = ScoreNetwork::of_kind(kind, network, Parametrisation::Reference, scale, (shape, 0), 0, Device::Cpu);
         let mut names = Vec::new();
         for (name, parameter, _) in model.parameters.named() {
             let value = self.tensors.get(&format!("param.{name}"))?;
@@ -109,7 +110,7 @@ impl<'a> Golden<'a> {
         let labels = self.tensors.get(&format!("{}.labels", prefix(x.kind())))?;
         let noise: Vec<f64> = to_vec(labels).into_iter().map(|label| if log_label { label.ln() } else { label }).collect();
         let input = if centered { x.shallow_clone() } else { x * 2 - 1 };
-        let y = model.network.forward_showing(&input, &column(x, noise).view(-1), None, see);
+        let y = model.network.forward_showing(&input, &Told::noise(&column(x, noise).view(-1)), None, see);
         Ok(match (scale_by_sigma, log_label) {
             (false, _) => y,
             (true, true) => y / column(x, to_vec(labels)),

@@ -3,6 +3,7 @@
 mod codes;
 mod decoded;
 mod draw;
+mod given;
 mod report;
 mod spec;
 
@@ -14,18 +15,29 @@ use tch::{Device, Kind, Tensor};
 
 pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
+pub use given::{GivenSpec, Known};
 pub use report::{OnTheWay, Report, Samples, Seen};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 
 use crate::dynamics::Reverse;
 use crate::error::Result;
 use crate::law::noise_rows;
-use crate::model::Model;
+use crate::model::{Given, Model};
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
 use crate::solver::{Constraint, Problem, Statistics, Step, Trajectory};
 use crate::train::Weights;
+
+/// Whose samples are drawn.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub model: &'a dyn Model,
+    /// What their states are kept to.
+    pub constraint: Option<&'a dyn Constraint>,
+    /// What they are given.
+    pub known: Option<&'a Known>,
+}
 
 /// Consecutive samples, as a journal keeps them; numbers in row-major order.
 #[derive(Serialize, Deserialize)]
@@ -47,21 +59,18 @@ pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
     json!({ "seed": seed, "weights": weights, "sample": sample })
 }
 
-/// Draws `spec.count` samples of `shape`, whose states are kept to the constraint, if there is one; what `journal` holds is not drawn
-/// again. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
+/// Draws `spec.count` samples of `shape`; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
-    (model, constraint): (&dyn Model, Option<&dyn Constraint>),
+    subject: Subject,
     shape: &[usize],
     device: Device,
     journal: &mut Journal<Drawn>,
     terminal: &Terminal,
 ) -> Result<Samples> {
     let (count, times, shape) = (spec.count, spec.trajectory.len() as i64, sizes(shape));
-    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| {
-        solve(spec, seed, (model, constraint), &shape, device, rows, watch)
-    })
+    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| solve(spec, seed, subject, &shape, device, rows, watch))
 }
 
 fn sizes(shape: &[usize]) -> Vec<i64> {
@@ -96,7 +105,7 @@ fn all(
         phase.set(statistics.len() as u64, "");
     }
     let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
-    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory, seen: None };
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory, seen: None, classes: None };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
@@ -105,12 +114,13 @@ fn all(
 fn solve(
     spec: &Sample,
     seed: u64,
-    (model, constraint): (&dyn Model, Option<&dyn Constraint>),
+    Subject { model, constraint, known }: Subject,
     shape: &[i64],
     device: Device,
     rows: Range<u64>,
     watch: &mut dyn FnMut(f64),
 ) -> Result<Drawn> {
+    let model = &Given { model, condition: known.map(|known| known.of(rows.clone()).to_device(device)) };
     let x = noise_rows(model.sde().noise(), seed, Purpose::Prior, rows.clone(), 0, shape, device) * model.sde().prior_std();
     let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
     let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, shape, device);

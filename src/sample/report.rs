@@ -1,5 +1,7 @@
 //! What was drawn: in memory, as pictures, and on disk.
 
+use std::collections::BTreeMap;
+
 use image::RgbImage;
 use serde::Serialize;
 use statrs::statistics::Statistics as _;
@@ -11,7 +13,11 @@ use crate::plot;
 use crate::run::{Npz, Product};
 use crate::solver::{Cost, Statistics};
 use crate::space::Scale;
-use crate::tensor::to_vec;
+use crate::tensor::{select, to_vec};
+
+/// Images in a row of a class, and in a picture of rows.
+const MOST_IN_A_ROW: usize = 16;
+const MOST_SHOWN: usize = 400;
 
 /// Samples in model space, on the CPU.
 pub struct Samples {
@@ -21,6 +27,8 @@ pub struct Samples {
     pub seconds: f64,
     pub trajectory: Option<OnTheWay>,
     pub seen: Option<Seen>,
+    /// The class that each was given.
+    pub classes: Option<Vec<usize>>,
 }
 
 /// What the samples had to fit, in the data's units.
@@ -59,16 +67,31 @@ impl Samples {
         let x = scale.to_data(&self.x);
         match x.size()[..] {
             [_, c, h, w] => {
-                let x = Tensor::cat(&[self.before(), x], 0);
-                let shown = x.size()[0].min(100);
+                let rows = self.rows_of_classes();
+                let x = match &rows {
+                    Some(rows) => select(&x, &rows.concat()),
+                    None => Tensor::cat(&[self.before(), x], 0),
+                };
+                let shown = if rows.is_some() { x.size()[0] } else { x.size()[0].min(100) };
                 let pixels: Vec<u8> = Vec::try_from(x.narrow(0, 0, shown).contiguous().view(-1)).expect("pixels are bytes");
-                plot::grid(&pixels, &[shown as usize, c as usize, h as usize, w as usize])
+                let shape = [shown as usize, c as usize, h as usize, w as usize];
+                rows.map_or_else(|| plot::grid(&pixels, &shape), |rows| plot::strips(&pixels, &shape, rows[0].len()))
             }
             _ => {
                 let note = format!("{} samples, {:.0} evaluations each", x.size()[0], self.statistics.mean_evaluations());
                 plot::scatter(&first_two(data), &first_two(&x), &note)
             }
         }
+    }
+
+    /// The samples that a picture shows with a row for each class: as many of each.
+    fn rows_of_classes(&self) -> Option<Vec<Vec<usize>>> {
+        let classes = self.classes.as_ref()?;
+        let mut rows = BTreeMap::<usize, Vec<usize>>::new();
+        classes.iter().enumerate().for_each(|(i, class)| rows.entry(*class).or_default().push(i));
+        let shortest = rows.values().map(Vec::len).min().filter(|_| self.seen.is_none())?;
+        let most = (MOST_SHOWN / rows.len()).clamp(1, MOST_IN_A_ROW).min(shortest);
+        Some(rows.into_values().map(|row| row[..most].to_vec()).collect())
     }
 
     /// The images that come before the samples in a grid: the example that was measured, and what its measurement shows of it.
@@ -101,7 +124,7 @@ impl Samples {
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
-    /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
+    /// `trajectory_t` (f64 [T, N]). Samples that were given classes come with `classes` (u64 `[N]`). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
     /// where that is known (f32 [1, C, H, W] or [1, D]), in data units.
     pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
@@ -121,6 +144,9 @@ impl Samples {
             archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
             archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
             product.write(&format!("{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
+        }
+        if let Some(classes) = &self.classes {
+            archive.column("classes", &classes.iter().map(|&class| class as u64).collect::<Vec<_>>());
         }
         if let Some(Seen { y, example, .. }) = &self.seen {
             archive.column("measurement", &to_vec(y));

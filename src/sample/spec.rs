@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::GivenSpec;
 use crate::error::Fault;
 use crate::guidance;
 use crate::sde::Sde;
@@ -28,6 +29,12 @@ pub struct Sample {
     pub trajectory: Vec<f64>,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
     pub thresholding: Option<Thresholding>,
+    /// What is known of the samples, of a model with `[condition.*]`; left out, nothing: they are of the law of all examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<GivenSpec>,
+    /// Left out, samples are of the model's own law.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<guidance::Guidance>,
     /// What the samples have to fit; left out, they are of the data's whole law.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measurement: Option<guidance::Spec>,
@@ -105,6 +112,9 @@ impl Sample {
                 let help = "give a number above 0 and at most 1, such as 0.995";
                 return Err(Fault::new("thresholding.quantile", format!("quantile is {quantile}"), help));
             }
+        }
+        if let Some(guidance) = &self.guidance {
+            guidance.check().map_err(|fault| fault.within("guidance"))?;
         }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;

@@ -19,9 +19,11 @@ impl Session {
             _ => None,
         };
         let seed = self.plan.seed;
+        let conditions = self.conditions(spec.split)?;
         let subject = likelihood::Subject {
             model,
             dataset,
+            conditions: conditions.as_deref(),
             scale: self.scale(),
             dequantiser: dequantiser.as_ref(),
             latent: self.latent()?,

@@ -1,8 +1,10 @@
 //! The library's front door: a plan and weights -> models, samples and densities.
 
 mod codes;
+mod conditions;
 mod dequantisation;
 mod generator;
+mod guide;
 mod latent;
 mod likelihood;
 mod measurement;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 pub use codes::{Codes, CodesReport, RoundTrip, read_codes};
 use tch::Device;
 
-use crate::data::{Dataset, Split};
+use crate::data::{Conditions, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::generator::{GeneratorNetwork, vae};
@@ -55,6 +57,8 @@ pub struct Session {
     shape: Vec<usize>,
     /// Of what a score is asked for.
     model_shape: Vec<usize>,
+    /// The numbers that a network is told of an example; 0 without conditions.
+    condition: usize,
     /// The autoencoder of a latent space.
     vae: Option<vae::Spec>,
     machine: Machine,
@@ -68,6 +72,8 @@ pub struct Session {
     squares: OnceCell<MeanSquares>,
     train: OnceCell<Arc<dyn Dataset>>,
     test: OnceCell<Arc<dyn Dataset>>,
+    /// What is known of the examples of either split, once it is read.
+    conditions: [OnceCell<Arc<Conditions>>; 2],
 }
 
 /// What is asked.
@@ -80,15 +86,21 @@ enum Subject {
 impl Session {
     /// A session with fresh weights.
     pub fn new(loaded: &Loaded, machine: Machine) -> Session {
-        let Loaded { plan, shape, .. } = loaded;
+        let Loaded { plan, shape, condition, .. } = loaded;
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
         tch::set_num_threads(machine.threads.unwrap_or(if shape.len() == 1 { 1 } else { cores }));
         let (seed, device, model_shape) = (plan.seed, machine.device, loaded.model_shape());
         let subject = match &plan.family {
             Family::Known(sde, score) => Subject::Known(sde.clone(), score.clone()),
             Family::Score(learned) => {
-                let network =
-                    ScoreNetwork::new(&learned.network, learned.parametrisation.clone(), plan.scale(), &model_shape, seed, device);
+                let network = ScoreNetwork::new(
+                    &learned.network,
+                    learned.parametrisation.clone(),
+                    plan.scale(),
+                    (&model_shape, *condition),
+                    seed,
+                    device,
+                );
                 Subject::Score(learned.clone(), network)
             }
             Family::Generator(spec, _) => Subject::Generator(GeneratorNetwork::new(spec, shape, plan.data.scale(), seed, device)),
@@ -98,6 +110,7 @@ impl Session {
             plan: plan.clone(),
             shape: shape.clone(),
             model_shape,
+            condition: *condition,
             vae: loaded.vae.clone(),
             machine,
             terminal: Terminal::new(machine.quiet),
@@ -106,6 +119,7 @@ impl Session {
             squares: OnceCell::new(),
             train: OnceCell::new(),
             test: OnceCell::new(),
+            conditions: Default::default(),
         }
     }
 
@@ -160,7 +174,11 @@ impl Session {
             Subject::Known(..) => None,
             Subject::Score(learned, network) => {
                 let of = (self.plan.scale(), self.plan.law());
-                let score = Box::new(ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, of)?);
+                let score = ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, of)?;
+                let score = Box::new(match (&self.plan.condition, self.conditions(Split::Train)?) {
+                    (Some(spec), Some(conditions)) => score.told(conditions, spec.dropout()),
+                    _ => score,
+                });
                 Some(match self.latent()? {
                     Some(space) => Box::new(LatentTraining { space, score, seed: self.plan.seed }),
                     None => score,
@@ -236,11 +254,14 @@ impl Session {
 
     /// The model as `[sample]` asks it: with its thresholding. Error: the family has no score.
     pub fn sampling_model(&self, thresholding: Option<Thresholding>) -> Result<Box<dyn Model + '_>> {
-        let model = self.model()?;
-        Ok(match (thresholding, self.plan.scale()) {
+        Ok(self.thresholded(self.model()?, thresholding))
+    }
+
+    fn thresholded<'a>(&self, model: Box<dyn Model + 'a>, thresholding: Option<Thresholding>) -> Box<dyn Model + 'a> {
+        match (thresholding, self.plan.scale()) {
             (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => Box::new(DynamicThresholding { model, range, quantile }),
             _ => model,
-        })
+        }
     }
 }
 

@@ -2,24 +2,32 @@
 
 use image::RgbImage;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::{Session, crc32};
 use crate::data::{self, Split};
-use crate::error::Result;
-use crate::guidance::{Observed, Posterior, Replacement};
+use crate::error::{Error, Result};
+use crate::guidance::{Contrast, Observed, Posterior, Replacement};
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::run::{Journal, Run, journal};
-use crate::sample::{self, Drawn, Sample, Samples, Seen};
+use crate::sample::{self, Drawn, Known, Sample, Samples, Seen};
 use crate::solver::Constraint;
 use crate::tensor::to_vec;
+
+/// What samples are drawn with, beside their table.
+struct Asked {
+    known: Option<Known>,
+    observed: Option<Observed>,
+    guide: Option<Session>,
+}
 
 impl Session {
     /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        self.solved(spec, self.observation(spec)?, &mut Journal::nowhere())
+        let asked = Asked { known: self.known(spec)?, observed: self.observation(spec)?, guide: self.guide(spec, None)? };
+        self.solved(spec, asked, &mut Journal::nowhere())
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
@@ -35,13 +43,20 @@ impl Session {
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
-        let observed = self.observation(spec)?;
-        if let Some(Observed { measurement: Measurement { operator, y, .. }, .. }) = &observed {
+        let asked = Asked { known: self.known(spec)?, observed: self.observation(spec)?, guide: self.guide(spec, Some(run))? };
+        let Asked { known, observed, guide } = &asked;
+        if let Some(guide) = guide {
+            of["guide"] = json!(guide.average(run)?);
+        }
+        if let Some(Known::One(told)) = known {
+            of["given_crc32"] = crc32(told.iter().copied().map(f64::from).collect()).into();
+        }
+        if let Some(Observed { measurement: Measurement { operator, y, .. }, .. }) = observed {
             // A shows in what it makes of one vector, whose numbers are all different.
             let image = operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, y.device())) + 1.0).sqrt().unsqueeze(0));
             of["measurement_crc32"] = crc32([to_vec(y), to_vec(&image)].concat()).into();
         }
-        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, observed, journal))
+        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, asked, journal))
     }
 
     /// Saves the samples that `draw` makes by the table `spec`, which depend on `of`.
@@ -75,11 +90,19 @@ impl Session {
         spec.measurement.as_ref().map(|measured| self.observed(measured)).transpose()
     }
 
-    fn solved(&self, spec: &Sample, observed: Option<Observed>, journal: &mut Journal<Drawn>) -> Result<Samples> {
+    fn solved(&self, spec: &Sample, Asked { known, observed, guide }: Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
         self.check_variance(spec.solver.variance())?;
-        let model = self.sampling_model(spec.thresholding)?;
+        let guide = guide.as_ref().map(Session::model).transpose()?;
+        let model = match &spec.guidance {
+            Some(guidance) => Box::new(Contrast::new(self.model()?, guide, guidance)),
+            None => self.model()?,
+        };
+        let model = self.thresholded(model, spec.thresholding);
         let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
-            sample::sample(spec, self.plan.seed, (model, constraint), &self.model_shape, self.device(), journal, &self.terminal)
+            let subject = sample::Subject { model, constraint, known: known.as_ref() };
+            let drawn = sample::sample(spec, self.plan.seed, subject, &self.model_shape, self.device(), journal, &self.terminal)?;
+            let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
+            Ok::<_, Error>(Samples { classes, ..drawn })
         };
         if let (Some(measured), Some(Observed { measurement, example })) = (&spec.measurement, observed) {
             let (slope, shift) = self.affine();

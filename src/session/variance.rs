@@ -21,9 +21,9 @@ impl Session {
             return Ok(false);
         }
         let mut journal = Journal::open(run.folder(), kept, &of)?;
-        let (model, dataset) = (&*self.model()?, self.dataset(Split::Train)?);
-        let subject =
-            Subject { model, dataset, scale: self.scale(), flip: plan.data.flip(), latent: self.latent()?, device: self.device() };
+        let (model, dataset, conditions) = (&*self.model()?, self.dataset(Split::Train)?, self.conditions(Split::Train)?);
+        let (scale, flip, latent, device) = (self.scale(), plan.data.flip(), self.latent()?, self.device());
+        let subject = Subject { model, dataset, conditions, scale, flip, latent, device };
         let squares = analytic::measure(spec, plan.seed, subject, &mut journal, self.terminal())?;
         let mut product = run.product(AnalyticVariance::NAME, of);
         analytic::save(&squares, &mut product)?;

@@ -33,7 +33,7 @@ impl Grouped<'_> {
 
     fn slope(&self, x: &Tensor, t: &[f64]) -> Tensor {
         let times: Vec<f64> = t.iter().flat_map(|&t| std::iter::repeat_n(t, self.size)).collect();
-        self.dynamics.drift(&At { x: &self.examples(x), t: &times, rows: self.rows.as_deref() }).reshape_as(x)
+        self.dynamics.drift(&At { rows: self.rows.as_deref(), ..At::whole(&self.examples(x), &times) }).reshape_as(x)
     }
 }
 

@@ -130,7 +130,7 @@ pub(super) fn solve(
         let path = paths.increments(&path_times, &z);
         let h = column(&x, from.iter().zip(&to).map(|(t, t_new)| t_new - t));
         let move_by = |state: &Tensor, t: &[f64]| {
-            let drift = dynamics.drift(&At { x: &examples(state), t, rows: Some(&active) }).flatten(1, -1);
+            let drift = dynamics.drift(&At { rows: Some(&active), ..At::whole(&examples(state), t) }).flatten(1, -1);
             drift * &h + &path * column_of(&x, t, |t| dynamics.diffusion(t))
         };
         let first = move_by(&x, &from);

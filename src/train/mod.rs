@@ -19,7 +19,7 @@ use window::{Means, Window};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::optim::Trained;
+use crate::optim::{Shown, Trained};
 use crate::progress::Terminal;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::{Run, log::Log};
@@ -66,9 +66,10 @@ pub fn train(
 
     interrupt::will_save();
     while state.step < spec.steps {
-        let x0 = window.waiting(|| batches.next()).to_device(device);
+        let (x0, examples) = window.waiting(|| batches.shown());
         let positions = state.step * spec.batch as u64..(state.step + 1) * spec.batch as u64;
-        let losses = subject.losses(&x0, positions.clone(), &state.history);
+        let shown = Shown { x0: &x0.to_device(device), positions: positions.clone(), examples: &examples };
+        let losses = subject.losses(&shown, &state.history);
         let update = match state.update(spec, &losses) {
             Ok(update) => update,
             Err(error) => {

@@ -1,21 +1,24 @@
 //! Training a score: t, z → the objective.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tch::Tensor;
 
 use super::matching::ScoreMatching;
 use super::times::{Draw, Times};
 use crate::bound::{ChainLoss, DecoderLaw};
+use crate::data::Conditions;
 use crate::error::Fault;
 use crate::law::{GaussianMixture, noise_rows};
 use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
-use crate::model::{ExactScore, Model, ScoreNetwork};
+use crate::model::{ExactScore, Given, Model, ScoreNetwork};
 use crate::net::Dropout;
-use crate::optim::{BatchTimes, LossHistory, Losses, Parameters, Trained};
+use crate::optim::{BatchTimes, LossHistory, Losses, Parameters, Shown, Trained};
 use crate::rng::{self, Purpose};
 use crate::sde::{Sde, Variance};
 use crate::space::Scale;
+use crate::tensor::column;
 
 /// A network that becomes the score of a process.
 pub struct ScoreTraining<'a> {
@@ -25,6 +28,14 @@ pub struct ScoreTraining<'a> {
     times: Times<'a>,
     loss: Box<Loss<'a>>,
     parts: &'static [&'static str],
+    told: Option<Told>,
+}
+
+/// What the network is told of the examples.
+struct Told {
+    conditions: Arc<Conditions>,
+    /// The probability with which it is hidden.
+    dropout: f64,
 }
 
 /// The losses `[B]` of a batch whose examples are at these positions of the run, and what they are made of.
@@ -78,7 +89,24 @@ impl<'a> ScoreTraining<'a> {
                 })
             }
         };
-        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss, parts })
+        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss, parts, told: None })
+    }
+
+    /// With what is known of the examples, which is hidden with a probability.
+    pub fn told(self, conditions: Arc<Conditions>, dropout: f64) -> ScoreTraining<'a> {
+        ScoreTraining { told: Some(Told { conditions, dropout }), ..self }
+    }
+
+    /// What is known of the examples [B, M], a row of zeros where it is hidden.
+    fn condition(&self, Shown { positions, examples, .. }: &Shown) -> Option<Tensor> {
+        let Told { conditions, dropout } = self.told.as_ref()?;
+        let known = conditions.of(examples);
+        if *dropout == 0.0 {
+            return Some(known.to_device(self.network.device));
+        }
+        let u = rng::uniform_rows(self.seed, Purpose::Hidden, positions.clone());
+        let shown = u.into_iter().map(|u| f64::from(u8::from(u >= *dropout)));
+        Some((&known * column(&known, shown)).to_device(self.network.device))
     }
 }
 
@@ -87,12 +115,15 @@ impl Trained for ScoreTraining<'_> {
         &self.network.parameters
     }
 
-    fn losses(&self, x0: &Tensor, positions: Range<u64>, history: &LossHistory) -> Losses {
+    fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
+        let Shown { x0, ref positions, .. } = *shown;
         let ScoreTraining { seed, sde, network, .. } = *self;
         let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
-        let (of_examples, parts) = (self.loss)(&network.in_training(sde, &dropout), &Batch { x0, t: &t, z: &z, w: &w }, positions);
+        let model = &network.in_training(sde, &dropout);
+        let model = Given { model, condition: self.condition(shown) };
+        let (of_examples, parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, positions.clone());
         Losses { of_examples, t: Some(BatchTimes { t, drawn }), parts }
     }
 

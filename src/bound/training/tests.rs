@@ -7,7 +7,7 @@ use super::super::{Decoder, Vlb};
 use super::*;
 use crate::loss::denoising_score_matching;
 use crate::model::{NetworkVariance, Output, Parametrisation, Preconditioned};
-use crate::net::{Dropout, Network};
+use crate::net::{Dropout, Network, Told};
 use crate::space::Scale;
 use crate::tensor::to_vec;
 use crate::testing::{CHAINED, Formula, Interpolating, largest, mean_and_error, normal};
@@ -118,7 +118,7 @@ impl Affine {
 }
 
 impl Network for Affine {
-    fn forward(&self, x: &Tensor, _noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
+    fn forward(&self, x: &Tensor, _told: &Told, _dropout: Option<&Dropout>) -> Tensor {
         let variance = (self.0.get(2) * 2.0 - 1.0).expand_as(x);
         Tensor::cat(&[x * self.0.get(0) + self.0.get(1), variance], 1)
     }

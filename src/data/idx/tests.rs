@@ -30,7 +30,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn spec(train: &Path, pad: usize) -> Idx {
     let (train, test) = (train.to_owned(), "absent-images".into());
-    Idx { train, test, downsample: 1, pad, range: [0.0, 1.0], flip: false, dequantise: true }
+    Idx { train, test, labels: None, downsample: 1, pad, range: [0.0, 1.0], flip: false, dequantise: true }
 }
 
 #[test]

@@ -210,7 +210,9 @@ pub fn bounds(
     let mut left = &all[..];
     while !left.is_empty() {
         let batch = journal.next(|| {
-            let batch = Batch { spec, subject, jobs: &left[..spec.batch.min(left.len())] };
+            let jobs = &left[..spec.batch.min(left.len())];
+            let given = subject.given(jobs);
+            let batch = Batch { spec, subject: &Subject { model: &given, ..*subject }, jobs };
             let bounded = no_grad(|| batch.bounded(&bound));
             check_finite(batch.jobs, bounded.nats.iter().copied())?;
             Ok(bounded)

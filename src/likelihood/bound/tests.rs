@@ -22,7 +22,7 @@ fn spec(count: usize, below_t_min: BelowTMin) -> Likelihood {
 }
 
 fn subject<'a>(model: &'a dyn Model, dataset: &'a dyn Dataset, scale: Scale) -> Subject<'a> {
-    Subject { model, dataset, scale, dequantiser: None, latent: None, seed: 4, device: Device::Cpu }
+    Subject { model, dataset, scale, conditions: None, dequantiser: None, latent: None, seed: 4, device: Device::Cpu }
 }
 
 fn measure(bound: &BoundSpec, spec: &Likelihood, subject: &Subject) -> Bounds {

@@ -73,7 +73,16 @@ fn measured(space: &LatentSpace, dataset: &Given, bound: Option<BoundSpec>) -> (
         ..spec(dataset.len(), SolverSpec::Rk45(Adaptive::new(1e-8, 1e-8)), Trace::Exact {})
     };
     spec.check(Scale::Vectors { scale: 1.0 }, true, &VP, None).unwrap();
-    let subject = Subject { model: &model, dataset, scale: SCALE, dequantiser: None, latent: Some(space), seed: 3, device: Device::Cpu };
+    let subject = Subject {
+        model: &model,
+        dataset,
+        scale: SCALE,
+        conditions: None,
+        dequantiser: None,
+        latent: Some(space),
+        seed: 3,
+        device: Device::Cpu,
+    };
     let values = likelihood(&spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap();
     let bounds = spec.bound.as_ref().map(|bound| bounds(bound, &spec, &subject, &mut Journal::nowhere(), &Terminal::new(true)).unwrap());
     (values, bounds.unwrap_or_default())

@@ -86,7 +86,7 @@ pub(super) fn hutchinson(probes: usize) -> Trace {
 }
 
 pub(super) fn subject<'a>(model: &'a dyn Model, dataset: &'a dyn Dataset, scale: Scale, seed: u64) -> Subject<'a> {
-    Subject { model, dataset, scale, dequantiser: None, latent: None, seed, device: Device::Cpu }
+    Subject { model, dataset, scale, conditions: None, dequantiser: None, latent: None, seed, device: Device::Cpu }
 }
 
 pub(super) fn measure(spec: &Likelihood, model: &dyn Model, dataset: &dyn Dataset, scale: Scale, seed: u64) -> Likelihoods {

@@ -7,7 +7,8 @@ use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP, exact, gaussian, largest};
 /// F(x, c) = x · c, so that what goes in can be read from what comes out.
 struct Product;
 impl Network for Product {
-    fn forward(&self, x: &Tensor, noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
+    fn forward(&self, x: &Tensor, told: &Told, _dropout: Option<&Dropout>) -> Tensor {
+        let noise = told.noise;
         x * noise.view([-1, 1])
     }
 }
@@ -85,7 +86,7 @@ fn labels_are_the_references() {
 struct Line(Tensor);
 
 impl Network for Line {
-    fn forward(&self, x: &Tensor, _noise: &Tensor, _dropout: Option<&Dropout>) -> Tensor {
+    fn forward(&self, x: &Tensor, _told: &Told, _dropout: Option<&Dropout>) -> Tensor {
         x * self.0.get(0) + self.0.get(1)
     }
 }
@@ -178,8 +179,8 @@ fn in_discrete_time_an_output_can_be_what_the_reference_has() {
 struct ProductAndVariance;
 
 impl Network for ProductAndVariance {
-    fn forward(&self, x: &Tensor, noise: &Tensor, dropout: Option<&Dropout>) -> Tensor {
-        Tensor::cat(&[Product.forward(x, noise, dropout), x.full_like(3.0)], 1)
+    fn forward(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>) -> Tensor {
+        Tensor::cat(&[Product.forward(x, told, dropout), x.full_like(3.0)], 1)
     }
 }
 

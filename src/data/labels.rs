@@ -1,0 +1,121 @@
+//! Classes of examples.
+
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Split, idx, npy, open_file};
+use crate::error::{Error, Result};
+
+/// Files with the class of each example, counted from 0, in the order of the examples: `.npy` arrays `[N]` of whole numbers, or IDX files of
+/// labels, plain or gzipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelFiles {
+    /// Of the examples to train on; relative to the working directory.
+    pub train: PathBuf,
+    /// Of the examples to measure.
+    pub test: PathBuf,
+}
+
+/// Classes that a set may have.
+const MOST: u32 = 65_536;
+
+const CURE: &str = "give an .npy array [N] of whole numbers, numpy.save(path, y), or an IDX file of labels; scripts/fetch-fashion-mnist brings those of its images";
+
+impl LabelFiles {
+    /// Of a split. Error: the file is missing, damaged, or holds something else.
+    pub(super) fn read(&self, split: Split) -> Result<Vec<u32>> {
+        let path = split.of(&self.train, &self.test);
+        let mut bytes = Vec::new();
+        BufReader::new(open_file(path, CURE)?).read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+        let labels = if bytes.starts_with(b"\x93NUMPY") { npy::labels(&bytes) } else { idx::labels(&bytes) };
+        labels.and_then(within).map_err(|message| Error::data(path, message, CURE))
+    }
+
+    pub(super) fn paths(&self) -> [(&'static str, &Path); 2] {
+        [("labels.train", &self.train), ("labels.test", &self.test)]
+    }
+}
+
+fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
+    let class = |(i, &label): (usize, &i64)| match u32::try_from(label) {
+        Ok(class) if class < MOST => Ok(class),
+        _ => Err(format!("says of example {i} that its class is {label}; classes are numbers from 0 to {}", MOST - 1)),
+    };
+    labels.iter().enumerate().map(class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use ndarray::{Array1, array};
+    use ndarray_npy::{WritableElement, WriteNpyExt};
+
+    use super::*;
+
+    fn npy<A: WritableElement>(array: &Array1<A>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        array.write_npy(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn idx(n: u32, labels: &[u8]) -> Vec<u8> {
+        [&[0, 0, 8, 1], &n.to_be_bytes()[..], labels].concat()
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<u32>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels");
+        std::fs::write(&path, bytes).unwrap();
+        LabelFiles { train: path, test: "absent".into() }.read(Split::Train).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_format_is_read() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&idx(3, &[2, 0, 1])).unwrap();
+        let files = [
+            npy(&array![2i64, 0, 1]),
+            npy(&array![2i32, 0, 1]),
+            npy(&array![2i16, 0, 1]),
+            npy(&array![2i8, 0, 1]),
+            npy(&array![2u64, 0, 1]),
+            npy(&array![2u32, 0, 1]),
+            npy(&array![2u16, 0, 1]),
+            npy(&array![2u8, 0, 1]),
+            idx(3, &[2, 0, 1]),
+            gzip.finish().unwrap(),
+        ];
+        for file in files {
+            assert_eq!(read(file), Ok(vec![2, 0, 1]));
+        }
+    }
+
+    #[test]
+    fn each_defect_has_its_own_message() {
+        let cases = [
+            (vec![], "the file is empty"),
+            (idx(0, &[]), "holds no labels"),
+            (idx(4, &[2, 0, 1]), "promises 4 labels, but 3 follow"),
+            (idx(2, &[2, 0, 1]), "promises 2 labels, but more follow"),
+            (vec![0, 0, 8, 3, 0, 0, 0, 1], "holds images"),
+            (b"no labels".to_vec(), "is neither an .npy file nor an IDX file of labels"),
+            (npy(&array![0i64, -1]), "says of example 1 that its class is -1"),
+            (npy(&array![70_000i64]), "from 0 to 65535"),
+            (npy(&array![1.0f32]), "not a kind of whole numbers"),
+            (npy(&array![u64::MAX]), "above 2^63"),
+        ];
+        for (bytes, message) in cases {
+            let error = read(bytes).unwrap_err();
+            assert!(error.contains(message), "`{error}` does not say `{message}`");
+        }
+        let error = LabelFiles { train: "absent".into(), test: "absent".into() }.read(Split::Test).unwrap_err().to_string();
+        assert!(error.contains("absent") && error.contains("there is no such file"), "{error}");
+    }
+}

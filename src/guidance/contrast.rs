@@ -1,0 +1,254 @@
+//! A model that goes away from another one.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::error::Fault;
+use crate::model::{At, Model, Prediction, Quantity};
+use crate::sde::{Chain, Sde};
+use crate::tensor::column;
+
+/// `[sample.guidance.*]`: samples that are more of what they are given than the law itself, or closer to the data than the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Guidance {
+    /// Away from the same model without what is given (Ho & Salimans 2022, arXiv 2207.12598): [`Contrast`].
+    ClassifierFree(Strength),
+    /// Away from a worse model of the same, smaller or trained less (Karras et al. 2024, arXiv 2406.02507): [`Contrast`].
+    Autoguidance(Autoguidance),
+}
+
+/// How strongly, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Strength {
+    /// w, at least 0, which is no guidance; others write 1 + w for it.
+    pub weight: f64,
+    /// The least and the largest σ/α that are guided (Kynkäänniemi et al. 2024, arXiv 2404.07724); left out, all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<[f64; 2]>,
+}
+
+/// `[sample.guidance.autoguidance]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Autoguidance {
+    /// w, at least 0, which is no guidance.
+    pub weight: f64,
+    /// The least and the largest σ/α that are guided; left out, all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<[f64; 2]>,
+    /// The folder of the run that guides, of the same process and data; left out, the run itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<PathBuf>,
+    /// The step of the checkpoint that guides; left out, the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+impl Guidance {
+    /// w, and the σ/α that are guided.
+    fn strength(&self) -> (f64, Option<[f64; 2]>) {
+        match self {
+            Guidance::ClassifierFree(Strength { weight, noise }) | Guidance::Autoguidance(Autoguidance { weight, noise, .. }) => {
+                (*weight, *noise)
+            }
+        }
+    }
+
+    /// A fault's key is relative to `[sample.guidance]`.
+    pub fn check(&self) -> Result<(), Fault> {
+        let (weight, noise) = self.strength();
+        let within = |fault: Fault| {
+            fault.within(match self {
+                Guidance::ClassifierFree(_) => "classifier-free",
+                Guidance::Autoguidance(_) => "autoguidance",
+            })
+        };
+        if !(weight >= 0.0 && weight.is_finite()) {
+            return Err(within(Fault::new("weight", format!("weight is {weight}"), "give a number of at least 0, such as 1.0")));
+        }
+        if let Some([least, most]) = noise.filter(|[least, most]| !(*least >= 0.0 && least < most)) {
+            let message = format!("there is no σ/α from {least} to {most}");
+            return Err(within(Fault::new("noise", message, "give the least and the largest σ/α, such as [0.2, 5.0]")));
+        }
+        match self {
+            Guidance::Autoguidance(Autoguidance { run: None, step: None, .. }) => {
+                let message = "the guide would be the model itself";
+                Err(Fault::new("autoguidance", message, "give run, the folder of a worse run, or step, of an earlier checkpoint"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// D + w (D - D'): what the model says, further away from what a guide says.
+///
+/// With the same model without its condition for the guide it is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, eq. 6): its
+/// score is that of p_t(x | c)^(1 + w) / p_t(x)^w at each t. With a worse model of the same it is autoguidance (Karras et al. 2024, arXiv
+/// 2406.02507, eq. 3). w = 0 is the model itself.
+pub struct Contrast<'a> {
+    pub model: Box<dyn Model + 'a>,
+    /// Of the same process; none for the model itself without its condition.
+    pub guide: Option<Box<dyn Model + 'a>>,
+    /// w.
+    pub weight: f64,
+    /// The σ/α between which there is a guide at all (Kynkäänniemi et al. 2024, arXiv 2404.07724).
+    pub noise: Option<[f64; 2]>,
+}
+
+impl<'a> Contrast<'a> {
+    /// As it is written, which has passed its checks.
+    pub fn new(model: Box<dyn Model + 'a>, guide: Option<Box<dyn Model + 'a>>, guidance: &Guidance) -> Contrast<'a> {
+        let (weight, noise) = guidance.strength();
+        Contrast { model, guide, weight, noise }
+    }
+
+    /// w at t.
+    fn weight(&self, t: f64) -> f64 {
+        let level = self.model.level(t);
+        let within = self.noise.is_none_or(|[least, most]| (least..=most).contains(&(level.sigma / level.alpha)));
+        if within { self.weight } else { 0.0 }
+    }
+}
+
+impl Model for Contrast<'_> {
+    fn sde(&self) -> &dyn Sde {
+        self.model.sde()
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let said = self.model.predict(at);
+        let weights: Vec<f64> = at.t.iter().map(|&t| self.weight(t)).collect();
+        if weights.iter().all(|&weight| weight == 0.0) {
+            return said;
+        }
+        let guide = self.guide.as_deref().unwrap_or(&*self.model);
+        let away = match self.guide {
+            Some(_) => guide.predict(at),
+            None => guide.predict(&At { condition: None, ..*at }),
+        };
+        let quantity = if away.quantity == said.quantity { said.quantity } else { Quantity::Noise };
+        let interpolation = said.interpolation.as_ref().map(Tensor::shallow_clone);
+        let said = said.into_quantity(quantity, self.sde(), &|t| self.model.level(t), at);
+        let away = away.into_quantity(quantity, self.sde(), &|t| guide.level(t), at);
+        let value = &said + (&said - away) * column(at.x, weights);
+        Prediction { interpolation, ..Prediction::of(quantity, value) }
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        self.model.chain()
+    }
+
+    fn mean_square_error(&self, log_snr: f64) -> f64 {
+        self.model.mean_square_error(log_snr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::law::GaussianMixture;
+    use crate::model::{ExactScore, Given};
+    use crate::testing::{SDES, VP, exact, largest, mixture, normal};
+
+    const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
+
+    fn classes(of: &[i64]) -> Tensor {
+        Tensor::from_slice(of).one_hot(2).to_kind(Kind::Float)
+    }
+
+    fn guided<'a>(sde: &'a dyn Sde, law: &GaussianMixture, weight: f64, noise: Option<[f64; 2]>) -> Contrast<'a> {
+        Contrast::new(Box::new(exact(sde, law)), None, &Guidance::ClassifierFree(Strength { weight, noise }))
+    }
+
+    /// One component of a mixture.
+    fn component(law: &GaussianMixture, k: usize) -> GaussianMixture {
+        GaussianMixture { weights: vec![1.0], means: vec![law.means[k].clone()], covariances: vec![law.covariances[k].clone()] }
+    }
+
+    #[test]
+    fn given_a_class_the_exact_score_is_that_of_its_component_and_without_weight_guidance_leaves_it() {
+        tch::set_num_threads(1);
+        let law = mixture();
+        for (name, sde) in SDES {
+            let x = normal(1, &[4, 2]) * sde.prior_std();
+            let at = At::whole(&x, &T);
+            let (model, guided) = (exact(sde, &law), guided(sde, &law, 0.0, None));
+            for k in 0..2 {
+                let truth = exact(sde, &component(&law, k)).score(&at);
+                for model in [&model as &dyn Model, &guided] {
+                    let given = Given { model, condition: Some(classes(&[k as i64])) };
+                    assert!(largest(&((given.score(&at) - &truth) / &truth)) < 1e-10, "{name}, class {k}");
+                }
+            }
+            let unknown = Given { model: &guided, condition: Some(Tensor::zeros([1, 2], (Kind::Float, Device::Cpu))) };
+            assert_eq!(unknown.score(&at), model.score(&at), "{name}: a row of zeros says nothing");
+        }
+    }
+
+    /// ∇ [(1 + w) ln p_t(x | c) - w ln p_t(x)], each example of a class of its own.
+    #[test]
+    fn with_weight_it_is_the_score_of_the_tilted_law() {
+        tch::set_num_threads(1);
+        let (law, weight) = (mixture(), 1.7);
+        for (name, sde) in SDES {
+            let x = (normal(1, &[4, 2]) * sde.prior_std()).set_requires_grad(true);
+            let whole = exact(sde, &law).log_density(&x, &T);
+            let parts = [0, 1].map(|k| exact(sde, &component(&law, k)).log_density(&x, &T));
+            let own = Tensor::stack(&parts, 1).gather(1, &Tensor::from_slice(&[0i64, 1, 1, 0]).unsqueeze(1), false).squeeze_dim(1);
+            let tilted: Tensor = own * (1.0 + weight) - whole * weight;
+            let truth = Tensor::run_backward(&[tilted.sum(Kind::Double)], &[&x], false, false).remove(0);
+            let guided = guided(sde, &law, weight, None);
+            let given = Given { model: &guided, condition: Some(classes(&[0, 1, 1, 0])) };
+            let x = x.detach();
+            let off = (given.score(&At::whole(&x, &T)) - &truth) / truth.abs().clamp_min(1e-3);
+            assert!(largest(&off) < 1e-9, "{name}: {}", largest(&off));
+        }
+    }
+
+    #[test]
+    fn beyond_its_noise_there_is_no_guidance() {
+        tch::set_num_threads(1);
+        let (law, ratio) = (mixture(), |t: f64| VP.sigma(t) / VP.alpha(t));
+        let x = normal(1, &[4, 2]);
+        let at = At { condition: Some(&classes(&[0])), ..At::whole(&x, &T) };
+        let between = guided(&VP, &law, 2.0, Some([ratio(0.1), ratio(0.7)])).score(&at);
+        let (with, without) = (guided(&VP, &law, 2.0, None).score(&at), guided(&VP, &law, 0.0, None).score(&at));
+        for (i, within) in [false, true, true, false].into_iter().enumerate() {
+            let i = i as i64;
+            assert_eq!(between.get(i), if within { with.get(i) } else { without.get(i) }, "t = {}", T[i as usize]);
+        }
+        assert!(largest(&(with - without)) > 0.1);
+    }
+
+    /// A guide with another quantity, of a wider law.
+    #[test]
+    fn a_worse_model_guides_whatever_it_predicts() {
+        tch::set_num_threads(1);
+        struct Denoiser<'a>(ExactScore<'a>);
+        impl Model for Denoiser<'_> {
+            fn sde(&self) -> &dyn Sde {
+                self.0.sde()
+            }
+            fn predict(&self, at: &At) -> Prediction {
+                Prediction::of(Quantity::Data, self.0.data(at))
+            }
+        }
+        let (law, wide) = (mixture(), mixture().scaled(1.5));
+        let guidance = Guidance::Autoguidance(Autoguidance { weight: 0.8, noise: None, run: None, step: Some(1) });
+        for (name, sde) in SDES {
+            let x = normal(1, &[4, 2]) * sde.prior_std();
+            let at = At::whole(&x, &T);
+            let (good, bad) = (exact(sde, &law).score(&at), exact(sde, &wide).score(&at));
+            let truth = &good + (&good - bad) * 0.8;
+            let guided = Contrast::new(Box::new(exact(sde, &law)), Some(Box::new(Denoiser(exact(sde, &wide)))), &guidance);
+            assert!(largest(&((guided.score(&at) - &truth) / truth.abs().clamp_min(1e-3))) < 1e-8, "{name}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The model that a session's samples are guided by.
+
+use std::path::Path;
+
+use super::{Machine, Session};
+use crate::error::{Error, Result};
+use crate::experiment::{self, Family};
+use crate::guidance::{Autoguidance, Guidance};
+use crate::run::Run;
+use crate::run::checkpoint::Choice;
+use crate::sample::Sample;
+
+impl Session {
+    /// The session of autoguidance with its weights taken, where `[sample.guidance]` asks for one; `run` is the session's own.
+    ///
+    /// Errors: there is no such run or checkpoint; its process or its data are others.
+    pub(super) fn guide(&self, spec: &Sample, run: Option<&Run>) -> Result<Option<Session>> {
+        let Some(Guidance::Autoguidance(Autoguidance { run: other, step, .. })) = &spec.guidance else { return Ok(None) };
+        let opened = other.as_deref().map(Run::reading).transpose()?;
+        let run = opened.as_ref().or(run).ok_or_else(|| Error::Usage {
+            message: "the checkpoint that guides is one of a run, and there is no run here".into(),
+            help: "give sample.guidance.autoguidance.run, or draw with Session::sample_into".into(),
+        })?;
+        let machine = Machine { quiet: true, threads: Some(tch::get_num_threads()), ..self.machine };
+        let guide = Session::new(&experiment::load_run(run, &[], &[], false)?, machine);
+        self.accept(&guide, run.path())?;
+        guide.average_of(run, step.map_or(Choice::Newest, Choice::Step))?;
+        Ok(Some(guide))
+    }
+
+    /// Error: what the guide is a model of is something else.
+    fn accept(&self, guide: &Session, path: &Path) -> Result<()> {
+        let unfit = |message: String| {
+            let help = "give sample.guidance.autoguidance.run, a run with the same [sde.*], data and [condition.*]";
+            Err(Error::run(path, message, help))
+        };
+        let (Family::Score(own), Family::Score(other)) = (&self.plan.family, &guide.plan.family) else {
+            return unfit("holds no score network".into());
+        };
+        if own.sde != other.sde {
+            return unfit(format!("is of another process than this run: {:?}, and here {:?}", other.sde, own.sde));
+        }
+        if (&self.model_shape, self.plan.scale()) != (&guide.model_shape, guide.plan.scale()) {
+            return unfit(format!(
+                "is of data of shape {:?} with another shape or scale than here, {:?}",
+                guide.model_shape, self.model_shape
+            ));
+        }
+        if guide.condition != 0 && guide.condition != self.condition {
+            return unfit(format!("is told {} numbers of each example, and this run {}", guide.condition, self.condition));
+        }
+        Ok(())
+    }
+}

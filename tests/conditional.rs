@@ -1,0 +1,298 @@
+//! Samples and likelihoods given classes and vectors, through the binary.
+
+mod common;
+
+use common::home::{Home, IMAGES, VECTORS};
+use ndarray::{Array1, Array2, Array4};
+use ndarray_npy::{NpzReader, WriteNpyExt};
+use score_sde::rng::{self, Purpose};
+use tch::Device;
+
+const RUN: [&str; 2] = ["run", "tiny.toml"];
+
+/// Two narrow classes far from each other, of unequal weight, and a network that is told of them.
+const CLASSES: &str = r#"seed = 1
+
+[sde.vp]
+beta_min = 0.1
+beta_max = 20.0
+
+[data.gaussian-mixture]
+train = 2000
+test = 40
+scale = 2.0
+mixture = { weights = [1.0, 3.0], means = [[-2.0, 1.0], [2.0, 0.0]], covariances = [[[0.1, 0.0], [0.0, 0.1]], [[0.1, 0.0], [0.0, 0.1]]] }
+
+[condition.class]
+dropout = 0.2
+
+[network.mlp]
+width = 32
+depth = 1
+input = "plain"
+embedding.fourier.scale = 0.25
+
+[precondition.edm]
+sigma_data = 1.0
+
+[train]
+steps = 400
+batch = 64
+lr = 5e-3
+warmup = 20
+clip = 1.0
+betas = [0.9, 0.999]
+eps = 1e-8
+weight_decay = 0.0
+ema = 0.98
+objective = "denoising"
+weighting = "variance"
+reduction = "mean"
+time = "uniform"
+importance = true
+stratified = true
+t_min = 1e-3
+checkpoint_every = 100
+
+[sample]
+count = 200
+batch = 70
+dynamics = "probability-flow"
+solver.heun.grid.log-snr.steps = 12
+t_min = 1e-2
+denoise = true
+given = "each-class"
+
+[likelihood]
+split = "test"
+count = 40
+batch = 40
+t_min = 1e-2
+below_t_min = "ignored"
+solver.heun.grid.log-snr.steps = 12
+solver_check = 0
+trace.exact = {}
+dequantisation = "none"
+"#;
+
+fn npy<A: WriteNpyExt>(array: A) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).unwrap();
+    bytes
+}
+
+fn samples(home: &Home, run: &str) -> NpzReader<std::fs::File> {
+    NpzReader::new(std::fs::File::open(home.path(&format!("runs/{run}/samples/samples.npz"))).unwrap()).unwrap()
+}
+
+/// The mean of some rows' first component.
+fn mean(x: &Array2<f32>, keep: impl Fn(usize) -> bool) -> f64 {
+    let rows: Vec<f64> = (0..x.nrows()).filter(|i| keep(*i)).map(|i| f64::from(x[[i, 0]])).collect();
+    rows.iter().sum::<f64>() / rows.len() as f64
+}
+
+#[test]
+fn a_network_learns_each_class_and_all_of_them() {
+    let home = Home::with(CLASSES);
+    home.succeed(&RUN);
+    let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    let classes: Array1<u64> = samples(&home, "tiny").by_name("classes").unwrap();
+    assert!(classes.iter().enumerate().all(|(i, class)| *class == i as u64 % 2));
+    for (class, truth) in [(0, -2.0), (1, 2.0)] {
+        let mean = mean(&x, |i| classes[i] == class);
+        assert!((mean - truth).abs() < 0.3, "class {class}: {mean} is not {truth}");
+    }
+
+    let report = home.json("runs/tiny/likelihood.json");
+    let of_class = report["classes"].as_array().unwrap();
+    let examples: Vec<u64> = of_class.iter().map(|class| class["examples"].as_u64().unwrap()).collect();
+    assert!(examples.len() == 2 && examples.iter().sum::<u64>() == 40 && examples[0] < examples[1], "{examples:?}");
+    let shares = of_class.iter().zip(&examples).map(|(class, n)| class["nats"]["mean"].as_f64().unwrap() * *n as f64 / 40.0);
+    assert!((shares.sum::<f64>() - report["nats"]["mean"].as_f64().unwrap()).abs() < 1e-9);
+    // Each class has the entropy ln(2 pi e 0.1) = 0.535 nats; that of all is 0.562 above.
+    assert!((report["nats"]["mean"].as_f64().unwrap() - 0.535).abs() < 0.5, "{}", report["nats"]["mean"]);
+
+    let sample = |name: &str, settings: &[&str]| {
+        let set: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        home.succeed(&[&["sample", "runs/tiny", "--name", name][..], &set].concat());
+        let file = std::fs::File::open(home.path(&format!("runs/tiny/samples/{name}.npz"))).unwrap();
+        NpzReader::new(file).unwrap().by_name::<ndarray::OwnedRepr<f32>, ndarray::Ix2>("samples").unwrap()
+    };
+    let one = sample("one", &["sample.given={ classes = [0] }"]);
+    assert!((mean(&one, |_| true) + 2.0).abs() < 0.3);
+    assert_eq!(one.row(0), x.row(0), "a sample depends on its own class alone");
+}
+
+#[test]
+fn an_exact_score_knows_its_components_and_guidance_moves_away_from_the_others() {
+    let exact = |sample: &str| {
+        let table = "[score.gaussian-mixture]\nweights = [1.0, 1.0]\nmeans = [[-0.5, 0.0], [0.5, 0.0]]\n\
+             covariances = [[[0.25, 0.0], [0.0, 0.25]], [[0.25, 0.0], [0.0, 0.25]]]\n\n[sample]";
+        let [before, after] = [CLASSES.split("[network.mlp]").next().unwrap(), CLASSES.split("[sample]").nth(1).unwrap()];
+        let after = after.split("[likelihood]").next().unwrap();
+        format!("{}{table}{after}{sample}\n", before.replace("dropout = 0.2\n", ""))
+    };
+    let run = |sample: &str| {
+        let home = Home::with(&exact(sample));
+        home.succeed(&RUN);
+        let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+        mean(&x, |i| i % 2 == 1)
+    };
+    let plain = run("");
+    assert!((plain - 1.0).abs() < 0.3, "{plain}");
+    assert_eq!(run("guidance.classifier-free.weight = 0.0"), plain);
+    let guided = run("guidance.classifier-free.weight = 2.0");
+    assert!(guided > plain + 0.4, "{guided} is not beyond {plain}");
+    let late = run("guidance.classifier-free = { weight = 2.0, noise = [0.0, 0.01] }");
+    assert!((late - plain).abs() < 0.1, "where there is hardly any noise left, guidance moves little: {late}");
+}
+
+/// y of three numbers is seen of x in the plane, by a simulator whose posterior is a Gaussian: x ~ N(0, I), y = (x_1, x_2, x_1 + x_2) + n / 2.
+#[test]
+fn a_vector_is_a_condition() {
+    let experiment = CLASSES
+        .split("[data.gaussian-mixture]")
+        .next()
+        .map(|before| {
+            let rest = CLASSES.split("[network.mlp]").nth(1).unwrap().replace("\"each-class\"", "{ file = \"seen.npy\" }");
+            let data = "[data.npy-vectors]\ntrain = \"x.npy\"\ntest = \"x.npy\"\nscale = 1.0\n\n\
+                        [condition.vector]\ntrain = \"y.npy\"\ntest = \"y.npy\"\nscale = 2.0\ndropout = 0.0\n\n[network.mlp]";
+            format!("{before}{data}{rest}")
+        })
+        .unwrap();
+    let home = Home::with(&experiment);
+    let n = 4000;
+    let normal = rng::normal(1, Purpose::Data, 0, &[5 * n as i64], Device::Cpu);
+    let normal = Vec::<f32>::try_from(normal).unwrap();
+    let normal = |i: usize| f64::from(normal[i]);
+    let x = Array2::from_shape_fn((n, 2), |(i, j)| normal(5 * i + j));
+    let y = Array2::from_shape_fn((n, 3), |(i, j)| {
+        let clean = if j == 2 { x[[i, 0]] + x[[i, 1]] } else { x[[i, j]] };
+        clean + 0.5 * normal(5 * i + 2 + j)
+    });
+    home.write("x.npy", npy(x));
+    home.write("y.npy", npy(y));
+    let seen = [1.2, -0.4, 0.6];
+    home.write("seen.npy", npy(Array1::from(seen.to_vec())));
+    home.succeed(&["run", "tiny.toml", "--set", "train.steps=1000"]);
+    let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    // The precision is I + AᵀA / σ² = I + 4 [[2, 1], [1, 2]], the mean its inverse times Aᵀy / σ².
+    let (a, b): (f64, f64) = (9.0, 4.0);
+    let right = [4.0 * (seen[0] + seen[2]), 4.0 * (seen[1] + seen[2])];
+    let truth = (a * right[0] - b * right[1]) / (a * a - b * b);
+    let found = mean(&x, |_| true);
+    let std = (a / (a * a - b * b)).sqrt();
+    assert!((found - truth).abs() < 0.5 * std, "{found} is not {truth}, of a width of {std}");
+    let spread = x.column(0).mapv(f64::from).std(1.0);
+    assert!((spread / std - 1.0).abs() < 0.3, "{spread} is not {std}");
+    home.write("seen.npy", npy(Array1::from(vec![0.0; 3])));
+    assert!(home.fail(&["run", "tiny.toml", "--set", "train.steps=1000"]).contains("given_crc32"), "something else is seen");
+    home.write("seen.npy", npy(Array1::from(vec![0.0; 2])));
+    let report = home.fail(&["sample", "runs/tiny", "--name", "other"]);
+    assert!(report.contains("seen.npy") && report.contains("3 finite numbers"), "{report}");
+}
+
+/// An IDX file of labels.
+fn labels(of: &[u8]) -> Vec<u8> {
+    [&[0, 0, 8, 1][..], &(of.len() as u32).to_be_bytes(), of].concat()
+}
+
+#[test]
+fn a_network_of_images_is_told_of_labels_and_shows_a_row_for_each_class() {
+    let experiment = IMAGES
+        .replace("pad = 0\n", "labels = { train = \"train-labels\", test = \"test-labels.npy\" }\npad = 0\n")
+        .replace("[network.ncsnpp]", "[condition.class]\ndropout = 0.5\n\n[network.ncsnpp]")
+        .replacen("count = 1\nbatch = 1", "count = 9\nbatch = 4\ngiven = \"each-class\"\nguidance.classifier-free.weight = 1.0", 1)
+        .replace("dropout = 0.3", "dropout = 0.0");
+    let home = Home::with_images(&experiment);
+    let [train, test] = ["train-images", "test-images"].map(|name| home.read(name)[7]);
+    home.write("train-labels", labels(&(0..train).map(|i| i % 3).collect::<Vec<_>>()));
+    home.write("test-labels.npy", npy(Array1::from((0..test).map(|i| i64::from(i % 3)).collect::<Vec<_>>())));
+    let said = home.succeed(&["check", "tiny.toml"]).0;
+    assert!(said.contains("the class, one of 3"), "{said}");
+    home.succeed(&RUN);
+    let x: Array4<u8> = samples(&home, "tiny").by_name("samples").unwrap();
+    assert_eq!(x.shape()[0], 9);
+    assert!(!home.json("runs/tiny/likelihood.json")["classes"].as_array().unwrap().is_empty());
+    let picture = image::open(home.path("runs/tiny/samples/samples.png")).unwrap();
+    assert_eq!(picture.width(), picture.height(), "three rows of three");
+
+    home.write("test-labels.npy", npy(Array1::from(vec![3i64; test as usize])));
+    let report = home.fail(&["likelihood", "runs/tiny", "--name", "other"]);
+    assert!(report.contains("class 3") && report.contains("0 to 2"), "{report}");
+    home.write("train-labels", labels(&[0, 1]));
+    let report = home.fail(&["run", "tiny.toml", "--out", "again"]);
+    assert!(report.contains("data.idx.labels") && report.contains("2 labels for"), "{report}");
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_with_its_key() {
+    let classes = |from: &str, to: &str| CLASSES.replace(from, to);
+    let cases = [
+        (VECTORS.replace("[network.mlp]", "[condition.class]\ndropout = 0.1\n\n[network.mlp]"), "condition.class", "have no labels"),
+        (classes("dropout = 0.2", ""), "condition.class.dropout", "there is no dropout"),
+        (classes("dropout = 0.2", "dropout = 1.0"), "condition.class.dropout", "0 or more and below 1"),
+        (classes("given = \"each-class\"", "given.classes = [2]"), "sample.given.classes", "up to 1"),
+        (classes("given = \"each-class\"", "given.classes = []"), "sample.given.classes", "there are no classes"),
+        (classes("given = \"each-class\"", "given.file = \"x.npy\""), "sample.given.file", "is a class"),
+        (classes("[condition.class]\ndropout = 0.2", ""), "sample.given", "knows no conditions"),
+        (classes("given = \"each-class\"", "").replace("dropout = 0.2", "dropout = 0.0"), "sample", "given nothing"),
+        (classes("given = \"each-class\"", "guidance.classifier-free.weight = 1.0"), "sample.guidance.classifier-free", "sample.given"),
+        (
+            classes("given = \"each-class\"", "given = \"each-class\"\nguidance.classifier-free.weight = 1.0").replace("0.2", "0.0"),
+            "sample.guidance.classifier-free",
+            "never learns",
+        ),
+        (
+            classes("given = \"each-class\"", "given = \"each-class\"\nguidance.classifier-free.weight = -1.0"),
+            "sample.guidance.classifier-free.weight",
+            "at least 0",
+        ),
+        (
+            classes("given = \"each-class\"", "guidance.classifier-free = { weight = 1.0, noise = [2.0, 1.0] }"),
+            "sample.guidance.classifier-free.noise",
+            "from 2 to 1",
+        ),
+        (classes("given = \"each-class\"", "guidance.autoguidance.weight = 1.0"), "sample.guidance.autoguidance", "the model itself"),
+    ];
+    for (experiment, key, what) in cases {
+        let report = Home::with(&experiment).fail(&["check", "tiny.toml"]);
+        assert!(report.contains(key) && report.contains(what), "{key}: {report}");
+    }
+}
+
+#[test]
+fn a_worse_run_guides_and_one_of_another_process_is_refused() {
+    let quick = CLASSES
+        .split("[likelihood]")
+        .next()
+        .unwrap()
+        .replace("steps = 400", "steps = 40")
+        .replace("checkpoint_every = 100", "checkpoint_every = 10\nkeep = 9");
+    let home = Home::with(&quick);
+    home.succeed(&RUN);
+    home.succeed(&["run", "tiny.toml", "--out", "runs/ve", "--set", "sde={ ve = { sigma_min = 0.01, sigma_max = 50.0 } }"]);
+    let guided = |name: &str, table: &str| {
+        let set = format!("sample.guidance.autoguidance={table}");
+        (name.to_owned(), vec!["sample".to_owned(), "runs/tiny".into(), "--name".into(), name.into(), "--set".into(), set])
+    };
+    let by = |name: &str, table: &str| {
+        let (name, arguments) = guided(name, table);
+        home.succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let file = std::fs::File::open(home.path(&format!("runs/tiny/samples/{name}.npz"))).unwrap();
+        NpzReader::new(file).unwrap().by_name::<ndarray::OwnedRepr<f32>, ndarray::Ix2>("samples").unwrap()
+    };
+    let plain: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    assert_ne!(by("a", "{ weight = 1.0, step = 10 }"), plain, "an earlier checkpoint guides");
+    assert_eq!(by("b", "{ weight = 1.0, step = 40 }"), plain, "the same checkpoint is no guide");
+    assert_eq!(by("c", "{ weight = 0.0, step = 10 }"), plain, "nor is one without weight");
+    assert_eq!(by("d", "{ weight = 1.0, step = 10 }"), by("e", "{ weight = 1.0, run = 'runs/tiny', step = 10 }"));
+    let refused = |table: &str| {
+        let (_, arguments) = guided("f", table);
+        home.fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let report = refused("{ weight = 1.0, run = 'runs/ve' }");
+    assert!(report.contains("runs/ve") && report.contains("another process"), "{report}");
+    let report = refused("{ weight = 1.0, step = 11 }");
+    assert!(report.contains("11") && report.contains("10"), "lists the checkpoints that are there: {report}");
+}
