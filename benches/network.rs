@@ -6,7 +6,7 @@ mod allocator;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use score_sde::net::{Dropout, Network, NetworkSpec};
+use score_sde::net::{Dropout, Interface, Network, NetworkSpec, Told};
 use score_sde::optim::{Adam, Builder, Ema, Parameters, clip_by_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -99,7 +99,7 @@ fn setup(case: &Case) -> Setup {
     spec.check(case.shape).expect("a network for this shape");
     let options = (Kind::Float, Device::Cpu);
     let builder = Builder::new(0, options.0, options.1);
-    let network = spec.build(case.shape, 1, &builder);
+    let network = spec.build(&Interface::plain(case.shape), &builder);
     let shape: Vec<i64> = [case.batch].into_iter().chain(case.shape.iter().map(|&n| n as i64)).collect();
     let (x, noise) = (Tensor::randn(shape.as_slice(), options), Tensor::randn([case.batch], options));
     Setup { network, parameters: builder.finish(), x, noise }
@@ -108,14 +108,14 @@ fn setup(case: &Case) -> Setup {
 #[divan::bench(args = CASES)]
 fn forward(bencher: Bencher, case: &Case) {
     let Setup { network, x, noise, .. } = setup(case);
-    bencher.bench_local(|| no_grad(|| black_box(network.forward(&x, &noise, None))));
+    bencher.bench_local(|| no_grad(|| black_box(network.forward(&x, &Told::noise(&noise), None))));
 }
 
 #[divan::bench(args = CASES)]
 fn training_step(bencher: Bencher, case: &Case) {
     let Setup { network, parameters, x, noise } = setup(case);
     bencher.bench_local(|| {
-        let loss = network.forward(&x, &noise, Some(&Dropout::new(0, 0..case.batch as u64))).square().mean(Kind::Float);
+        let loss = network.forward(&x, &Told::noise(&noise), Some(&Dropout::new(0, 0..case.batch as u64))).square().mean(Kind::Float);
         black_box(parameters.gradient(&loss))
     });
 }
@@ -126,7 +126,7 @@ fn input_gradient(bencher: Bencher, case: &Case) {
     parameters.freeze();
     let x = x.set_requires_grad(true);
     bencher.bench_local(|| {
-        let y = network.forward(&x, &noise, None);
+        let y = network.forward(&x, &Told::noise(&noise), None);
         black_box(Tensor::run_backward(&[(&y * &y.detach()).sum(Kind::Float)], &[&x], false, false))
     });
 }
@@ -168,7 +168,7 @@ fn scaling(bencher: Bencher, Scale(threads, batch, shape): &Scale) {
     tch::set_num_threads(*threads);
     let Setup { network, parameters, x, noise } = setup(&case);
     bencher.counter(ItemsCount::new(*batch as u64)).bench_local(|| {
-        let loss = network.forward(&x, &noise, Some(&Dropout::new(0, 0..*batch as u64))).square().mean(Kind::Float);
+        let loss = network.forward(&x, &Told::noise(&noise), Some(&Dropout::new(0, 0..*batch as u64))).square().mean(Kind::Float);
         black_box(parameters.gradient(&loss))
     });
     tch::set_num_threads(before);

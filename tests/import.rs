@@ -16,7 +16,7 @@ use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
 use score_sde::run::{About, Journal, Run, checkpoint};
-use score_sde::sample::sample;
+use score_sde::sample::{Subject, sample};
 use score_sde::tensor::to_vec;
 use score_sde::train::State;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -179,7 +179,7 @@ fn trained(home: &Home, name: &str) -> Run {
     }
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
-    run.introduce(&About::new(&loaded.shape, loaded.experiment.mark())).unwrap();
+    run.introduce(&About::new(&loaded.shape, loaded.condition, loaded.experiment.mark())).unwrap();
     run.keep_experiment(&loaded.experiment.resolved()).unwrap();
     state.save(&run, 2).unwrap();
     run
@@ -193,7 +193,8 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let experiment = &loaded.experiment;
     let (sde, shape) = (experiment.sde.as_ref().unwrap().get(), &&loaded.train.as_ref().unwrap().shape);
     let spec = experiment.sample.as_ref().unwrap();
-    sample(spec, 3, (&model.model(sde), None), shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
+    let subject = Subject { model: &model.model(sde), constraint: None, known: None };
+    sample(spec, 3, subject, shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

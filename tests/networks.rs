@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use score_sde::net::Interface;
 use score_sde::net::reference::Reference;
 use score_sde::optim::Builder;
 use serde_json::Value;
@@ -17,7 +18,7 @@ fn published_configurations_have_the_references_parameters() {
         let Reference { network, shape, .. } = Reference::new(&truth["config"]).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
         assert_eq!(network.parameter_count(&Interface::plain(&shape)) as u64, truth["n_trainable"].as_u64().unwrap(), "{name}");
         let builder = Builder::dry();
-        network.build(&shape, 1, &builder);
+        network.build(&Interface::plain(&shape), &builder);
         let ours = builder.inventory();
         let theirs: Vec<&Value> = truth["state"].as_array().unwrap().iter().filter(|entry| entry["param"] == true).collect();
         assert_eq!(ours.len(), theirs.len(), "{name}: number of parameters");
