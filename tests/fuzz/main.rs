@@ -39,6 +39,7 @@ fn seeds(subject: &str, home: &Home) -> Vec<Vec<u8>> {
         "idx" => vec![idx(3, 4)],
         "cifar10" => vec![cifar10(2)],
         "npy-vectors" | "npy-images" => read(&["vectors.npy", "images.npy"]),
+        "labels" => [read(&["labels.npy"]), vec![[&[0, 0, 8, 1, 0, 0, 0, 3][..], &[2, 0, 1]].concat()]].concat(),
         "journal" => read(&["squares.journal"]),
         "records" => {
             let journal = home.read("run/likelihood.journal");
@@ -61,6 +62,7 @@ fn home() -> Home {
     let array = |shape: &[usize]| ndarray::ArrayD::<f32>::from_shape_fn(shape, |at| at[0] as f32);
     ndarray_npy::write_npy(home.path("vectors.npy"), &array(&[5, 2])).unwrap();
     ndarray_npy::write_npy(home.path("images.npy"), &array(&[2, 4, 4, 3]).mapv(|x| x as u8)).unwrap();
+    ndarray_npy::write_npy(home.path("labels.npy"), &ndarray::Array1::from(vec![2i64, 0, 1])).unwrap();
     let folder = Folder::open(&home.path("")).unwrap();
     let mut journal = Journal::open(&folder, "squares.journal", &serde_json::json!({ "power": 2 })).unwrap();
     (0..5).for_each(|i| assert_eq!(journal.next(|| Ok(f64::from(i * i))).unwrap(), f64::from(i * i)));

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use score_sde::data::{Cifar10, Data, Idx, NpyImages, NpyVectors, Split};
+use score_sde::data::{Cifar10, Data, Idx, LabelFiles, NpyImages, NpyVectors, Split};
 use score_sde::experiment;
 use score_sde::likelihood::{Bounded, Solved};
 use score_sde::pth::{Archive, unpickle};
@@ -19,12 +19,13 @@ use serde_json::json;
 
 pub type Subject = fn(&[u8]);
 
-pub const SUBJECTS: [(&str, Subject); 13] = [
+pub const SUBJECTS: [(&str, Subject); 14] = [
     ("experiment", experiment_text),
     ("idx", idx),
     ("cifar10", cifar10),
     ("npy-vectors", npy_vectors),
     ("npy-images", npy_images),
+    ("labels", labels),
     ("journal", journal),
     ("records", records),
     ("manifest", manifest),
@@ -73,7 +74,16 @@ fn data(data: Data) {
 
 fn idx(bytes: &[u8]) {
     let path = at("x", bytes).join("x");
-    data(Data::Idx(Idx { train: path.clone(), test: path, downsample: 1, pad: 1, range: [0.0, 1.0], flip: true, dequantise: true }));
+    data(Data::Idx(Idx {
+        train: path.clone(),
+        test: path,
+        labels: None,
+        downsample: 1,
+        pad: 1,
+        range: [0.0, 1.0],
+        flip: true,
+        dequantise: true,
+    }));
 }
 
 fn cifar10(bytes: &[u8]) {
@@ -83,7 +93,14 @@ fn cifar10(bytes: &[u8]) {
 
 fn npy_vectors(bytes: &[u8]) {
     let path = at("x.npy", bytes).join("x.npy");
-    data(Data::NpyVectors(NpyVectors { train: path.clone(), test: path, scale: 1.0 }));
+    data(Data::NpyVectors(NpyVectors { train: path.clone(), test: path, labels: None, scale: 1.0 }));
+}
+
+fn labels(bytes: &[u8]) {
+    let path = at("labels", bytes).join("labels");
+    let labels = Some(LabelFiles { train: path.clone(), test: path.clone() });
+    let data = Data::NpyVectors(NpyVectors { train: path.clone(), test: path, labels, scale: 1.0 });
+    let _ = (data.labels(Split::Train, 1), data.classes());
 }
 
 fn npy_images(bytes: &[u8]) {
