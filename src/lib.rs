@@ -3,6 +3,7 @@
 
 pub mod analytic;
 pub mod bound;
+pub mod classifier;
 pub mod cli;
 pub mod data;
 pub mod dequantisation;

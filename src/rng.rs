@@ -62,6 +62,8 @@ pub enum Purpose {
     Autoencoder = 30,
     /// Whether training hides what is known of an example; index: position in the run.
     Hidden = 32,
+    /// The seed of a classifier's training.
+    Classifier = 33,
     /// A random mask (index 0) and the noise of a measurement (index 1).
     Measurement = 31,
 }

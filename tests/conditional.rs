@@ -296,3 +296,77 @@ fn a_worse_run_guides_and_one_of_another_process_is_refused() {
     let report = refused("{ weight = 1.0, step = 11 }");
     assert!(report.contains("11") && report.contains("10"), "lists the checkpoints that are there: {report}");
 }
+
+/// A classifier of the two classes.
+const CLASSIFIER: &str = r#"
+[classifier]
+width = 32
+depth = 1
+t_min = 1e-2
+
+[classifier.train]
+steps = 600
+batch = 64
+lr = 5e-3
+warmup = 10
+clip = 1.0
+betas = [0.9, 0.999]
+eps = 1e-8
+weight_decay = 0.0
+ema = 0.98
+checkpoint_every = 50
+
+"#;
+
+#[test]
+fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
+    let [before, after] = [CLASSES.split("[condition.class]").next().unwrap(), CLASSES.split("dropout = 0.2").nth(1).unwrap()];
+    let unconditional = format!("{before}{}", after.trim_start())
+        .replace("given = \"each-class\"", "given = \"each-class\"\nguidance.classifier.weight = 0.0")
+        .replace("[sample]", &format!("{}[sample]", CLASSIFIER.trim_start()));
+    let home = Home::with(&unconditional);
+    home.succeed(&RUN);
+    let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    for (class, truth) in [(0, -2.0), (1, 2.0)] {
+        let mean = mean(&x, |i| i % 2 == class);
+        assert!((mean - truth).abs() < 0.7, "class {class}: {mean} is not {truth}");
+    }
+    let accuracy = |name: &str| home.json(&format!("runs/tiny/samples/{name}.json"))["accuracy"].clone();
+    let share = accuracy("samples")["share"].as_f64().unwrap();
+    assert!(share > 0.9, "{share}");
+    let interval = accuracy("samples")["interval"].as_array().unwrap().iter().map(|end| end.as_f64().unwrap()).collect::<Vec<_>>();
+    assert!(interval[0] < share && share <= interval[1], "{interval:?}");
+    assert!(home.succeed(&RUN).1.contains("every phase is done already"));
+    assert!(home.names("runs/tiny/classifier/checkpoints").len() > 1);
+    assert!(home.succeed(&["verify", "runs/tiny"]).0.contains("classifier/"));
+
+    let alone = format!("{}{}", CLASSES.split("[condition.class]").next().unwrap(), CLASSIFIER.trim_start());
+    let home = Home::with(&alone);
+    home.succeed(&RUN);
+    assert!(String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap().contains("train/accuracy"));
+}
+
+#[test]
+fn classifiers_that_cannot_be_are_refused_with_their_key() {
+    let with = |classes: &str| CLASSES.replace("[sample]", &format!("{}[sample]", classes.trim_start()));
+    let cases = [
+        (
+            with("").replace("given = \"each-class\"", "given = \"each-class\"\nguidance.classifier.weight = 1.0"),
+            "sample.guidance.classifier",
+            "no classifier",
+        ),
+        (with(&CLASSIFIER.replace("width = 32", "width = 0")), "classifier.width", "8 to 8192"),
+        (with(&CLASSIFIER.replace("t_min = 1e-2", "t_min = 1.0")), "classifier.t_min", "between 0 and 1"),
+        (with(&CLASSIFIER.replace("lr = 5e-3", "lr = 5e-3\nobjective = \"denoising\"")), "classifier.train.objective", "for scores"),
+        (VECTORS.replace("[sample]", &format!("{}[sample]", CLASSIFIER.trim_start())), "classifier", "have no labels"),
+        (
+            with(CLASSIFIER).replace("given = \"each-class\"", "guidance.classifier.weight = 1.0"),
+            "sample.guidance.classifier",
+            "given nothing",
+        ),
+    ];
+    for (experiment, key, what) in cases {
+        let report = Home::with(&experiment).fail(&["check", "tiny.toml"]);
+        assert!(report.contains(key) && report.contains(what), "{key}: {report}");
+    }
+}

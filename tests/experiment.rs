@@ -52,13 +52,16 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
     home.write("images", idx(2, 28));
     home.write("cifar10/data_batch_1.bin", cifar10(2));
     home.write("cifar10/test_batch.bin", cifar10(2));
-    let images = home.path("images").display().to_string();
+    home.write("labels", [0, 0, 8, 1, 0, 0, 0, 2, 1, 0]);
+    let [images, labels] = ["images", "labels"].map(|name| home.path(name).display().to_string());
     let cifar10 = home.path("cifar10").display().to_string();
     for path in experiments() {
         let text = fs::read_to_string(&path).unwrap();
         let few = format!("{}.count=2", if text.contains("[density]") { "density" } else { "likelihood" });
         let overrides = if text.contains("[data.idx]") {
-            vec![format!("data.idx.train={images}"), format!("data.idx.test={images}"), few]
+            let files = vec![format!("data.idx.train={images}"), format!("data.idx.test={images}"), few];
+            let of_labels = ["train", "test"].map(|split| format!("data.idx.labels.{split}={labels}"));
+            files.into_iter().chain(of_labels.into_iter().filter(|_| text.contains("[data.idx.labels]"))).collect()
         } else if text.contains("[data.cifar10]") {
             vec![format!("data.cifar10.folder={cifar10}"), few]
         } else {
@@ -207,8 +210,8 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `condition`, `space`, `score`,
-     │ `network`, `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `analytic_variance`,
-     │ `sample`, `dequantisation`, `likelihood`, `draw`, `density`
+     │ `network`, `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `classifier`,
+     │ `analytic_variance`, `sample`, `dequantisation`, `likelihood`, `draw`, `density`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]

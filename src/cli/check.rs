@@ -43,7 +43,12 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     }
     match &plan.family {
         Family::Known(..) => println!("# score       exact; nothing is trained"),
-        Family::Score(learned) => println!("# network     {} trainable parameters", learned.parameter_count(&model_shape, condition)),
+        Family::Score(learned) => {
+            println!("# network     {} trainable parameters", learned.parameter_count(&model_shape, plan.told(condition)))
+        }
+        Family::Classifier(_, spec) => {
+            println!("# classifier  {} trainable parameters, {condition} classes", spec.parameter_count(&shape, condition));
+        }
         Family::Generator(spec, _) => println!("# family      [{}], {} trainable parameters", spec.table(), spec.parameter_count(&shape)),
     }
     if let Some(&Train { steps, batch, .. }) = plan.train() {
@@ -51,6 +56,10 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     }
     if let Some(analytic) = &plan.analytic_variance {
         println!("# variance    {} training examples at each of {} levels", analytic.examples, analytic.levels);
+    }
+    if let Some(spec) = &plan.classifier {
+        let parameters = spec.parameter_count(&shape, condition);
+        println!("# classifier  {parameters} trainable parameters, {condition} classes, {} steps", spec.train.steps);
     }
     if let Some(count) = plan.sample.as_ref().map(|sample| sample.count).or(plan.draw.as_ref().map(|draw| draw.count)) {
         println!("# sample      {count} samples");

@@ -78,7 +78,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
     let law = match &plan.family {
         Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
-        Family::Score(_) | Family::Generator(..) => None,
+        Family::Score(_) | Family::Generator(..) | Family::Classifier(..) => None,
     };
     let weights = match &run {
         Some(run) => session.average(run)?,

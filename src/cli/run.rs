@@ -49,11 +49,15 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
 /// Opens every split that is needed, so that damaged data are found before any work.
 fn open_data(session: &Session) -> Result<()> {
     session.dataset(Split::Train)?;
+    if session.plan().knows_classes() {
+        session.classes(Split::Train)?;
+    }
+    session.conditions(Split::Train)?;
     if let Some(measured) = session.plan().sample.as_ref().and_then(|sample| sample.measurement.as_ref()) {
         session.observed(measured)?;
     }
     match session.plan().measured() {
-        Some(split) => session.dataset(split).map(drop),
+        Some(split) => session.dataset(split).and_then(|_| session.conditions(split)).map(drop),
         None => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
-pub use condition::{ConditionSpec, Conditions};
+pub use condition::{Class, ConditionSpec, Conditions};
 pub use idx::Idx;
 pub use labels::LabelFiles;
 pub use npy::{Layout, NpyImages, NpyVectors, read_npy};

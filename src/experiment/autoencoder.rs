@@ -22,6 +22,16 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The experiment that trains the classifier beside a score; none where there is none.
+    pub fn classifying(&self) -> Option<Experiment> {
+        let (classifier, sde) = (self.classifier.clone()?, self.sde()?.clone());
+        // TOML knows no larger ones.
+        let seed = rng::derive(self.seed, Purpose::Classifier, 0) >> 1;
+        Some(Experiment { sde: Some(sde), classifier: Some(classifier), ..Experiment::bare(seed, self.data.clone()) })
+    }
+}
+
 /// The VAE of a latent space of these data: as the experiment says, or as the run has it that it is copied to or comes from.
 pub(super) fn of(spec: &Spec, data: &Data, shape: &[usize], own: Option<&Run>, text: &Text) -> Result<vae::Spec> {
     let fault = |fault: Fault| text.fault(fault.within("space.latent"));

@@ -2,6 +2,7 @@
 
 use super::plan::{Family, Learned, model_law};
 use super::written::Experiment;
+use crate::classifier;
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
 
@@ -13,7 +14,15 @@ impl Experiment {
         let vae = self.vae.clone().map(GeneratorSpec::Vae);
         let hierarchical = self.hierarchical_vae.clone().map(GeneratorSpec::HierarchicalVae);
         let given: Vec<GeneratorSpec> = [flow, vae, hierarchical].into_iter().flatten().collect();
-        match &given[..] {
+        let no_score = self.score.is_none() && self.network.is_none() && self.precondition.is_none();
+        match (&given[..], &self.classifier) {
+            ([], Some(classifier)) if no_score => self.classifier(classifier),
+            _ => self.with_law(&given),
+        }
+    }
+
+    fn with_law(&self, given: &[GeneratorSpec]) -> Result<Family, Fault> {
+        match given {
             [] => self.score(),
             [spec] => self.generator(spec.clone()),
             [one, other, ..] => {
@@ -28,6 +37,7 @@ impl Experiment {
         let table = spec.table();
         let of_scores = [
             ("sde", self.sde.is_some(), "remove [sde]; there is no process between the data and the prior"),
+            ("classifier", self.classifier.is_some(), "remove [classifier]; it guides the samples of a score"),
             ("condition", self.condition.is_some(), "remove [condition]; these families know no conditions"),
             ("space", self.space.is_some(), "remove [space]; a latent space is for a score of it"),
             ("score", self.score.is_some(), "remove one of the two"),
@@ -45,6 +55,29 @@ impl Experiment {
         let train = self.train.as_ref().ok_or_else(missing)?;
         train.check().and_then(|()| train.check_without_score()).map_err(|fault| fault.within("train"))?;
         Ok(Family::Generator(spec, train.clone()))
+    }
+
+    /// No score beside it.
+    fn classifier(&self, spec: &classifier::Spec) -> Result<Family, Fault> {
+        let of_laws = [
+            ("condition", self.condition.is_some()),
+            ("space", self.space.is_some()),
+            ("train", self.train.is_some()),
+            ("analytic_variance", self.analytic_variance.is_some()),
+            ("sample", self.sample.is_some()),
+            ("dequantisation", self.dequantisation.is_some()),
+            ("likelihood", self.likelihood.is_some()),
+            ("draw", self.draw.is_some()),
+            ("density", self.density.is_some()),
+        ];
+        if let Some((table, _)) = of_laws.into_iter().find(|(_, given)| *given) {
+            let message = format!("[{table}] is for scores and other laws, and [classifier] alone is none");
+            return Err(Fault::new(table, message, "remove it, or give a score: [network.*], [precondition.*] and [train]"));
+        }
+        let missing = || Fault::new("", "there is no [sde]", "give [sde.*], the process whose x_t are classified");
+        let sde = self.sde.clone().ok_or_else(missing)?;
+        self.check_classifier(spec).map_err(|fault| fault.within("classifier"))?;
+        Ok(Family::Classifier(sde, spec.clone()))
     }
 
     fn score(&self) -> Result<Family, Fault> {

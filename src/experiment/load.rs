@@ -20,7 +20,7 @@ pub struct Loaded {
     pub plan: Plan,
     /// The shape of one example.
     pub shape: Vec<usize>,
-    /// The numbers that a network is told of an example; 0 without conditions.
+    /// The numbers that say what is known of an example: as many as there are classes, for one; 0 without conditions.
     pub condition: usize,
     /// The autoencoder of a latent space.
     pub vae: Option<vae::Spec>,
@@ -51,7 +51,11 @@ fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
-    let condition = plan.condition.as_ref().map_or(Ok(0), |condition| condition.width(&plan.data))?;
+    let condition = match &plan.condition {
+        Some(condition) => condition.width(&plan.data)?,
+        None if plan.knows_classes() => plan.data.classes()?,
+        None => 0,
+    };
     checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)
 }
 

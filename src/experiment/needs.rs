@@ -6,6 +6,7 @@
 use super::load::Loaded;
 use super::plan::{Family, Plan};
 use crate::analytic::AnalyticVariance;
+use crate::classifier;
 use crate::data::Split;
 use crate::dequantisation::Variational;
 use crate::error::{Error, Result};
@@ -49,8 +50,8 @@ impl Item {
 }
 
 /// The phases of a run by the names they are shown with.
-pub const PHASES: [&str; 9] =
-    ["autoencoder", "train", "analytic_variance", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
+pub const PHASES: [&str; 10] =
+    ["autoencoder", "train", "analytic_variance", "classifier", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
 
 /// An estimate of what an experiment needs.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ impl Loaded {
         add("autoencoder", self.autoencoding());
         add("train", plan.train().map(|spec| asker.training(spec, d, train.as_ref().map_or(0, |train| train.len))));
         add("analytic_variance", plan.analytic_variance.as_ref().map(|spec| asker.measuring_variance(spec, d)));
+        add("classifier", self.classifying());
         add("sample", plan.sample.as_ref().map(|sample| asker.sampling(sample, d)));
         add("dequantisation", plan.dequantisation.as_ref().map(|spec| asker.dequantising(spec, d)));
         add("likelihood", plan.likelihood.as_ref().map(|likelihood| asker.measuring(likelihood, d)));
@@ -98,6 +100,15 @@ impl Loaded {
         let examples = self.train.as_ref().map_or(0, |train| train.len);
         let items = asker.training(train, self.shape.iter().product::<usize>() as f64, examples);
         Some(items.into_iter().map(|item| Item { key: format!("space.latent.{}", item.key), ..item }).collect())
+    }
+
+    /// What training the classifier beside a score needs.
+    fn classifying(&self) -> Option<Vec<Item>> {
+        let spec = self.plan.classifier.as_ref()?;
+        let asker = Asker::of_classifier(spec, &self.shape, self.condition).scattered();
+        let examples = self.train.as_ref().map_or(0, |train| train.len);
+        let items = asker.training(&spec.train, self.shape.iter().product::<usize>() as f64, examples);
+        Some(items.into_iter().map(|item| Item { key: item.key.replace("train.", "classifier.train."), ..item }).collect())
     }
 
     /// What the lab needs for `count` samples of each setting, which are solved at once.
@@ -160,14 +171,20 @@ impl Asker {
         Asker { parameters: spec.parameter_count(shape) as f64, size: spec.size_key(), held: spec.held(shape) }
     }
 
+    fn of_classifier(spec: &classifier::Spec, shape: &[usize], classes: usize) -> Asker {
+        let parameters = spec.parameter_count(shape, classes) as f64;
+        Asker { parameters, size: "classifier.width".into(), held: spec.held(shape) }
+    }
+
     fn of_tensors(plan: &Plan, shape: &[usize], condition: usize) -> Asker {
         match &plan.family {
             Family::Score(learned) => Asker {
-                parameters: learned.parameter_count(shape, condition) as f64,
+                parameters: learned.parameter_count(shape, plan.told(condition)) as f64,
                 size: format!("network.{}", learned.network.size_key()),
                 held: learned.network.held(shape),
             },
             Family::Generator(spec, _) => Asker::of_generator(spec, shape),
+            Family::Classifier(_, spec) => Asker::of_classifier(spec, shape, condition),
             // Differences to each mean, whitened, in f64.
             Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => {
                 let (k, d) = (mixture.weights.len() as f64, mixture.dimension() as f64);

@@ -2,7 +2,8 @@
 
 use super::written::Experiment;
 use crate::analytic::AnalyticVariance;
-use crate::data::{ConditionSpec, Data, Split, Summary};
+use crate::classifier;
+use crate::data::{Class, ConditionSpec, Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
@@ -29,6 +30,8 @@ pub struct Plan {
     /// Where a score lives, if that is not the data's own space.
     pub latent: Option<latent::Spec>,
     pub family: Family,
+    /// Beside a score.
+    pub classifier: Option<classifier::Spec>,
     /// Of a score.
     pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,
@@ -48,6 +51,8 @@ pub enum Family {
     Score(Box<Learned>),
     /// A family that draws and measures by itself.
     Generator(GeneratorSpec, Train),
+    /// No law, but the classes of x under a process.
+    Classifier(SdeSpec, classifier::Spec),
 }
 
 /// A network, how it becomes a score of its process, and how it is trained.
@@ -68,12 +73,22 @@ impl Learned {
 }
 
 impl Plan {
+    /// The process, if there is one.
+    pub fn sde(&self) -> Option<&SdeSpec> {
+        match &self.family {
+            Family::Known(sde, _) | Family::Classifier(sde, _) => Some(sde),
+            Family::Score(learned) => Some(&learned.sde),
+            Family::Generator(..) => None,
+        }
+    }
+
     /// The training; none where the score is known.
     pub fn train(&self) -> Option<&Train> {
         match &self.family {
             Family::Known(..) => None,
             Family::Score(learned) => Some(&learned.train),
             Family::Generator(_, train) => Some(train),
+            Family::Classifier(_, spec) => Some(&spec.train),
         }
     }
 
@@ -110,6 +125,10 @@ impl Plan {
                 learned.matching.objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
             }
             Family::Generator(generator, _) => generator.check(data, self.data.scale())?,
+            Family::Classifier(_, classifier) => classifier.check_against(shape).map_err(|fault| fault.within("classifier"))?,
+        }
+        if let Some(classifier) = &self.classifier {
+            classifier.check_against(shape).map_err(|fault| fault.within("classifier"))?;
         }
         let Some(split) = measured else { return Ok(()) };
         if let Some(likelihood) = &self.likelihood {
@@ -123,10 +142,24 @@ impl Plan {
 }
 
 impl Plan {
+    /// Of the numbers that say what is known of an example, how many the network is told.
+    pub fn told(&self, condition: usize) -> usize {
+        if self.condition.is_some() { condition } else { 0 }
+    }
+
+    /// Whether a score or a classifier is told of classes, or tells them.
+    pub fn knows_classes(&self) -> bool {
+        let told = matches!(self.condition, Some(ConditionSpec::Class(_)));
+        told || self.classifier.is_some() || matches!(self.family, Family::Classifier(..))
+    }
+
     /// What can only be known of the classes of the data.
     fn check_conditions(&self, width: usize) -> Result<(), Fault> {
-        let Some(ConditionSpec::Class(_)) = self.condition else { return Ok(()) };
+        if !self.knows_classes() {
+            return Ok(());
+        }
         if let Family::Known(_, ScoreSpec::GaussianMixture(mixture)) = &self.family
+            && self.condition.is_some()
             && mixture.weights.len() != width
         {
             let message = format!("the data have {width} classes, and the score's mixture {} components", mixture.weights.len());
@@ -156,10 +189,15 @@ impl Experiment {
             Family::Known(sde, _) => self.check_of_score(sde)?,
             Family::Score(learned) => self.check_of_score(&learned.sde)?,
             Family::Generator(generator, _) => self.check_of_generator(generator)?,
+            Family::Classifier(..) => {}
+        }
+        if let Some(classifier) = &self.classifier {
+            self.check_classifier(classifier).map_err(|fault| fault.within("classifier"))?;
         }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
+        let classifier = self.classifier.clone().filter(|_| !matches!(family, Family::Classifier(..)));
         let Experiment { seed, data, condition, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
-        Ok(Plan { seed, data, condition, latent, family, analytic_variance, sample, dequantisation, likelihood, draw, density })
+        Ok(Plan { seed, data, condition, latent, family, classifier, analytic_variance, sample, dequantisation, likelihood, draw, density })
     }
 
     /// What is asked of a score.
@@ -201,8 +239,16 @@ impl Experiment {
         let given = self.sample.as_ref().and_then(|sample| sample.given.as_ref());
         self.check_guidance()?;
         let Some(condition) = &self.condition else {
-            let help = "give [condition.class] or [condition.vector], or remove sample.given";
-            return given.map_or(Ok(()), |_| Err(Fault::new("sample.given", "the model knows no conditions", help)));
+            // What a classifier is for needs nothing that the score is told.
+            let class = ConditionSpec::Class(Class { dropout: None });
+            let guided = self.guidance().is_some_and(|guidance| matches!(guidance, Guidance::Classifier(_)));
+            let help =
+                "give [condition.class] or [condition.vector], or [classifier] and sample.guidance.classifier, or remove sample.given";
+            return match given {
+                None => Ok(()),
+                Some(given) if guided => given.check(&class).map_err(|fault| fault.within("sample.given")),
+                Some(_) => Err(Fault::new("sample.given", "the model knows no conditions", help)),
+            };
         };
         condition.check(&self.data, self.score.is_none()).map_err(|fault| fault.within("condition"))?;
         if let Some(network) = &self.network {
@@ -225,10 +271,41 @@ impl Experiment {
         }
     }
 
+    fn guidance(&self) -> Option<&Guidance> {
+        self.sample.as_ref()?.guidance.as_ref()
+    }
+
+    /// A fault's key is relative to `[classifier]`.
+    pub(super) fn check_classifier(&self, classifier: &classifier::Spec) -> Result<(), Fault> {
+        classifier.check()?;
+        ConditionSpec::Class(Class { dropout: None }).check(&self.data, false).map_err(|fault| Fault { key: String::new(), ..fault })?;
+        if self.space.is_some() {
+            return Err(Fault::new("", "the classifier is of the data, and the score of latent variables", "remove it, or [space.latent]"));
+        }
+        match self.condition {
+            Some(ConditionSpec::Vector(_)) => Err(Fault::new(
+                "",
+                "the score is told [condition.vector], which is no class",
+                "remove [classifier], or use [condition.class]",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// What samples go away from.
     fn check_guidance(&self) -> Result<(), Fault> {
         let Some(sample) = &self.sample else { return Ok(()) };
         let (key, message, help) = match &sample.guidance {
+            Some(Guidance::Classifier(_)) if self.classifier.is_none() => (
+                "sample.guidance.classifier",
+                "there is no classifier that could guide",
+                "give [classifier] with width, depth, t_min and train, or use classifier-free guidance",
+            ),
+            Some(Guidance::Classifier(_)) if sample.given.is_none() => (
+                "sample.guidance.classifier",
+                "a classifier guides towards what samples are given, and these are given nothing",
+                "give sample.given, such as \"each-class\"",
+            ),
             Some(Guidance::ClassifierFree(_)) if sample.given.is_none() => (
                 "sample.guidance.classifier-free",
                 "classifier-free guidance goes away from samples that are given nothing, and these are given nothing",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analytic::AnalyticVariance;
+use crate::classifier;
 use crate::data::{ConditionSpec, Data};
 use crate::dequantisation::DequantisationSpec;
 use crate::generator::{FlowSpec, hierarchical_vae, vae};
@@ -18,7 +19,8 @@ use crate::train::Train;
 /// An experiment: a score under `[sde.*]`, either known, `[score.*]`, or learnt, `[network.*]`, `[precondition.*]` and `[train]`, that
 /// `[sample]` and `[likelihood]` ask, of the data or of latent variables of them, `[space.latent]`, and given what is known of an example where
 /// there is `[condition.*]`; or a family without a process,
-/// `[flow.*]`, `[vae]` or `[hierarchical_vae.*]` and `[train]`, that `[draw]` and `[density]` ask.
+/// `[flow.*]`, `[vae]` or `[hierarchical_vae.*]` and `[train]`, that `[draw]` and `[density]` ask; or a classifier under `[sde.*]`,
+/// `[classifier]`, which may also stand beside a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -35,6 +37,7 @@ pub struct Experiment {
     pub vae: Option<vae::Spec>,
     pub hierarchical_vae: Option<hierarchical_vae::Spec>,
     pub train: Option<Train>,
+    pub classifier: Option<classifier::Spec>,
     pub analytic_variance: Option<AnalyticVariance>,
     pub sample: Option<Sample>,
     pub dequantisation: Option<DequantisationSpec>,
@@ -59,6 +62,7 @@ impl Experiment {
             vae: None,
             hierarchical_vae: None,
             train: None,
+            classifier: None,
             analytic_variance: None,
             sample: None,
             dequantisation: None,
@@ -77,6 +81,9 @@ impl Experiment {
     pub fn mark(&self) -> String {
         let train = self.train.as_ref().map(Train::without_operational);
         let space = self.space.as_ref().map(|SpaceSpec::Latent(spec)| SpaceSpec::Latent(spec.without_operational()));
+        // What a classifier is beside depends on nothing of it.
+        let alone = self.score.is_none() && self.network.is_none();
+        let classifier = self.classifier.as_ref().filter(|_| alone).map(classifier::Spec::without_operational);
         let asked = Experiment {
             analytic_variance: None,
             sample: None,
@@ -86,7 +93,7 @@ impl Experiment {
             density: None,
             ..self.clone()
         };
-        let trained = Experiment { train, space, ..asked };
+        let trained = Experiment { train, space, classifier, ..asked };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }
 }

@@ -17,12 +17,14 @@ use crate::tensor::column;
 pub enum Guidance {
     /// Away from the same model without what is given (Ho & Salimans 2022, arXiv 2207.12598): [`Contrast`].
     ClassifierFree(Strength),
+    /// Towards what the classifier of `[classifier]` takes for the class: [`Classified`](super::Classified).
+    Classifier(Strength),
     /// Away from a worse model of the same, smaller or trained less (Karras et al. 2024, arXiv 2406.02507): [`Contrast`].
     Autoguidance(Autoguidance),
 }
 
 /// How strongly, and where.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strength {
     /// w, at least 0, which is no guidance; others write 1 + w for it.
@@ -49,22 +51,31 @@ pub struct Autoguidance {
     pub step: Option<u64>,
 }
 
+impl Strength {
+    /// w at t.
+    pub(super) fn at(&self, model: &dyn Model, t: f64) -> f64 {
+        let level = model.level(t);
+        let within = self.noise.is_none_or(|[least, most]| (least..=most).contains(&(level.sigma / level.alpha)));
+        if within { self.weight } else { 0.0 }
+    }
+}
+
 impl Guidance {
     /// w, and the σ/α that are guided.
-    fn strength(&self) -> (f64, Option<[f64; 2]>) {
-        match self {
-            Guidance::ClassifierFree(Strength { weight, noise }) | Guidance::Autoguidance(Autoguidance { weight, noise, .. }) => {
-                (*weight, *noise)
-            }
+    pub fn strength(&self) -> Strength {
+        match *self {
+            Guidance::ClassifierFree(strength) | Guidance::Classifier(strength) => strength,
+            Guidance::Autoguidance(Autoguidance { weight, noise, .. }) => Strength { weight, noise },
         }
     }
 
     /// A fault's key is relative to `[sample.guidance]`.
     pub fn check(&self) -> Result<(), Fault> {
-        let (weight, noise) = self.strength();
+        let Strength { weight, noise } = self.strength();
         let within = |fault: Fault| {
             fault.within(match self {
                 Guidance::ClassifierFree(_) => "classifier-free",
+                Guidance::Classifier(_) => "classifier",
                 Guidance::Autoguidance(_) => "autoguidance",
             })
         };
@@ -95,24 +106,7 @@ pub struct Contrast<'a> {
     /// Of the same process; none for the model itself without its condition.
     pub guide: Option<Box<dyn Model + 'a>>,
     /// w.
-    pub weight: f64,
-    /// The σ/α between which there is a guide at all (Kynkäänniemi et al. 2024, arXiv 2404.07724).
-    pub noise: Option<[f64; 2]>,
-}
-
-impl<'a> Contrast<'a> {
-    /// As it is written, which has passed its checks.
-    pub fn new(model: Box<dyn Model + 'a>, guide: Option<Box<dyn Model + 'a>>, guidance: &Guidance) -> Contrast<'a> {
-        let (weight, noise) = guidance.strength();
-        Contrast { model, guide, weight, noise }
-    }
-
-    /// w at t.
-    fn weight(&self, t: f64) -> f64 {
-        let level = self.model.level(t);
-        let within = self.noise.is_none_or(|[least, most]| (least..=most).contains(&(level.sigma / level.alpha)));
-        if within { self.weight } else { 0.0 }
-    }
+    pub strength: Strength,
 }
 
 impl Model for Contrast<'_> {
@@ -122,7 +116,7 @@ impl Model for Contrast<'_> {
 
     fn predict(&self, at: &At) -> Prediction {
         let said = self.model.predict(at);
-        let weights: Vec<f64> = at.t.iter().map(|&t| self.weight(t)).collect();
+        let weights: Vec<f64> = at.t.iter().map(|&t| self.strength.at(&*self.model, t)).collect();
         if weights.iter().all(|&weight| weight == 0.0) {
             return said;
         }
@@ -164,7 +158,7 @@ mod tests {
     }
 
     fn guided<'a>(sde: &'a dyn Sde, law: &GaussianMixture, weight: f64, noise: Option<[f64; 2]>) -> Contrast<'a> {
-        Contrast::new(Box::new(exact(sde, law)), None, &Guidance::ClassifierFree(Strength { weight, noise }))
+        Contrast { model: Box::new(exact(sde, law)), guide: None, strength: Strength { weight, noise } }
     }
 
     /// One component of a mixture.
@@ -241,13 +235,14 @@ mod tests {
             }
         }
         let (law, wide) = (mixture(), mixture().scaled(1.5));
-        let guidance = Guidance::Autoguidance(Autoguidance { weight: 0.8, noise: None, run: None, step: Some(1) });
         for (name, sde) in SDES {
             let x = normal(1, &[4, 2]) * sde.prior_std();
             let at = At::whole(&x, &T);
             let (good, bad) = (exact(sde, &law).score(&at), exact(sde, &wide).score(&at));
             let truth = &good + (&good - bad) * 0.8;
-            let guided = Contrast::new(Box::new(exact(sde, &law)), Some(Box::new(Denoiser(exact(sde, &wide)))), &guidance);
+            let guide: Box<dyn Model> = Box::new(Denoiser(exact(sde, &wide)));
+            let guided =
+                Contrast { model: Box::new(exact(sde, &law)), guide: Some(guide), strength: Strength { weight: 0.8, noise: None } };
             assert!(largest(&((guided.score(&at) - &truth) / truth.abs().clamp_min(1e-3))) < 1e-8, "{name}");
         }
     }

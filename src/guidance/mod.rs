@@ -11,8 +11,10 @@
 //! They differ in V. [`Replacement`] has no such term: it puts what is known of x into the states of a predictor-corrector walk. x̂ and all
 //! products with its Jacobian come from one forward pass.
 //!
-//! [`Contrast`] is for what a model is told already, or for what it does badly: it goes away from a model that is told less, or is worse.
+//! [`Contrast`] is for what a model is told already, or for what it does badly: it goes away from a model that is told less, or is worse; [`Classified`] goes
+//! where a classifier sees the class.
 
+mod classified;
 mod conjugate_gradients;
 mod contrast;
 mod observation;
@@ -20,7 +22,8 @@ mod posterior;
 mod replacement;
 mod spec;
 
-pub use contrast::{Autoguidance, Contrast, Guidance};
+pub use classified::Classified;
+pub use contrast::{Autoguidance, Contrast, Guidance, Strength};
 pub use observation::Observed;
 pub use posterior::Posterior;
 pub use replacement::Replacement;

@@ -4,6 +4,7 @@
 
 mod attention;
 pub mod block;
+pub mod classifier;
 mod condition;
 pub mod convolutional;
 pub mod coupling;

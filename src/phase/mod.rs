@@ -2,6 +2,7 @@
 
 mod analytic;
 mod autoencoder;
+mod classifier;
 mod density;
 mod dequantise;
 mod draw;
@@ -75,6 +76,7 @@ pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
     phases.extend(plan.latent.iter().map(|_| Box::new(autoencoder::Autoencoding) as _));
     phases.extend(plan.train().map(|spec| Box::new(train::Training(spec.clone())) as _));
     phases.extend(plan.analytic_variance.iter().map(|_| Box::new(analytic::Measuring) as _));
+    phases.extend(plan.classifier.iter().map(|_| Box::new(classifier::Classifying) as _));
     phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));
     phases.extend(plan.dequantisation.iter().map(|_| Box::new(dequantise::Dequantising) as _));
     phases.extend(plan.likelihood.iter().map(|spec| Box::new(likelihood::Measuring(spec.clone())) as _));

@@ -44,8 +44,9 @@ pub use verify::{Finding, State, verify};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
-/// The folder in a run that is a run itself: the autoencoder of a latent space.
+/// The folders in a run that are runs themselves: the autoencoder of a latent space, and the classifier that guides samples.
 pub const AUTOENCODER: &str = "autoencoder";
+pub const CLASSIFIER: &str = "classifier";
 /// The file that makes a folder a run.
 const EXPERIMENT: &str = "experiment.toml";
 /// Its first line begins so.

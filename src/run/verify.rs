@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::log::{METRICS, events, stamps};
 use super::product::{self, Found};
-use super::{AUTOENCODER, EXPERIMENT, Run, checkpoint, journal};
+use super::{AUTOENCODER, CLASSIFIER, EXPERIMENT, Run, checkpoint, journal};
 use crate::error::Result;
 
 /// What is known of a file, or of files that were made together.
@@ -55,10 +55,12 @@ pub fn verify(run: &Run) -> Result<Vec<Finding>> {
         let bytes = run.read(&name)?.unwrap_or_default();
         findings.push(finding(name, events::judge(&bytes), "TensorBoard shows what is before the damage"));
     }
-    let inner = run.path().join(AUTOENCODER);
-    if inner.join(EXPERIMENT).is_file() {
-        let of_inner = verify(&Run::reading(&inner)?)?;
-        findings.extend(of_inner.into_iter().map(|finding| Finding { name: format!("{AUTOENCODER}/{}", finding.name), ..finding }));
+    for name in [AUTOENCODER, CLASSIFIER] {
+        let inner = run.path().join(name);
+        if inner.join(EXPERIMENT).is_file() {
+            let of_inner = verify(&Run::reading(&inner)?)?;
+            findings.extend(of_inner.into_iter().map(|finding| Finding { name: format!("{name}/{}", finding.name), ..finding }));
+        }
     }
     Ok(findings)
 }

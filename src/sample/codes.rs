@@ -49,7 +49,7 @@ impl<'a> Flow<'a> {
         let last = |x: &Tensor| if last_denoise { denoise(self.model, x, self.t_min) } else { x.shallow_clone() };
         let x = Tensor::cat(&x.split(self.batch as i64, 0).iter().map(last).collect::<Vec<_>>(), 0);
         let x = x.to_kind(Kind::Float).to_device(tch::Device::Cpu);
-        Ok(Samples { x, statistics, seconds: begun.elapsed().as_secs_f64(), trajectory: None, seen: None, classes: None })
+        Ok(Samples { x, statistics, seconds: begun.elapsed().as_secs_f64(), trajectory: None, seen: None, classes: None, accuracy: None })
     }
 
     fn carry(&self, x: &Tensor, span: (f64, f64)) -> Result<(Tensor, Statistics)> {

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
 pub use given::{GivenSpec, Known};
-pub use report::{OnTheWay, Report, Samples, Seen};
+pub use report::{Accuracy, OnTheWay, Report, Samples, Seen};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 
 use crate::dynamics::Reverse;
@@ -105,7 +105,15 @@ fn all(
         phase.set(statistics.len() as u64, "");
     }
     let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
-    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory, seen: None, classes: None };
+    let samples = Samples {
+        x: Tensor::cat(&parts, 0),
+        statistics,
+        seconds: journal.seconds(),
+        trajectory,
+        seen: None,
+        classes: None,
+        accuracy: None,
+    };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }

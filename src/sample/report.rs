@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use image::RgbImage;
 use serde::Serialize;
+use statrs::distribution::{Beta, ContinuousCDF as _};
 use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
@@ -29,6 +30,26 @@ pub struct Samples {
     pub seen: Option<Seen>,
     /// The class that each was given.
     pub classes: Option<Vec<usize>>,
+    pub accuracy: Option<Accuracy>,
+}
+
+/// How many of the samples a classifier takes for what they were given.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Accuracy {
+    pub share: f64,
+    /// Of 95 %, exact for independent samples (Clopper & Pearson 1934).
+    pub interval: [f64; 2],
+}
+
+impl Accuracy {
+    /// Of `right` among `count` samples.
+    pub fn of(right: usize, count: usize) -> Accuracy {
+        let (k, n) = (right as f64, count as f64);
+        let quantile = |a: f64, b: f64, p: f64| Beta::new(a, b).map_or(f64::NAN, |law| law.inverse_cdf(p));
+        let least = if right == 0 { 0.0 } else { quantile(k, n - k + 1.0, 0.025) };
+        let most = if right == count { 1.0 } else { quantile(k + 1.0, n - k, 0.975) };
+        Accuracy { share: k / n, interval: [least, most] }
+    }
 }
 
 /// What the samples had to fit, in the data's units.
@@ -57,6 +78,9 @@ pub struct Report<'a, P> {
     /// Of a sample.
     #[serde(flatten)]
     pub cost: Cost,
+    /// Of samples that were given classes, where there is a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
     /// The table of the experiment.
     pub protocol: &'a P,
 }
@@ -154,7 +178,8 @@ impl Samples {
         }
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write(&format!("{name}.png"), &plot::png(picture))?;
-        let report = Report { count: self.statistics.len(), seconds: self.seconds, cost: self.statistics.cost(), protocol };
+        let report =
+            Report { count: self.statistics.len(), seconds: self.seconds, cost: self.statistics.cost(), accuracy: self.accuracy, protocol };
         product.write_json(&format!("{name}.json"), &report)
     }
 }

@@ -15,9 +15,9 @@ impl Session {
     pub fn generator(&self) -> Result<&dyn Generator> {
         match &self.subject {
             Subject::Generator(network) => Ok(&*network.law),
-            Subject::Known(..) | Subject::Score(..) => Err(Error::Usage {
-                message: "the experiment's family is a score, which does not draw by itself".into(),
-                help: "ask for its model, with the keys of [sample] or [likelihood]".into(),
+            Subject::Known(..) | Subject::Score(..) | Subject::Classifier(..) => Err(Error::Usage {
+                message: "the experiment's family does not draw by itself".into(),
+                help: "of a score, ask for its model, with the keys of [sample] or [likelihood]".into(),
             }),
         }
     }

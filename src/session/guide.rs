@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Machine, Session};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family};
-use crate::guidance::{Autoguidance, Guidance};
+use crate::guidance::{Autoguidance, Classified, Contrast, Guidance};
+use crate::model::Model;
 use crate::run::Run;
 use crate::run::checkpoint::Choice;
 use crate::sample::Sample;
@@ -26,6 +27,24 @@ impl Session {
         self.accept(&guide, run.path())?;
         guide.average_of(run, step.map_or(Choice::Newest, Choice::Step))?;
         Ok(Some(guide))
+    }
+
+    /// The model that samples are drawn of, before any measurement.
+    pub(super) fn guided<'a>(
+        &'a self,
+        spec: &Sample,
+        guide: Option<Box<dyn Model + 'a>>,
+        classifier: Option<&'a Session>,
+    ) -> Result<Box<dyn Model + 'a>> {
+        let model = self.model()?;
+        Ok(match (&spec.guidance, classifier) {
+            (None, _) => model,
+            (Some(Guidance::Classifier(strength)), Some(classifier)) => {
+                let told = self.plan.condition.is_some();
+                Box::new(Classified { model, classifier: classifier.log_probabilities()?, strength: *strength, told })
+            }
+            (Some(guidance), _) => Box::new(Contrast { model, guide, strength: guidance.strength() }),
+        })
     }
 
     /// Error: what the guide is a model of is something else.

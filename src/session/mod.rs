@@ -1,5 +1,6 @@
 //! The library's front door: a plan and weights -> models, samples and densities.
 
+mod classifier;
 mod codes;
 mod conditions;
 mod dequantisation;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use codes::{Codes, CodesReport, RoundTrip, read_codes};
 use tch::Device;
 
+use crate::classifier::Classifier;
 use crate::data::{Conditions, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
@@ -81,6 +83,7 @@ enum Subject {
     Known(SdeSpec, ScoreSpec),
     Score(Box<Learned>, ScoreNetwork),
     Generator(GeneratorNetwork),
+    Classifier(SdeSpec, Classifier),
 }
 
 impl Session {
@@ -97,13 +100,14 @@ impl Session {
                     &learned.network,
                     learned.parametrisation.clone(),
                     plan.scale(),
-                    (&model_shape, *condition),
+                    (&model_shape, plan.told(*condition)),
                     seed,
                     device,
                 );
                 Subject::Score(learned.clone(), network)
             }
             Family::Generator(spec, _) => Subject::Generator(GeneratorNetwork::new(spec, shape, plan.data.scale(), seed, device)),
+            Family::Classifier(sde, spec) => Subject::Classifier(sde.clone(), Classifier::new(spec, shape, *condition, seed, device)),
         };
         Session {
             subject,
@@ -164,7 +168,7 @@ impl Session {
     pub fn network(&self) -> Option<&ScoreNetwork> {
         match &self.subject {
             Subject::Score(_, network) => Some(network),
-            Subject::Known(..) | Subject::Generator(_) => None,
+            Subject::Known(..) | Subject::Generator(_) | Subject::Classifier(..) => None,
         }
     }
 
@@ -185,6 +189,7 @@ impl Session {
                 })
             }
             Subject::Generator(network) => Some(Box::new(network)),
+            Subject::Classifier(sde, classifier) => Some(Box::new(self.classifier_training(sde.get(), classifier)?)),
         })
     }
 
@@ -194,6 +199,7 @@ impl Session {
             Subject::Known(..) => None,
             Subject::Score(_, network) => Some(&network.parameters),
             Subject::Generator(network) => Some(&network.parameters),
+            Subject::Classifier(_, classifier) => Some(&classifier.parameters),
         }
     }
 
@@ -239,10 +245,10 @@ impl Session {
         let model: Box<dyn Model + '_> = match &self.subject {
             Subject::Score(learned, network) => Box::new(network.model(learned.sde.get())),
             Subject::Known(sde, ScoreSpec::GaussianMixture(mixture)) => Box::new(ExactScore::new(sde.get(), mixture, self.device())),
-            Subject::Generator(_) => {
+            Subject::Generator(_) | Subject::Classifier(..) => {
                 return Err(Error::Usage {
                     message: "the experiment's family has no score".into(),
-                    help: "it draws and measures by itself: ask for its generator, or give an experiment with [sde.*]".into(),
+                    help: "ask for its generator, or give an experiment with [sde.*] and [network.*] or [score.*]".into(),
                 });
             }
         };

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::{Session, crc32};
 use crate::data::{self, Split};
 use crate::error::{Error, Result};
-use crate::guidance::{Contrast, Observed, Posterior, Replacement};
+use crate::guidance::{Observed, Posterior, Replacement};
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::run::{Journal, Run, journal};
@@ -21,12 +21,13 @@ struct Asked {
     known: Option<Known>,
     observed: Option<Observed>,
     guide: Option<Session>,
+    classifier: Option<Session>,
 }
 
 impl Session {
     /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        let asked = Asked { known: self.known(spec)?, observed: self.observation(spec)?, guide: self.guide(spec, None)? };
+        let asked = self.asked(spec, None)?;
         self.solved(spec, asked, &mut Journal::nowhere())
     }
 
@@ -43,10 +44,13 @@ impl Session {
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
-        let asked = Asked { known: self.known(spec)?, observed: self.observation(spec)?, guide: self.guide(spec, Some(run))? };
-        let Asked { known, observed, guide } = &asked;
+        let asked = self.asked(spec, Some(run))?;
+        let Asked { known, observed, guide, classifier } = &asked;
         if let Some(guide) = guide {
             of["guide"] = json!(guide.average(run)?);
+        }
+        if let Some(classifier) = classifier {
+            of["classifier"] = json!(classifier.average(run)?);
         }
         if let Some(Known::One(told)) = known {
             of["given_crc32"] = crc32(told.iter().copied().map(f64::from).collect()).into();
@@ -85,24 +89,30 @@ impl Session {
         Ok(true)
     }
 
+    /// What the table asks for; `run` is the session's own.
+    fn asked(&self, spec: &Sample, run: Option<&Run>) -> Result<Asked> {
+        let (known, observed) = (self.known(spec)?, self.observation(spec)?);
+        let classifier = if matches!(known, Some(Known::Classes { .. })) { self.classifier(run)? } else { None };
+        Ok(Asked { known, observed, guide: self.guide(spec, run)?, classifier })
+    }
+
     /// What samples have to fit, if anything.
     fn observation(&self, spec: &Sample) -> Result<Option<Observed>> {
         spec.measurement.as_ref().map(|measured| self.observed(measured)).transpose()
     }
 
-    fn solved(&self, spec: &Sample, Asked { known, observed, guide }: Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
+    fn solved(&self, spec: &Sample, Asked { known, observed, guide, classifier }: Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
         self.check_variance(spec.solver.variance())?;
         let guide = guide.as_ref().map(Session::model).transpose()?;
-        let model = match &spec.guidance {
-            Some(guidance) => Box::new(Contrast::new(self.model()?, guide, guidance)),
-            None => self.model()?,
-        };
+        let model = self.guided(spec, guide, classifier.as_ref())?;
         let model = self.thresholded(model, spec.thresholding);
         let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
             let subject = sample::Subject { model, constraint, known: known.as_ref() };
             let drawn = sample::sample(spec, self.plan.seed, subject, &self.model_shape, self.device(), journal, &self.terminal)?;
             let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
-            Ok::<_, Error>(Samples { classes, ..drawn })
+            let samples = Samples { classes, ..drawn };
+            let accuracy = classifier.as_ref().map(|classifier| classifier.accuracy(&samples, spec.batch)).transpose()?;
+            Ok::<_, Error>(Samples { accuracy: accuracy.flatten(), ..samples })
         };
         if let (Some(measured), Some(Observed { measurement, example })) = (&spec.measurement, observed) {
             let (slope, shift) = self.affine();
