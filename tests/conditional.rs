@@ -253,6 +253,21 @@ fn what_cannot_be_told_is_refused_with_its_key() {
             "sample.guidance.classifier-free.noise",
             "from 2 to 1",
         ),
+        (
+            classes("given = \"each-class\"", "guidance.product.gaussian = { mean = [0.0], std = 1.0 }"),
+            "sample.guidance.product.gaussian.mean",
+            "give 2 numbers",
+        ),
+        (
+            classes("given = \"each-class\"", "guidance.product.half-space = { normal = [0.0, 0.0], above = 1.0 }"),
+            "sample.guidance.product.half-space.normal",
+            "not all 0",
+        ),
+        (
+            classes("given = \"each-class\"", "guidance.product.box = { least = [0.0, 0.0], most = [1.0, 0.0] }"),
+            "sample.guidance.product.box.most",
+            "the box is empty",
+        ),
         (classes("given = \"each-class\"", "guidance.autoguidance.weight = 1.0"), "sample.guidance.autoguidance", "the model itself"),
     ];
     for (experiment, key, what) in cases {
@@ -344,6 +359,19 @@ fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
     let home = Home::with(&alone);
     home.succeed(&RUN);
     assert!(String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap().contains("train/accuracy"));
+}
+
+/// In data units: the right class cut at 2, its middle.
+#[test]
+fn a_factor_cuts_the_law() {
+    let experiment = CLASSES.replace("given = \"each-class\"", "guidance.product.half-space = { normal = [1.0, 0.0], above = 2.0 }");
+    let home = Home::with(&experiment);
+    home.succeed(&RUN);
+    let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    let below = x.column(0).iter().filter(|x| **x < 1.9).count();
+    assert!(below < 20, "{below} of 200 samples are below the cut");
+    let mean = mean(&x, |_| true);
+    assert!((mean - 2.25).abs() < 0.2, "{mean} is not that of half a Gaussian of variance 0.1");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::data::Split;
 use crate::dequantisation::Variational;
 use crate::error::{Error, Result};
 use crate::generator::GeneratorSpec;
+use crate::guidance::Guidance;
 use crate::latent::Source;
 use crate::likelihood::{BoundSpec, Density, Form, Levels, Likelihood};
 use crate::loss::Objective;
@@ -241,7 +242,8 @@ impl Asker {
 
     fn sampling(&self, spec: &Sample, d: f64) -> Vec<Item> {
         // The score's gradient is asked for by what makes samples fit a measurement.
-        let guided = spec.measurement.as_ref().is_some_and(|measurement| measurement.method.replaces().is_none());
+        let guided = spec.measurement.as_ref().is_some_and(|measurement| measurement.method.replaces().is_none())
+            || spec.guidance.as_ref().is_some_and(Guidance::differentiates);
         let held = if guided { self.held.with_graph } else { self.held.without_graph };
         let (count, batch) = (spec.count as f64, spec.batch.min(spec.count) as f64);
         vec![

@@ -130,6 +130,9 @@ impl Plan {
         if let Some(classifier) = &self.classifier {
             classifier.check_against(shape).map_err(|fault| fault.within("classifier"))?;
         }
+        if let Some(Guidance::Product(factor)) = self.sample.as_ref().and_then(|sample| sample.guidance.as_ref()) {
+            factor.check_against(data.iter().product()).map_err(|fault| fault.within("sample.guidance.product"))?;
+        }
         let Some(split) = measured else { return Ok(()) };
         if let Some(likelihood) = &self.likelihood {
             likelihood.check_against(split, data).map_err(|fault| fault.within("likelihood"))?;
@@ -316,6 +319,9 @@ impl Experiment {
                 "classifier-free guidance asks the network for the law of all examples, which it never learns",
                 "train with a dropout of the condition, such as 0.1",
             ),
+            Some(Guidance::Product(_)) if self.space.is_some() => {
+                ("sample.guidance.product", "the factor is of the data, and the score of latent variables", "remove it, or [space.latent]")
+            }
             Some(Guidance::Autoguidance(_)) if self.network.is_none() => {
                 ("sample.guidance.autoguidance", "a known score has no worse one", "remove it, or train a network")
             }

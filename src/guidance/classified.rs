@@ -8,12 +8,14 @@ use crate::model::{At, Model, Prediction, Quantity};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column;
 
+/// ln p(c | x_t) of all classes [B, classes].
+pub type LogProbabilities<'a> = Box<dyn Fn(&At) -> Tensor + 'a>;
+
 /// s + (1 + w) ∇ ln p(c | x_t) for a model of all classes, and s + w ∇ ln p(c | x_t) for one that is told c: either way the score of
 /// p_t(x | c) p_t(c | x)^w (Dhariwal & Nichol 2021, arXiv 2105.05233, eq. 10), with the same meaning of w as without a classifier.
 pub struct Classified<'a> {
     pub model: Box<dyn Model + 'a>,
-    /// ln p(c | x_t) of all classes [B, classes].
-    pub classifier: Box<dyn Fn(&At) -> Tensor + 'a>,
+    pub classifier: LogProbabilities<'a>,
     pub strength: Strength,
     /// Whether the model is told the class.
     pub told: bool,
@@ -60,7 +62,7 @@ mod tests {
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
 
     /// By Bayes: ln w_c p_t(x | c) - ln p_t(x).
-    fn bayes<'a>(sde: &'a dyn Sde, law: &'a GaussianMixture) -> Box<dyn Fn(&At) -> Tensor + 'a> {
+    fn bayes<'a>(sde: &'a dyn Sde, law: &'a GaussianMixture) -> LogProbabilities<'a> {
         Box::new(move |at| {
             let joint = |k: usize| {
                 let (mean, covariance) = (law.means[k].clone(), law.covariances[k].clone());

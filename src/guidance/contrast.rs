@@ -1,100 +1,11 @@
 //! A model that goes away from another one.
 
-use std::path::PathBuf;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::error::Fault;
+use super::Strength;
 use crate::model::{At, Model, Prediction, Quantity};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column;
-
-/// `[sample.guidance.*]`: samples that are more of what they are given than the law itself, or closer to the data than the model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub enum Guidance {
-    /// Away from the same model without what is given (Ho & Salimans 2022, arXiv 2207.12598): [`Contrast`].
-    ClassifierFree(Strength),
-    /// Towards what the classifier of `[classifier]` takes for the class: [`Classified`](super::Classified).
-    Classifier(Strength),
-    /// Away from a worse model of the same, smaller or trained less (Karras et al. 2024, arXiv 2406.02507): [`Contrast`].
-    Autoguidance(Autoguidance),
-}
-
-/// How strongly, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Strength {
-    /// w, at least 0, which is no guidance; others write 1 + w for it.
-    pub weight: f64,
-    /// The least and the largest σ/α that are guided (Kynkäänniemi et al. 2024, arXiv 2404.07724); left out, all are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise: Option<[f64; 2]>,
-}
-
-/// `[sample.guidance.autoguidance]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Autoguidance {
-    /// w, at least 0, which is no guidance.
-    pub weight: f64,
-    /// The least and the largest σ/α that are guided; left out, all are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise: Option<[f64; 2]>,
-    /// The folder of the run that guides, of the same process and data; left out, the run itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<PathBuf>,
-    /// The step of the checkpoint that guides; left out, the newest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<u64>,
-}
-
-impl Strength {
-    /// w at t.
-    pub(super) fn at(&self, model: &dyn Model, t: f64) -> f64 {
-        let level = model.level(t);
-        let within = self.noise.is_none_or(|[least, most]| (least..=most).contains(&(level.sigma / level.alpha)));
-        if within { self.weight } else { 0.0 }
-    }
-}
-
-impl Guidance {
-    /// w, and the σ/α that are guided.
-    pub fn strength(&self) -> Strength {
-        match *self {
-            Guidance::ClassifierFree(strength) | Guidance::Classifier(strength) => strength,
-            Guidance::Autoguidance(Autoguidance { weight, noise, .. }) => Strength { weight, noise },
-        }
-    }
-
-    /// A fault's key is relative to `[sample.guidance]`.
-    pub fn check(&self) -> Result<(), Fault> {
-        let Strength { weight, noise } = self.strength();
-        let within = |fault: Fault| {
-            fault.within(match self {
-                Guidance::ClassifierFree(_) => "classifier-free",
-                Guidance::Classifier(_) => "classifier",
-                Guidance::Autoguidance(_) => "autoguidance",
-            })
-        };
-        if !(weight >= 0.0 && weight.is_finite()) {
-            return Err(within(Fault::new("weight", format!("weight is {weight}"), "give a number of at least 0, such as 1.0")));
-        }
-        if let Some([least, most]) = noise.filter(|[least, most]| !(*least >= 0.0 && least < most)) {
-            let message = format!("there is no σ/α from {least} to {most}");
-            return Err(within(Fault::new("noise", message, "give the least and the largest σ/α, such as [0.2, 5.0]")));
-        }
-        match self {
-            Guidance::Autoguidance(Autoguidance { run: None, step: None, .. }) => {
-                let message = "the guide would be the model itself";
-                Err(Fault::new("autoguidance", message, "give run, the folder of a worse run, or step, of an earlier checkpoint"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// D + w (D - D'): what the model says, further away from what a guide says.
 ///

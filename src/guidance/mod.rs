@@ -12,22 +12,26 @@
 //! products with its Jacobian come from one forward pass.
 //!
 //! [`Contrast`] is for what a model is told already, or for what it does badly: it goes away from a model that is told less, or is worse; [`Classified`] goes
-//! where a classifier sees the class.
+//! where a classifier sees the class; [`Product`] is of a law times a factor.
 
 mod classified;
 mod conjugate_gradients;
 mod contrast;
 mod observation;
 mod posterior;
+mod product;
 mod replacement;
 mod spec;
+mod table;
 
-pub use classified::Classified;
-pub use contrast::{Autoguidance, Contrast, Guidance, Strength};
+pub use classified::{Classified, LogProbabilities};
+pub use contrast::Contrast;
 pub use observation::Observed;
 pub use posterior::Posterior;
+pub use product::{Factor, Product};
 pub use replacement::Replacement;
 pub use spec::{Method, Observation, Spec};
+pub use table::{Autoguidance, Guidance, Strength};
 
 #[cfg(test)]
 mod tests;

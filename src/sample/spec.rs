@@ -115,6 +115,9 @@ impl Sample {
         }
         if let Some(guidance) = &self.guidance {
             guidance.check().map_err(|fault| fault.within("guidance"))?;
+            if guidance.differentiates() {
+                sde.check_normal_noise("guidance", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
+            }
         }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;

@@ -1,12 +1,13 @@
 //! A session's classifier: trained beside a score, or alone.
 
-use tch::{Tensor, no_grad};
+use tch::no_grad;
 
 use super::{Session, Subject};
 use crate::classifier::{Classifier, ClassifierTraining, Spec};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::guidance::LogProbabilities;
 use crate::model::At;
 use crate::run::Run;
 use crate::sample::{Accuracy, Samples};
@@ -40,8 +41,8 @@ impl Session {
         Ok(Some(session))
     }
 
-    /// ln p(c | x_t) [B, classes]. Error: the session is of no classifier.
-    pub fn log_probabilities(&self) -> Result<Box<dyn Fn(&At) -> Tensor + '_>> {
+    /// What the classifier says. Error: the session is of none.
+    pub fn log_probabilities(&self) -> Result<LogProbabilities<'_>> {
         let (sde, classifier) = self.own_classifier()?;
         Ok(Box::new(move |at| classifier.log_probabilities(sde, at)))
     }

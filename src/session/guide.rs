@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Machine, Session};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family};
-use crate::guidance::{Autoguidance, Classified, Contrast, Guidance};
+use crate::guidance::{Autoguidance, Classified, Contrast, Guidance, Product};
 use crate::model::Model;
 use crate::run::Run;
 use crate::run::checkpoint::Choice;
@@ -43,7 +43,14 @@ impl Session {
                 let told = self.plan.condition.is_some();
                 Box::new(Classified { model, classifier: classifier.log_probabilities()?, strength: *strength, told })
             }
-            (Some(guidance), _) => Box::new(Contrast { model, guide, strength: guidance.strength() }),
+            (Some(Guidance::ClassifierFree(strength) | Guidance::Classifier(strength)), _) => {
+                Box::new(Contrast { model, guide: None, strength: *strength })
+            }
+            (Some(Guidance::Autoguidance(spec)), _) => Box::new(Contrast { model, guide, strength: spec.strength() }),
+            (Some(Guidance::Product(factor)), _) => {
+                let (slope, shift) = self.affine();
+                Box::new(Product { model, factor: factor.in_model_space(1.0 / slope, -shift / slope) })
+            }
         })
     }
 
