@@ -96,11 +96,15 @@ fn a_run_of_another_format_is_read_or_refused_by_its_number() {
 #[test]
 fn a_verb_takes_no_flag_that_it_would_ignore() {
     let run = ["--device", "--threads", "--set", "--quiet", "--out"];
+    let named = ["--device", "--threads", "--set", "--quiet", "--name", "--out"];
     for (verb, obeyed) in [
         ("run", &run[..]),
         ("check", &["--set"]),
-        ("sample", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
-        ("likelihood", &["--device", "--threads", "--set", "--quiet", "--name", "--out"]),
+        ("sample", &named),
+        ("likelihood", &named),
+        ("encode", &named),
+        ("edit", &named),
+        ("share", &named),
         ("lab", &run),
         ("verify", &[]),
         ("verify-resume", &["--set", "--threads"]),

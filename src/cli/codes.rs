@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::experiment;
 use crate::run::Run;
 use crate::sample::{Sample, between};
-use crate::session::{Session, read_codes};
+use crate::session::{Against, Session, read_codes};
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Common {
     #[command(flatten)]
     source: Source,
@@ -35,6 +35,9 @@ pub struct Encode {
     /// The first so many examples.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     count: u64,
+    /// Another run on the same data, whose codes are compared: their correlation and distance, component by component.
+    #[arg(long, value_name = "RUN")]
+    against: Option<PathBuf>,
     /// Name of the files.
     #[arg(long, default_value = "codes")]
     name: String,
@@ -73,7 +76,7 @@ pub struct Interpolate {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Split {
+pub(super) enum Split {
     Train,
     Test,
 }
@@ -88,26 +91,26 @@ impl From<Split> for data::Split {
 }
 
 /// A run that is asked, and where its answer goes.
-struct Asked {
-    run: Run,
+pub(super) struct Asked {
+    pub run: Run,
     elsewhere: Option<Run>,
-    session: Session,
-    spec: Sample,
+    pub session: Session,
+    pub spec: Sample,
 }
 
 impl Asked {
-    fn place(&self) -> &Run {
+    pub fn place(&self) -> &Run {
         self.elsewhere.as_ref().unwrap_or(&self.run)
     }
 }
 
-fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
+pub(super) fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
     let run = Run::reading(&source.run)?;
     let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
     machine.holds(&loaded.needs(&["sample"])?)?;
     let session = Session::new(&loaded, machine.into());
     let Some(spec) = session.plan().sample.clone() else {
-        let help = "codes are of the flow of a score: give a run with [sde.*] and --set 'sample={...}' with all its keys";
+        let help = "this is asked of a score: give a run with [sde.*] and --set 'sample={...}' with all its keys";
         return Err(Error::run(run.path(), "its experiment has no [sample]", help));
     };
     session.average_of(&run, source.step.unwrap_or_default())?;
@@ -115,11 +118,20 @@ fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
     Ok(Asked { run, elsewhere, session, spec })
 }
 
-pub fn encode(Encode { common, split, count, name }: Encode) -> Result<()> {
+/// Another run asked the same, with the noise of the first.
+fn beside(mut common: Common, run: PathBuf, seed: u64) -> Common {
+    common.set.overrides.push(format!("seed={seed}"));
+    Common { source: Source { run, step: None }, out: None, ..common }
+}
+
+pub fn encode(Encode { common, split, count, against, name }: Encode) -> Result<()> {
     let name = plain_name(name)?;
-    let asked = ask(common)?;
+    let asked = ask(common.clone())?;
+    let other = against.map(|run| ask(beside(common, run, asked.session.plan().seed))).transpose()?;
+    let against = other.as_ref().map(|Asked { run, session, spec, .. }| Against { session, spec, run });
     let examples: Vec<usize> = (0..count as usize).collect();
-    asked.session.encode_into(&asked.spec, split.into(), &examples, &asked.run, asked.place(), &name)?;
+    let of = (split.into(), &examples[..]);
+    asked.session.encode_into(&asked.spec, of, against.as_ref(), &asked.run, (asked.place(), &name))?;
     println!("{}", asked.place().folder().at(&format!("{name}.npz")).display());
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod check;
 mod codes;
 mod export;
+mod given;
 mod import;
 mod lab;
 mod likelihood;
@@ -45,12 +46,17 @@ enum Verb {
     Sample(sample::Arguments),
     /// Measure the likelihood again for a run, with overrides of [likelihood] or [density] or seed; also while it trains.
     Likelihood(likelihood::Arguments),
-    /// Carry examples along the probability flow to their codes, the states at t = 1, and say how far off the way back ends.
+    /// Carry examples along the probability flow to their codes, the states at t = 1, and say how far off the way back ends; and, if asked,
+    /// how far another run's codes agree.
     Encode(codes::Encode),
     /// Carry codes back: samples of given states at t = 1.
     Decode(codes::Decode),
     /// Samples on the way between two examples: of codes along the great circle between theirs.
     Interpolate(codes::Interpolate),
+    /// Samples of given images or examples: noised to a time on the way, and solved from there (SDEdit).
+    Edit(given::Edit),
+    /// Samples that share their way down to a time and differ below, a row for each of some times.
+    Share(given::Share),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
     Lab(lab::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
@@ -81,6 +87,8 @@ impl Arguments {
             Verb::Encode(arguments) => codes::encode(arguments),
             Verb::Decode(arguments) => codes::decode(arguments),
             Verb::Interpolate(arguments) => codes::interpolate(arguments),
+            Verb::Edit(arguments) => given::edit(arguments),
+            Verb::Share(arguments) => given::share(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
             Verb::Verify(arguments) => verify::verify(arguments),
             Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),
@@ -91,7 +99,7 @@ impl Arguments {
     }
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Overrides {
     /// Override a key of the experiment; the value is TOML. May be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -99,7 +107,7 @@ struct Overrides {
 }
 
 /// A run and the weights in it.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Source {
     /// A run folder.
     run: PathBuf,
@@ -120,7 +128,7 @@ struct Target {
 }
 
 /// Of a verb that computes.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Machine {
     /// Where tensors live: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu", value_parser = parse_device)]
@@ -132,7 +140,7 @@ struct Machine {
     voice: Voice,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Voice {
     /// Print nothing but warnings, errors and what was asked for.
     #[arg(short, long)]

@@ -26,7 +26,7 @@ pub use cifar10::Cifar10;
 pub use condition::{Class, ConditionSpec, Conditions};
 pub use idx::Idx;
 pub use labels::LabelFiles;
-pub use npy::{Layout, NpyImages, NpyVectors, read_npy};
+pub use npy::{Layout, NpyImages, NpyVectors, read_array, read_npy};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};

@@ -9,6 +9,8 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewD, Axis, Ix1, Ix2
 use ndarray_npy::{ViewElement, ViewNpyError, ViewNpyExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zip::ZipArchive;
+use zip::result::ZipError;
 
 use super::arrays::{Images, Vectors};
 use super::{LabelFiles, Split, Summary, open_file};
@@ -112,21 +114,39 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The shape and the numbers, in row-major order, of an array of uint8, float32 or float64.
+/// The shape and the numbers, in row-major order, of an array of uint8, float32 or float64; `name` is its name in an `.npz` archive.
 ///
-/// Error: there is no such file, or it is damaged, of another type, or empty.
+/// Error: there is no such file or array, or it is damaged, of another type, or empty.
+pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f64>)> {
+    let bytes = match path.extension() {
+        Some(extension) if extension == "npz" => {
+            let wrong = |error: ZipError| Error::data(path, format!("holds no array {name}: {error}"), CURE);
+            let mut archive = ZipArchive::new(open_file(path, CURE)?).map_err(wrong)?;
+            let mut bytes = Vec::new();
+            let mut file = archive.by_name(&format!("{name}.npy")).map_err(wrong)?;
+            file.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+            bytes
+        }
+        _ => read(path)?,
+    };
+    numbers(&bytes).map_err(|message| Error::data(path, message, CURE))
+}
+
+/// The same of an `.npy` file.
 pub fn read_npy(path: &Path) -> Result<(Vec<usize>, Vec<f64>)> {
-    fn numbers<A: ViewElement + Copy + Into<f64>>(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), String> {
+    numbers(&read(path)?).map_err(|message| Error::data(path, message, CURE))
+}
+
+fn numbers(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), String> {
+    fn of<A: ViewElement + Copy + Into<f64>>(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), String> {
         let array = view::<A>(bytes, "uint8, float32 or float64")?;
         Ok((array.shape().to_vec(), array.iter().map(|&value| value.into()).collect()))
     }
-    let bytes = read(path)?;
-    let found = match () {
-        _ if holds::<f64>(&bytes) => numbers::<f64>(&bytes),
-        _ if holds::<f32>(&bytes) => numbers::<f32>(&bytes),
-        _ => numbers::<u8>(&bytes),
-    };
-    found.map_err(|message| Error::data(path, message, CURE))
+    match () {
+        _ if holds::<f64>(bytes) => of::<f64>(bytes),
+        _ if holds::<f32>(bytes) => of::<f32>(bytes),
+        _ => of::<u8>(bytes),
+    }
 }
 
 /// Bytes of a file that may be its header.

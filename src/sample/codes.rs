@@ -5,13 +5,15 @@ use tch::{Kind, Tensor, no_grad};
 use super::Samples;
 use crate::dynamics::{Reverse, denoise};
 use crate::error::{Error, Fault, Result};
-use crate::model::Model;
+use crate::model::{Given, Model};
 use crate::sample::{DynamicsSpec, Sample};
 use crate::solver::{General, Statistics};
 
 /// What carries examples to codes and back.
 pub struct Flow<'a> {
     model: &'a dyn Model,
+    /// What the model is told of the examples [N, M], or [1, M].
+    condition: Option<Tensor>,
     solver: General,
     t_min: f64,
     batch: usize,
@@ -28,8 +30,31 @@ impl<'a> Flow<'a> {
         if spec.measurement.is_some() {
             return Err(Fault::new("measurement", "codes are of the data's whole law", "remove [sample.measurement]"));
         }
+        if spec.guidance.is_some() {
+            return Err(Fault::new("guidance", "codes are of the model's own law", "remove [sample.guidance]"));
+        }
         let solver = spec.solver.general().map_err(|fault| fault.within("solver"))?;
-        Ok(Flow { model, solver, t_min: spec.t_min, batch: spec.batch })
+        Ok(Flow { model, condition: None, solver, t_min: spec.t_min, batch: spec.batch })
+    }
+
+    /// Of the law given this.
+    pub fn given(self, condition: Option<Tensor>) -> Flow<'a> {
+        Flow { condition, ..self }
+    }
+
+    /// Parts of x [N, ...], each with its model.
+    fn parts(&self, x: &Tensor) -> impl Iterator<Item = (Tensor, Given<'a>)> {
+        let of = |first: i64, n: i64| match &self.condition {
+            Some(condition) if condition.size()[0] > 1 => Some(condition.narrow(0, first, n)),
+            condition => condition.as_ref().map(Tensor::shallow_clone),
+        };
+        let mut first = 0;
+        let part = |x: Tensor| {
+            let n = x.size()[0];
+            first += n;
+            (x, Given { model: self.model, condition: of(first - n, n) })
+        };
+        x.split(self.batch as i64, 0).into_iter().map(part).collect::<Vec<_>>().into_iter()
     }
 
     /// The codes x_1 of x [N, ...], taken for states at t_min; f64.
@@ -46,17 +71,17 @@ impl<'a> Flow<'a> {
     pub fn samples(&self, codes: &Tensor, last_denoise: bool) -> Result<Samples> {
         let begun = std::time::Instant::now();
         let (x, statistics) = self.decode(codes)?;
-        let last = |x: &Tensor| if last_denoise { denoise(self.model, x, self.t_min) } else { x.shallow_clone() };
-        let x = Tensor::cat(&x.split(self.batch as i64, 0).iter().map(last).collect::<Vec<_>>(), 0);
+        let last = |(x, model): (Tensor, Given)| if last_denoise { denoise(&model, &x, self.t_min) } else { x };
+        let x = Tensor::cat(&self.parts(&x).map(last).collect::<Vec<_>>(), 0);
         let x = x.to_kind(Kind::Float).to_device(tch::Device::Cpu);
-        Ok(Samples { x, statistics, seconds: begun.elapsed().as_secs_f64(), trajectory: None, seen: None, classes: None, accuracy: None })
+        Ok(Samples { x, statistics, seconds: begun.elapsed().as_secs_f64(), ..Samples::bare() })
     }
 
     fn carry(&self, x: &Tensor, span: (f64, f64)) -> Result<(Tensor, Statistics)> {
-        let reverse = Reverse { model: self.model, eta: 0.0 };
         let mut statistics = Statistics::default();
         let mut parts = Vec::new();
-        for part in x.to_kind(Kind::Double).split(self.batch as i64, 0) {
+        for (part, model) in self.parts(&x.to_kind(Kind::Double)) {
+            let reverse = Reverse { model: &model, eta: 0.0 };
             let (end, cost) = no_grad(|| self.solver.solve(&reverse, self.model.sde(), &part, span, &mut |_| {}))?;
             statistics.extend(cost);
             parts.push(end);

@@ -1,11 +1,14 @@
-//! Sampling: x_T ~ prior -> solver -> last denoise -> data units -> .npz, PNG, statistics.
+//! Sampling: x_1 ~ prior, or given states on the way -> solver -> last denoise -> data units -> .npz, PNG, statistics.
 
+mod agreement;
 mod codes;
 mod decoded;
 mod draw;
 mod given;
 mod report;
+mod rows;
 mod spec;
+mod start;
 
 use std::ops::Range;
 
@@ -13,15 +16,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+pub use agreement::{Agreement, AgreementReport};
 pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
 pub use given::{GivenSpec, Known};
 pub use report::{Accuracy, OnTheWay, Report, Samples, Seen};
+pub use rows::Rows;
 pub use spec::{DynamicsSpec, Sample, Thresholding};
+pub use start::{Start, noised};
 
 use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::law::noise_rows;
 use crate::model::{Given, Model};
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
@@ -59,18 +64,18 @@ pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
     json!({ "seed": seed, "weights": weights, "sample": sample })
 }
 
-/// Draws `spec.count` samples of `shape`; what `journal` holds is not drawn again. Sample i is a function of (seed, i), whatever the batch, unless the solver couples them.
+/// Draws `spec.count` samples from `start`; what `journal` holds is not drawn again. Sample i is a function of (seed, start, i), whatever the
+/// batch, unless the solver couples them.
 pub fn sample(
     spec: &Sample,
     seed: u64,
     subject: Subject,
-    shape: &[usize],
-    device: Device,
+    start: &Start,
     journal: &mut Journal<Drawn>,
     terminal: &Terminal,
 ) -> Result<Samples> {
-    let (count, times, shape) = (spec.count, spec.trajectory.len() as i64, sizes(shape));
-    all([count, spec.batch], times, &shape, journal, terminal, |rows, watch| solve(spec, seed, subject, &shape, device, rows, watch))
+    let (count, times) = (spec.count, spec.trajectory.len() as i64);
+    all([count, spec.batch], times, &start.shape(), journal, terminal, |rows, watch| solve(spec, seed, subject, start, rows, watch))
 }
 
 fn sizes(shape: &[usize]) -> Vec<i64> {
@@ -105,15 +110,7 @@ fn all(
         phase.set(statistics.len() as u64, "");
     }
     let trajectory = (times > 0).then(|| OnTheWay { states: Tensor::cat(&states, 1), times: Tensor::cat(&reached, 1) });
-    let samples = Samples {
-        x: Tensor::cat(&parts, 0),
-        statistics,
-        seconds: journal.seconds(),
-        trajectory,
-        seen: None,
-        classes: None,
-        accuracy: None,
-    };
+    let samples = Samples { x: Tensor::cat(&parts, 0), statistics, seconds: journal.seconds(), trajectory, ..Samples::bare() };
     phase.finish(&format!("{:.0} evaluations each", samples.statistics.mean_evaluations()));
     Ok(samples)
 }
@@ -123,15 +120,16 @@ fn solve(
     spec: &Sample,
     seed: u64,
     Subject { model, constraint, known }: Subject,
-    shape: &[i64],
-    device: Device,
+    start: &Start,
     rows: Range<u64>,
     watch: &mut dyn FnMut(f64),
 ) -> Result<Drawn> {
-    let model = &Given { model, condition: known.map(|known| known.of(rows.clone()).to_device(device)) };
-    let x = noise_rows(model.sde().noise(), seed, Purpose::Prior, rows.clone(), 0, shape, device) * model.sde().prior_std();
-    let problem = Problem { x: &x, span: (1.0, spec.t_min), denoise: spec.denoise };
-    let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, shape, device);
+    let condition = known.map(|known| known.of(rows.clone()));
+    let (x, rows) = start.states(model, seed, rows);
+    let (shape, device) = (start.shape(), x.device());
+    let model = &Given { model, condition: condition.map(|condition| condition.to_device(device)) };
+    let problem = Problem { x: &x, span: (start.time(), spec.t_min), denoise: spec.denoise };
+    let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, &shape, device);
     let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
     let mut record = |step: &Step| {
         way.record(step);

@@ -9,6 +9,7 @@ use statrs::statistics::Statistics as _;
 use tch::{Device, Kind, Tensor};
 
 use super::f32s;
+use super::rows::{Rows, first_two};
 use crate::error::Result;
 use crate::plot;
 use crate::run::{Npz, Product};
@@ -28,6 +29,7 @@ pub struct Samples {
     pub seconds: f64,
     pub trajectory: Option<OnTheWay>,
     pub seen: Option<Seen>,
+    pub rows: Option<Rows>,
     /// The class that each was given.
     pub classes: Option<Vec<usize>>,
     pub accuracy: Option<Accuracy>,
@@ -62,6 +64,13 @@ pub struct Seen {
     pub example: Option<Tensor>,
 }
 
+impl Seen {
+    pub fn shallow_clone(&self) -> Seen {
+        let Seen { y, back, example } = self;
+        Seen { y: y.shallow_clone(), back: back.shallow_clone(), example: example.as_ref().map(Tensor::shallow_clone) }
+    }
+}
+
 /// The samples at requested times, before the last denoise; on the CPU.
 pub struct OnTheWay {
     /// [T, N, ...] in model space, f32.
@@ -86,9 +95,19 @@ pub struct Report<'a, P> {
 }
 
 impl Samples {
-    /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units.
+    /// None, without anything beside.
+    pub(crate) fn bare() -> Samples {
+        let x = Tensor::zeros([0], (Kind::Float, Device::Cpu));
+        let (statistics, seconds) = (Statistics::default(), 0.0);
+        Samples { x, statistics, seconds, trajectory: None, seen: None, rows: None, classes: None, accuracy: None }
+    }
+
+    /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units; rows as theirs.
     pub fn picture(&self, scale: Scale, data: &Tensor) -> RgbImage {
         let x = scale.to_data(&self.x);
+        if let Some(rows) = &self.rows {
+            return rows.picture(&x);
+        }
         match x.size()[..] {
             [_, c, h, w] => {
                 let rows = self.rows_of_classes();
@@ -148,8 +167,9 @@ impl Samples {
     ///
     /// The archive holds `samples` (images as u8 [N, H, W, C], vectors as f32 [N, D], in data units) and, per sample, `evaluations`,
     /// `accepted` and `rejected` steps. A trajectory of T times is `trajectory` (f32 [T, N, C, H, W] or [T, N, D], in model space) and
-    /// `trajectory_t` (f64 [T, N]). Samples that were given classes come with `classes` (u64 `[N]`). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
-    /// where that is known (f32 [1, C, H, W] or [1, D]), in data units.
+    /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
+    /// where that is known (f32 [1, C, H, W] or [1, D]), in data units. Samples in rows come with `row` and `begins_at`, when the row begins;
+    /// those that were given classes with `classes` (u64 `[N]`).
     pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);
@@ -176,6 +196,9 @@ impl Samples {
             archive.column("measurement", &to_vec(y));
             example.iter().for_each(|example| archive.add("measured_example", &shape(example), &f32s(example)));
         }
+        if let Some(rows) = &self.rows {
+            rows.save(self.statistics.len(), &mut archive);
+        }
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write(&format!("{name}.png"), &plot::png(picture))?;
         let report =
@@ -186,9 +209,4 @@ impl Samples {
 
 fn shape(x: &Tensor) -> Vec<usize> {
     x.size().iter().map(|&n| n as usize).collect()
-}
-
-fn first_two(x: &Tensor) -> Vec<[f64; 2]> {
-    let d = x.size()[1] as usize;
-    to_vec(x).chunks(d).map(|row| [row[0], *row.get(1).unwrap_or(&0.0)]).collect()
 }

@@ -9,11 +9,12 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 use super::{Session, crc32};
-use crate::data::{Split, chosen, dequantised};
+use crate::data::{Dataset, Split, chosen, dequantised};
 use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
 use crate::run::{Npz, Run};
-use crate::sample::{Flow, Sample, Samples};
+use crate::sample::{Agreement, AgreementReport, Flow, Sample, Samples};
+use crate::sde::NoiseLaw;
 use crate::solver::Cost;
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -34,6 +35,9 @@ pub struct CodesReport {
     /// How far the decoded codes are off what was encoded, in model space.
     pub round_trip: RoundTrip,
     pub protocol: Value,
+    /// How far another run's codes of the same examples agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgreementReport>,
 }
 
 #[derive(Serialize)]
@@ -42,24 +46,33 @@ pub struct RoundTrip {
     pub root_mean_square: f64,
 }
 
+/// Another run whose codes of the same examples are compared.
+pub struct Against<'a> {
+    pub session: &'a Session,
+    pub spec: &'a Sample,
+    pub run: &'a Run,
+}
+
 /// The array of codes in an archive.
 const CODES: &str = "codes";
 
 impl Session {
-    /// The codes of some examples of a split, by the solver of `spec`. Error: the flow can't be followed, or there are no such examples.
+    /// The codes of some examples of a split, by the solver of `spec`, each given what is known of it where the model is told that. Error: the flow can't be followed, or there are no such examples.
     pub fn encode(&self, spec: &Sample, split: Split, examples: &[usize]) -> Result<Codes> {
         let model = self.sampling_model(spec.thresholding)?;
-        let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?;
+        let own = self.conditions(split)?;
         let x = self.points(split, examples, spec.batch)?;
+        let condition = own.map(|conditions| conditions.of(examples).to_device(self.device()));
+        let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
         let (codes, statistics) = flow.encode(&x)?;
         let off = flow.decode(&codes)?.0 - &x;
         let number = |x: Tensor| x.double_value(&[]);
         let round_trip = RoundTrip { largest: number(off.abs().max()), root_mean_square: number(off.square().mean(Kind::Double).sqrt()) };
         let protocol = json!({ "split": split, "solver": spec.solver, "t_min": spec.t_min });
-        Ok(Codes { codes, report: CodesReport { count: examples.len(), cost: statistics.cost(), round_trip, protocol } })
+        Ok(Codes { codes, report: CodesReport { count: examples.len(), cost: statistics.cost(), round_trip, protocol, against: None } })
     }
 
-    /// Samples of codes [N, ...].
+    /// Samples of codes [N, ...], given what `spec` says.
     pub fn decode(&self, spec: &Sample, codes: &Tensor) -> Result<Samples> {
         let expected: Vec<i64> = self.model_shape.iter().map(|&n| n as i64).collect();
         if codes.size().get(1..) != Some(&expected[..]) {
@@ -67,39 +80,93 @@ impl Session {
             return Err(Error::Usage { message, help: "give codes that score-sde encode made of the same data".into() });
         }
         let model = self.sampling_model(spec.thresholding)?;
-        let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?;
-        let samples = flow.samples(&codes.to_device(self.device()), spec.denoise)?;
-        Ok(match self.latent()? {
-            Some(space) => samples.decoded(space, self.plan.seed, spec.batch),
-            None => samples,
-        })
+        let known = self.known(spec)?.filter(|_| self.plan.condition.is_some());
+        let condition = known.as_ref().map(|known| known.of(0..codes.size()[0] as u64).to_device(self.device()));
+        let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
+        self.decoded(flow.samples(&codes.to_device(self.device()), spec.denoise)?, spec.batch)
     }
 
-    /// Saves codes as `<name>.npz` and `<name>.json` of a run; false where these are there already.
-    pub fn encode_into(&self, spec: &Sample, split: Split, examples: &[usize], run: &Run, place: &Run, name: &str) -> Result<bool> {
-        let sample = json!({ "solver": spec.solver, "t_min": spec.t_min, "thresholding": spec.thresholding });
-        let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "split": split, "examples": examples });
+    /// How far codes of these examples agree with those of another session, each in units of its prior's standard deviation: up to x / α and
+    /// σ / α all processes with normal noise have one flow. Errors as of [`Session::check_against`].
+    pub fn agreement(&self, codes: &Tensor, split: Split, examples: &[usize], (other, spec): (&Session, &Sample)) -> Result<Agreement> {
+        self.check_against(other, split, examples)?;
+        let of_other = other.encode(spec, split, examples)?.codes;
+        Ok(Agreement::of(&(codes / self.model()?.sde().prior_std()), &(of_other / other.model()?.sde().prior_std())))
+    }
+
+    /// Error: there are too few examples, or the two sessions have no codes of the same data that could agree.
+    fn check_against(&self, other: &Session, split: Split, examples: &[usize]) -> Result<()> {
+        let refused = |message: &str, help: &str| Err(Error::Usage { message: message.into(), help: help.into() });
+        if examples.len() < Agreement::LEAST {
+            let help = format!("give --count, at least {}", Agreement::LEAST);
+            return refused("there are too few examples for a correlation with an error", &help);
+        }
+        let normal = |session: &Session| Ok::<_, Error>(session.model()?.sde().noise() == NoiseLaw::Normal);
+        if !(normal(self)? && normal(other)?) {
+            return refused("a Poisson flow has another flow than a process with normal noise", "give two runs with normal noise");
+        }
+        if self.shape != other.shape || self.examples(split, examples)? != other.examples(split, examples)? {
+            return refused("the two runs have other data", "give a run on the same data");
+        }
+        if self.model_shape != other.model_shape {
+            return refused("the two runs have latent variables of other shapes", "give a run whose codes have the same shape");
+        }
+        Ok(())
+    }
+
+    /// Saves codes as `<name>.npz` and `<name>.json` of a run, compared with those of another one, if that is asked for; false where these are
+    /// there already.
+    pub fn encode_into(
+        &self,
+        spec: &Sample,
+        (split, examples): (Split, &[usize]),
+        against: Option<&Against>,
+        run: &Run,
+        (place, name): (&Run, &str),
+    ) -> Result<bool> {
+        let mut of = self.codes_subject(spec, run)?;
+        of["split"] = json!(split);
+        of["examples"] = json!(examples);
+        if let Some(Against { session, spec, run }) = against {
+            of["against"] = session.codes_subject(spec, run)?;
+        }
         if place.is_done(name, &of)? {
             return Ok(false);
         }
-        let Codes { codes, report } = self.encode(spec, split, examples)?;
-        let shape: Vec<usize> = codes.size().iter().map(|&n| n as usize).collect();
+        if let Some(Against { session, .. }) = against {
+            self.check_against(session, split, examples)?;
+        }
+        let Codes { codes, mut report } = self.encode(spec, split, examples)?;
         let mut archive = Npz::new();
-        archive.add(CODES, &shape, &to_vec(&codes));
+        archive.add(CODES, &sizes(&codes), &to_vec(&codes));
         archive.column("index", &examples.iter().map(|&i| i as u64).collect::<Vec<_>>());
+        let RoundTrip { largest, root_mean_square } = report.round_trip;
+        self.terminal().say(&format!("{} codes; back again {root_mean_square:.1e} off, at most {largest:.1e}", report.count));
+        if let Some(Against { session, spec, .. }) = against {
+            let agreement = self.agreement(&codes, split, examples, (session, spec))?;
+            for (key, each) in [("correlation", &agreement.correlation), ("distance", &agreement.distance)] {
+                archive.add(key, &sizes(each), &to_vec(each));
+            }
+            self.terminal().say(&agreement.report.line());
+            report.against = Some(agreement.report);
+        }
         let mut product = place.product(name, of);
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write_json(&format!("{name}.json"), &report)?;
         product.finish()?;
-        let RoundTrip { largest, root_mean_square } = report.round_trip;
-        self.terminal().say(&format!("{} codes; back again {root_mean_square:.1e} off, at most {largest:.1e}", report.count));
         Ok(true)
+    }
+
+    /// What codes depend on but for their examples.
+    fn codes_subject(&self, spec: &Sample, run: &Run) -> Result<Value> {
+        let sample = json!({ "solver": spec.solver, "t_min": spec.t_min, "thresholding": spec.thresholding });
+        Ok(json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample }))
     }
 
     /// Saves the samples of codes as `samples/<name>.*`.
     pub fn decode_into(&self, spec: &Sample, codes: &Tensor, run: &Run, place: &Run, name: &str) -> Result<bool> {
-        let Sample { solver, t_min, denoise, thresholding, .. } = spec;
-        let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding });
+        let Sample { solver, t_min, denoise, thresholding, given, .. } = spec;
+        let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding, "given": given });
         let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
         self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
     }
@@ -107,29 +174,46 @@ impl Session {
     /// Examples as points of the model's space, as training sees them but not mirrored, f64; `batch` at once.
     pub fn points(&self, split: Split, examples: &[usize], batch: usize) -> Result<Tensor> {
         let dataset = &*self.dataset(split)?;
-        if let Some(beyond) = examples.iter().find(|&&i| i >= dataset.len()) {
-            let message = format!("there is no example {beyond}: the split has {}, counted from 0", dataset.len());
-            return Err(Error::Usage { message, help: format!("give numbers up to {}", dataset.len() - 1) });
-        }
-        let (scale, latent) = (self.scale(), self.latent()?);
+        check_examples(dataset, examples)?;
+        let scale = self.scale();
         let parts = examples.chunks(batch).map(|examples| {
             let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
             let x = match scale {
                 Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)),
                 _ => dequantised(dataset, scale, &places, self.plan.seed),
             };
-            let x = x.to_device(self.device());
-            latent.map_or_else(
-                || x.copy(),
-                |space| {
-                    let places: Vec<(u64, u64)> = examples.iter().map(|&i| (i as u64, 0)).collect();
-                    let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, &places, space.shape(), self.device());
-                    space.draw(&x, &noise).to_kind(Kind::Double)
-                },
-            )
+            self.in_score_space(&x, examples.iter().map(|&i| i as u64))
         });
-        Ok(Tensor::cat(&parts.collect::<Vec<_>>(), 0))
+        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
     }
+
+    /// Points x [N, ...] of the data's model space in that of the score, f64; `batch` at once.
+    pub(super) fn placed(&self, x: &Tensor, batch: usize) -> Result<Tensor> {
+        let parts = x.split(batch as i64, 0).into_iter().enumerate();
+        let first = |i: usize| (i * batch) as u64;
+        let parts = parts.map(|(i, x)| self.in_score_space(&x, first(i)..first(i) + x.size()[0] as u64));
+        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
+    }
+
+    /// Points x [B, ...] in the score's space: themselves, or latent variables with the noise of these places.
+    fn in_score_space(&self, x: &Tensor, places: impl Iterator<Item = u64>) -> Result<Tensor> {
+        let x = x.to_device(self.device());
+        let Some(space) = self.latent()? else { return Ok(x) };
+        let places: Vec<(u64, u64)> = places.map(|i| (i, 0)).collect();
+        let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, &places, space.shape(), self.device());
+        Ok(space.draw(&x, &noise).to_kind(Kind::Double))
+    }
+}
+
+fn sizes(x: &Tensor) -> Vec<usize> {
+    x.size().iter().map(|&n| n as usize).collect()
+}
+
+/// Error: a split has no such example.
+pub(super) fn check_examples(dataset: &dyn Dataset, examples: &[usize]) -> Result<()> {
+    let Some(beyond) = examples.iter().find(|&&i| i >= dataset.len()) else { return Ok(()) };
+    let message = format!("there is no example {beyond}: the split has {}, counted from 0", dataset.len());
+    Err(Error::Usage { message, help: format!("give numbers up to {}", dataset.len() - 1) })
 }
 
 /// The codes in an archive. Error: there is none, or it holds none.

@@ -5,6 +5,7 @@ mod codes;
 mod conditions;
 mod dequantisation;
 mod generator;
+mod given;
 mod guide;
 mod latent;
 mod likelihood;
@@ -16,7 +17,8 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use codes::{Codes, CodesReport, RoundTrip, read_codes};
+pub use codes::{Against, Codes, CodesReport, RoundTrip, read_codes};
+pub use given::Given;
 use tch::Device;
 
 use crate::classifier::Classifier;

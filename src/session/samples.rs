@@ -12,23 +12,30 @@ use crate::guidance::{Observed, Posterior, Replacement};
 use crate::measurement::Measurement;
 use crate::model::Model;
 use crate::run::{Journal, Run, journal};
-use crate::sample::{self, Drawn, Known, Sample, Samples, Seen};
+use crate::sample::{self, Drawn, Known, Sample, Samples, Seen, Start};
 use crate::solver::Constraint;
 use crate::tensor::to_vec;
 
 /// What samples are drawn with, beside their table.
-struct Asked {
+pub(super) struct Asked {
     known: Option<Known>,
-    observed: Option<Observed>,
+    fit: Option<Fit>,
     guide: Option<Session>,
     classifier: Option<Session>,
+}
+
+/// What samples have to fit.
+struct Fit {
+    /// In model space.
+    measurement: Measurement,
+    seen: Seen,
 }
 
 impl Session {
     /// Draws samples.
     pub fn sample(&self, spec: &Sample) -> Result<Samples> {
-        let asked = self.asked(spec, None)?;
-        self.solved(spec, asked, &mut Journal::nowhere())
+        let samples = self.solved(spec, &self.asked(spec, None)?, &self.prior(), &mut Journal::nowhere())?;
+        self.decoded(samples, spec.batch)
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
@@ -43,9 +50,17 @@ impl Session {
         name: &str,
         show: impl FnOnce(&RgbImage) -> Result<()>,
     ) -> Result<bool> {
+        let (of, asked) = self.samples_subject(spec, run)?;
+        self.save_samples(spec, of, (place, name), show, |journal| {
+            self.decoded(self.solved(spec, &asked, &self.prior(), journal)?, spec.batch)
+        })
+    }
+
+    /// All that samples depend on, and what they are drawn with.
+    pub(super) fn samples_subject(&self, spec: &Sample, run: &Run) -> Result<(Value, Asked)> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
         let asked = self.asked(spec, Some(run))?;
-        let Asked { known, observed, guide, classifier } = &asked;
+        let Asked { known, fit, guide, classifier } = &asked;
         if let Some(guide) = guide {
             of["guide"] = json!(guide.average(run)?);
         }
@@ -55,12 +70,12 @@ impl Session {
         if let Some(Known::One(told)) = known {
             of["given_crc32"] = crc32(told.iter().copied().map(f64::from).collect()).into();
         }
-        if let Some(Observed { measurement: Measurement { operator, y, .. }, .. }) = observed {
+        if let Some(Fit { measurement: Measurement { operator, .. }, seen: Seen { y, .. } }) = fit {
             // A shows in what it makes of one vector, whose numbers are all different.
             let image = operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, y.device())) + 1.0).sqrt().unsqueeze(0));
             of["measurement_crc32"] = crc32([to_vec(y), to_vec(&image)].concat()).into();
         }
-        self.save_samples(spec, of, (place, name), show, |journal| self.solved(spec, asked, journal))
+        Ok((of, asked))
     }
 
     /// Saves the samples that `draw` makes by the table `spec`, which depend on `of`.
@@ -90,44 +105,56 @@ impl Session {
     }
 
     /// What the table asks for; `run` is the session's own.
-    fn asked(&self, spec: &Sample, run: Option<&Run>) -> Result<Asked> {
-        let (known, observed) = (self.known(spec)?, self.observation(spec)?);
+    pub(super) fn asked(&self, spec: &Sample, run: Option<&Run>) -> Result<Asked> {
+        let (known, fit) = (self.known(spec)?, self.fit(spec)?);
         let classifier = if matches!(known, Some(Known::Classes { .. })) { self.classifier(run)? } else { None };
-        Ok(Asked { known, observed, guide: self.guide(spec, run)?, classifier })
+        Ok(Asked { known, fit, guide: self.guide(spec, run)?, classifier })
     }
 
     /// What samples have to fit, if anything.
-    fn observation(&self, spec: &Sample) -> Result<Option<Observed>> {
-        spec.measurement.as_ref().map(|measured| self.observed(measured)).transpose()
+    fn fit(&self, spec: &Sample) -> Result<Option<Fit>> {
+        let Some(measured) = &spec.measurement else { return Ok(None) };
+        let Observed { measurement, example } = self.observed(measured)?;
+        let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
+        let seen = Seen { y: measurement.y.copy(), back, example };
+        let (slope, shift) = self.affine();
+        Ok(Some(Fit { measurement: measurement.in_model_space(&self.shape, slope, shift), seen }))
     }
 
-    fn solved(&self, spec: &Sample, Asked { known, observed, guide, classifier }: Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
+    /// Where samples of the data's law begin.
+    pub(super) fn prior(&self) -> Start<'_> {
+        Start::Prior { shape: &self.model_shape, device: self.device() }
+    }
+
+    /// Samples from `start`, as the model's space has them.
+    pub(super) fn solved(&self, spec: &Sample, asked: &Asked, start: &Start, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        let Asked { known, fit, guide, classifier } = asked;
         self.check_variance(spec.solver.variance())?;
         let guide = guide.as_ref().map(Session::model).transpose()?;
         let model = self.guided(spec, guide, classifier.as_ref())?;
         let model = self.thresholded(model, spec.thresholding);
         let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
             let subject = sample::Subject { model, constraint, known: known.as_ref() };
-            let drawn = sample::sample(spec, self.plan.seed, subject, &self.model_shape, self.device(), journal, &self.terminal)?;
+            let drawn = sample::sample(spec, self.plan.seed, subject, start, journal, &self.terminal)?;
             let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
             let samples = Samples { classes, ..drawn };
             let accuracy = classifier.as_ref().map(|classifier| classifier.accuracy(&samples, spec.batch)).transpose()?;
             Ok::<_, Error>(Samples { accuracy: accuracy.flatten(), ..samples })
         };
-        if let (Some(measured), Some(Observed { measurement, example })) = (&spec.measurement, observed) {
-            let (slope, shift) = self.affine();
-            let back = measurement.operator.adjoint(&measurement.y.unsqueeze(0)) / measurement.operator.gram().unwrap_or(1.0);
-            let seen = Seen { y: measurement.y.copy(), back, example };
-            let measurement = &measurement.in_model_space(&self.shape, slope, shift);
-            let replacement = measured.method.replaces().and_then(|visits| Replacement::new(measurement, visits));
-            let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
-            let posterior = Posterior::new(&*model, measurement, &measured.method, &self.shape, self.device());
-            let model = posterior.as_ref().map_or(&*model, |posterior| posterior as &dyn Model);
-            return Ok(Samples { seen: Some(seen), ..draw(model, constraint, journal)? });
-        }
-        let samples = draw(&*model, None, journal)?;
+        let (Some(measured), Some(Fit { measurement, seen })) = (&spec.measurement, fit) else {
+            return draw(&*model, None, journal);
+        };
+        let replacement = measured.method.replaces().and_then(|visits| Replacement::new(measurement, visits));
+        let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
+        let posterior = Posterior::new(&*model, measurement, &measured.method, &self.shape, self.device());
+        let model = posterior.as_ref().map_or(&*model, |posterior| posterior as &dyn Model);
+        Ok(Samples { seen: Some(seen.shallow_clone()), ..draw(model, constraint, journal)? })
+    }
+
+    /// Samples of a latent space as samples of the data, `batch` at once; others as they are.
+    pub(super) fn decoded(&self, samples: Samples, batch: usize) -> Result<Samples> {
         Ok(match self.latent()? {
-            Some(space) => samples.decoded(space, self.plan.seed, spec.batch),
+            Some(space) => samples.decoded(space, self.plan.seed, batch),
             None => samples,
         })
     }

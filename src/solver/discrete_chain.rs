@@ -53,11 +53,13 @@ pub(super) fn check_noise(variance: Variance, eta: f64) -> Result<(), Fault> {
 }
 
 impl DiscreteChain {
-    /// The levels from `lowest` to `highest`, descending.
+    /// S levels from `lowest` to `highest`, or all where there are fewer, descending.
     fn visited(&self, lowest: usize, highest: usize) -> Vec<usize> {
-        let (last, range) = (self.steps - 1, highest - lowest);
-        let mut levels: Vec<usize> = Vec::with_capacity(self.steps);
-        for i in 0..self.steps {
+        let range = highest - lowest;
+        let steps = self.steps.min(range + 1);
+        let last = (steps - 1).max(1);
+        let mut levels: Vec<usize> = Vec::with_capacity(steps);
+        for i in 0..steps {
             let offset = match self.spacing {
                 Spacing::Linear => range * i / last,
                 Spacing::Quadratic => range * i * i / (last * last),
@@ -84,7 +86,7 @@ impl Sampler for DiscreteChain {
         }
         let mut told: Vec<f64> = levels.iter().map(|level| level.t.min(problem.span.0)).collect();
         // The lowest level stands for t_min.
-        told[self.steps - 1] = problem.span.1;
+        told[levels.len() - 1 - usize::from(problem.denoise)] = problem.span.1;
         let batch = problem.x.size()[0] as usize;
         let mut x = problem.x.shallow_clone();
         for (n, pair) in levels.windows(2).enumerate() {
@@ -131,5 +133,6 @@ mod tests {
         assert_eq!(visited(10, Spacing::Quadratic), visited(10, Spacing::Linear));
         let part = DiscreteChain { levels: 1000, steps: 3, spacing: Spacing::Linear, variance: Variance::Beta };
         assert_eq!(part.visited(299, 999), [999, 649, 299]);
+        assert_eq!((part.visited(4, 5), part.visited(4, 4)), (vec![5, 4], vec![4]), "a short way has all of its levels");
     }
 }

@@ -15,7 +15,8 @@ use crate::model::{At, Quantity};
 use crate::sde::{Chain, Level, Sde, Transition, Variance, place_of};
 use crate::tensor::{column, select};
 
-/// At N equally spaced times from 1 to t_min, both included: first the corrector's steps, then one of the predictor.
+/// At N equally spaced times from 1 to t_min, both included, or those of them that are left of a start further down: first the corrector's
+/// steps, then one of the predictor.
 ///
 /// The predictor's step is 1 / N of the process, so that the one at t_min arrives at the data; `denoise` leaves the noise of that one out,
 /// as in the reference. (Without a predictor the state stays at t_min, and `denoise` is Tweedie's formula there.) The reverse family's η, 0
@@ -62,7 +63,7 @@ pub trait Constraint {
 
 /// What came of one time.
 pub struct Visit<'a> {
-    /// 0, …, N - 1.
+    /// 0, …, one for each time.
     pub step: usize,
     /// x after the corrector.
     pub corrected: &'a Tensor,
@@ -101,8 +102,8 @@ impl PredictorCorrector {
         let visits = constraint.map_or(1, Constraint::visits);
         let mut count = 0..;
         // From the last time the predictor leads to the data, and there is no way back.
-        let visits_of = |i: usize| if i + 1 < self.steps { visits } else { 1 };
-        for (i, visit) in (0..self.steps).flat_map(|i| (1..=visits_of(i)).map(move |visit| (i, visit))) {
+        let visits_of = |i: usize| if i + 1 < times.len() { visits } else { 1 };
+        for (i, visit) in (0..times.len()).flat_map(|i| (1..=visits_of(i)).map(move |visit| (i, visit))) {
             let (t, level) = (times[i], reverse.model.level(times[i]));
             let below = times.get(i + 1).filter(|_| visit < visits).map(|&t| reverse.model.level(t));
             let mut next = || count.next().unwrap_or_default();
@@ -132,7 +133,7 @@ impl PredictorCorrector {
                 }
             }
         }
-        let statistics = Statistics::of_steps(batch, visits * (self.steps - 1) + 1, corrections + predictions);
+        let statistics = Statistics::of_steps(batch, visits * (times.len() - 1) + 1, corrections + predictions);
         Ok(match (problem.denoise, predictions) {
             (false, _) => (x, statistics),
             (true, 0) => tweedie(reverse, (x, statistics), problem.span.1),
@@ -162,8 +163,11 @@ impl PredictorCorrector {
         Ok(solution)
     }
 
-    fn times(&self, sde: &dyn Sde, span: (f64, f64)) -> Vec<f64> {
-        TimeGrid::Uniform { steps: self.steps - 1 }.times(sde, span)
+    /// Those at or below where the way begins: a step of 1 / N is as long wherever that is.
+    fn times(&self, sde: &dyn Sde, (start, end): (f64, f64)) -> Vec<f64> {
+        let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(sde, (1.0, end));
+        times.retain(|&t| t <= start);
+        times
     }
 
     /// The mean of the next state, and the factor on its noise.

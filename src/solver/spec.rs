@@ -238,7 +238,7 @@ impl SolverSpec {
     }
 
     /// Whether this draws noise on the probability flow, too.
-    fn draws_noise(&self) -> bool {
+    pub fn draws_noise(&self) -> bool {
         match self {
             SolverSpec::Edm(churn) => churn.s_churn > 0.0,
             SolverSpec::PredictorCorrector(sampler) => sampler.corrector != Corrector::None,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metric::{Energy, kolmogorov_smirnov};
+use crate::sde::Level;
 
 /// Every solver with its η, as far as it serves a process.
 fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
@@ -121,15 +122,34 @@ fn label(solver: &SolverSpec, eta: f64) -> String {
 
 fn measured(name: &str, sde: &dyn Sde, solver: &SolverSpec, eta: f64) -> Distances {
     solver.check(sde, eta, 1e-3, None).unwrap();
-    let exact = exact(sde, &mixture());
-    let mut noise = |draw: usize| normal(draw as u64, &[SAMPLES, 2]);
-    let problem = Problem { x: &prior(sde, &[SAMPLES, 2]), span: (1.0, 1e-3), denoise: false };
-    let (x, _) = solver.sample(&Reverse { model: &exact, eta }, &problem, &mut noise, &mut |_| {}).unwrap();
-    let (marginal, energy) = distances(&x);
+    let (marginal, energy) = solved(sde, solver, eta, (&prior(sde, &[SAMPLES, 2]), 1.0));
     let case = format!("{} {name} | {marginal:.4}, {energy:+.2} |", label(solver, eta));
     println!("{case}");
     assert!(marginal < LARGEST.0 && energy < LARGEST.1, "{case}");
     (marginal, energy)
+}
+
+/// Of what becomes of states at t.
+fn solved(sde: &dyn Sde, solver: &SolverSpec, eta: f64, (x, t): (&Tensor, f64)) -> Distances {
+    let exact = exact(sde, &mixture());
+    let mut noise = |draw: usize| normal(draw as u64, &[SAMPLES, 2]);
+    let problem = Problem { x, span: (t, 1e-3), denoise: false };
+    distances(&solver.sample(&Reverse { model: &exact, eta }, &problem, &mut noise, &mut |_| {}).unwrap().0)
+}
+
+/// SDEdit of the data themselves: whatever the time, noise that is put on is taken off. Solver by solver, each under one process.
+#[test]
+fn samples_that_begin_on_the_way_follow_the_law_too() {
+    tch::set_num_threads(1);
+    for (process, (name, sde)) in SDES.into_iter().enumerate() {
+        let some = cases(name, sde).into_iter().skip(process).step_by(SDES.len());
+        for ((solver, eta), t) in some.zip([0.7, 0.4, 0.15].into_iter().cycle()) {
+            let Level { alpha, sigma, .. } = sde.level(t);
+            let x = points(&mixture(), 6, SAMPLES as usize) * alpha + normal(1 << 20, &[SAMPLES, 2]) * sigma;
+            let (marginal, energy) = solved(sde, &solver, eta, (&x, t));
+            assert!(marginal < LARGEST.0 && energy < LARGEST.1, "{} {name}, t = {t}: {marginal}, {energy}", label(&solver, eta));
+        }
+    }
 }
 
 /// Of points from the mixture.
