@@ -49,10 +49,10 @@ fn changed(from: &str, to: &str) -> String {
 #[test]
 fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
     let home = Home::with(VECTORS);
-    home.write("images", idx(2, 28));
+    home.write("images", idx(2000, 28));
     home.write("cifar10/data_batch_1.bin", cifar10(2));
     home.write("cifar10/test_batch.bin", cifar10(2));
-    home.write("labels", [0, 0, 8, 1, 0, 0, 0, 2, 1, 0]);
+    home.write("labels", [&[0, 0, 8, 1, 0, 0, 7, 208][..], &[1; 2000]].concat());
     let [images, labels] = ["images", "labels"].map(|name| home.path(name).display().to_string());
     let cifar10 = home.path("cifar10").display().to_string();
     for path in experiments() {

@@ -16,7 +16,7 @@ use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
 use score_sde::run::{About, Journal, Run, checkpoint};
-use score_sde::sample::{Subject, sample};
+use score_sde::sample::{Start, Subject, sample};
 use score_sde::tensor::to_vec;
 use score_sde::train::State;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -191,10 +191,11 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let model = model(&loaded);
     score_sde::train::load_average(&model.parameters, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
     let experiment = &loaded.experiment;
-    let (sde, shape) = (experiment.sde.as_ref().unwrap().get(), &&loaded.train.as_ref().unwrap().shape);
+    let sde = experiment.sde.as_ref().unwrap().get();
+    let start = Start::Prior { shape: &loaded.train.as_ref().unwrap().shape, device: Device::Cpu };
     let spec = experiment.sample.as_ref().unwrap();
     let subject = Subject { model: &model.model(sde), constraint: None, known: None };
-    sample(spec, 3, subject, shape, Device::Cpu, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
+    sample(spec, 3, subject, &start, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 
 fn assert_same_checkpoint(here: &Run, there: &Run, step: u64) {

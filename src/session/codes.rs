@@ -87,14 +87,14 @@ impl Session {
     }
 
     /// How far codes of these examples agree with those of another session, each in units of its prior's standard deviation: up to x / α and
-    /// σ / α all processes with normal noise have one flow. Errors as of [`Session::check_against`].
+    /// σ / α all processes with normal noise have one flow. Error: there are too few, or the two have no codes of the same data that could agree.
     pub fn agreement(&self, codes: &Tensor, split: Split, examples: &[usize], (other, spec): (&Session, &Sample)) -> Result<Agreement> {
         self.check_against(other, split, examples)?;
         let of_other = other.encode(spec, split, examples)?.codes;
         Ok(Agreement::of(&(codes / self.model()?.sde().prior_std()), &(of_other / other.model()?.sde().prior_std())))
     }
 
-    /// Error: there are too few examples, or the two sessions have no codes of the same data that could agree.
+    /// Error: their codes of these examples say nothing.
     fn check_against(&self, other: &Session, split: Split, examples: &[usize]) -> Result<()> {
         let refused = |message: &str, help: &str| Err(Error::Usage { message: message.into(), help: help.into() });
         if examples.len() < Agreement::LEAST {
