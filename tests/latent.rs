@@ -54,6 +54,8 @@ fn an_autoencoder_is_trained_then_a_score_of_its_latents() {
     assert_eq!(home.contents("runs/tiny"), before);
     home.succeed(&["sample", "runs/tiny", "--set", "sample.count=3"]);
     home.succeed(&["likelihood", "runs/tiny", "--split", "train"]);
+    home.succeed(&["edit", "runs/tiny", "--from", "0.5", "--count", "2"]);
+    home.succeed(&["share", "runs/tiny", "--from", "1,0.5"]);
     home.succeed(&["verify", "runs/tiny"]);
     home.succeed(&["verify", "runs/tiny/autoencoder"]);
     assert!(home.fail(&["likelihood", "runs/tiny", "--compare", "reference"]).contains("leave out --compare"));
@@ -108,9 +110,13 @@ fn images_have_latent_images() {
         home.write("train-images", idx(60, 16));
         home.write("test-images", idx(4, 16));
         home.succeed(&RUN);
-        let mut archive = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/samples.npz")).unwrap()).unwrap();
-        let x: Array4<u8> = archive.by_name("samples").unwrap();
-        assert_eq!(x.dim(), (1, 16, 16, 1));
+        home.succeed(&["edit", "runs/tiny", "--from", "0.5", "--count", "2", "--each", "3"]);
+        home.succeed(&["share", "runs/tiny", "--from", "0.5", "--each", "3"]);
+        for (name, count) in [("samples", 1), ("edited", 6), ("shared", 3)] {
+            let mut archive = NpzReader::new(std::fs::File::open(home.path(&format!("runs/tiny/samples/{name}.npz"))).unwrap()).unwrap();
+            let x: Array4<u8> = archive.by_name("samples").unwrap();
+            assert_eq!(x.dim(), (count, 16, 16, 1));
+        }
         let bits = home.json("runs/tiny/likelihood.json")["bits_per_dim"]["mean"].as_f64().unwrap();
         assert!((0.0..30.0).contains(&bits), "{bits}");
     }
