@@ -87,12 +87,17 @@ fn exact(sde: &str, t_min: &str) -> String {
 fn runs_of_one_law_give_the_same_codes() {
     let home = Home::with(&exact("vp = { beta_min = 0.1, beta_max = 20.0 }", "1e-5"));
     home.succeed(&RUN);
-    for (name, sde, t_min) in [
-        ("rescaled", "vp = { beta_min = 0.1, beta_max = 30.0 }", "1e-5"),
-        ("sub-vp", "sub-vp = { beta_min = 0.1, beta_max = 20.0 }", "1e-3"),
-        ("ve", "ve = { sigma_min = 0.002, sigma_max = 100.0 }", "1e-5"),
+    let halved = exact("vp = { beta_min = 0.1, beta_max = 20.0 }", "1e-5")
+        .replace("scale = 2.0", "scale = 4.0")
+        .replace("[[1.0, -0.5], [-0.5, 0.5]]", "[[0.5, -0.25], [-0.25, 0.25]]")
+        .replace("[[0.3, 0.1], [0.1, 1.0]], [[0.5, 0.0], [0.0, 0.2]]", "[[0.075, 0.025], [0.025, 0.25]], [[0.125, 0.0], [0.0, 0.05]]");
+    for (name, text) in [
+        ("rescaled", exact("vp = { beta_min = 0.1, beta_max = 30.0 }", "1e-5")),
+        ("sub-vp", exact("sub-vp = { beta_min = 0.1, beta_max = 20.0 }", "1e-3")),
+        ("ve", exact("ve = { sigma_min = 0.002, sigma_max = 100.0 }", "1e-5")),
+        ("halved", halved),
     ] {
-        home.write(&format!("{name}.toml"), exact(sde, t_min));
+        home.write(&format!("{name}.toml"), text);
         home.succeed(&["run", &format!("{name}.toml")]);
         let (_, said) =
             home.succeed(&["encode", "runs/tiny", "--count", "60", "--against", &format!("runs/{name}"), "--name", &format!("of-{name}")]);

@@ -90,8 +90,13 @@ impl Session {
     /// σ / α all processes with normal noise have one flow. Error: there are too few, or the two have no codes of the same data that could agree.
     pub fn agreement(&self, codes: &Tensor, split: Split, examples: &[usize], (other, spec): (&Session, &Sample)) -> Result<Agreement> {
         self.check_against(other, split, examples)?;
-        let of_other = other.encode(spec, split, examples)?.codes;
-        Ok(Agreement::of(&(codes / self.model()?.sde().prior_std()), &(of_other / other.model()?.sde().prior_std())))
+        // The same points, whatever noise the other would put on pixels.
+        let ([slope, other_slope], [shift, other_shift]) = ([self, other].map(|of| of.affine().0), [self, other].map(|of| of.affine().1));
+        let x = (self.located(split, examples)? * slope + (shift - other_shift)) / other_slope;
+        let x = other.placed(&x, examples.iter().map(|&i| i as u64), spec.batch)?;
+        let model = other.sampling_model(spec.thresholding)?;
+        let (of_other, _) = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.encode(&x)?;
+        Ok(Agreement::of(&(codes / self.model()?.sde().prior_std()), &(of_other / model.sde().prior_std())))
     }
 
     /// Error: their codes of these examples say nothing.
@@ -171,37 +176,33 @@ impl Session {
         self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
     }
 
-    /// Examples as points of the model's space, as training sees them but not mirrored, f64; `batch` at once.
+    /// Examples as points of the score's space, f64; `batch` latent variables at once.
     pub fn points(&self, split: Split, examples: &[usize], batch: usize) -> Result<Tensor> {
-        let dataset = &*self.dataset(split)?;
+        self.placed(&self.located(split, examples)?, examples.iter().map(|&i| i as u64), batch)
+    }
+
+    /// Examples as points of the data's model space, as training sees them but not mirrored, f64.
+    fn located(&self, split: Split, examples: &[usize]) -> Result<Tensor> {
+        let (dataset, scale) = (&*self.dataset(split)?, self.scale());
         check_examples(dataset, examples)?;
-        let scale = self.scale();
-        let parts = examples.chunks(batch).map(|examples| {
-            let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
-            let x = match scale {
-                Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)),
-                _ => dequantised(dataset, scale, &places, self.plan.seed),
-            };
-            self.in_score_space(&x, examples.iter().map(|&i| i as u64))
-        });
-        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
+        let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
+        Ok(match scale {
+            Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)),
+            _ => dequantised(dataset, scale, &places, self.plan.seed),
+        })
     }
 
-    /// Points x [N, ...] of the data's model space in that of the score, f64; `batch` at once.
-    pub(super) fn placed(&self, x: &Tensor, batch: usize) -> Result<Tensor> {
-        let parts = x.split(batch as i64, 0).into_iter().enumerate();
-        let first = |i: usize| (i * batch) as u64;
-        let parts = parts.map(|(i, x)| self.in_score_space(&x, first(i)..first(i) + x.size()[0] as u64));
-        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
-    }
-
-    /// Points x [B, ...] in the score's space: themselves, or latent variables with the noise of these places.
-    fn in_score_space(&self, x: &Tensor, places: impl Iterator<Item = u64>) -> Result<Tensor> {
+    /// Points x [N, ...] of the data's model space in the score's: themselves, or latent variables with the noise of these places, `batch` at
+    /// once.
+    pub(super) fn placed(&self, x: &Tensor, places: impl Iterator<Item = u64>, batch: usize) -> Result<Tensor> {
         let x = x.to_device(self.device());
         let Some(space) = self.latent()? else { return Ok(x) };
         let places: Vec<(u64, u64)> = places.map(|i| (i, 0)).collect();
-        let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, &places, space.shape(), self.device());
-        Ok(space.draw(&x, &noise).to_kind(Kind::Double))
+        let parts = x.split(batch as i64, 0).into_iter().zip(places.chunks(batch)).map(|(x, places)| {
+            let noise = rng::rows_at(Law::Gaussian, self.plan.seed, Purpose::Importance, places, space.shape(), self.device());
+            space.draw(&x, &noise).to_kind(Kind::Double)
+        });
+        Ok(Tensor::cat(&parts.collect::<Vec<_>>(), 0))
     }
 }
 

@@ -121,7 +121,7 @@ impl Session {
         let (slope, shift) = self.affine();
         let x = (images - shift) / slope;
         let lead = self.scale().to_data(&x);
-        let x = self.placed(&x, spec.batch)?.repeat_interleave_self_int(each as i64, 0, None::<i64>);
+        let x = self.placed(&x, 0..x.size()[0] as u64, spec.batch)?.repeat_interleave_self_int(each as i64, 0, None::<i64>);
         let x = noised(&*self.sampling_model(spec.thresholding)?, &x, t, self.plan.seed);
         let spec = spec.on_the_way(x.size()[0] as usize);
         let samples = self.solved(&spec, asked, &Start::At { x: &x, t, first: 0 }, journal)?;
