@@ -5,6 +5,7 @@ mod common;
 use common::home::{Home, IMAGES, VECTORS};
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::{NpzReader, WriteNpyExt};
+use score_sde::data::Split;
 use score_sde::rng::{self, Purpose};
 use tch::Device;
 
@@ -121,6 +122,36 @@ fn a_network_learns_each_class_and_all_of_them() {
     let one = sample("one", &["sample.given={ classes = [0] }"]);
     assert!((mean(&one, |_| true) + 2.0).abs() < 0.3);
     assert_eq!(one.row(0), x.row(0), "a sample depends on its own class alone");
+}
+
+/// An example's code is that of its own class, and leads back with that class alone.
+#[test]
+fn codes_are_given_what_their_examples_are() {
+    let quick = CLASSES.split("[likelihood]").next().unwrap().replace("steps = 400", "steps = 100");
+    let quick = quick.replace("solver.heun.grid.log-snr.steps = 12", "solver.rk45 = { rtol = 1e-8, atol = 1e-8 }");
+    let home = Home::with(&quick.replace("denoise = true", "denoise = false"));
+    home.succeed(&RUN);
+    home.succeed(&["encode", "runs/tiny", "--count", "4", "--split", "train"]);
+    let back = home.json("runs/tiny/codes.json")["round_trip"]["largest"].as_f64().unwrap();
+    assert!(back < 1e-4, "{back}");
+    let decoded = |class: usize, name: &str| -> Array2<f32> {
+        let given = format!("sample.given={{ classes = [{class}] }}");
+        home.succeed(&["decode", "runs/tiny", "runs/tiny/codes.npz", "--name", name, "--set", &given]);
+        let file = std::fs::File::open(home.path(&format!("runs/tiny/samples/{name}.npz"))).unwrap();
+        NpzReader::new(file).unwrap().by_name("samples").unwrap()
+    };
+    let [left, right] = [decoded(0, "left"), decoded(1, "right")];
+    let data: score_sde::data::Data =
+        toml::from_str(&quick.split("[data.").nth(1).map(|rest| format!("[{}", rest.split("[condition").next().unwrap())).unwrap())
+            .unwrap();
+    let (set, labels) = (data.open(Split::Train, 1).unwrap(), data.labels(Split::Train, 1).unwrap());
+    for i in 0..4 {
+        let mut x = [0f32; 2];
+        set.read(i, &mut x);
+        let off = |rows: &Array2<f32>| (f64::from(rows[[i, 0]] - x[0])).hypot(f64::from(rows[[i, 1]] - x[1]));
+        let (own, other) = if labels[i] == 0 { (off(&left), off(&right)) } else { (off(&right), off(&left)) };
+        assert!(own < 1e-3 && other > 0.1, "example {i} of class {}: {own} with its own class, {other} with the other", labels[i]);
+    }
 }
 
 #[test]
@@ -361,17 +392,28 @@ fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
     assert!(String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap().contains("train/accuracy"));
 }
 
-/// In data units: the right class cut at 2, its middle.
+/// N(1, 4) in the first component, in data units, cut at 2: its mean is 1 + 2 φ(½) / Φ(-½).
 #[test]
 fn a_factor_cuts_the_law() {
-    let experiment = CLASSES.replace("given = \"each-class\"", "guidance.product.half-space = { normal = [1.0, 0.0], above = 2.0 }");
-    let home = Home::with(&experiment);
+    let [process, sample] = [CLASSES.split("[data.").next().unwrap(), CLASSES.split("[sample]").nth(1).unwrap()];
+    let sample = sample
+        .split("[likelihood]")
+        .next()
+        .unwrap()
+        .replace("log-snr.steps = 12", "log-snr.steps = 40")
+        .replace("t_min = 1e-2", "t_min = 1e-3");
+    let cut = sample.replace("given = \"each-class\"", "guidance.product.half-space = { normal = [1.0, 0.0], above = 2.0 }");
+    let law = |scale: f64| {
+        let [mean, variance] = [1.0 / scale, 4.0 / (scale * scale)];
+        format!("weights = [1.0]\nmeans = [[{mean:?}, 0.0]]\ncovariances = [[[{variance:?}, 0.0], [0.0, {variance:?}]]]")
+    };
+    let data = format!("[data.gaussian-mixture]\ntrain = 10\ntest = 10\nscale = 2.0\n\n[data.gaussian-mixture.mixture]\n{}\n", law(1.0));
+    let home = Home::with(&format!("{process}{data}\n[score.gaussian-mixture]\n{}\n\n[sample]{cut}", law(2.0)));
     home.succeed(&RUN);
     let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
-    let below = x.column(0).iter().filter(|x| **x < 1.9).count();
-    assert!(below < 20, "{below} of 200 samples are below the cut");
+    assert!(x.column(0).iter().all(|x| *x > 1.95));
     let mean = mean(&x, |_| true);
-    assert!((mean - 2.25).abs() < 0.2, "{mean} is not that of half a Gaussian of variance 0.1");
+    assert!((mean - 3.282).abs() < 4.0 * 1.1 / 200f64.sqrt(), "{mean}");
 }
 
 #[test]
