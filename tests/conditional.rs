@@ -104,6 +104,17 @@ fn a_network_learns_each_class_and_all_of_them() {
         assert!((mean - truth).abs() < 0.3, "class {class}: {mean} is not {truth}");
     }
 
+    let curves = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = curves
+        .lines()
+        .filter(|line| line.contains("train/loss_of_class_1"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .next_back()
+        .unwrap();
+    let loss = |name: &str| last[name].as_f64().unwrap();
+    let mean_loss = 0.25 * loss("train/loss_of_class_0") + 0.75 * loss("train/loss_of_class_1");
+    assert!((mean_loss / loss("train/loss") - 1.0).abs() < 0.1, "{last}");
+
     let report = home.json("runs/tiny/likelihood.json");
     let of_class = report["classes"].as_array().unwrap();
     let examples: Vec<u64> = of_class.iter().map(|class| class["examples"].as_u64().unwrap()).collect();

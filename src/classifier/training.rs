@@ -43,8 +43,8 @@ impl Trained for ClassifierTraining<'_> {
         Losses { of_examples, t: Some(BatchTimes { t, drawn: None }), parts: vec![right] }
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        &["train/accuracy"]
+    fn parts(&self) -> Vec<&str> {
+        vec!["train/accuracy"]
     }
 }
 

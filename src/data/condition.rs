@@ -170,6 +170,15 @@ impl Conditions {
         }
     }
 
+    /// The share of each class among the examples, where there are classes; 1 of one that no example has.
+    pub fn shares(&self) -> Option<Vec<f64>> {
+        let Rows::Classes(labels) = &self.rows else { return None };
+        let mut shares = vec![0.0; self.width];
+        labels.iter().for_each(|label| shares[*label as usize] += 1.0 / labels.len() as f64);
+        shares.iter_mut().filter(|share| **share == 0.0).for_each(|share| *share = 1.0);
+        Some(shares)
+    }
+
     /// [B, M], f32, on the CPU: a class as a one and zeros, a vector as a one and its numbers, so that no row is all zeros.
     pub fn of(&self, examples: &[usize]) -> Tensor {
         let mut rows = vec![0f32; examples.len() * self.width];

@@ -111,8 +111,8 @@ impl Trained for &GeneratorNetwork {
         self.law.losses(shown.x0, self.seed, shown.positions.clone())
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        self.law.parts()
+    fn parts(&self) -> Vec<&str> {
+        self.law.parts().to_vec()
     }
 }
 

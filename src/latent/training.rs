@@ -21,7 +21,7 @@ impl Trained for LatentTraining<'_> {
         self.score.losses(&Shown { x0: &y, positions: positions.clone(), examples }, history)
     }
 
-    fn parts(&self) -> &'static [&'static str] {
+    fn parts(&self) -> Vec<&str> {
         self.score.parts()
     }
 }

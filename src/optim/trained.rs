@@ -14,8 +14,8 @@ pub trait Trained {
     fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses;
 
     /// What the curves of [`Losses::parts`] are called.
-    fn parts(&self) -> &'static [&'static str] {
-        &[]
+    fn parts(&self) -> Vec<&str> {
+        Vec::new()
     }
 }
 

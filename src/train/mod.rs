@@ -99,7 +99,7 @@ pub fn train(
                 ("train/writing", writing),
                 ("train/ema_drift", ema_drift),
             ];
-            let parts = subject.parts().iter().copied().zip(parts);
+            let parts = subject.parts().into_iter().zip(parts);
             window.writing(|| log.scalars(state.step, &curves.into_iter().chain(parts).collect::<Vec<_>>()));
         }
         phase.set(state.step, &note);

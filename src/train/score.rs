@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::matching::ScoreMatching;
 use super::times::{Draw, Times};
@@ -36,7 +36,13 @@ struct Told {
     conditions: Arc<Conditions>,
     /// The probability with which it is hidden.
     dropout: f64,
+    /// The shares of the classes `[K]`, and what the curves of their losses are called; empty where there are none, or too many to look at.
+    shares: Tensor,
+    curves: Vec<String>,
 }
+
+/// Classes with curves of their own.
+const MOST_CURVES: usize = 32;
 
 /// The losses `[B]` of a batch whose examples are at these positions of the run, and what they are made of.
 type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> (Tensor, Vec<Tensor>) + 'a;
@@ -94,12 +100,25 @@ impl<'a> ScoreTraining<'a> {
 
     /// With what is known of the examples, which is hidden with a probability.
     pub fn told(self, conditions: Arc<Conditions>, dropout: f64) -> ScoreTraining<'a> {
-        ScoreTraining { told: Some(Told { conditions, dropout }), ..self }
+        let shares = conditions.shares().filter(|shares| shares.len() <= MOST_CURVES).unwrap_or_default();
+        let curves = (0..shares.len()).map(|class| format!("train/loss_of_class_{class}")).collect();
+        let shares = Tensor::from_slice(&shares).to_kind(Kind::Float).to_device(self.network.device);
+        ScoreTraining { told: Some(Told { conditions, dropout, shares, curves }), ..self }
+    }
+
+    /// The losses of each class over its share, `[B]` each and 0 for the others, so that their means are the mean losses of the classes.
+    fn of_classes(&self, of_examples: &Tensor, examples: &[usize]) -> Vec<Tensor> {
+        let Some(Told { conditions, shares, curves, .. }) = &self.told else { return Vec::new() };
+        if curves.is_empty() {
+            return Vec::new();
+        }
+        let classes = conditions.of(examples).to_device(self.network.device) / shares;
+        (of_examples.detach().unsqueeze(1) * classes).unbind(1)
     }
 
     /// What is known of the examples [B, M], a row of zeros where it is hidden.
     fn condition(&self, Shown { positions, examples, .. }: &Shown) -> Option<Tensor> {
-        let Told { conditions, dropout } = self.told.as_ref()?;
+        let Told { conditions, dropout, .. } = self.told.as_ref()?;
         let known = conditions.of(examples);
         if *dropout == 0.0 {
             return Some(known.to_device(self.network.device));
@@ -123,11 +142,13 @@ impl Trained for ScoreTraining<'_> {
         let dropout = Dropout::new(seed, positions.clone());
         let model = &network.in_training(sde, &dropout);
         let model = Given { model, condition: self.condition(shown) };
-        let (of_examples, parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, positions.clone());
+        let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, positions.clone());
+        parts.extend(self.of_classes(&of_examples, shown.examples));
         Losses { of_examples, t: Some(BatchTimes { t, drawn }), parts }
     }
 
-    fn parts(&self) -> &'static [&'static str] {
-        self.parts
+    fn parts(&self) -> Vec<&str> {
+        let of_classes = self.told.iter().flat_map(|told| told.curves.iter().map(String::as_str));
+        self.parts.iter().copied().chain(of_classes).collect()
     }
 }
