@@ -97,7 +97,7 @@ impl Prepared {
         let draw = |law, purpose, shape: &[i64]| rng::rows(law, seed, purpose, 0..batch, 0, shape, Device::Cpu);
         let (x0, z) = (draw(Law::Gaussian, Purpose::Data, &shape), draw(Law::Gaussian, Purpose::Noise, &shape));
         let probes = draw(Law::Rademacher, Purpose::Probe, &[shape.iter().product()]).unsqueeze(0);
-        let t: Vec<f64> = rng::uniform_rows(seed, Purpose::Time, 0..batch).into_iter().map(|u| 0.01 + 0.99 * u).collect();
+        let t: Vec<f64> = rng::uniform_rows(seed, Purpose::Time, 0..batch, 0).into_iter().map(|u| 0.01 + 0.99 * u).collect();
         let of = |f: &dyn Fn(f64) -> f64| column_of(&x0, &t, f);
         let sde = loaded.experiment.sde.as_ref().expect("every case has a process").get();
         let x = &x0 * of(&|t| sde.alpha(t)) + &z * of(&|t| sde.sigma(t));

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use tch::kind::Element;
 use tch::{Device, Tensor};
 
-/// What a random number is for. Each purpose has its own key, so that streams never meet. 13 and 15 to 19 have never been drawn from and are
+/// What a random number is for. Each purpose has its own key, so that streams never meet. 13 and 15 to 17 have never been drawn from and are
 /// free; a number that was drawn from once is not given again, lest two runs share what they should not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -40,6 +40,10 @@ pub enum Purpose {
     Sketch = 12,
     /// Directions of sliced score matching; index: position in the run, one draw a projection.
     Projection = 14,
+    /// Which particles of a sample stay; index: example, one draw a step.
+    Resampling = 18,
+    /// The seeds of all that the lab draws where it compares methods with an exact posterior.
+    PosteriorLab = 19,
     /// Noise that takes an example to t_min; index: example, one draw a draw of its dequantisation.
     Encoder = 20,
     /// The seed of all that a bound draws.
@@ -216,12 +220,12 @@ fn filled<T: Element + Copy + Default + Send>(
     Tensor::from_slice(&values).view(full.as_slice()).to_device(device)
 }
 
-/// u ~ U[0, 1), f64, one for each row: a function of (seed, purpose, row).
-pub fn uniform_rows(seed: u64, purpose: Purpose, rows: Range<u64>) -> Vec<f64> {
-    let base = base(seed, purpose, rows.clone().map(|row| (row, 0)));
+/// u ~ U[0, 1), f64, one for each row: a function of (seed, purpose, row, draw).
+pub fn uniform_rows(seed: u64, purpose: Purpose, rows: Range<u64>, draw: u64) -> Vec<f64> {
+    let base = base(seed, purpose, rows.clone().map(|row| (row, draw)));
     let of = |row| {
         let mut rng = base.clone();
-        place(&mut rng, row, 0);
+        place(&mut rng, row, draw);
         rng.random()
     };
     rows.map(of).collect()

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use score_sde::cli::Arguments;
 use score_sde::error::Result;
 use score_sde::experiment::{self, Experiment, Loaded};
+use score_sde::guidance::Way;
 use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
@@ -194,7 +195,7 @@ fn samples(home: &Home, run: &Run) -> Tensor {
     let sde = experiment.sde.as_ref().unwrap().get();
     let start = Start::Prior { shape: &loaded.train.as_ref().unwrap().shape, device: Device::Cpu };
     let spec = experiment.sample.as_ref().unwrap();
-    let subject = Subject { model: &model.model(sde), constraint: None, known: None };
+    let subject = Subject { way: &Way::Free(&model.model(sde)), known: None };
     sample(spec, 3, subject, &start, &mut Journal::nowhere(), &Terminal::new(true)).unwrap().x
 }
 

@@ -130,6 +130,46 @@ fn replacement_needs_a_walk_and_orthogonal_rows() {
     refused("sample.measurement.operator={matrix={file='a.npy'}}", "replacement needs an operator with orthogonal rows");
 }
 
+/// With every process, in data units, and sample i whatever its batch.
+#[test]
+fn particles_follow_the_posterior_in_any_batch() {
+    let text = EXACT
+        .replace("probability-flow", "reverse-sde")
+        .replace("heun.grid.log-snr.steps = 40", "dpm-solver-pp = { order = 1, grid = { log-snr = { steps = 150 } } }")
+        .replace("method.moment-matching.iterations = 1", "method.particles = { count = 8, data_std = 1.0 }");
+    let of = |sde: &str, count: usize, batch: usize| {
+        let sde = text.replace("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0", sde);
+        let home = Home::with(&sde.replace("count = 2000\nbatch = 2000", &format!("count = {count}\nbatch = {batch}")));
+        home.write("y.npy", npy(&[3.0]));
+        home.succeed(&RUN);
+        let x: Array2<f32> = samples(&home).by_name("samples").unwrap();
+        (home, x)
+    };
+    let (mean, variance): (f64, f64) = (3.2 / 4.25 * 3.0, 4.0 - 3.2 * 3.2 / 4.25);
+    let [vp, ve, sub_vp] = [
+        "[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0",
+        "[sde.ve]\nsigma_min = 0.01\nsigma_max = 50.0",
+        "[sde.sub-vp]\nbeta_min = 0.1\nbeta_max = 20.0",
+    ];
+    for sde in [vp, ve, sub_vp] {
+        let first = of(sde, 1000, 500).1.column(0).mapv(f64::from);
+        let (got, spread) = (first.mean().unwrap(), first.std(1.0).powi(2));
+        assert!((got - mean).abs() < 4.0 * (variance / 1000.0).sqrt() + 0.02, "{sde}: {got} is not {mean}");
+        assert!((spread / variance - 1.0).abs() < 0.2, "{sde}: {spread} is not {variance}");
+    }
+    let (home, together) = of(vp, 7, 7);
+    assert_eq!(together, of(vp, 7, 3).1);
+    let refused = |set: &str, why: &str| {
+        let refusal = home.fail(&["check", "tiny.toml", "--set", set]);
+        assert!(refusal.contains(why), "{refusal}");
+    };
+    refused("sample.solver={heun={grid={log-snr={steps=4}}}}", "use solver.dpm-solver-pp with order = 1");
+    refused("sample.dynamics='probability-flow'", "use dynamics = \"reverse-sde\"");
+    refused("sample.trajectory=[0.5]", "samples have no states there");
+    refused("sample.measurement.method={particles={count=1,data_std=1.0}}", "count is 1");
+    refused("sample.measurement.method={particles={count=4,data_std=0.0}}", "pseudo-inverse guidance has 1");
+}
+
 #[test]
 fn what_can_not_be_measured_is_refused_before_work() {
     let home = Home::with(EXACT);

@@ -119,7 +119,7 @@ fn update(
     let positions = (step - 1) * spec.batch as u64..step * spec.batch as u64;
     let normal = |purpose| rng::rows(Law::Gaussian, seed, purpose, positions.clone(), 0, shape, dequantiser.device);
     let (noise, z) = (normal(Purpose::Prior), normal(Purpose::Noise).to_kind(Kind::Double));
-    let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone()));
+    let shares = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0));
     let d = shape.iter().product::<i64>() as f64;
     let loss = dequantiser.bound(&elbo, subject.scale, &pixels, &noise, &shares, &z).mean(Kind::Double) / d;
     let gradient = dequantiser.parameters.gradient(&loss);

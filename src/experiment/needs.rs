@@ -246,9 +246,10 @@ impl Asker {
             || spec.guidance.as_ref().is_some_and(Guidance::differentiates);
         let held = if guided { self.held.with_graph } else { self.held.without_graph };
         let (count, batch) = (spec.count as f64, spec.batch.min(spec.count) as f64);
+        let particles = spec.measurement.as_ref().map_or(1, |measurement| measurement.method.particles()) as f64;
         vec![
             self.weights(),
-            Item::device("sample.batch", batch * (held + 16.0 * d) * FLOAT),
+            Item::device("sample.batch", batch * particles * (held + 16.0 * d) * FLOAT),
             // As parts, as one, in data units and as the file.
             Item::host("sample.count", count * (4.0 * d * FLOAT + 24.0)),
             Item::host("sample.trajectory", count * spec.trajectory.len() as f64 * (4.0 * d * FLOAT + 24.0)),

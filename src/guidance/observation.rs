@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::Replacement;
 use super::spec::{Method, Observation, Spec};
 use crate::data::{Dataset, Split, Summary, chosen, read_npy};
 use crate::error::{Error, Fault};
@@ -60,10 +61,9 @@ impl Spec {
             return Ok(operator);
         }
         if self.method.replaces().is_some() {
-            let help = "use the operators mask, grey or downsampling, or the methods moment-matching or pseudo-inverse";
-            return Err(Fault::new("method", "replacement needs an operator with orthogonal rows", help).into());
+            return Err(Replacement::needs_orthogonal_rows().into());
         }
-        if matches!(self.method, Method::PseudoInverse { .. }) && operator.rows() > MOST_ROWS {
+        if matches!(self.method, Method::PseudoInverse { .. } | Method::Particles { .. }) && operator.rows() > MOST_ROWS {
             let message = format!("this operator measures {} numbers, too many for the eigenvectors of A Aᵀ", operator.rows());
             return Err(Fault::new("method", message, "use moment-matching, which needs none").into());
         }

@@ -2,6 +2,7 @@
 
 use tch::Tensor;
 
+use crate::error::Fault;
 use crate::measurement::Measurement;
 use crate::sde::Level;
 use crate::solver::Constraint;
@@ -17,9 +18,16 @@ pub struct Replacement<'a> {
 
 impl<'a> Replacement<'a> {
     /// Of a measurement in model space. With more `visits` of each time (Lugmayr et al. 2022) what is put in and what stays come to fit each
-    /// other. None where A Aᵀ is no multiple of the identity.
-    pub fn new(measurement: &'a Measurement, visits: usize) -> Option<Replacement<'a>> {
-        measurement.operator.gram().map(|gram| Replacement { measurement, visits, gram })
+    /// other. Fault: A Aᵀ is no multiple of the identity.
+    pub fn new(measurement: &'a Measurement, visits: usize) -> Result<Replacement<'a>, Fault> {
+        let gram = measurement.operator.gram().ok_or_else(Replacement::needs_orthogonal_rows)?;
+        Ok(Replacement { measurement, visits, gram })
+    }
+
+    /// The fault of an operator with no such A Aᵀ, its key relative to `[sample.measurement]`.
+    pub fn needs_orthogonal_rows() -> Fault {
+        let help = "use the operators mask, grey or downsampling, or the methods moment-matching or pseudo-inverse";
+        Fault::new("method", "replacement needs an operator with orthogonal rows", help)
     }
 
     /// y and A.

@@ -9,6 +9,7 @@ use crate::data::Split;
 use crate::error::Fault;
 use crate::measurement::OperatorSpec;
 use crate::sde::Sde;
+use crate::solver::{Predictor, SolverSpec};
 
 /// `[sample.measurement]`: samples are of x given y = A x + σ_y n, all of them of one y.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,15 @@ pub enum Method {
         /// Of conjugate gradients, 1 to 1000; the paper uses 1 to 5, and M are exact.
         iterations: usize,
     },
+    /// Particles (Wu et al. 2023, arXiv 2306.17775, "TDS"), which pseudo-inverse guidance leads, weighted by how well they fit: right for any
+    /// law as they and the steps grow in number. (Of a Gaussian's posterior 40 steps lack 18 % of the variance, whatever the particles, and 160
+    /// are right within the 3 % that 2000 samples tell.) With `solver.dpm-solver-pp` of order 1, whose steps are a chain's, and the reverse SDE.
+    Particles {
+        /// Of each sample, 2 to 10,000; each costs what a sample costs.
+        count: usize,
+        /// s of what leads them, above 0, in model space; it decides how many are needed.
+        data_std: f64,
+    },
     /// What is measured is put into x after every move, at x's level of noise (Song et al. 2021, appendix I), as if there were no noise σ_y. With
     /// `solver.predictor-corrector`, for operators whose rows are orthogonal: mask, grey, downsampling.
     Replacement,
@@ -74,6 +84,33 @@ impl Method {
             Method::Replacement => Some(1),
             Method::Repaint { visits } => Some(*visits),
             _ => None,
+        }
+    }
+
+    /// Particles of each sample.
+    pub fn particles(&self) -> usize {
+        match self {
+            Method::Particles { count, .. } => *count,
+            _ => 1,
+        }
+    }
+
+    /// Whether a solver of the family parameter η can serve this. A fault's key is relative to `[sample]`.
+    pub fn check_solver(&self, solver: &SolverSpec, eta: f64) -> Result<(), Fault> {
+        if let Method::Particles { .. } = self {
+            solver.chain_steps()?;
+            if eta != 1.0 {
+                let help = "use dynamics = \"reverse-sde\"";
+                return Err(Fault::new("dynamics", "particles go down the chain of the reverse SDE", help));
+            }
+        }
+        match (self.replaces(), solver) {
+            (Some(visits), SolverSpec::PredictorCorrector(walk)) if visits > 1 && walk.predictor == Predictor::None => {
+                let help = "give a predictor, or the method \"replacement\"";
+                Err(Fault::new("measurement.method", "repaint goes back after a predictor, and there is none", help))
+            }
+            (Some(_), SolverSpec::PredictorCorrector(_)) | (None, _) => Ok(()),
+            (Some(_), _) => Err(SolverSpec::no_constraint()),
         }
     }
 }
@@ -95,6 +132,10 @@ impl Spec {
             Method::PseudoInverse { data_std } => above_0("method.pseudo-inverse.data_std", data_std, "the paper has 1"),
             Method::MomentMatching { iterations } => {
                 Fault::unless_in("method.moment-matching.iterations", iterations, 1..=1000, "the paper uses 1 to 5")
+            }
+            Method::Particles { count, data_std } => {
+                Fault::unless_in("method.particles.count", count, 2..=10_000, "each costs what a sample costs")?;
+                above_0("method.particles.data_std", data_std, "pseudo-inverse guidance has 1")
             }
             Method::Replacement => Ok(()),
             Method::Repaint { visits } => Fault::unless_in("method.repaint.visits", visits, 2..=1000, "the paper uses 10"),

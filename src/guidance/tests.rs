@@ -1,5 +1,7 @@
 //! Against posteriors in closed form.
 
+mod particles;
+
 use nalgebra::DMatrix;
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +12,7 @@ use crate::measurement::{Mask, Matrix, Measurement, matrix_of};
 use crate::metric::Energy;
 use crate::model::{At, ExactScore, Model};
 use crate::sde::Sde;
-use crate::solver::{Corrector, Predictor, PredictorCorrector, Problem, SolverSpec, TimeGrid};
+use crate::solver::{Adaptive, Corrector, Predictor, PredictorCorrector, Problem, SolverSpec, TimeGrid};
 use crate::testing::{SDES, VP, exact, gaussian, large, largest, mixture, no_noise, normal, points};
 
 const SIGMA: f64 = 0.3;
@@ -34,10 +36,10 @@ fn measured(prior: &GaussianMixture) -> (Measurement, GaussianMixture) {
 fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
     let (measurement, law) = measured(prior);
     let (d, model) = (prior.dimension() as i64, exact(sde, prior));
-    let posterior = Posterior::new(&model, &measurement, method, &[d as usize], Device::Cpu).unwrap();
+    let posterior = Way::new(&model, &measurement, method, &[d as usize], Device::Cpu).unwrap();
     let truth = ExactScore::new(sde, &law, Device::Cpu);
     let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, 1.0]);
-    let (got, truth) = (posterior.score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
+    let (got, truth) = (posterior.model().score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
     largest(&((got - &truth).flatten(1, -1) / truth.flatten(1, -1).abs().amax([1i64].as_slice(), true)))
 }
 
@@ -72,9 +74,9 @@ fn dps_descends_the_norm_of_the_residual() {
     let model = exact(&VP, &prior);
     let d = prior.dimension() as i64;
     let (x, t, strength) = (normal(1, &[1, d]), [0.4], 0.7);
-    let posterior = Posterior::new(&model, &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu).unwrap();
-    let term = posterior.score(&At::whole(&x, &t)) - model.score(&At::whole(&x, &t));
-    let norm = |x: &Tensor| measurement.residual(&model.data(&At::whole(x, &t))).square().sum(Kind::Double).sqrt().double_value(&[]);
+    let posterior = Way::new(&model, &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu).unwrap();
+    let term = posterior.model().score(&At::whole(&x, &t)) - model.score(&At::whole(&x, &t));
+    let norm = |x: &Tensor| measurement.residual(&model.data(&At::whole(x, &t)), None).square().sum(Kind::Double).sqrt().double_value(&[]);
     let (direction, h) = (normal(2, &[1, d]), 1e-5);
     let slope = (norm(&(&x + &direction * h)) - norm(&(&x - &direction * h))) / (2.0 * h);
     let truth = -1000.0 * strength / VP.diffusion(0.4).powi(2) * slope;
@@ -91,12 +93,12 @@ fn samples_of_a_gaussian_follow_its_posterior() {
     let method = Method::MomentMatching { iterations: 3 };
     for (name, sde) in SDES {
         let model = exact(sde, &prior);
-        let posterior = Posterior::new(&model, &measurement, &method, &[3], Device::Cpu).unwrap();
+        let posterior = Way::new(&model, &measurement, &method, &[3], Device::Cpu).unwrap();
         let n = 4000;
         let start = normal(7, &[n, 3]) * sde.prior_std();
         let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } };
         let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
-        let reverse = Reverse { model: &posterior, eta: 0.0 };
+        let reverse = Reverse { model: posterior.model(), eta: 0.0 };
         let (x, _) = solver.sample(&reverse, &problem, &mut no_noise, &mut |_| {}).unwrap();
         let mean = x.mean_dim(0i64, true, None::<Kind>);
         let covariance = (&x - &mean).tr().matmul(&(&x - &mean)) / n as f64;
@@ -158,7 +160,7 @@ fn grams_of_all_operators_solve_alike() {
     let x = normal(2, &[2, 3, 4, 4]);
     let by = |measurement: Measurement| {
         let model = Images(ExactScore::new(&VP, &prior, Device::Cpu));
-        Posterior::new(&model, &measurement, &method, &shape, Device::Cpu).unwrap().score(&At::whole(&x, &[0.2, 0.5]))
+        Way::new(&model, &measurement, &method, &shape, Device::Cpu).unwrap().model().score(&At::whole(&x, &[0.2, 0.5]))
     };
     let one = by(Measurement { operator, y: y.copy(), sigma: SIGMA });
     let other = by(Measurement { operator: Box::new(Matrix::of(&a, &shape)), y, sigma: SIGMA });
@@ -194,16 +196,11 @@ fn on_a_mixture_moment_matching_is_nearest() {
             let start = normal(7, &[n, 2]);
             let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
             let mut noise = |draw: usize| normal(1000 + draw as u64, &[n, 2]);
-            let (x, _) = match Posterior::new(&model, &measurement, method, &[2], Device::Cpu) {
-                Some(posterior) => {
-                    let reverse = Reverse { model: &posterior, eta: 1.0 };
-                    heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap()
-                }
-                None => {
-                    let replacement = Replacement::new(&measurement, method.replaces().unwrap()).unwrap();
-                    let reverse = Reverse { model: &model, eta: 1.0 };
-                    walk.sample_within(&reverse, &problem, Some(&replacement), &mut noise, &mut |_| {}).unwrap()
-                }
+            let way = Way::new(&model, &measurement, method, &[2], Device::Cpu).unwrap();
+            let reverse = Reverse { model: way.model(), eta: 1.0 };
+            let (x, _) = match way.constraint() {
+                None => heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap(),
+                constraint => walk.sample_within(&reverse, &problem, constraint, &mut noise, &mut |_| {}).unwrap(),
             };
             *sum += truth.distance(&x).value;
         }
@@ -211,6 +208,30 @@ fn on_a_mixture_moment_matching_is_nearest() {
     let means: Vec<f64> = sums.iter().map(|sum| sum / measurements as f64).collect();
     methods.iter().zip(&means).for_each(|((name, _), mean)| println!("| {name} | {mean:.4} |"));
     assert!(means.iter().all(|mean| *mean >= means[3]), "{means:?}");
+}
+
+/// Of an adaptive solver, which lets rows go as they arrive.
+#[test]
+fn rows_with_a_y_each_are_what_each_is_alone() {
+    tch::set_num_threads(1);
+    let prior = mixture();
+    let (model, a, n) = (exact(&VP, &prior), normal(3, &[2, 2]), 5);
+    let (y, start) = (normal(4, &[n, 2]), normal(7, &[n, 2]));
+    let solver = SolverSpec::Rk45(Adaptive::new(1e-4, 1e-4));
+    for method in [Method::MomentMatching { iterations: 2 }, Method::PseudoInverse { data_std: 1.0 }] {
+        let solved = |y: Tensor, x: &Tensor| {
+            let measurement = Measurement { operator: Box::new(Matrix::of(&a, &[2])), y, sigma: SIGMA };
+            let way = Way::new(&model, &measurement, &method, &[2], Device::Cpu).unwrap();
+            let reverse = Reverse { model: way.model(), eta: 0.0 };
+            solver.sample(&reverse, &Problem { x, span: (1.0, 1e-3), denoise: false }, &mut no_noise, &mut |_| {}).unwrap()
+        };
+        let (together, cost) = solved(y.copy(), &start);
+        assert!(cost.evaluations.iter().any(|&count| count != cost.evaluations[0]), "no row arrived before another");
+        for i in 0..n {
+            let (alone, _) = solved(y.get(i), &start.narrow(0, i, 1));
+            assert!(largest(&(together.narrow(0, i, 1) - alone)) < 1e-9, "{method:?}, row {i}");
+        }
+    }
 }
 
 /// Two narrow modes and a wide one.

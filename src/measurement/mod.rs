@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault};
+use crate::tensor::select;
 pub use blur::Blur;
 pub use downsampling::Downsampling;
 pub use grey::Grey;
@@ -103,7 +104,7 @@ impl From<Error> for Refusal {
 /// A measurement that was made: A, y and σ in the space of the examples.
 pub struct Measurement {
     pub operator: Box<dyn Operator>,
-    /// y `[M]`, f64.
+    /// y `[M]` of all examples, or [B, M], one of each example of the batch that is solved for; f64.
     pub y: Tensor,
     /// σ, above 0.
     pub sigma: f64,
@@ -117,9 +118,13 @@ impl Measurement {
         Measurement { y: (&self.y - shift.squeeze_dim(0)) / slope, sigma: self.sigma / slope, operator: self.operator }
     }
 
-    /// y - A x [B, M] for x [B, ...].
-    pub fn residual(&self, x: &Tensor) -> Tensor {
-        self.y.to_kind(x.kind()) - self.operator.apply(x)
+    /// y - A x [B, M] for x [B, ...], of these rows of the batch; `None` for all of them ([`At::rows`](crate::model::At::rows)).
+    pub fn residual(&self, x: &Tensor, rows: Option<&[usize]>) -> Tensor {
+        let y = match rows {
+            Some(rows) if self.y.dim() == 2 => select(&self.y, rows),
+            _ => self.y.shallow_clone(),
+        };
+        y.to_kind(x.kind()) - self.operator.apply(x)
     }
 }
 

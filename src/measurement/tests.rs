@@ -69,7 +69,7 @@ fn a_measurement_in_data_units_is_one_in_model_space() {
         let pixels = normal(1, &[1, 3, 6, 4]) * 40.0 + 100.0;
         let y = a.apply(&pixels).squeeze_dim(0) + 3.0;
         let measurement = Measurement { operator: a, y, sigma: 2.55 }.in_model_space(&IMAGE, slope, shift);
-        let residual = measurement.residual(&((pixels - shift) / slope));
+        let residual = measurement.residual(&((pixels - shift) / slope), None);
         assert!(largest(&(residual - 3.0 / slope)) < 1e-12, "{name}");
         assert!((measurement.sigma - 0.02).abs() < 1e-12);
     }

@@ -118,7 +118,7 @@ pub fn report(case: &Case) -> Result<Report> {
             Ok(Measurement { operator, y, sigma: 0.0 })
         };
         let measurements = (0..data.size()[0]).map(measured).collect::<Result<Vec<_>>>()?;
-        let images = measurements.iter().filter_map(|measurement| Replacement::new(measurement, 1)).collect();
+        let images = measurements.iter().filter_map(|measurement| Replacement::new(measurement, 1).ok()).collect();
         let control = Control { what, images };
         let prior = tensors.get("prior_noise")?.to_kind(kind) * sde.get().prior_std();
         // The reference begins with what is known, without noise; of grey tones what it adds has no first channel.

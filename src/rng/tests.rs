@@ -59,9 +59,9 @@ fn rows_of_the_sphere_have_its_radius_and_identity_as_second_moment() {
 
 #[test]
 fn uniform_rows_belong_to_their_positions() {
-    let whole = uniform_rows(1, Purpose::Time, 0..3000);
-    assert_eq!(whole[1000..], uniform_rows(1, Purpose::Time, 1000..3000));
+    let whole = uniform_rows(1, Purpose::Time, 0..3000, 0);
+    assert_eq!(whole[1000..], uniform_rows(1, Purpose::Time, 1000..3000, 0));
     let mean = whole.iter().sum::<f64>() / 3000.0;
     assert!((mean - 0.5).abs() < 4.0 / (12.0 * 3000f64).sqrt() && whole.iter().all(|u| (0.0..1.0).contains(u)), "{mean}");
-    assert_ne!(whole[..10], uniform_rows(2, Purpose::Time, 0..10));
+    assert_ne!(whole[..10], uniform_rows(2, Purpose::Time, 0..10, 0));
 }

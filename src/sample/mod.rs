@@ -5,6 +5,7 @@ mod codes;
 mod decoded;
 mod draw;
 mod given;
+mod particles;
 mod report;
 mod rows;
 mod spec;
@@ -27,19 +28,19 @@ pub use start::{Start, noised};
 
 use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::model::{Given, Model};
+use crate::guidance::Way;
+use crate::model::Given;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
 use crate::run::Journal;
-use crate::solver::{Constraint, Problem, Statistics, Step, Trajectory};
+use crate::solver::{Problem, Statistics, Step, Trajectory};
 use crate::train::Weights;
 
 /// Whose samples are drawn.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
-    pub model: &'a dyn Model,
-    /// What their states are kept to.
-    pub constraint: Option<&'a dyn Constraint>,
+    /// A model, and what leads its samples to what they have to fit.
+    pub way: &'a Way<'a>,
     /// What they are given.
     pub known: Option<&'a Known>,
 }
@@ -65,7 +66,7 @@ pub fn subject(spec: &Sample, seed: u64, weights: Option<&Weights>) -> Value {
 }
 
 /// Draws `spec.count` samples from `start`; what `journal` holds is not drawn again. Sample i is a function of (seed, start, i), whatever the
-/// batch, unless the solver couples them.
+/// batch, unless the solver couples them. Particles begin with the prior.
 pub fn sample(
     spec: &Sample,
     seed: u64,
@@ -75,7 +76,13 @@ pub fn sample(
     terminal: &Terminal,
 ) -> Result<Samples> {
     let (count, times) = (spec.count, spec.trajectory.len() as i64);
-    all([count, spec.batch], times, &start.shape(), journal, terminal, |rows, watch| solve(spec, seed, subject, start, rows, watch))
+    all([count, spec.batch], times, &start.shape(), journal, terminal, |rows, watch| {
+        let condition = subject.known.map(|known| known.of(rows.clone()).to_device(start.device()));
+        match subject.way {
+            Way::Particles(particles) => particles::solve(spec, seed, (particles, condition.as_ref()), start, rows, watch),
+            way => solve(spec, seed, (way, condition), start, rows, watch),
+        }
+    })
 }
 
 fn sizes(shape: &[usize]) -> Vec<i64> {
@@ -119,28 +126,27 @@ fn all(
 fn solve(
     spec: &Sample,
     seed: u64,
-    Subject { model, constraint, known }: Subject,
+    (way, condition): (&Way, Option<Tensor>),
     start: &Start,
     rows: Range<u64>,
     watch: &mut dyn FnMut(f64),
 ) -> Result<Drawn> {
-    let condition = known.map(|known| known.of(rows.clone()));
+    let model = &Given { model: way.model(), condition };
     let (x, rows) = start.states(model, seed, rows);
     let (shape, device) = (start.shape(), x.device());
-    let model = &Given { model, condition: condition.map(|condition| condition.to_device(device)) };
     let problem = Problem { x: &x, span: (start.time(), spec.t_min), denoise: spec.denoise };
     let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, &shape, device);
-    let mut way = Trajectory::new(&spec.trajectory, &x, problem.span.0);
+    let mut trajectory = Trajectory::new(&spec.trajectory, &x, problem.span.0);
     let mut record = |step: &Step| {
-        way.record(step);
+        trajectory.record(step);
         watch(step.share);
     };
     let reverse = Reverse { model, eta: spec.dynamics.eta() };
-    let (x, statistics) = match constraint {
+    let (x, statistics) = match way.constraint() {
         None => spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?,
         Some(constraint) => spec.solver.sample_within(constraint, &reverse, &problem, &mut noise, &mut record)?,
     };
-    Ok(Drawn { x: f32s(&x), statistics, states: f32s(&way.states), times: way.reached.concat() })
+    Ok(Drawn { x: f32s(&x), statistics, states: f32s(&trajectory.states), times: trajectory.reached.concat() })
 }
 
 fn f32s(x: &Tensor) -> Vec<f32> {

@@ -7,7 +7,7 @@ use super::GivenSpec;
 use crate::error::Fault;
 use crate::guidance;
 use crate::sde::Sde;
-use crate::solver::{Predictor, SolverSpec};
+use crate::solver::SolverSpec;
 use crate::space::Scale;
 
 /// `[sample]`: how many samples are drawn, and how.
@@ -121,14 +121,10 @@ impl Sample {
         }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;
-            match (measurement.method.replaces(), &self.solver) {
-                (None, _) => {}
-                (Some(visits), SolverSpec::PredictorCorrector(walk)) if visits > 1 && walk.predictor == Predictor::None => {
-                    let help = "give a predictor, or the method \"replacement\"";
-                    return Err(Fault::new("measurement.method", "repaint goes back after a predictor, and there is none", help));
-                }
-                (Some(_), SolverSpec::PredictorCorrector(_)) => {}
-                (Some(_), _) => return Err(SolverSpec::no_constraint()),
+            measurement.method.check_solver(&self.solver, eta)?;
+            if measurement.method.particles() > 1 && !self.trajectory.is_empty() {
+                let message = "particles are left behind on the way, and samples have no states there";
+                return Err(Fault::new("trajectory", message, "remove it, or use another sample.measurement.method"));
             }
         }
         self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))

@@ -28,6 +28,14 @@ impl Start<'_> {
         }
     }
 
+    /// Where they live.
+    pub(super) fn device(&self) -> Device {
+        match self {
+            Start::Prior { device, .. } => *device,
+            Start::At { x, .. } => x.device(),
+        }
+    }
+
     /// The shape of one state.
     pub(super) fn shape(&self) -> Vec<i64> {
         match self {

@@ -7,13 +7,11 @@ use tch::{Kind, Tensor};
 
 use super::{Session, crc32};
 use crate::data::{self, Split};
-use crate::error::{Error, Result};
-use crate::guidance::{Observed, Posterior, Replacement};
+use crate::error::Result;
+use crate::guidance::{Observed, Way};
 use crate::measurement::Measurement;
-use crate::model::Model;
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Known, Sample, Samples, Seen, Start};
-use crate::solver::Constraint;
 use crate::tensor::to_vec;
 
 /// What samples are drawn with, beside their table.
@@ -133,22 +131,19 @@ impl Session {
         let guide = guide.as_ref().map(Session::model).transpose()?;
         let model = self.guided(spec, guide, classifier.as_ref())?;
         let model = self.thresholded(model, spec.thresholding);
-        let draw = |model: &dyn Model, constraint: Option<&dyn Constraint>, journal| {
-            let subject = sample::Subject { model, constraint, known: known.as_ref() };
-            let drawn = sample::sample(spec, self.plan.seed, subject, start, journal, &self.terminal)?;
-            let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
-            let samples = Samples { classes, ..drawn };
-            let accuracy = classifier.as_ref().map(|classifier| classifier.accuracy(&samples, spec.batch)).transpose()?;
-            Ok::<_, Error>(Samples { accuracy: accuracy.flatten(), ..samples })
+        let way = match (&spec.measurement, fit) {
+            (Some(measured), Some(Fit { measurement, .. })) => {
+                let way = Way::new(&*model, measurement, &measured.method, &self.shape, self.device());
+                way.map_err(|fault| fault.within("sample.measurement"))?
+            }
+            _ => Way::Free(&*model),
         };
-        let (Some(measured), Some(Fit { measurement, seen })) = (&spec.measurement, fit) else {
-            return draw(&*model, None, journal);
-        };
-        let replacement = measured.method.replaces().and_then(|visits| Replacement::new(measurement, visits));
-        let constraint = replacement.as_ref().map(|replacement| replacement as &dyn Constraint);
-        let posterior = Posterior::new(&*model, measurement, &measured.method, &self.shape, self.device());
-        let model = posterior.as_ref().map_or(&*model, |posterior| posterior as &dyn Model);
-        Ok(Samples { seen: Some(seen.shallow_clone()), ..draw(model, constraint, journal)? })
+        let subject = sample::Subject { way: &way, known: known.as_ref() };
+        let drawn = sample::sample(spec, self.plan.seed, subject, start, journal, &self.terminal)?;
+        let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
+        let samples = Samples { classes, seen: fit.as_ref().map(|fit| fit.seen.shallow_clone()), ..drawn };
+        let accuracy = classifier.as_ref().map(|classifier| classifier.accuracy(&samples, spec.batch)).transpose()?;
+        Ok(Samples { accuracy: accuracy.flatten(), ..samples })
     }
 
     /// Samples of a latent space as samples of the data, `batch` at once; others as they are.

@@ -218,6 +218,18 @@ impl SolverSpec {
         Fault::new("solver", "replacement is between the steps of predictor and corrector", "use solver.predictor-corrector")
     }
 
+    /// The grid of a solver whose steps down the reverse SDE are those of a chain with the variance β̃. A fault's key is relative to `[sample]`:
+    /// the steps of the others are no Gaussians of one evaluation.
+    pub fn chain_steps(&self) -> Result<TimeGrid, Fault> {
+        match self {
+            SolverSpec::DpmSolverPp { order: 1, grid } => Ok(*grid),
+            _ => {
+                let help = "use solver.dpm-solver-pp with order = 1, which has DDPM's steps on any grid";
+                Err(Fault::new("solver", "the weights of particles are of steps down a chain", help))
+            }
+        }
+    }
+
     /// Whether this can sample the reverse process of a family parameter η from 1 to t_min. `network_levels` are the levels of noise of a
     /// network in discrete time.
     pub fn check(&self, sde: &dyn Sde, eta: f64, t_min: f64, network_levels: Option<usize>) -> Result<(), Fault> {

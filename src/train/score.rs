@@ -123,7 +123,7 @@ impl<'a> ScoreTraining<'a> {
         if *dropout == 0.0 {
             return Some(known.to_device(self.network.device));
         }
-        let u = rng::uniform_rows(self.seed, Purpose::Hidden, positions.clone());
+        let u = rng::uniform_rows(self.seed, Purpose::Hidden, positions.clone(), 0);
         let shown = u.into_iter().map(|u| f64::from(u8::from(u >= *dropout)));
         Some((&known * column(&known, shown)).to_device(self.network.device))
     }
@@ -137,7 +137,7 @@ impl Trained for ScoreTraining<'_> {
     fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
         let Shown { x0, ref positions, .. } = *shown;
         let ScoreTraining { seed, sde, network, .. } = *self;
-        let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone()), history);
+        let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
         let model = &network.in_training(sde, &dropout);

@@ -124,6 +124,23 @@ fn no_random_number_is_used_twice() {
         assert_eq!(ledger.purposes, entries(&[("run", &own), ("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])]));
     }
 
+    // A measurement, and particles.
+    let home = tempfile::tempdir().unwrap();
+    let particles = [
+        "sample.count=5",
+        "sample.batch=2",
+        "sample.solver={dpm-solver-pp={order=1,grid={log-snr={steps=6}}}}",
+        "sample.measurement.method={particles={count=4,data_std=1.0}}",
+        "sample.measurement.operator={mask={random=0.5}}",
+        "likelihood.count=3",
+    ];
+    let ledger = drawn("experiments/posterior_mixture.toml", 0x5EED_0007, home.path(), &particles);
+    let data: [(&str, &[&str]); 2] = [("run, Data 0", &["Data"]), ("run, Data 1", &["Data"])];
+    let twice = [&data[..], &[("run", &["Measurement"][..])]].concat();
+    assert_eq!(ledger.again, entries(&twice));
+    let own = ["Prior", "Brownian", "Resampling", "Measurement", "Dequantise"];
+    assert_eq!(ledger.purposes, entries(&[&data[..], &[("run", &own[..])]].concat()));
+
     // Images: flips, dropout, an adaptive sampler, a law of dequantisation, a bound.
     let files = tempfile::tempdir().unwrap();
     let file = |n: u32| {

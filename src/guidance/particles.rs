@@ -1,0 +1,215 @@
+//! The twisted diffusion sampler (Wu et al. 2023, arXiv 2306.17775): particles on their way down a chain, weighted by how well they fit.
+
+use tch::{Device, Kind, Tensor};
+
+use super::pseudo_inverse::PseudoInverse;
+use crate::divergence::Linearised;
+use crate::error::{Error, Result};
+use crate::measurement::Measurement;
+use crate::model::{At, Model};
+use crate::sde::Transition;
+use crate::solver::Statistics;
+use crate::tensor::{select, sum_per_example, to_vec};
+
+/// Sequential Monte Carlo for p(x_0 | y) of the chain p(x_s | x_t) = N(μ(x_t), β̃ I), whose μ is that of q(x_s | x_t, x̂). With the twist
+/// ψ_t(x) = N(y; A x̂, σ_y² I + r² A Aᵀ), in which x_0 given x_t is taken for a round Gaussian, each of K particles moves by
+///
+/// ```text
+/// x_s ~ p̃(x_s | x_t) = N(μ(x_t) + c ∇ ln ψ_t(x_t), β̃ I),   w_s = w_t p(x_s | x_t) ψ_s(x_s) / (p̃(x_s | x_t) ψ_t(x_t)),
+/// ```
+///
+/// c being what a change of the score adds to μ (algorithm 1). Where 1 / Σ w² falls below K / 2, particles are resampled by systematic
+/// resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever the
+/// twist, that is a draw of p(x_0 | y) as K grows.
+pub struct Particles<'a> {
+    model: &'a dyn Model,
+    /// In model space.
+    measurement: &'a Measurement,
+    twist: PseudoInverse,
+    count: usize,
+}
+
+/// Uniform numbers of the n-th time, one for each sample; asked for at most once and in ascending order.
+pub type Uniform<'a> = dyn FnMut(usize) -> Vec<f64> + 'a;
+
+/// Where the particles are: those of a sample stand together, [B K, ...].
+struct Cloud {
+    x: Tensor,
+    /// x̂.
+    data: Tensor,
+    /// ∇ ln ψ.
+    gradient: Tensor,
+    /// ln ψ `[B K]`, but for what all particles share.
+    twists: Vec<f64>,
+    /// ln w `[B K]`, but for what the particles of a sample share.
+    log_weights: Vec<f64>,
+}
+
+impl<'a> Particles<'a> {
+    /// K = `count`, and s = `data_std` of the twist's r² = s² σ² / (α² s² + σ²); `measurement` is in model space, of examples of `shape`.
+    pub fn new(
+        model: &'a dyn Model,
+        measurement: &'a Measurement,
+        (count, data_std): (usize, f64),
+        shape: &[usize],
+        device: Device,
+    ) -> Particles<'a> {
+        Particles { model, measurement, twist: PseudoInverse::new(measurement, data_std, shape, device), count }
+    }
+
+    pub fn model(&self) -> &'a dyn Model {
+        self.model
+    }
+
+    /// K.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// A draw [B, ...] for every K start points of x [B K, ...] by the steps between `times`, from the first to the last; with
+    /// `last_denoise` the end is x̂ instead of a state with noise. `noise` is asked for normal draws [B K, ...], `progress` is told what
+    /// share of the way is done.
+    ///
+    /// Error: no particle of a sample has a weight that is a number above 0.
+    pub fn solve(
+        &self,
+        (times, last_denoise): (&[f64], bool),
+        x: &Tensor,
+        noise: &mut dyn FnMut(usize) -> Tensor,
+        uniform: &mut Uniform,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<(Tensor, Statistics)> {
+        let _no_grad = tch::no_grad_guard();
+        let samples = x.size()[0] as usize / self.count;
+        let owners: Vec<usize> = (0..samples * self.count).map(|i| i / self.count).collect();
+        let mut cloud = self.arrived(x.shallow_clone(), vec![0.0; owners.len()], times[0], &owners);
+        for (n, pair) in times.windows(2).enumerate() {
+            self.resample(&mut cloud, &uniform(n))?;
+            let (x, log_weights) = self.moved(&cloud, [pair[0], pair[1]], &noise(n));
+            cloud = self.arrived(x, log_weights, pair[1], &owners);
+            progress((n + 1) as f64 / (times.len() - 1) as f64);
+        }
+        if last_denoise {
+            let residual = self.measurement.residual(&cloud.data, Some(&owners));
+            let likelihoods = to_vec(&(sum_per_example(&residual.square()) * (-0.5 / self.measurement.sigma.powi(2))));
+            cloud.weigh_anew(&likelihoods);
+            cloud.x = cloud.data.shallow_clone();
+        }
+        let last = uniform(times.len() - 1);
+        let choose = |(i, weights): (usize, Vec<f64>)| i * self.count + systematic(&weights, last[i], 1)[0];
+        let chosen: Vec<usize> = self.weights(&cloud)?.into_iter().enumerate().map(choose).collect();
+        let steps = times.len() as u32 - 1;
+        let statistics = Statistics {
+            evaluations: vec![self.count as u32 * (steps + 1); samples],
+            accepted: vec![steps; samples],
+            rejected: vec![0; samples],
+        };
+        Ok((select(&cloud.x, &chosen), statistics))
+    }
+
+    /// The cloud at x, all at time t, with weights that lack ψ.
+    fn arrived(&self, x: Tensor, log_weights: Vec<f64>, t: f64, owners: &[usize]) -> Cloud {
+        let times = vec![t; owners.len()];
+        let at = At { rows: Some(owners), ..At::whole(&x, &times) };
+        let point = Linearised::at(|x| self.model.data(&at.moved(x)), &x);
+        let data = point.y.detach();
+        let residual = self.measurement.residual(&data, Some(owners));
+        let u = self.twist.solve(&residual, &times, &|t| self.model.level(t));
+        let gradient = point.pull(&self.measurement.operator.adjoint(&u).flatten(1, -1), false).view_as(&x);
+        let twists = to_vec(&(sum_per_example(&(residual * u)) * -0.5));
+        let mut cloud = Cloud { x, data, gradient, twists: vec![0.0; owners.len()], log_weights };
+        cloud.weigh_anew(&twists);
+        cloud
+    }
+
+    /// x_s, and weights that lack ψ_s: with δ = c ∇ ln ψ_t / √β̃ and x_s = μ + √β̃ (δ + z), ln p / p̃ is -zᵀ δ - ½ ‖δ‖².
+    fn moved(&self, cloud: &Cloud, [t, s]: [f64; 2], z: &Tensor) -> (Tensor, Vec<f64>) {
+        let step = Transition::new(self.model.level(t), self.model.level(s));
+        let (of_x, of_data) = step.posterior_mean();
+        let std = step.beta_tilde.sqrt();
+        let delta = &cloud.gradient * (of_data * step.above().sigma.powi(2) / (step.above().alpha * std));
+        let x = &cloud.x * of_x + &cloud.data * of_data + (&delta + z) * std;
+        let change = to_vec(&sum_per_example(&(&delta * (z + &delta * 0.5)).to_kind(Kind::Double)));
+        let of = |i: usize| cloud.log_weights[i] - cloud.twists[i] - change[i];
+        (x, (0..change.len()).map(of).collect())
+    }
+
+    /// Leaves of each sample's particles those that fit, where few of them have most of the weight.
+    fn resample(&self, cloud: &mut Cloud, uniform: &[f64]) -> Result<()> {
+        let mut places = Vec::with_capacity(cloud.twists.len());
+        for (i, weights) in self.weights(cloud)?.into_iter().enumerate() {
+            let own = i * self.count..(i + 1) * self.count;
+            if weights.iter().map(|w| w * w).sum::<f64>() * self.count as f64 > 2.0 {
+                places.extend(systematic(&weights, uniform[i], self.count).into_iter().map(|k| own.start + k));
+                cloud.log_weights[own].fill(0.0);
+            } else {
+                places.extend(own);
+            }
+        }
+        [&mut cloud.x, &mut cloud.data, &mut cloud.gradient].into_iter().for_each(|of| *of = select(of, &places));
+        cloud.twists = places.iter().map(|&place| cloud.twists[place]).collect();
+        Ok(())
+    }
+
+    /// w `[B][K]`, of which each sample's add up to 1.
+    fn weights(&self, cloud: &Cloud) -> Result<Vec<Vec<f64>>> {
+        let normalised = |log_weights: &[f64]| {
+            let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = log_weights.iter().map(|log_weight| (log_weight - largest).exp()).collect();
+            let sum = weights.iter().sum::<f64>();
+            weights.into_iter().map(|weight| weight / sum).collect::<Vec<_>>()
+        };
+        let weights: Vec<Vec<f64>> = cloud.log_weights.chunks(self.count).map(normalised).collect();
+        match weights.iter().position(|weights| weights.iter().any(|weight| weight.is_nan())) {
+            None => Ok(weights),
+            Some(i) => Err(Error::Solver {
+                message: format!("the particles of sample {i} of the batch have weights that are no numbers"),
+                help: "the score is not finite on the way, or the steps are too long; train longer, raise t_min, or give more steps".into(),
+            }),
+        }
+    }
+}
+
+impl Cloud {
+    /// ψ in place of what ψ was.
+    fn weigh_anew(&mut self, twists: &[f64]) {
+        let both = self.twists.iter_mut().zip(twists);
+        self.log_weights.iter_mut().zip(both).for_each(|(log_weight, (old, new))| *log_weight += new - std::mem::replace(old, *new));
+    }
+}
+
+/// n places by weights that add up to 1, place k ⌊n w_k⌋ or ⌈n w_k⌉ times and n w_k times on average: those into which (u + j) / n falls.
+fn systematic(weights: &[f64], u: f64, n: usize) -> Vec<usize> {
+    let (mut k, mut sum) = (0, weights[0]);
+    let place = |j: usize| {
+        while k + 1 < weights.len() && sum <= (u + j as f64) / n as f64 {
+            k += 1;
+            sum += weights[k];
+        }
+        k
+    };
+    (0..n).map(place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systematic_resampling_keeps_the_weights() {
+        let weights = [0.1, 0.0, 0.55, 0.35];
+        let (n, grid) = (7, 1000);
+        let mut sums = [0.0; 4];
+        for i in 0..grid {
+            let places = systematic(&weights, i as f64 / grid as f64, n);
+            for (k, weight) in weights.iter().enumerate() {
+                let times = places.iter().filter(|&&place| place == k).count() as f64;
+                assert!((times - n as f64 * weight).abs() < 1.0, "place {k} {times} times");
+                sums[k] += times;
+            }
+        }
+        for (sum, weight) in sums.iter().zip(weights) {
+            assert!((sum / (grid * n) as f64 - weight).abs() < 2e-3);
+        }
+    }
+}
