@@ -1,55 +1,66 @@
-//! Images of fewer pixels.
+//! Images of fewer pixels, and vectors of fewer components.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Operator, image};
+use super::{Operator, planes};
 use crate::error::Fault;
 
 /// Into how many.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Pixels on a side of a block, at least 2; a divisor of height and width.
+    /// Pixels on a side of a block, at least 2; a divisor of height and width, or of the number of components.
     pub factor: usize,
 }
 
-/// The mean of each block of pixels; A Aᵀ = I / factor².
+/// The mean of each block of b pixels; A Aᵀ = I / b.
 pub struct Downsampling {
-    factor: i64,
-    shape: [i64; 3],
+    /// Height and width of a block.
+    block: [i64; 2],
+    planes: [i64; 3],
+    /// Of one example.
+    shape: Vec<i64>,
 }
 
 impl Downsampling {
     pub fn new(&Spec { factor }: &Spec, shape: &[usize]) -> Result<Downsampling, Fault> {
-        let shape = image(shape, "down-sampling")?;
-        let fits = |side: i64| side % factor as i64 == 0;
-        if factor < 2 || !fits(shape[1]) || !fits(shape[2]) {
-            let message = format!("images of {} x {} have no blocks of {factor} x {factor}", shape[1], shape[2]);
-            return Err(Fault::new("factor", message, "give a divisor of height and width, such as 2"));
+        let planes = planes(shape, "down-sampling")?;
+        let [_, height, width] = planes;
+        let side = factor as i64;
+        let block = if shape.len() == 1 { [1, side] } else { [side, side] };
+        if factor < 2 || height % block[0] != 0 || width % block[1] != 0 {
+            let message = format!("{height} x {width} numbers have no blocks of {} x {}", block[0], block[1]);
+            return Err(Fault::new("factor", message, "give a divisor of height and width, or of the number of components, such as 2"));
         }
-        Ok(Downsampling { factor: factor as i64, shape })
+        Ok(Downsampling { block, planes, shape: shape.iter().map(|&n| n as i64).collect() })
+    }
+
+    /// b.
+    fn size(&self) -> i64 {
+        self.block[0] * self.block[1]
     }
 }
 
 impl Operator for Downsampling {
     fn apply(&self, x: &Tensor) -> Tensor {
-        let side = [self.factor, self.factor];
-        x.avg_pool2d(side, side, [0, 0], false, true, None::<i64>).flatten(1, -1)
+        let [c, h, w] = self.planes;
+        x.reshape([-1, c, h, w]).avg_pool2d(self.block, self.block, [0, 0], false, true, None::<i64>).flatten(1, -1)
     }
 
     fn adjoint(&self, y: &Tensor) -> Tensor {
-        let [c, h, w] = self.shape;
-        let small = y.view([-1, c, h / self.factor, w / self.factor]) / (self.factor * self.factor) as f64;
-        small.repeat_interleave_self_int(self.factor, 2, None).repeat_interleave_self_int(self.factor, 3, None)
+        let ([c, h, w], [height, width]) = (self.planes, self.block);
+        let small = y.reshape([-1, c, h / height, w / width]) / self.size() as f64;
+        let full = small.repeat_interleave_self_int(height, 2, None).repeat_interleave_self_int(width, 3, None);
+        full.view([&[-1], self.shape.as_slice()].concat().as_slice())
     }
 
     fn rows(&self) -> i64 {
-        self.shape.iter().product::<i64>() / (self.factor * self.factor)
+        self.planes.iter().product::<i64>() / self.size()
     }
 
     fn gram(&self) -> Option<f64> {
-        Some(((self.factor * self.factor) as f64).recip())
+        Some((self.size() as f64).recip())
     }
 }

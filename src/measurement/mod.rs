@@ -40,9 +40,9 @@ pub enum OperatorSpec {
     Mask(mask::Spec),
     /// Colour images: the mean of the channels times √C, as the first row of an orthogonal transform has it; the reference's colourisation.
     Grey {},
-    /// Images: a Gaussian blur, black beyond the edges.
+    /// A Gaussian blur of images, or of the components of vectors as they follow each other; 0 (black) beyond the edges.
     Blur(blur::Spec),
-    /// Images: the means of blocks of `factor` x `factor` pixels.
+    /// The means of blocks of `factor` x `factor` pixels of images, or of `factor` components of vectors.
     Downsampling(downsampling::Spec),
     /// Any matrix [M, D] of an `.npy` file, on the numbers of an example in their order [C, H, W].
     Matrix(matrix::Spec),
@@ -133,6 +133,14 @@ pub fn matrix_of(operator: &dyn Operator, shape: &[usize], device: Device) -> Te
     let d = shape.iter().product::<usize>() as i64;
     let sizes: Vec<i64> = std::iter::once(d).chain(shape.iter().map(|&n| n as i64)).collect();
     operator.apply(&Tensor::eye(d, (Kind::Double, device)).view(sizes.as_slice())).tr()
+}
+
+/// [C, H, W]; a vector is one line of one channel. Fault: the data are neither.
+fn planes(shape: &[usize], operator: &str) -> Result<[i64; 3], Fault> {
+    match shape {
+        &[d] => Ok([1, 1, d as i64]),
+        _ => image(shape, operator),
+    }
 }
 
 /// [C, H, W], or why there is none.

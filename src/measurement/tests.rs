@@ -20,25 +20,54 @@ fn operators(shape: &[usize]) -> Vec<(&'static str, Box<dyn Operator>)> {
     built.into_iter().chain([("matrix", matrix)]).collect()
 }
 
+/// Of vectors, as long as an image has numbers.
+fn operators_of_vectors(d: usize) -> Vec<(&'static str, Box<dyn Operator>)> {
+    let specs = [
+        ("components", OperatorSpec::Mask(mask::Spec::Components(vec![1, 4]))),
+        ("random", OperatorSpec::Mask(mask::Spec::Random(0.4))),
+        ("blur", OperatorSpec::Blur(blur::Spec { std: 0.8 })),
+        ("downsampling", OperatorSpec::Downsampling(downsampling::Spec { factor: 4 })),
+    ];
+    let built = specs.map(|(name, spec)| (name, spec.build(&[d], 1, Device::Cpu).unwrap()));
+    let matrix: Box<dyn Operator> = Box::new(Matrix::of(&normal(5, &[7, d as i64]), &[d]));
+    built.into_iter().chain([("matrix", matrix)]).collect()
+}
+
 #[test]
 fn the_adjoint_is_the_transpose() {
     tch::set_num_threads(1);
-    let sizes = [2, 3, 6, 4];
-    for (name, a) in operators(&IMAGE) {
-        let (x, y) = (normal(1, &sizes), normal(2, &[2, a.rows()]));
-        assert_eq!((a.apply(&x).size(), a.adjoint(&y).size()), (vec![2, a.rows()], sizes.to_vec()), "{name}");
-        let left = (a.apply(&x) * &y).sum(Kind::Double).double_value(&[]);
-        let right = (a.adjoint(&y) * &x).sum(Kind::Double).double_value(&[]);
-        assert!((left - right).abs() < 1e-12 * (1.0 + left.abs()), "{name}: {left} is not {right}");
-        let matrix = matrix_of(&*a, &IMAGE, Device::Cpu);
-        assert!(largest(&(x.flatten(1, -1).matmul(&matrix.tr()) - a.apply(&x))) < 1e-12, "{name}");
-        if let Some(multiple) = a.gram() {
-            let gram = matrix.matmul(&matrix.tr());
-            assert!(largest(&(&gram - Tensor::eye(a.rows(), (Kind::Double, Device::Cpu)) * multiple)) < 1e-12, "{name}");
+    for (shape, operators) in [(&IMAGE[..], operators(&IMAGE)), (&[72], operators_of_vectors(72))] {
+        let sizes: Vec<i64> = std::iter::once(2).chain(shape.iter().map(|&n| n as i64)).collect();
+        for (name, a) in operators {
+            let (x, y) = (normal(1, &sizes), normal(2, &[2, a.rows()]));
+            assert_eq!((a.apply(&x).size(), a.adjoint(&y).size()), (vec![2, a.rows()], sizes.clone()), "{name}");
+            let left = (a.apply(&x) * &y).sum(Kind::Double).double_value(&[]);
+            let right = (a.adjoint(&y) * &x).sum(Kind::Double).double_value(&[]);
+            assert!((left - right).abs() < 1e-12 * (1.0 + left.abs()), "{name}: {left} is not {right}");
+            let matrix = matrix_of(&*a, shape, Device::Cpu);
+            assert!(largest(&(x.flatten(1, -1).matmul(&matrix.tr()) - a.apply(&x))) < 1e-12, "{name}");
+            if let Some(multiple) = a.gram() {
+                let gram = matrix.matmul(&matrix.tr());
+                assert!(largest(&(&gram - Tensor::eye(a.rows(), (Kind::Double, Device::Cpu)) * multiple)) < 1e-12, "{name}");
+            }
+            let one = a.apply(&x.to_kind(Kind::Float));
+            assert!(one.kind() == Kind::Float && largest(&(one - a.apply(&x))) < 1e-5, "{name}");
         }
-        let one = a.apply(&x.to_kind(Kind::Float));
-        assert!(one.kind() == Kind::Float && largest(&(one - a.apply(&x))) < 1e-5, "{name}");
     }
+}
+
+#[test]
+fn what_means_and_blurs_do_to_a_vector() {
+    tch::set_num_threads(1);
+    let x = normal(1, &[1, 12]);
+    let by = |wanted: &str| operators_of_vectors(12).into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    let mean = by("downsampling").apply(&x).double_value(&[0, 1]);
+    assert!((mean - x.narrow(1, 4, 4).mean(Kind::Double).double_value(&[])).abs() < 1e-12);
+    let flat = by("blur").apply(&x.ones_like());
+    assert!(
+        (flat.double_value(&[0, 6]) - 1.0).abs() < 1e-12 && flat.double_value(&[0, 0]) < 0.8,
+        "within it keeps the mean, beyond it is 0"
+    );
 }
 
 #[test]
@@ -92,6 +121,8 @@ fn what_does_not_fit_is_refused_with_its_key() {
     assert_eq!(key(OperatorSpec::Grey {}, &[2]), "grey");
     assert_eq!(key(OperatorSpec::Blur(blur::Spec { std: 0.0 }), &IMAGE), "blur.std");
     assert_eq!(key(OperatorSpec::Downsampling(downsampling::Spec { factor: 4 }), &IMAGE), "downsampling.factor");
+    assert_eq!(key(OperatorSpec::Downsampling(downsampling::Spec { factor: 4 }), &[6]), "downsampling.factor");
+    assert_eq!(key(OperatorSpec::Downsampling(downsampling::Spec { factor: 2 }), &[6]), "nothing");
     let missing = key(OperatorSpec::Matrix(matrix::Spec { file: "nowhere.npy".into() }), &[2]);
     assert!(missing.contains("nowhere.npy"), "{missing}");
 }
