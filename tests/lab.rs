@@ -101,3 +101,104 @@ fn a_run_is_compared_with_its_data() {
     let refused = home.fail(&["lab", "runs/tiny", "--solvers", "heum"]);
     assert!(refused.contains("no solver `heum`") && refused.contains("give some of all, euler, midpoint, heun"), "{refused}");
 }
+
+/// What makes samples fit a measurement, on a mixture: one wave of four components, or another.
+const POSTERIOR: &str = r#"seed = 1
+
+[sde.vp]
+beta_min = 0.1
+beta_max = 20.0
+
+[data.gaussian-mixture]
+train = 100
+test = 10
+scale = 2.0
+
+[data.gaussian-mixture.mixture]
+weights = [1.0, 1.0]
+means = [[2.0, 0.0, -2.0, 0.0], [0.0, 2.0, 0.0, -2.0]]
+covariances = [[[0.4, 0, 0, 0], [0, 0.4, 0, 0], [0, 0, 0.4, 0], [0, 0, 0, 0.4]], [[1.2, 0, 0, 0], [0, 1.2, 0, 0], [0, 0, 1.2, 0], [0, 0, 0, 1.2]]]
+
+[score.gaussian-mixture]
+weights = [1.0, 1.0]
+means = [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]]
+covariances = [[[0.1, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 0.1, 0], [0, 0, 0, 0.1]], [[0.3, 0, 0, 0], [0, 0.3, 0, 0], [0, 0, 0.3, 0], [0, 0, 0, 0.3]]]
+
+[sample]
+count = 1
+batch = 1
+dynamics = "probability-flow"
+solver.heun.grid.log-snr.steps = 4
+t_min = 1e-3
+denoise = true
+
+[sample.measurement]
+operator.downsampling.factor = 2
+noise = 0.4
+observation.example = { split = "test", index = 0 }
+method.moment-matching.iterations = 1
+"#;
+
+const BENCH: [&str; 3] = ["lab", "tiny.toml", "--posterior"];
+
+/// Four kinds of operators; what is exact passes, what is not is told from it.
+#[test]
+fn methods_are_compared_with_the_exact_posterior() {
+    let home = Home::with(POSTERIOR);
+    let matrix = ndarray::Array2::from(vec![[1.0, 0.5, 0.0, -0.5]]);
+    home.write("a.npy", {
+        let mut bytes = Vec::new();
+        ndarray_npy::WriteNpyExt::write_npy(&matrix, &mut bytes).unwrap();
+        bytes
+    });
+    let of = |operator: &str, rest: &[&str]| {
+        let operator = format!("sample.measurement.operator={operator}");
+        home.succeed(&[&BENCH[..], &["--set", &operator, "--count", "60", "--nfe", "60"], rest].concat())
+    };
+    let methods = ["--methods", "dps-1,particles-16,replacement", "--solvers", "dpm-solver-pp-1-sde,reverse-diffusion-sde"];
+    let (table_of, said) = of("{downsampling={factor=2}}", &methods);
+    assert!(table_of.lines().take(6).all(|line| line.chars().count() <= 80), "{table_of}");
+    let lines = table(&home, "lab/tiny/posterior.csv");
+    let named: Vec<(&str, &str)> = lines.iter().map(|line| (&*line["method"], &*line["solver"])).collect();
+    let (chain, walk) = ("dpm-solver-pp-1-sde", "reverse-diffusion-sde");
+    assert_eq!(named, [("exact", "-"), ("dps-1", chain), ("dps-1", walk), ("particles-16", chain), ("replacement", walk)], "{said}");
+    assert_eq!(number(&lines[3], "evaluations"), 16.0 * 61.0);
+    let off = |line: &BTreeMap<String, String>, column: &str, truth: f64| {
+        (number(line, column) - truth).abs() / number(line, &format!("{column}_half_width"))
+    };
+    for exact in [&lines[0], &lines[3]] {
+        assert!(off(exact, "coverage_90", 0.9) < 2.0 && off(exact, "energy", 0.0) < 2.5, "{exact:?}");
+    }
+    assert!(off(&lines[1], "energy", 0.0) > 2.5 && off(&lines[1], "classifier", 0.5) > 2.0, "{:?}", lines[1]);
+    let json: serde_json::Value = serde_json::from_slice(&home.read("lab/tiny/posterior.json")).unwrap();
+    assert_eq!(json[3]["trial"]["method"]["particles"]["count"], 16);
+    assert!(image::load_from_memory(&home.read("lab/tiny/posterior.png")).unwrap().width() > 1000);
+    assert!(!home.names("lab/tiny").contains(&"posterior.journal".to_owned()));
+    assert!(String::from_utf8(home.read("lab/tiny/posterior.md")).unwrap().lines().count() == 7);
+
+    let few = ["--methods", "replacement,moment-matching", "--solvers", "heun,reverse-diffusion-sde"];
+    for (operator, count) in [("{mask={components=[0,2]}}", 4), ("{blur={std=0.7}}", 3), ("{matrix={file='a.npy'}}", 3)] {
+        let (_, said) = of(operator, &few);
+        assert_eq!(table(&home, "lab/tiny/posterior.csv").len(), count, "{operator}");
+        assert_eq!(said.contains("left out: replacement: replacement needs an operator with orthogonal rows"), count == 3, "{said}");
+    }
+}
+
+#[test]
+fn a_posterior_that_nobody_knows_is_refused() {
+    let home = Home::with(POSTERIOR);
+    let refused = |arguments: &[&str], why: &str| {
+        let refusal = home.fail(&[&BENCH[..], arguments].concat());
+        assert!(refusal.contains(why), "{refusal}");
+    };
+    refused(&["--draws", "20"], "give 9, 19, 29");
+    refused(&["--methods", "dsp"], "there is no method `dsp` here");
+    refused(&["--solvers", "heum"], "there is no solver `heum` here");
+    refused(&["--nfe", "0"], "--nfe holds a number that no solver can work with");
+    refused(&["--t-min", "2"], "--t-min is 2");
+    home.write("free.toml", POSTERIOR.split("[sample.measurement]").next().unwrap());
+    assert!(home.fail(&["lab", "free.toml", "--posterior"]).contains("has no [sample.measurement]"));
+    home.write("trained.toml", VECTORS);
+    assert!(home.fail(&["lab", "trained.toml", "--posterior"]).contains("has no [score.gaussian-mixture]"));
+    assert!(home.fail(&["lab", ".", "--posterior"]).contains("is a run, whose posterior nobody knows"));
+}

@@ -16,6 +16,7 @@ use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
 use crate::run::{Folder, Journal, Run};
+use crate::sample::Sample;
 use crate::sde::Chain;
 use crate::session::Session;
 
@@ -25,12 +26,22 @@ const DATA: usize = 5000;
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// A run folder, or an experiment file whose score is known.
-    target: PathBuf,
-    /// Solvers by name, or all.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "all")]
+    pub(super) target: PathBuf,
+    /// Compare methods of [sample.measurement] with the exact posterior, on an experiment whose score is a known mixture.
+    #[arg(long)]
+    pub(super) posterior: bool,
+    /// Methods by name, or all.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "all", requires = "posterior")]
+    pub(super) methods: Vec<String>,
+    /// Draws of the posterior for each measurement: 9, 19, 29, ...
+    #[arg(long, value_name = "L", default_value_t = 19, requires = "posterior")]
+    pub(super) draws: usize,
+    /// Solvers by name, or all [default: all; with --posterior heun, dpm-solver-pp-1-sde, dpm-solver-pp-2-sde, reverse-diffusion-sde].
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     solvers: Vec<String>,
-    /// Evaluations of the score that a solver on a grid may take.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "5,10,20,50,100")]
+    /// Evaluations of the score that a solver on a grid may take; particles take as many each [default: 5,10,20,50,100; with --posterior
+    /// 20,100].
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
     nfe: Vec<usize>,
     /// Time grids.
     #[arg(long, value_delimiter = ',', default_value = "log-snr", value_enum)]
@@ -47,22 +58,49 @@ pub struct Arguments {
     /// Where solvers stop [default: sample.t_min of the experiment, or else 1e-3].
     #[arg(long, value_name = "T")]
     t_min: Option<f64>,
-    /// Samples of each setting [default: 4000 vectors, 100 images].
+    /// Samples of each setting [default: 4000 vectors, 100 images]; with --posterior measurements [default: 200].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(20..=50_000))]
-    count: Option<u64>,
-    /// Folder of lab.csv, lab.md, lab.png and lab.svg [default: lab/ in the run folder, or lab/<file's stem>].
+    pub(super) count: Option<u64>,
+    /// Folder of lab.csv, lab.md, lab.png and lab.svg, or with --posterior of posterior.csv, posterior.json, posterior.md and posterior.png
+    /// [default: lab/ in the run folder, or lab/<file's stem>].
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     #[command(flatten)]
-    set: Overrides,
+    pub(super) set: Overrides,
     #[command(flatten)]
-    machine: Machine,
+    pub(super) machine: Machine,
+}
+
+impl Arguments {
+    /// What is tried; `solvers` and `budgets` where none are given. Error: a name or a number that can't be.
+    pub(super) fn sweep(&self, solvers: &[&str], budgets: &[usize]) -> Result<Sweep> {
+        let named = |solvers: &[&str]| solvers.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let solvers = if self.solvers.is_empty() { &named(solvers) } else { &self.solvers };
+        let sweep = Sweep {
+            candidates: lab::candidates(solvers)?,
+            budgets: if self.nfe.is_empty() { budgets.to_vec() } else { self.nfe.clone() },
+            grids: self.grids.clone(),
+            churns: self.churn.clone(),
+            tolerances: self.tolerances.clone(),
+            noisy_tolerances: self.noisy_tolerances.clone(),
+        };
+        sweep.check()?;
+        Ok(sweep)
+    }
+
+    /// Where solvers stop. Error: beyond its range.
+    pub(super) fn t_min(&self, sample: Option<&Sample>) -> Result<f64> {
+        let t_min = self.t_min.or(sample.map(|sample| sample.t_min)).unwrap_or(1e-3);
+        if t_min > 0.0 && t_min < 1.0 {
+            return Ok(t_min);
+        }
+        Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() })
+    }
 }
 
 pub fn lab(options: Arguments) -> Result<()> {
-    let Arguments { target, solvers, nfe: budgets, grids, churn: churns, tolerances, noisy_tolerances, t_min, count, out, .. } = options;
-    let (target, overrides) = (&target, &options.set.overrides);
-    let candidates = lab::candidates(&solvers)?;
+    let sweep = options.sweep(&["all"], &[5, 10, 20, 50, 100])?;
+    let (target, overrides, count) = (&options.target, &options.set.overrides, options.count);
     let (run, loaded) = match target.is_dir() {
         true => {
             let run = Run::reading(target)?;
@@ -73,6 +111,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     };
     let count = count.unwrap_or(if loaded.model_shape().len() == 1 { 4000 } else { 100 });
     options.machine.holds(&loaded.lab_needs(count))?;
+    let t_min = options.t_min(loaded.plan.sample.as_ref());
     let session = Session::new(&loaded, options.machine.into());
     let plan = session.plan();
     let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
@@ -91,10 +130,7 @@ pub fn lab(options: Arguments) -> Result<()> {
         }
     };
     let data = points(&session, law)?;
-    let t_min = t_min.or(plan.sample.as_ref().map(|sample| sample.t_min)).unwrap_or(1e-3);
-    if !(t_min > 0.0 && t_min < 1.0) {
-        return Err(Error::Usage { message: format!("--t-min is {t_min}"), help: "give a number between 0 and 1".into() });
-    }
+    let t_min = t_min?;
     let shape = session.model_shape().iter().map(|&n| n as i64).collect();
     let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
     if world.data.size()[0] < 20 {
@@ -102,15 +138,13 @@ pub fn lab(options: Arguments) -> Result<()> {
         return Err(Error::Usage { message, help: "give at least 20 training examples".into() });
     }
     let levels = model.chain().map(Chain::len);
-    let sweep = Sweep { candidates, budgets: budgets.clone(), grids, churns, tolerances, noisy_tolerances };
-    sweep.check()?;
     let settings = sweep.settings(world.model.sde(), t_min, levels);
     for candidate in &sweep.candidates {
         if settings.iter().all(|setting| setting.solver != candidate.name) {
             session.terminal().say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
         }
     }
-    let out = out.unwrap_or_else(|| match &run {
+    let out = options.out.unwrap_or_else(|| match &run {
         Some(run) => run.path().join("lab"),
         None => Path::new("lab").join(target.file_stem().unwrap_or_default()),
     });
@@ -130,7 +164,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     write("lab.png", &lab::png(&points))?;
     write("lab.svg", lab::svg(&points).as_bytes())?;
     journal.remove()?;
-    print!("{}", lab::recommendations(&points, &budgets));
+    print!("{}", lab::recommendations(&points, &sweep.budgets));
     println!("{}", out.join("lab.png").display());
     Ok(())
 }

@@ -8,6 +8,7 @@ mod import;
 mod lab;
 mod likelihood;
 mod parity;
+mod posterior;
 mod run;
 mod sample;
 mod verify;
@@ -57,7 +58,8 @@ enum Verb {
     Edit(given::Edit),
     /// Samples that share their way down to a time and differ below, a row for each of some times.
     Share(given::Share),
-    /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data.
+    /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data; or
+    /// methods that make samples fit a measurement, with the exact posterior.
     Lab(lab::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
     Verify(verify::Arguments),
@@ -89,6 +91,7 @@ impl Arguments {
             Verb::Interpolate(arguments) => codes::interpolate(arguments),
             Verb::Edit(arguments) => given::edit(arguments),
             Verb::Share(arguments) => given::share(arguments),
+            Verb::Lab(arguments) if arguments.posterior => posterior::posterior(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
             Verb::Verify(arguments) => verify::verify(arguments),
             Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),

@@ -2,6 +2,7 @@
 
 mod candidates;
 mod picture;
+pub mod posterior;
 mod report;
 
 use std::cell::OnceCell;

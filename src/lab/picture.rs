@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Point;
 use crate::plot::{Panel, curves_png, curves_svg};
 
-const COST: &str = "evaluations of the score per sample";
+pub(super) const COST: &str = "evaluations of the score per sample";
 
 /// The picture as a PNG file.
 pub fn png(points: &[Point]) -> Vec<u8> {
@@ -21,21 +21,25 @@ fn panels(points: &[Point]) -> [Panel; 2] {
     // What samples of the very law would show: half of the interval of the most faithful setting.
     let faithful = points.iter().min_by(|a, b| a.measured.energy.value.abs().total_cmp(&b.measured.energy.value.abs()));
     let chance = faithful.map_or(0.0, |point| point.measured.energy.half_width);
+    let of = |distance: &dyn Fn(&Point) -> Option<f64>| {
+        points.iter().map(|point| (point.setting.solver, point.measured.evaluations, distance(point))).collect::<Vec<_>>()
+    };
     [
-        panel("distance to the accurate solve of the same start points", points, |point| point.measured.error),
-        panel("energy distance to the data, down to what chance leaves", points, |point| Some(point.measured.energy.value.max(chance))),
+        panel("distance to the accurate solve of the same start points", of(&|point| point.measured.error)),
+        panel("energy distance to the data, down to what chance leaves", of(&|point| Some(point.measured.energy.value.max(chance)))),
     ]
 }
 
-/// Each solver's best distance for each number of evaluations, but for distances a hundred times the median and more.
-fn panel(title: &'static str, points: &[Point], distance: impl Fn(&Point) -> Option<f64>) -> Panel {
+/// For each name the best distance for each number of evaluations, but for distances a hundred times the median and more. Points are names,
+/// evaluations and distances.
+pub(super) fn panel(title: &'static str, points: impl IntoIterator<Item = (&'static str, f64, Option<f64>)>) -> Panel {
     let mut curves: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
-    for point in points {
-        let Some(y) = distance(point).filter(|y| *y > 0.0 && y.is_finite()) else { continue };
-        let curve = curves.entry(point.setting.solver).or_default();
-        match curve.iter_mut().find(|(x, _)| *x == point.measured.evaluations) {
+    for (name, evaluations, distance) in points {
+        let Some(y) = distance.filter(|y| *y > 0.0 && y.is_finite()) else { continue };
+        let curve = curves.entry(name).or_default();
+        match curve.iter_mut().find(|(x, _)| *x == evaluations) {
             Some((_, best)) => *best = best.min(y),
-            None => curve.push((point.measured.evaluations, y)),
+            None => curve.push((evaluations, y)),
         }
     }
     // A setting that is much worse than most is no use: it would only flatten the rest.

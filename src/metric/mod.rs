@@ -1,10 +1,16 @@
 //! How far samples are from a reference solve, and from the law of the data.
 
+mod classifier;
 mod energy;
+mod estimate;
 mod ks;
+mod ranks;
 
-pub use energy::{Energy, Estimate};
+pub use classifier::classifier_accuracy;
+pub use energy::{Energy, energy_distances};
+pub use estimate::Estimate;
 pub use ks::kolmogorov_smirnov;
+pub use ranks::Uniformity;
 use tch::{Kind, Tensor};
 
 /// Root mean square of x - y over all numbers.

@@ -1,8 +1,11 @@
 //! What a session's samples have to fit.
 
+use tch::{Kind, Tensor};
+
 use super::Session;
 use crate::error::Result;
 use crate::guidance::{self, Observed};
+use crate::measurement::Measurement;
 use crate::space::Scale;
 
 impl Session {
@@ -10,6 +13,15 @@ impl Session {
     pub fn observed(&self, spec: &guidance::Spec) -> Result<Observed> {
         let observed = spec.observed(&self.shape, |split| self.dataset(split), self.plan.seed, self.device());
         observed.map_err(|refusal| refusal.within("sample.measurement").into())
+    }
+
+    /// How model space is measured, without a y.
+    pub fn measurement(&self, spec: &guidance::Spec) -> Result<Measurement> {
+        let operator = spec.operator.build(&self.shape, self.plan.seed, self.device()).map_err(|refusal| refusal.within("operator"));
+        let operator = operator.map_err(|refusal| refusal.within("sample.measurement"))?;
+        let y = Tensor::zeros([operator.rows()], (Kind::Double, self.device()));
+        let (slope, shift) = self.affine();
+        Ok(Measurement { operator, y, sigma: spec.noise }.in_model_space(&self.shape, slope, shift))
     }
 
     /// Data units = slope · model space + shift; of pixels the middles of their bins.

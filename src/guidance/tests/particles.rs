@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rng::{self, Purpose};
+use crate::testing::large;
 
 const STEPS: usize = 60;
 
@@ -24,7 +25,7 @@ fn samples(measurement: &Measurement, count: usize, n: i64) -> Tensor {
 fn more_particles_are_nearer_to_the_posterior_of_a_mixture() {
     tch::set_num_threads(1);
     let prior = three_modes();
-    let (n, measurements, counts) = if large() { (2000, 10, &[1, 4, 16, 64, 256][..]) } else { (1000, 2, &[1, 32][..]) };
+    let (n, measurements, counts) = if large() { (2000, 10, &[1, 4, 16, 64][..]) } else { (1000, 2, &[1, 32][..]) };
     let mut sums = vec![0.0; counts.len()];
     for k in 0..measurements {
         let x0 = points(&prior, 50 + k, 1);

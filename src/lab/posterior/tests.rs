@@ -1,0 +1,90 @@
+//! Exact draws pass, others don't, and every interval is as wide as it says.
+
+use super::*;
+use crate::guidance::Method;
+use crate::lab::{Setting, candidates};
+use crate::measurement::Mask;
+use crate::metric::{Estimate, Uniformity};
+use crate::run::Folder;
+use crate::sample::DynamicsSpec;
+use crate::solver::{SolverSpec, TimeGrid};
+use crate::testing::{VP, exact, mixture, never_asked};
+
+const SIZE: [usize; 2] = [40, 9];
+
+fn measurement() -> Measurement {
+    let mask = Mask::seeing(&[false, true], &[2], Device::Cpu).unwrap();
+    Measurement { operator: Box::new(mask), y: Tensor::from_slice(&[0.0]), sigma: 0.3 }
+}
+
+fn pairs(seed: u64, size: [usize; 2]) -> Pairs {
+    Pairs::new(&mixture(), &measurement(), size, seed, Device::Cpu)
+}
+
+/// Draws nearer to their middle.
+fn narrow(x: &Tensor) -> Tensor {
+    let middle = x.mean_dim(1i64, true, tch::Kind::Double);
+    &middle + (x - &middle) * 0.7
+}
+
+#[test]
+fn intervals_of_exact_draws_hold_what_they_should() {
+    tch::set_num_threads(1);
+    let repeats = 200;
+    let (mut held, mut energies, mut small) = ([0; 2], 0, 0);
+    for seed in 0..repeats {
+        let pairs = pairs(seed, SIZE);
+        let x = pairs.control();
+        let densities = pairs.densities(&x);
+        for (i, (estimate, level)) in pairs.coverage(&densities).into_iter().zip([0.5, 0.9]).enumerate() {
+            held[i] += usize::from((estimate.value - level).abs() <= estimate.half_width);
+        }
+        energies += usize::from(pairs.energy(&x).value.abs() <= pairs.energy(&x).half_width);
+        small += usize::from(Uniformity::of(&pairs.ranks(&x, &densities), SIZE[1]).p < 0.1);
+    }
+    let nine_in_ten = repeats as usize * 9 / 10;
+    assert!(held.iter().chain([&energies]).all(|held| *held >= nine_in_ten), "{held:?}, {energies} of {repeats}");
+    assert!(small <= 32, "{small} of {repeats} below 0.1");
+}
+
+#[test]
+fn narrow_draws_are_told_from_exact_ones() {
+    tch::set_num_threads(1);
+    let pairs = pairs(3, [200, 19]);
+    let (right, wrong) = (pairs.judge(&pairs.control()), pairs.judge(&narrow(&pairs.control())));
+    let off = |estimate: &Estimate, truth: f64| (estimate.value - truth).abs() / estimate.half_width;
+    assert!(off(&right.coverage[1], 0.9) < 1.6 && off(&wrong.coverage[1], 0.9) > 3.0, "{right:?} {wrong:?}");
+    assert!(off(&right.energy, 0.0) < 1.6 && off(&wrong.energy, 0.0) > 2.0, "{right:?} {wrong:?}");
+    assert!(off(&right.classifier, 0.5) < 1.6 && off(&wrong.classifier, 0.5) > 2.0, "{right:?} {wrong:?}");
+    assert!(right.ranks.p > 0.01 && wrong.ranks.p < 0.01, "{right:?} {wrong:?}");
+}
+
+#[test]
+fn what_was_measured_is_not_measured_again() {
+    tch::set_num_threads(1);
+    let (law, model) = (mixture(), exact(&VP, &mixture()));
+    let euler = candidates(&["euler".into()]).unwrap()[0];
+    let setting = Setting {
+        solver: euler.name,
+        dynamics: DynamicsSpec::ProbabilityFlow,
+        steps: "log-snr".into(),
+        spec: SolverSpec::Euler { grid: TimeGrid::LogSnr { steps: 4 } },
+    };
+    let trials = || vec![Trial { name: "pseudo-inverse", method: &Method::PseudoInverse { data_std: 1.0 }, setting: setting.clone() }];
+    let sample: Sample = toml::from_str(
+        "count = 1\nbatch = 1\ndynamics = \"probability-flow\"\nsolver.euler.grid.log-snr.steps = 4\nt_min = 1e-3\ndenoise = true",
+    )
+    .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let folder = Folder::create(home.path()).unwrap();
+    let measured = |model: &dyn Model| {
+        let mut journal = Journal::open(&folder, "posterior.journal", &serde_json::json!({})).unwrap();
+        let mut bench = Bench { model, law: &law, measurement: measurement(), sample: &sample, size: SIZE, seed: 1, device: Device::Cpu };
+        measure(&mut bench, trials(), &mut journal, &Terminal::new(true)).unwrap()
+    };
+    let (first, again) = (measured(&model), measured(&never_asked(&VP)));
+    assert_eq!(first.len(), 2);
+    assert_eq!(csv(&first), csv(&again));
+    assert!(first[1].measured.evaluations == 5.0 && first[0].trial.is_none());
+    assert!(table(&first).lines().all(|line| line.chars().count() <= 80), "{}", table(&first));
+}
