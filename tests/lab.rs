@@ -155,13 +155,13 @@ fn methods_are_compared_with_the_exact_posterior() {
         let operator = format!("sample.measurement.operator={operator}");
         home.succeed(&[&BENCH[..], &["--set", &operator, "--count", "60", "--nfe", "60"], rest].concat())
     };
-    let methods = ["--methods", "dps-1,particles-16,replacement", "--solvers", "dpm-solver-pp-1-sde,reverse-diffusion-sde"];
+    let methods = ["--methods", "dps-1,particles-16,replacement", "--solvers", "dpm-solver-pp-2-sde,reverse-diffusion-sde"];
     let (table_of, said) = of("{downsampling={factor=2}}", &methods);
     assert!(table_of.lines().take(6).all(|line| line.chars().count() <= 80), "{table_of}");
     let lines = table(&home, "lab/tiny/posterior.csv");
     let named: Vec<(&str, &str)> = lines.iter().map(|line| (&*line["method"], &*line["solver"])).collect();
-    let (chain, walk) = ("dpm-solver-pp-1-sde", "reverse-diffusion-sde");
-    assert_eq!(named, [("exact", "-"), ("dps-1", chain), ("dps-1", walk), ("particles-16", chain), ("replacement", walk)], "{said}");
+    let (steps, walk) = ("dpm-solver-pp-2-sde", "reverse-diffusion-sde");
+    assert_eq!(named, [("exact", "-"), ("dps-1", steps), ("dps-1", walk), ("particles-16", steps), ("replacement", walk)], "{said}");
     assert_eq!(number(&lines[3], "evaluations"), 16.0 * 61.0);
     let off = |line: &BTreeMap<String, String>, column: &str, truth: f64| {
         (number(line, column) - truth).abs() / number(line, &format!("{column}_half_width"))

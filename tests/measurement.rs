@@ -135,7 +135,7 @@ fn replacement_needs_a_walk_and_orthogonal_rows() {
 fn particles_follow_the_posterior_in_any_batch() {
     let text = EXACT
         .replace("probability-flow", "reverse-sde")
-        .replace("heun.grid.log-snr.steps = 40", "dpm-solver-pp = { order = 1, grid = { log-snr = { steps = 150 } } }")
+        .replace("heun.grid.log-snr.steps = 40", "dpm-solver-pp = { order = 2, grid = { log-snr = { steps = 60 } } }")
         .replace("method.moment-matching.iterations = 1", "method.particles = { count = 8, data_std = 1.0 }");
     let of = |sde: &str, count: usize, batch: usize| {
         let sde = text.replace("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0", sde);
@@ -163,7 +163,7 @@ fn particles_follow_the_posterior_in_any_batch() {
         let refusal = home.fail(&["check", "tiny.toml", "--set", set]);
         assert!(refusal.contains(why), "{refusal}");
     };
-    refused("sample.solver={heun={grid={log-snr={steps=4}}}}", "use solver.dpm-solver-pp with order = 1");
+    refused("sample.solver={heun={grid={log-snr={steps=4}}}}", "use solver.dpm-solver-pp, whose steps take an evaluation each");
     refused("sample.dynamics='probability-flow'", "use dynamics = \"reverse-sde\"");
     refused("sample.trajectory=[0.5]", "samples have no states there");
     refused("sample.measurement.method={particles={count=1,data_std=1.0}}", "count is 1");

@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Draws of the posterior for each measurement: 9, 19, 29, ...
     #[arg(long, value_name = "L", default_value_t = 19, requires = "posterior")]
     pub(super) draws: usize,
-    /// Solvers by name, or all [default: all; with --posterior heun, dpm-solver-pp-1-sde, dpm-solver-pp-2-sde, reverse-diffusion-sde].
+    /// Solvers by name, or all [default: all; with --posterior heun, dpm-solver-pp-2-sde, reverse-diffusion-sde].
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     solvers: Vec<String>,
     /// Evaluations of the score that a solver on a grid may take; particles take as many each [default: 5,10,20,50,100; with --posterior

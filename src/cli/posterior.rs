@@ -16,7 +16,7 @@ use crate::run::{Folder, Journal};
 use crate::sample::Sample;
 use crate::session::Session;
 
-const SOLVERS: [&str; 4] = ["heun", "dpm-solver-pp-1-sde", "dpm-solver-pp-2-sde", "reverse-diffusion-sde"];
+const SOLVERS: [&str; 3] = ["heun", "dpm-solver-pp-2-sde", "reverse-diffusion-sde"];
 
 pub fn posterior(options: Arguments) -> Result<()> {
     let sweep = options.sweep(&SOLVERS, &[20, 100])?;

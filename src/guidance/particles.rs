@@ -1,4 +1,4 @@
-//! The twisted diffusion sampler (Wu et al. 2023, arXiv 2306.17775): particles on their way down a chain, weighted by how well they fit.
+//! The twisted diffusion sampler (Wu et al. 2023, arXiv 2306.17775): particles on their way down, weighted by how well they fit.
 
 use tch::{Device, Kind, Tensor};
 
@@ -7,20 +7,21 @@ use crate::divergence::Linearised;
 use crate::error::{Error, Result};
 use crate::measurement::Measurement;
 use crate::model::{At, Model};
-use crate::sde::Transition;
-use crate::solver::Statistics;
+use crate::sde::Level;
+use crate::solver::{GaussianStep, Noise, Statistics};
 use crate::tensor::{select, sum_per_example, to_vec};
 
-/// Sequential Monte Carlo for p(x_0 | y) of the chain p(x_s | x_t) = N(μ(x_t), β̃ I), whose μ is that of q(x_s | x_t, x̂). With the twist
-/// ψ_t(x) = N(y; A x̂, σ_y² I + r² A Aᵀ), in which x_0 given x_t is taken for a round Gaussian, each of K particles moves by
+/// Sequential Monte Carlo for p(x_0 | y) of the steps down p(x_s | x_t, ..) = N(μ, v I) of a solver, μ being linear in x_t and the denoised
+/// states so far. With the twist ψ_t(x) = N(y; A x̂, σ_y² I + r² A Aᵀ), in which x_0 given x_t is taken for a round Gaussian, each of K
+/// particles moves by
 ///
 /// ```text
-/// x_s ~ p̃(x_s | x_t) = N(μ(x_t) + c ∇ ln ψ_t(x_t), β̃ I),   w_s = w_t p(x_s | x_t) ψ_s(x_s) / (p̃(x_s | x_t) ψ_t(x_t)),
+/// x_s ~ p̃(x_s | x_t, ..) = N(μ + c ∇ ln ψ_t(x_t), v I),   w_s = w_t p(x_s | x_t, ..) ψ_s(x_s) / (p̃(x_s | x_t, ..) ψ_t(x_t)),
 /// ```
 ///
-/// c being what a change of the score adds to μ (algorithm 1). Where 1 / Σ w² falls below K / 2, particles are resampled by systematic
-/// resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever the
-/// twist, that is a draw of p(x_0 | y) as K grows.
+/// c being what a change of the score adds to μ (algorithm 1, for DDPM's steps). Where 1 / Σ w² falls below K / 2, particles are resampled by
+/// systematic resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever
+/// the twist, that is a draw of p(x_0 | y) as K grows.
 pub struct Particles<'a> {
     model: &'a dyn Model,
     /// In model space.
@@ -32,11 +33,17 @@ pub struct Particles<'a> {
 /// Uniform numbers of the n-th time, one for each sample; asked for at most once and in ascending order.
 pub type Uniform<'a> = dyn FnMut(usize) -> Vec<f64> + 'a;
 
+/// Which sample each particle is of, and what is known of the samples.
+struct Owners<'a> {
+    of: &'a [usize],
+    condition: Option<&'a Tensor>,
+}
+
 /// Where the particles are: those of a sample stand together, [B K, ...].
 struct Cloud {
     x: Tensor,
-    /// x̂.
-    data: Tensor,
+    /// The denoised states so far, x̂ first.
+    data: Vec<Tensor>,
     /// ∇ ln ψ.
     gradient: Tensor,
     /// ln ψ `[B K]`, but for what all particles share.
@@ -66,39 +73,41 @@ impl<'a> Particles<'a> {
         self.count
     }
 
-    /// A draw [B, ...] for every K start points of x [B K, ...] by the steps between `times`, from the first to the last; with
-    /// `last_denoise` the end is x̂ instead of a state with noise. `noise` is asked for normal draws [B K, ...], `progress` is told what
-    /// share of the way is done.
+    /// A draw [B, ...] for every K start points of x [B K, ...] by the `steps` between `times`; with `last_denoise` the end is x̂ instead of a
+    /// state with noise. `condition` is what is known of each sample ([`At::condition`]). `noise` is asked for normal draws [B K, ...], `progress` is told what share of the way is done.
     ///
     /// Error: no particle of a sample has a weight that is a number above 0.
     pub fn solve(
         &self,
-        (times, last_denoise): (&[f64], bool),
+        (times, steps): (&[f64], &[GaussianStep]),
+        (last_denoise, condition): (bool, Option<&Tensor>),
         x: &Tensor,
-        noise: &mut dyn FnMut(usize) -> Tensor,
+        noise: &mut Noise,
         uniform: &mut Uniform,
         progress: &mut dyn FnMut(f64),
     ) -> Result<(Tensor, Statistics)> {
         let _no_grad = tch::no_grad_guard();
         let samples = x.size()[0] as usize / self.count;
         let owners: Vec<usize> = (0..samples * self.count).map(|i| i / self.count).collect();
-        let mut cloud = self.arrived(x.shallow_clone(), vec![0.0; owners.len()], times[0], &owners);
-        for (n, pair) in times.windows(2).enumerate() {
+        let owners = Owners { of: &owners, condition };
+        let mut cloud = self.arrived(x.shallow_clone(), vec![0.0; samples * self.count], Vec::new(), (times[0], &owners));
+        for (n, step) in steps.iter().enumerate() {
             self.resample(&mut cloud, &uniform(n))?;
-            let (x, log_weights) = self.moved(&cloud, [pair[0], pair[1]], &noise(n));
-            cloud = self.arrived(x, log_weights, pair[1], &owners);
-            progress((n + 1) as f64 / (times.len() - 1) as f64);
+            let (x, log_weights) = self.moved(&cloud, step, times[n], &noise(n));
+            cloud.data.truncate(steps.get(n + 1).map_or(0, |next| next.of_data.len() - 1));
+            cloud = self.arrived(x, log_weights, cloud.data, (times[n + 1], &owners));
+            progress((n + 1) as f64 / steps.len() as f64);
         }
         if last_denoise {
-            let residual = self.measurement.residual(&cloud.data, Some(&owners));
+            let residual = self.measurement.residual(&cloud.data[0], Some(owners.of));
             let likelihoods = to_vec(&(sum_per_example(&residual.square()) * (-0.5 / self.measurement.sigma.powi(2))));
             cloud.weigh_anew(&likelihoods);
-            cloud.x = cloud.data.shallow_clone();
+            cloud.x = cloud.data[0].shallow_clone();
         }
-        let last = uniform(times.len() - 1);
+        let last = uniform(steps.len());
         let choose = |(i, weights): (usize, Vec<f64>)| i * self.count + systematic(&weights, last[i], 1)[0];
         let chosen: Vec<usize> = self.weights(&cloud)?.into_iter().enumerate().map(choose).collect();
-        let steps = times.len() as u32 - 1;
+        let steps = steps.len() as u32;
         let statistics = Statistics {
             evaluations: vec![self.count as u32 * (steps + 1); samples],
             accepted: vec![steps; samples],
@@ -108,27 +117,27 @@ impl<'a> Particles<'a> {
     }
 
     /// The cloud at x, all at time t, with weights that lack ψ.
-    fn arrived(&self, x: Tensor, log_weights: Vec<f64>, t: f64, owners: &[usize]) -> Cloud {
-        let times = vec![t; owners.len()];
-        let at = At { rows: Some(owners), ..At::whole(&x, &times) };
+    fn arrived(&self, x: Tensor, log_weights: Vec<f64>, mut data: Vec<Tensor>, (t, owners): (f64, &Owners)) -> Cloud {
+        let Owners { of, condition } = *owners;
+        let times = vec![t; of.len()];
+        let at = At { x: &x, t: &times, rows: Some(of), condition };
         let point = Linearised::at(|x| self.model.data(&at.moved(x)), &x);
-        let data = point.y.detach();
-        let residual = self.measurement.residual(&data, Some(owners));
+        data.insert(0, point.y.detach());
+        let residual = self.measurement.residual(&data[0], Some(of));
         let u = self.twist.solve(&residual, &times, &|t| self.model.level(t));
         let gradient = point.pull(&self.measurement.operator.adjoint(&u).flatten(1, -1), false).view_as(&x);
         let twists = to_vec(&(sum_per_example(&(residual * u)) * -0.5));
-        let mut cloud = Cloud { x, data, gradient, twists: vec![0.0; owners.len()], log_weights };
+        let mut cloud = Cloud { x, data, gradient, twists: vec![0.0; of.len()], log_weights };
         cloud.weigh_anew(&twists);
         cloud
     }
 
-    /// x_s, and weights that lack ψ_s: with δ = c ∇ ln ψ_t / √β̃ and x_s = μ + √β̃ (δ + z), ln p / p̃ is -zᵀ δ - ½ ‖δ‖².
-    fn moved(&self, cloud: &Cloud, [t, s]: [f64; 2], z: &Tensor) -> (Tensor, Vec<f64>) {
-        let step = Transition::new(self.model.level(t), self.model.level(s));
-        let (of_x, of_data) = step.posterior_mean();
-        let std = step.beta_tilde.sqrt();
-        let delta = &cloud.gradient * (of_data * step.above().sigma.powi(2) / (step.above().alpha * std));
-        let x = &cloud.x * of_x + &cloud.data * of_data + (&delta + z) * std;
+    /// x_s, and weights that lack ψ_s: with δ = c ∇ ln ψ_t / √v and x_s = μ + √v (δ + z), ln p / p̃ is -zᵀ δ - ½ ‖δ‖².
+    fn moved(&self, cloud: &Cloud, step: &GaussianStep, t: f64, z: &Tensor) -> (Tensor, Vec<f64>) {
+        let Level { alpha, sigma, .. } = self.model.level(t);
+        let delta = &cloud.gradient * (step.of_data[0] * sigma.powi(2) / (alpha * step.std));
+        let by_data = step.of_data.iter().zip(&cloud.data).fold(&cloud.x * step.of_x, |x, (weight, data)| x + data * *weight);
+        let x = by_data + (&delta + z) * step.std;
         let change = to_vec(&sum_per_example(&(&delta * (z + &delta * 0.5)).to_kind(Kind::Double)));
         let of = |i: usize| cloud.log_weights[i] - cloud.twists[i] - change[i];
         (x, (0..change.len()).map(of).collect())
@@ -146,7 +155,8 @@ impl<'a> Particles<'a> {
                 places.extend(own);
             }
         }
-        [&mut cloud.x, &mut cloud.data, &mut cloud.gradient].into_iter().for_each(|of| *of = select(of, &places));
+        let states = [&mut cloud.x, &mut cloud.gradient].into_iter().chain(&mut cloud.data);
+        states.for_each(|of| *of = select(of, &places));
         cloud.twists = places.iter().map(|&place| cloud.twists[place]).collect();
         Ok(())
     }

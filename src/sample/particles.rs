@@ -5,6 +5,7 @@ use std::ops::Range;
 use tch::Tensor;
 
 use super::{Drawn, Sample, Start, f32s};
+use crate::dynamics::Reverse;
 use crate::error::Result;
 use crate::guidance::Particles;
 use crate::law::noise_rows;
@@ -25,7 +26,9 @@ pub(super) fn solve(
     let mut noise =
         |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, &shape, device).flatten(0, 1);
     let mut uniform = |draw: usize| rng::uniform_rows(seed, Purpose::Resampling, rows.clone(), draw as u64);
-    let times = spec.solver.chain_steps()?.times(sde, (1.0, spec.t_min));
-    let (x, statistics) = particles.solve((&times, spec.denoise), &x.flatten(0, 1), &mut noise, &mut uniform, watch)?;
+    let reverse = Reverse { model: particles.model(), eta: spec.dynamics.eta() };
+    let (times, steps) = spec.solver.gaussian_steps(&reverse, spec.t_min)?;
+    let (x, statistics) =
+        particles.solve((&times, &steps), (spec.denoise, condition), &x.flatten(0, 1), &mut noise, &mut uniform, watch)?;
     Ok(Drawn { x: f32s(&x), statistics, states: Vec::new(), times: Vec::new() })
 }

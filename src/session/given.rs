@@ -52,6 +52,10 @@ impl Given<'_> {
             let message = "samples that share a state are all the same: no noise comes after it".into();
             return Err(Error::Usage { message, help: help.into() });
         }
+        if spec.measurement.as_ref().is_some_and(|measurement| measurement.method.particles() > 1) {
+            let help = "give another sample.measurement.method, such as moment-matching";
+            return Err(Error::Usage { message: "particles begin with the prior, and these samples on the way".into(), help: help.into() });
+        }
         times.iter().try_for_each(|&t| spec.check_start(t))
     }
 }

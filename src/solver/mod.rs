@@ -32,7 +32,7 @@ pub use fixed::unrolled;
 pub use general::{General, Stochastic};
 pub use grid::TimeGrid;
 pub use langevin::{AnnealedLangevin, Corrector, Norms, StepFactor};
-pub use multi_step::{DeisVariable, UniPcVariant};
+pub use multi_step::{DeisVariable, GaussianStep, UniPcVariant};
 pub use predictor_corrector::{Constraint, Predictor, PredictorCorrector, Visit};
 pub use sampler::{Cost, Counts, Noise, Problem, Sampler, Solution, Statistics};
 pub use spec::SolverSpec;

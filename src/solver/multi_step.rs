@@ -109,6 +109,26 @@ impl MultiStep {
     }
 }
 
+/// A step of a multi-step method with noise, as numbers: x_t = of_x x_s + Σ_j of_data_j D_j + std z, the newest of the denoised states D first.
+pub struct GaussianStep {
+    pub of_x: f64,
+    pub of_data: Vec<f64>,
+    pub std: f64,
+}
+
+impl MultiStep {
+    /// The steps between `times`, for a scheme in the denoised state.
+    pub fn steps(&self, reverse: &Reverse, times: &[f64]) -> Vec<GaussianStep> {
+        let of = |(n, pair): (usize, &[f64])| {
+            let step = Interval::new(Integrand::Data, reverse, pair[0], pair[1]);
+            let past: Vec<f64> = (0..self.order.min(n + 1)).map(|i| times[n - i]).collect();
+            let weights = self.scheme.predictor(reverse.sde(), &step, &past);
+            GaussianStep { of_x: step.decay, of_data: weights.into_iter().map(|weight| step.gain * weight).collect(), std: step.noise }
+        };
+        times.windows(2).enumerate().map(of).collect()
+    }
+}
+
 impl Sampler for MultiStep {
     /// The first steps have the order that the states so far allow.
     fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {

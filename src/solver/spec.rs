@@ -11,7 +11,7 @@ use super::exponential::Integrand;
 use super::general::{General, Stochastic};
 use super::grid::TimeGrid;
 use super::langevin::{AnnealedLangevin, Corrector};
-use super::multi_step::{DeisVariable, MultiStep, Scheme, UniPcVariant};
+use super::multi_step::{DeisVariable, GaussianStep, MultiStep, Scheme, UniPcVariant};
 use super::predictor_corrector::{Constraint, PredictorCorrector};
 use super::sampler::{Noise, Problem, Sampler, Solution, finite};
 use super::single_step::SingleStep;
@@ -218,16 +218,20 @@ impl SolverSpec {
         Fault::new("solver", "replacement is between the steps of predictor and corrector", "use solver.predictor-corrector")
     }
 
-    /// The grid of a solver whose steps down the reverse SDE are those of a chain with the variance β̃. A fault's key is relative to `[sample]`:
-    /// the steps of the others are no Gaussians of one evaluation.
-    pub fn chain_steps(&self) -> Result<TimeGrid, Fault> {
-        match self {
-            SolverSpec::DpmSolverPp { order: 1, grid } => Ok(*grid),
-            _ => {
-                let help = "use solver.dpm-solver-pp with order = 1, which has DDPM's steps on any grid";
-                Err(Fault::new("solver", "the weights of particles are of steps down a chain", help))
-            }
-        }
+    /// The times from 1 to t_min and the steps between them of a solver whose steps are Gaussians given all earlier states. A fault's key is
+    /// relative to `[sample]`: those of the others are not, or take more than one evaluation.
+    pub fn gaussian_steps(&self, reverse: &Reverse, t_min: f64) -> Result<(Vec<f64>, Vec<GaussianStep>), Fault> {
+        let SolverSpec::DpmSolverPp { order, grid } = *self else { return Err(SolverSpec::not_gaussian()) };
+        let times = grid.times(reverse.sde(), (1.0, t_min));
+        let solver = MultiStep::new(Scheme::DpmSolverPp, order, grid).map_err(|fault| fault.within("solver.dpm-solver-pp"))?;
+        let steps = solver.steps(reverse, &times);
+        Ok((times, steps))
+    }
+
+    /// The fault of a solver that can't lead particles.
+    pub fn not_gaussian() -> Fault {
+        let help = "use solver.dpm-solver-pp, whose steps take an evaluation each; order = 1 has DDPM's, order = 2 needs fewer";
+        Fault::new("solver", "the weights of particles are of Gaussian steps", help)
     }
 
     /// Whether this can sample the reverse process of a family parameter η from 1 to t_min. `network_levels` are the levels of noise of a

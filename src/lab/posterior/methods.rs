@@ -6,12 +6,12 @@ use crate::lab::{Setting, Sweep};
 use crate::measurement::Operator;
 use crate::sde::Sde;
 
-/// Methods with settings of their papers; of moment matching the two iterations that solve for two measured numbers.
+/// Methods with settings of their papers.
 pub static METHODS: &[(&str, Method)] = &[
     ("dps-0.3", Method::Dps { strength: 0.3 }),
     ("dps-1", Method::Dps { strength: 1.0 }),
     ("pseudo-inverse", Method::PseudoInverse { data_std: 1.0 }),
-    ("moment-matching", Method::MomentMatching { iterations: 2 }),
+    ("moment-matching", Method::MomentMatching { iterations: 5 }),
     ("replacement", Method::Replacement),
     ("repaint-10", Method::Repaint { visits: 10 }),
     ("particles-4", Method::Particles { count: 4, data_std: 1.0 }),

@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{Purpose, derive};
 use crate::run::Journal;
-use crate::sample::{self, Sample};
+use crate::sample::{self, Sample, Start, Subject};
 
 /// A score whose law is known, and how it is measured.
 pub struct Bench<'a> {
@@ -115,7 +115,8 @@ impl Bench<'_> {
             };
             let seed = derive(self.seed, Purpose::PosteriorLab, 1 + k as u64);
             let (quiet, mut nowhere) = (Terminal::new(true), Journal::nowhere());
-            let samples = sample::sample(&spec, seed, &way, &shape, self.device, &mut nowhere, &quiet)?;
+            let (subject, start) = (Subject { way: &way, known: None }, Start::Prior { shape: &shape, device: self.device });
+            let samples = sample::sample(&spec, seed, subject, &start, &mut nowhere, &quiet)?;
             evaluations += samples.statistics.mean_evaluations() * pairs as f64 / n as f64;
             parts.push(samples.x.view([pairs as i64, draws as i64, -1]));
         }

@@ -111,12 +111,19 @@ pub fn picture(points: &[Point]) -> Vec<u8> {
         |of: &dyn Fn(&Verdict) -> f64| points.iter().find(|point| point.trial.is_none()).map_or(0.0, |exact| of(&exact.measured.verdict));
     let (energy, classifier) = (chance(&|verdict| verdict.energy.half_width), chance(&|verdict| verdict.classifier.half_width));
     let curve = |title, distance: &dyn Fn(&Verdict) -> f64| -> Panel {
-        let trials = points.iter().filter(|point| point.trial.is_some());
-        panel(title, trials.map(|point| (point.method(), point.measured.evaluations, Some(distance(&point.measured.verdict)))))
+        let of = |point: &Point| distance(&point.measured.verdict);
+        let served = |point: &&Point| point.trial.is_some() && best_solver(points, point.method(), &of) == Some(point.line().solver);
+        panel(title, points.iter().filter(served).map(|point| (point.method(), point.measured.evaluations, Some(of(point)))))
     };
     let panels = [
         curve("energy distance to the posterior, down to what chance leaves", &|verdict| verdict.energy.value.max(energy)),
         curve("C2ST accuracy above 1/2, down to what chance leaves", &|verdict| (verdict.classifier.value - 0.5).max(classifier)),
     ];
     curves_png(&panels, COST)
+}
+
+/// The solver that a method has the least distance by.
+fn best_solver<'a>(points: &'a [Point], method: &str, distance: &dyn Fn(&Point) -> f64) -> Option<&'a str> {
+    let own = points.iter().filter(|point| point.method() == method);
+    own.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|point| point.line().solver)
 }
