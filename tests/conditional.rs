@@ -2,12 +2,16 @@
 
 mod common;
 
+use std::f64::consts::PI;
+
 use common::home::{Home, IMAGES, VECTORS};
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::{NpzReader, WriteNpyExt};
 use score_sde::data::Split;
+use score_sde::metric::{Estimate, classifier_accuracy};
 use score_sde::rng::{self, Purpose};
-use tch::Device;
+use score_sde::testing;
+use tch::{Device, Kind, Tensor};
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
 
@@ -189,41 +193,58 @@ fn an_exact_score_knows_its_components_and_guidance_moves_away_from_the_others()
     assert!((late - plain).abs() < 0.1, "where there is hardly any noise left, guidance moves little: {late}");
 }
 
-/// y of three numbers is seen of x in the plane, by a simulator whose posterior is a Gaussian: x ~ N(0, I), y = (x_1, x_2, x_1 + x_2) + n / 2.
+/// y of three numbers is seen of x in the plane, by a simulator whose posterior is a Gaussian: x ~ N(0, I), y = (x_1, x_2, x_1 + x_2) + n / 2,
+/// with the precision I + AᵀA / σ² = I + 4 [[2, 1], [1, 2]] and the mean its inverse times Aᵀy / σ².
+struct Simulator {
+    home: Home,
+    x: Array2<f64>,
+    y: Array2<f64>,
+}
+
+impl Simulator {
+    const VARIANCES: [f64; 2] = [9.0 / 65.0, -4.0 / 65.0];
+
+    fn new(n: usize, keys: &[(&str, &str)]) -> Simulator {
+        let [process, rest] = [CLASSES.split("[data.").next().unwrap(), CLASSES.split("[network.mlp]").nth(1).unwrap()];
+        let data = "[data.npy-vectors]\ntrain = \"x.npy\"\ntest = \"x.npy\"\nscale = 1.0\n\n\
+                    [condition.vector]\ntrain = \"y.npy\"\ntest = \"y.npy\"\nscale = 2.0\ndropout = 0.0\n\n[network.mlp]";
+        let home = Home::with(&keys.iter().fold(format!("{process}{data}{rest}"), |text, (from, to)| text.replace(from, to)));
+        let normal = rng::normal(1, Purpose::Data, 0, &[5 * n as i64], Device::Cpu);
+        let normal = Vec::<f32>::try_from(normal).unwrap();
+        let normal = |i: usize| f64::from(normal[i]);
+        let x = Array2::from_shape_fn((n, 2), |(i, j)| normal(5 * i + j));
+        let y = Array2::from_shape_fn((n, 3), |(i, j)| {
+            let clean = if j == 2 { x[[i, 0]] + x[[i, 1]] } else { x[[i, j]] };
+            clean + 0.5 * normal(5 * i + 2 + j)
+        });
+        home.write("x.npy", npy(x.clone()));
+        home.write("y.npy", npy(y.clone()));
+        Simulator { home, x, y }
+    }
+
+    /// The posterior's mean.
+    fn mean(y: &[f64]) -> [f64; 2] {
+        let [own, other] = Simulator::VARIANCES;
+        let right = [4.0 * (y[0] + y[2]), 4.0 * (y[1] + y[2])];
+        [own * right[0] + other * right[1], other * right[0] + own * right[1]]
+    }
+
+    /// -ln p(x | y), nats.
+    fn nats(&self, i: usize) -> f64 {
+        let mean = Simulator::mean(&[self.y[[i, 0]], self.y[[i, 1]], self.y[[i, 2]]]);
+        let [a, b] = [self.x[[i, 0]] - mean[0], self.x[[i, 1]] - mean[1]];
+        (2.0 * PI).ln() - 0.5 * 65f64.ln() + 0.5 * (9.0 * a * a + 8.0 * a * b + 9.0 * b * b)
+    }
+}
+
 #[test]
 fn a_vector_is_a_condition() {
-    let experiment = CLASSES
-        .split("[data.gaussian-mixture]")
-        .next()
-        .map(|before| {
-            let rest = CLASSES.split("[network.mlp]").nth(1).unwrap().replace("\"each-class\"", "{ file = \"seen.npy\" }");
-            let data = "[data.npy-vectors]\ntrain = \"x.npy\"\ntest = \"x.npy\"\nscale = 1.0\n\n\
-                        [condition.vector]\ntrain = \"y.npy\"\ntest = \"y.npy\"\nscale = 2.0\ndropout = 0.0\n\n[network.mlp]";
-            format!("{before}{data}{rest}")
-        })
-        .unwrap();
-    let home = Home::with(&experiment);
-    let n = 4000;
-    let normal = rng::normal(1, Purpose::Data, 0, &[5 * n as i64], Device::Cpu);
-    let normal = Vec::<f32>::try_from(normal).unwrap();
-    let normal = |i: usize| f64::from(normal[i]);
-    let x = Array2::from_shape_fn((n, 2), |(i, j)| normal(5 * i + j));
-    let y = Array2::from_shape_fn((n, 3), |(i, j)| {
-        let clean = if j == 2 { x[[i, 0]] + x[[i, 1]] } else { x[[i, j]] };
-        clean + 0.5 * normal(5 * i + 2 + j)
-    });
-    home.write("x.npy", npy(x));
-    home.write("y.npy", npy(y));
+    let Simulator { home, .. } = Simulator::new(4000, &[("\"each-class\"", "{ file = \"seen.npy\" }")]);
     let seen = [1.2, -0.4, 0.6];
     home.write("seen.npy", npy(Array1::from(seen.to_vec())));
     home.succeed(&["run", "tiny.toml", "--set", "train.steps=1000"]);
     let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
-    // The precision is I + AᵀA / σ² = I + 4 [[2, 1], [1, 2]], the mean its inverse times Aᵀy / σ².
-    let (a, b): (f64, f64) = (9.0, 4.0);
-    let right = [4.0 * (seen[0] + seen[2]), 4.0 * (seen[1] + seen[2])];
-    let truth = (a * right[0] - b * right[1]) / (a * a - b * b);
-    let found = mean(&x, |_| true);
-    let std = (a / (a * a - b * b)).sqrt();
+    let ([truth, _], std, found) = (Simulator::mean(&seen), Simulator::VARIANCES[0].sqrt(), mean(&x, |_| true));
     assert!((found - truth).abs() < 0.5 * std, "{found} is not {truth}, of a width of {std}");
     let spread = x.column(0).mapv(f64::from).std(1.0);
     assert!((spread / std - 1.0).abs() < 0.3, "{spread} is not {std}");
@@ -232,6 +253,52 @@ fn a_vector_is_a_condition() {
     home.write("seen.npy", npy(Array1::from(vec![0.0; 2])));
     let report = home.fail(&["sample", "runs/tiny", "--name", "other"]);
     assert!(report.contains("seen.npy") && report.contains("3 finite numbers"), "{report}");
+}
+
+/// A classifier tells the samples of 200 y from exact draws, as well as it tells exact draws from others: not at all. Large it is held to its
+/// interval; with `--nocapture` it prints what it found.
+#[test]
+fn a_simulators_posterior_is_sampled_and_its_density_measured() {
+    tch::set_num_threads(1);
+    let large = testing::large();
+    let (steps, width, n, draws) = if large { ("20000", "128", 20_000, 50) } else { ("1500", "64", 4000, 10) };
+    let keys = [
+        ("steps = 400", &format!("steps = {steps}")[..]),
+        ("width = 32", &format!("width = {width}")),
+        ("depth = 1", "depth = 2"),
+        ("ema = 0.98", if large { "ema = 0.9995" } else { "ema = 0.99" }),
+        ("batch = 64", if large { "batch = 256" } else { "batch = 128" }),
+        ("lr = 5e-3", if large { "lr = 1e-3" } else { "lr = 3e-3" }),
+        ("count = 200\nbatch = 70", &format!("count = {}\nbatch = 2000", 200 * draws)),
+        ("t_min = 1e-2", "t_min = 1e-3"),
+        ("log-snr.steps = 12", "log-snr.steps = 40"),
+        ("denoise = true", "denoise = false"),
+        ("count = 40\nbatch = 40", "count = 400\nbatch = 400"),
+        ("\"each-class\"", "{ examples = { split = \"test\", count = 200 } }"),
+    ];
+    let simulator = Simulator::new(n, &keys);
+    simulator.home.succeed(&RUN);
+    let x: Array2<f32> = samples(&simulator.home, "tiny").by_name("samples").unwrap();
+    let values: Vec<f32> = x.iter().copied().collect();
+    let x = Tensor::from_slice(&values).view([draws, 200, 2]).transpose(0, 1).to_kind(Kind::Double);
+    let y = Tensor::from_slice(&simulator.y.iter().copied().take(600).collect::<Vec<_>>()).view([200, 3]);
+    let means: Vec<f64> = (0..200).flat_map(|i| Simulator::mean(&[0, 1, 2].map(|j| simulator.y[[i, j]]))).collect();
+    let [own, other] = Simulator::VARIANCES;
+    let factor = Tensor::from_slice(&[own, other, other, own]).view([2, 2]).linalg_cholesky(false);
+    let noise = rng::normal(2, Purpose::Noise, 0, &[200, draws, 2], Device::Cpu).to_kind(Kind::Double);
+    let exact = noise.matmul(&factor.tr()) + Tensor::from_slice(&means).view([200, 1, 2]);
+    let told = classifier_accuracy(&x, &exact, &y, 1);
+
+    let report = simulator.home.json("runs/tiny/likelihood.json");
+    let found: Array1<f64> =
+        NpzReader::new(std::fs::File::open(simulator.home.path("runs/tiny/likelihood.npz")).unwrap()).unwrap().by_name("nats").unwrap();
+    let excess: Vec<f64> = found.iter().enumerate().map(|(i, nats)| nats - simulator.nats(i)).collect();
+    let excess = Estimate::of_mean(&excess);
+    println!("accuracy {:.4} ± {:.4}, excess {:.4} ± {:.4} nats", told.value, told.half_width, excess.value, excess.half_width);
+    assert!(report["classes"].is_null());
+    let slack = if large { 0.0 } else { 0.04 };
+    assert!((told.value - 0.5).abs() < told.half_width + slack, "{told:?}");
+    assert!(excess.value.abs() < excess.half_width + slack, "{excess:?}");
 }
 
 /// An IDX file of labels.

@@ -9,6 +9,7 @@ use tch::Tensor;
 
 use crate::data::{ConditionSpec, Split};
 use crate::error::Fault;
+use crate::tensor::select;
 
 /// `[sample.given]`: what is known of the samples, of a model with `[condition.*]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,12 @@ pub enum GivenSpec {
         split: Split,
         /// Counted from 0.
         index: usize,
+    },
+    /// What is known of the first `count` examples of a split, in turn.
+    Examples {
+        split: Split,
+        /// 1 to as many as the split has.
+        count: usize,
     },
     /// An `.npy` file of M numbers, in the units of the files of `[condition.vector]`.
     File(PathBuf),
@@ -39,6 +46,7 @@ impl GivenSpec {
                 let help = "give example = { split = \"test\", index = 0 } or file = \"x.npy\"";
                 Err(Fault::new("", "the condition, [condition.vector], is no class", help))
             }
+            (GivenSpec::Examples { count: 0, .. }, _) => Err(Fault::new("examples.count", "there are no examples", "give at least 1")),
             (GivenSpec::File(_), ConditionSpec::Class(_)) => {
                 Err(Fault::new("file", "the condition is a class, [condition.class]", "give classes = [0, 1], or given = \"each-class\""))
             }
@@ -63,8 +71,8 @@ impl GivenSpec {
 pub enum Known {
     /// Sample i is of class `wanted[i mod len]`, of so many.
     Classes { wanted: Vec<usize>, classes: usize },
-    /// All samples the same: what the model is told, `[M]`.
-    One(Vec<f32>),
+    /// What the model is told of sample i is row i mod N [N, M].
+    Rows(Tensor),
 }
 
 impl Known {
@@ -75,7 +83,8 @@ impl Known {
                 let told: Vec<i64> = rows.filter_map(|row| self.class(row)).map(|class| class as i64).collect();
                 Tensor::from_slice(&told).one_hot(*classes as i64).to_kind(tch::Kind::Float)
             }
-            Known::One(told) => Tensor::from_slice(told).unsqueeze(0),
+            Known::Rows(told) if told.size()[0] == 1 => told.shallow_clone(),
+            Known::Rows(told) => select(told, &rows.map(|row| (row % told.size()[0] as u64) as usize).collect::<Vec<_>>()),
         }
     }
 
@@ -83,7 +92,7 @@ impl Known {
     pub fn class(&self, row: u64) -> Option<usize> {
         match self {
             Known::Classes { wanted, .. } => Some(wanted[(row % wanted.len() as u64) as usize]),
-            Known::One(_) => None,
+            Known::Rows(_) => None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What a session's model is told of examples and of samples.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use tch::Tensor;
 
 use super::Session;
 use crate::data::{Class, ConditionSpec, Conditions, Split, read_npy};
 use crate::error::{Error, Fault, Result};
 use crate::sample::{GivenSpec, Known, Sample};
-use crate::tensor::to_vec;
 
 impl Session {
     /// What is known of the examples of a split; none of a model without conditions.
@@ -39,29 +41,33 @@ impl Session {
         Ok(Some(match given {
             GivenSpec::EachClass => Known::Classes { wanted: (0..classes).collect(), classes },
             GivenSpec::Classes(wanted) => Known::Classes { wanted: wanted.clone(), classes },
-            GivenSpec::Example { split, index } => self.known_of(*split, *index)?,
+            GivenSpec::Example { split, index } => self.known_of(*split, ("example.index", *index..*index + 1))?,
+            GivenSpec::Examples { split, count } => self.known_of(*split, ("examples.count", 0..*count))?,
             GivenSpec::File(path) => {
                 let (shape, values) = read_npy(path)?;
                 if values.len() + 1 != self.condition || values.iter().any(|value| !value.is_finite()) {
                     let message = format!("has shape {shape:?}, and {} finite numbers are wanted", self.condition - 1);
                     return Err(Error::data(path, message, "give what is known, as in a row of the files of [condition.vector]"));
                 }
-                Known::One(spec.as_ref().map_or(Vec::new(), |spec| spec.row_of(&values)))
+                let told = spec.as_ref().map_or(Vec::new(), |spec| spec.row_of(&values));
+                Known::Rows(Tensor::from_slice(&told).unsqueeze(0))
             }
         }))
     }
 
-    /// What is known of one example.
-    fn known_of(&self, split: Split, index: usize) -> Result<Known> {
+    /// What is known of some examples, which `key` asks for.
+    fn known_of(&self, split: Split, (key, examples): (&str, Range<usize>)) -> Result<Known> {
         let len = self.dataset(split)?.len();
-        if index >= len {
-            let message = format!("there is no example {index}: the split has {len}, counted from 0");
-            return Err(Fault::new("sample.given.example.index", message, format!("give a number up to {}", len - 1)).into());
+        if examples.end > len {
+            let message = format!("there is no example {}: the split has {len}, counted from 0", examples.end - 1);
+            let most = if examples.len() > 1 { len } else { len - 1 };
+            return Err(Fault::new(format!("sample.given.{key}"), message, format!("give a number up to {most}")).into());
         }
         let conditions = self.conditions(split)?.map_or_else(|| self.classes(split), Ok)?;
-        Ok(match conditions.class(index) {
-            Some(class) => Known::Classes { wanted: vec![class], classes: self.condition },
-            None => Known::One(to_vec(&conditions.of(&[index])).into_iter().map(|value| value as f32).collect()),
+        let classes: Option<Vec<usize>> = examples.clone().map(|example| conditions.class(example)).collect();
+        Ok(match classes {
+            Some(wanted) => Known::Classes { wanted, classes: self.condition },
+            None => Known::Rows(conditions.of(&examples.collect::<Vec<_>>())),
         })
     }
 }

@@ -65,8 +65,8 @@ impl Session {
         if let Some(classifier) = classifier {
             of["classifier"] = json!(classifier.average(run)?);
         }
-        if let Some(Known::One(told)) = known {
-            of["given_crc32"] = crc32(told.iter().copied().map(f64::from).collect()).into();
+        if let Some(Known::Rows(told)) = known {
+            of["given_crc32"] = crc32(to_vec(told)).into();
         }
         if let Some(Fit { measurement: Measurement { operator, .. }, seen: Seen { y, .. } }) = fit {
             // A shows in what it makes of one vector, whose numbers are all different.
