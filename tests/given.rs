@@ -133,6 +133,7 @@ fn images_are_edited_and_share_states() {
     refused(&["edit", "runs/tiny", "broken.npz", "--from", "0.5"], "broken.npz: holds no array samples");
     assert!(home.said(&["edit", "runs/tiny", "x.npy", "--from", "0.5", "--count", "2"]).contains("cannot be used with"));
     refused(&["edit", "runs/tiny", "--from", "0.5", "--count", "5"], "there is no example 4: the split has 4");
+    refused(&["share", "runs/tiny", "--from", "1,1,1,1,1,1,1,1,1,1,1", "--each", "10000"], "11 rows of 10000 samples are more than 100000");
     for t in ["0.001", "1.5", "NaN"] {
         refused(&["edit", "runs/tiny", "--from", t, "--count", "1"], "give a time above t_min = 0.001 and at most 1");
         refused(&["share", "runs/tiny", "--from", t], "give a time above t_min = 0.001 and at most 1");

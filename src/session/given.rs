@@ -25,6 +25,9 @@ pub enum Given<'a> {
     Shared { times: &'a [f64] },
 }
 
+/// Samples whose beginnings are made at once.
+const MOST: usize = 100_000;
+
 impl Given<'_> {
     fn rows(&self) -> usize {
         match self {
@@ -40,8 +43,12 @@ impl Given<'_> {
         }
     }
 
-    /// Error: samples can't begin there, or nothing tells those of a row from each other.
-    fn check(&self, spec: &Sample) -> Result<()> {
+    /// Error: samples can't begin there, are too many, or nothing tells those of a row from each other.
+    fn check(&self, spec: &Sample, each: usize) -> Result<()> {
+        if self.rows() * each > MOST {
+            let message = format!("{} rows of {each} samples are more than {MOST}", self.rows());
+            return Err(Error::Usage { message, help: "give fewer of either".into() });
+        }
         let times = match self {
             Given::Images { t, .. } => std::slice::from_ref(t),
             Given::Shared { times } => times,
@@ -98,7 +105,7 @@ impl Session {
 
     /// Saves such samples as `samples/<name>.*` in `place`, as [`sample_into`](Session::sample_into) does.
     pub fn sample_from_into(&self, spec: &Sample, (given, each): (&Given, usize), run: &Run, place: &Run, name: &str) -> Result<bool> {
-        given.check(spec)?;
+        given.check(spec, each)?;
         let (mut of, asked) = self.samples_subject(&spec.on_the_way(each * given.rows()), run)?;
         of["given"] = given.subject();
         let mut protocol = of["sample"].clone();
@@ -107,7 +114,7 @@ impl Session {
     }
 
     fn begun(&self, spec: &Sample, given: &Given, each: usize, asked: &Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
-        given.check(spec)?;
+        given.check(spec, each)?;
         match given {
             Given::Images { images, t } => self.edited(spec, (images, *t), each, asked, journal),
             Given::Shared { times } => self.sharing(spec, times, each, asked, journal),
