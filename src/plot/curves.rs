@@ -121,6 +121,7 @@ fn panel<B: DrawingBackend>(
             .draw_series(LineSeries::new(curve.iter().copied(), colour.stroke_width(2 * scale)))?
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18 * scale as i32, y)], colour.stroke_width(2 * scale)));
+        chart.draw_series(curve.iter().map(|point| Circle::new(*point, 2 * scale, colour.filled())))?;
         let on_front = front.iter().filter(|(other, _)| other == name).map(|(_, point)| *point);
         chart.draw_series(on_front.map(|point| Circle::new(point, 4 * scale, colour.filled())))?;
     }

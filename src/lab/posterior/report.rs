@@ -111,9 +111,9 @@ pub fn picture(points: &[Point]) -> Vec<u8> {
         |of: &dyn Fn(&Verdict) -> f64| points.iter().find(|point| point.trial.is_none()).map_or(0.0, |exact| of(&exact.measured.verdict));
     let (energy, classifier) = (chance(&|verdict| verdict.energy.half_width), chance(&|verdict| verdict.classifier.half_width));
     let curve = |title, distance: &dyn Fn(&Verdict) -> f64| -> Panel {
-        let of = |point: &Point| distance(&point.measured.verdict);
-        let served = |point: &&Point| point.trial.is_some() && best_solver(points, point.method(), &of) == Some(point.line().solver);
-        panel(title, points.iter().filter(served).map(|point| (point.method(), point.measured.evaluations, Some(of(point)))))
+        let served = |point: &&Point| point.trial.is_some() && best_solver(points, point.method()) == Some(point.line().solver);
+        let of = |point: &Point| (point.method(), point.measured.evaluations, Some(distance(&point.measured.verdict)));
+        panel(title, points.iter().filter(served).map(of))
     };
     let panels = [
         curve("energy distance to the posterior, down to what chance leaves", &|verdict| verdict.energy.value.max(energy)),
@@ -122,8 +122,9 @@ pub fn picture(points: &[Point]) -> Vec<u8> {
     curves_png(&panels, COST)
 }
 
-/// The solver that a method has the least distance by.
-fn best_solver<'a>(points: &'a [Point], method: &str, distance: &dyn Fn(&Point) -> f64) -> Option<&'a str> {
+/// The solver by which a method comes nearest to the posterior.
+fn best_solver<'a>(points: &'a [Point], method: &str) -> Option<&'a str> {
     let own = points.iter().filter(|point| point.method() == method);
-    own.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|point| point.line().solver)
+    let energy = |point: &Point| point.measured.verdict.energy.value;
+    own.min_by(|a, b| energy(a).total_cmp(&energy(b))).map(|point| point.line().solver)
 }
