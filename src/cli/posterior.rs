@@ -46,11 +46,9 @@ pub fn posterior(options: Arguments) -> Result<()> {
     let mut journal = Journal::open(&folder, "posterior.journal", &of)?;
     let mut bench = Bench { model: &*model, law, measurement, sample, size, seed, device };
     let points = posterior::measure(&mut bench, trials, &mut journal, session.terminal())?;
-    let write = |name: &str, bytes: &[u8]| folder.replace(name, || folder.check_in_place(), |file| file.write_all(bytes));
-    write("posterior.csv", &posterior::csv(&points))?;
-    write("posterior.json", &posterior::json(&points))?;
-    write("posterior.md", posterior::markdown(&points).as_bytes())?;
-    write("posterior.png", &posterior::picture(&points))?;
+    for (name, bytes) in posterior::files(&points) {
+        folder.replace(name, || folder.check_in_place(), |file| file.write_all(&bytes))?;
+    }
     journal.remove()?;
     print!("{}", posterior::table(&points));
     println!("{}", out.join("posterior.png").display());

@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 
 pub use methods::{METHODS, Trial, methods, trials};
 pub use pairs::{Pairs, Verdict};
-pub use report::{csv, json, markdown, picture, table};
+pub use report::{files, table};
 
 use crate::error::Result;
 use crate::guidance::Way;

@@ -76,6 +76,16 @@ fn bar(value: f64, half_width: f64) -> String {
 
 const COLUMNS: [&str; 8] = ["method", "solver", "evals", "50 %", "90 %", "energy", "C2ST", "SBC p"];
 
+/// The files of the results, by name.
+pub fn files(points: &[Point]) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("posterior.csv", csv(points)),
+        ("posterior.json", json(points)),
+        ("posterior.md", markdown(points).into_bytes()),
+        ("posterior.png", picture(points)),
+    ]
+}
+
 /// Every point in 80 columns.
 pub fn table(points: &[Point]) -> String {
     let line = |[method, solver, evaluations, half, most, energy, classifier, p]: [&str; 8]| {
@@ -86,27 +96,27 @@ pub fn table(points: &[Point]) -> String {
 }
 
 /// Every point as a Markdown table.
-pub fn markdown(points: &[Point]) -> String {
+fn markdown(points: &[Point]) -> String {
     let mut text = format!("| {} |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n", COLUMNS.join(" | "));
     points.iter().for_each(|point| text += &format!("| {} |\n", point.columns().join(" | ")));
     text
 }
 
 /// Every point as comma-separated values with a header.
-pub fn csv(points: &[Point]) -> Vec<u8> {
+fn csv(points: &[Point]) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     points.iter().for_each(|point| writer.serialize(point.line()).expect("memory takes everything"));
     writer.into_inner().expect("memory takes everything")
 }
 
 /// Every point with its method and solver as an experiment has them.
-pub fn json(points: &[Point]) -> Vec<u8> {
+fn json(points: &[Point]) -> Vec<u8> {
     let of = |Point { trial, measured }: &Point| serde_json::json!({ "trial": trial, "measured": measured });
     serde_json::to_vec_pretty(&points.iter().map(of).collect::<Vec<_>>()).expect("numbers and names are JSON")
 }
 
 /// What an evaluation buys, each method by the solver that serves it best, as a PNG file.
-pub fn picture(points: &[Point]) -> Vec<u8> {
+fn picture(points: &[Point]) -> Vec<u8> {
     let chance =
         |of: &dyn Fn(&Verdict) -> f64| points.iter().find(|point| point.trial.is_none()).map_or(0.0, |exact| of(&exact.measured.verdict));
     let (energy, classifier) = (chance(&|verdict| verdict.energy.half_width), chance(&|verdict| verdict.classifier.half_width));
