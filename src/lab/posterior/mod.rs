@@ -57,7 +57,8 @@ pub struct Measured {
 /// Particles that are led at once.
 const MOST: usize = 40_000;
 
-/// Judges draws of the exact posteriors, and then those of every trial; the pairs and all that is drawn are a function of the seed.
+/// Judges draws of the exact posteriors, and then those of every trial; the pairs and all that is drawn are a function of the seed, alike for
+/// all trials.
 ///
 /// What `journal` holds is not measured again. A trial whose solve fails is left out, with a line that says why.
 pub fn measure(
