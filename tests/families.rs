@@ -142,7 +142,7 @@ fn a_program_does_what_the_binary_does() {
     let home = Home::with(VECTORS);
     let loaded = experiment::load(&home.path("tiny.toml"), &[]).unwrap();
     let session = Session::new(&loaded, Machine::default());
-    assert!(session.generator().is_err_and(|error| error.to_string().contains("is a score")));
+    assert!(session.generator().is_err_and(|error| error.to_string().contains("does not draw by itself")));
 }
 
 #[test]
