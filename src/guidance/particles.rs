@@ -19,8 +19,8 @@ use crate::tensor::{select, sum_per_example, to_vec};
 /// x_s ~ p̃(x_s | x_t, ..) = N(μ + c ∇ ln ψ_t(x_t), v I),   w_s = w_t p(x_s | x_t, ..) ψ_s(x_s) / (p̃(x_s | x_t, ..) ψ_t(x_t)),
 /// ```
 ///
-/// c being what a change of the score adds to μ (algorithm 1, for DDPM's steps). Where 1 / Σ w² falls below K / 2, particles are resampled by
-/// systematic resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever
+/// c being what a change of all these denoised states alike adds to μ (algorithm 1, for DDPM's steps). Where 1 / Σ w² falls below K / 2,
+/// particles are resampled by systematic resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever
 /// the twist, that is a draw of p(x_0 | y) as K grows.
 pub struct Particles<'a> {
     model: &'a dyn Model,
@@ -135,7 +135,7 @@ impl<'a> Particles<'a> {
     /// x_s, and weights that lack ψ_s: with δ = c ∇ ln ψ_t / √v and x_s = μ + √v (δ + z), ln p / p̃ is -zᵀ δ - ½ ‖δ‖².
     fn moved(&self, cloud: &Cloud, step: &GaussianStep, t: f64, z: &Tensor) -> (Tensor, Vec<f64>) {
         let Level { alpha, sigma, .. } = self.model.level(t);
-        let delta = &cloud.gradient * (step.of_data[0] * sigma.powi(2) / (alpha * step.std));
+        let delta = &cloud.gradient * (step.of_data.iter().sum::<f64>() * sigma.powi(2) / (alpha * step.std));
         let by_data = step.of_data.iter().zip(&cloud.data).fold(&cloud.x * step.of_x, |x, (weight, data)| x + data * *weight);
         let x = by_data + (&delta + z) * step.std;
         let change = to_vec(&sum_per_example(&(&delta * (z + &delta * 0.5)).to_kind(Kind::Double)));

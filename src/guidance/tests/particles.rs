@@ -1,10 +1,50 @@
 //! Particles come to the posterior as they grow in number.
 
 use super::*;
+use crate::model::Prediction;
 use crate::rng::{self, Purpose};
+use crate::tensor::{column_of, to_vec};
 use crate::testing::large;
 
 const STEPS: usize = 60;
+
+/// N(c, 0.5² I) for the c that is known.
+struct Around;
+
+impl Model for Around {
+    fn sde(&self) -> &dyn Sde {
+        &VP
+    }
+
+    fn predict(&self, at: &At) -> Prediction {
+        let middle = at.known().unwrap() * column_of(at.x, at.t, |t| VP.alpha(t));
+        let variance = column_of(at.x, at.t, |t| 0.25 * VP.alpha(t).powi(2) + VP.sigma(t).powi(2));
+        Prediction::of_score((middle - at.x) / variance)
+    }
+}
+
+/// y [3, 2] and c [3, 2], each sample's own: x given both has mean (0.25 y + σ² c) / (0.25 + σ²), but for the steps.
+#[test]
+fn the_particles_of_a_sample_are_given_what_it_is() {
+    tch::set_num_threads(1);
+    let model = Around;
+    let (y, c) = (normal(1, &[3, 2]) * 2.0, normal(2, &[3, 2]) * 2.0);
+    let (repeats, count) = (200, 8);
+    let each = |of: &Tensor| of.repeat_interleave_self_int(repeats, 0, None);
+    let identity = Matrix::of(&Tensor::eye(2, (Kind::Double, Device::Cpu)), &[2]);
+    let measurement = Measurement { operator: Box::new(identity), y: each(&y), sigma: SIGMA };
+    let particles = Particles::new(&model, &measurement, (count as usize, 0.5), &[2], Device::Cpu);
+    let solver = SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: STEPS } };
+    let (times, steps) = solver.gaussian_steps(&Reverse { model: &model, eta: 1.0 }, 1e-3).unwrap();
+    let size = [3 * repeats * count, 2];
+    let mut uniform = |draw: usize| rng::uniform_rows(5, Purpose::Resampling, 0..3 * repeats as u64, draw as u64);
+    let mut noise = |draw: usize| normal(1000 + draw as u64, &size);
+    let (x, _) =
+        particles.solve((&times, &steps), (true, Some(&each(&c))), &normal(7, &size), &mut noise, &mut uniform, &mut |_| {}).unwrap();
+    let means = x.view([3, repeats, 2]).mean_dim(1i64, false, Kind::Double);
+    let truth = (y * 0.25 + c * SIGMA.powi(2)) / (0.25 + SIGMA.powi(2));
+    assert!(largest(&(&means - &truth)) < 0.1, "{:?} is not {:?}", to_vec(&means), to_vec(&truth));
+}
 
 /// n samples [n, 2] of a law given y, by `count` particles each.
 fn samples(prior: &GaussianMixture, measurement: &Measurement, (count, n): (usize, i64), condition: Option<&Tensor>) -> Tensor {
@@ -58,23 +98,4 @@ fn more_particles_are_nearer_to_the_posterior_of_a_mixture() {
     println!("| moment matching | {:.4} |", others);
     let (first, last) = (means[0], means[means.len() - 1]);
     assert!(last < 0.01 * first && last < 0.05 * others, "{means:?}, {others}");
-}
-
-/// Those of a sample are given what it is given: a mode of the three, as if the law were that alone.
-#[test]
-fn particles_are_given_what_their_samples_are() {
-    tch::set_num_threads(1);
-    let prior = three_modes();
-    let mask = Mask::seeing(&[false, true], &[2], Device::Cpu).unwrap();
-    let measurement = Measurement { operator: Box::new(mask), y: Tensor::from_slice(&[0.2]), sigma: SIGMA };
-    let classes = [2, 0, 1];
-    let told = Tensor::from_slice(&classes.map(|class| class as i64)).one_hot(3);
-    let given = samples(&prior, &measurement, (4, 3), Some(&told));
-    for (row, class) in classes.into_iter().enumerate() {
-        let (mean, covariance) = (prior.means[class].clone(), prior.covariances[class].clone());
-        let alone = GaussianMixture { weights: vec![1.0], means: vec![mean], covariances: vec![covariance] };
-        let alone = samples(&alone, &measurement, (4, 3), None);
-        let off = largest(&(given.get(row as i64) - alone.get(row as i64)));
-        assert!(off < 1e-8, "sample {row} of class {class} is {off} off");
-    }
 }
