@@ -11,6 +11,7 @@ use crate::experiment::{self, Family, Loaded};
 use crate::guidance;
 use crate::lab::posterior::{self, Bench};
 use crate::law::GaussianMixture;
+use crate::measurement::mark_of;
 use crate::model::ScoreSpec;
 use crate::run::{Folder, Journal};
 use crate::sample::Sample;
@@ -21,7 +22,7 @@ const SOLVERS: [&str; 3] = ["heun", "dpm-solver-pp-2-sde", "reverse-diffusion-sd
 pub fn posterior(options: Arguments) -> Result<()> {
     let sweep = options.sweep(&SOLVERS, &[20, 100])?;
     let methods = posterior::methods(&options.methods)?;
-    if !(options.draws + 1).is_multiple_of(10) || options.draws > 999 {
+    if options.draws > 999 || !(options.draws + 1).is_multiple_of(10) {
         let help = "give 9, 19, 29, ..., 999, so that half and nine tenths of the ranks are whole numbers".into();
         return Err(Error::Usage { message: format!("--draws is {}", options.draws), help });
     }
@@ -41,7 +42,8 @@ pub fn posterior(options: Arguments) -> Result<()> {
     let (trials, left_out) = posterior::trials(&methods, &sweep, (model.sde(), sample.t_min), &*measurement.operator);
     left_out.iter().for_each(|line| session.terminal().say(line));
     let out = options.out.unwrap_or_else(|| Path::new("lab").join(target.file_stem().unwrap_or_default()));
-    let of = json!({ "experiment": loaded.experiment, "t_min": sample.t_min, "size": size, "trials": trials });
+    let operator = mark_of(&*measurement.operator, device);
+    let of = json!({ "experiment": loaded.experiment, "operator": operator, "t_min": sample.t_min, "size": size, "trials": trials });
     let folder = Folder::create(&out)?;
     let mut journal = Journal::open(&folder, "posterior.journal", &of)?;
     let mut bench = Bench { model: &*model, law, measurement, sample, size, seed, device };
@@ -62,6 +64,15 @@ fn known<'a>(loaded: &'a Loaded, target: &Path) -> Result<(&'a GaussianMixture, 
         return Err(lacks("[score.gaussian-mixture]", "the posterior is known where the law is: give a mixture, or leave out --posterior"));
     };
     let sample = loaded.plan.sample.as_ref();
+    for (key, given) in [
+        ("guidance", sample.is_some_and(|sample| sample.guidance.is_some())),
+        ("given", sample.is_some_and(|sample| sample.given.is_some())),
+    ] {
+        if given {
+            let message = format!("{}: sample.{key} makes another law, and the exact posterior is of the whole one", target.display());
+            return Err(Error::Usage { message, help: format!("remove sample.{key}, or leave out --posterior") });
+        }
+    }
     match sample.and_then(|sample| Some((sample, sample.measurement.as_ref()?))) {
         Some((sample, measured)) => Ok((law, sample, measured)),
         None => {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Fault};
-use crate::tensor::select;
+use crate::tensor::{select, to_vec};
 pub use blur::Blur;
 pub use downsampling::Downsampling;
 pub use grey::Grey;
@@ -126,6 +126,11 @@ impl Measurement {
         };
         y.to_kind(x.kind()) - self.operator.apply(x)
     }
+}
+
+/// What tells an operator from others: the numbers of what its adjoint makes of one vector, whose own are all different.
+pub fn mark_of(operator: &dyn Operator, device: Device) -> Vec<f64> {
+    to_vec(&operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, device)) + 1.0).sqrt().unsqueeze(0)))
 }
 
 /// The matrix [M, D] of an operator on examples of `shape`, f64.

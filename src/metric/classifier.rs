@@ -15,6 +15,8 @@ const STEPS: u64 = 400;
 const BATCHES: i64 = 8;
 const RATE: f64 = 5e-3;
 const DECAY: f64 = 1e-3;
+/// Standard deviations beyond which all points are alike.
+const FAR: f64 = 10.0;
 
 /// How well a network tells x from x' given y (Lopez-Paz & Oquab 2017, arXiv 1610.06545): its accuracy on pairs that it was not trained on,
 /// 1/2 where the laws are equal, 1 where they do not overlap.
@@ -27,10 +29,11 @@ pub fn classifier_accuracy(x: &Tensor, other: &Tensor, given: &Tensor, seed: u64
     let y = given.unsqueeze(1).expand([n as i64, draws, given.size()[1]], false);
     let both = |x: &Tensor| Tensor::cat(&[x, &y.to_kind(x.kind())], 2);
     // [N, 2 L, D + M]
-    let points = Tensor::cat(&[both(x), both(other)], 1).to_kind(Kind::Float);
+    let (points, scale) = (Tensor::cat(&[both(x), both(other)], 1), both(other).to_kind(Kind::Double));
     let axes = [0i64, 1];
-    let (mean, std) = (points.mean_dim(axes.as_slice(), true, None::<Kind>), points.std_dim(axes.as_slice(), true, true));
-    let points = (points - mean) / std.clamp_min(1e-12);
+    let (mean, std) = (scale.mean_dim(axes.as_slice(), true, None::<Kind>), scale.std_dim(axes.as_slice(), true, true));
+    // By the second law alone, so that points that have run away hide nothing.
+    let points = ((points.to_kind(Kind::Double) - mean) / std.clamp_min(1e-12)).clamp(-FAR, FAR).to_kind(Kind::Float);
     let labels = Tensor::cat(&[Tensor::zeros([draws], (Kind::Float, x.device())), Tensor::ones([draws], (Kind::Float, x.device()))], 0);
     let mut right = Vec::with_capacity(n);
     for fold in 0..FOLDS {

@@ -1,18 +1,16 @@
 //! A session draws samples of a score.
 
-use image::RgbImage;
-use serde::Serialize;
-use serde_json::{Value, json};
-use tch::{Kind, Tensor};
-
 use super::{Session, crc32};
 use crate::data::{self, Split};
 use crate::error::Result;
 use crate::guidance::{Observed, Way};
-use crate::measurement::Measurement;
+use crate::measurement::{Measurement, mark_of};
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Known, Sample, Samples, Seen, Start};
 use crate::tensor::to_vec;
+use image::RgbImage;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 /// What samples are drawn with, beside their table.
 pub(super) struct Asked {
@@ -69,9 +67,7 @@ impl Session {
             of["given_crc32"] = crc32(to_vec(told)).into();
         }
         if let Some(Fit { measurement: Measurement { operator, .. }, seen: Seen { y, .. } }) = fit {
-            // A shows in what it makes of one vector, whose numbers are all different.
-            let image = operator.adjoint(&(Tensor::arange(operator.rows(), (Kind::Double, y.device())) + 1.0).sqrt().unsqueeze(0));
-            of["measurement_crc32"] = crc32([to_vec(y), to_vec(&image)].concat()).into();
+            of["measurement_crc32"] = crc32([to_vec(y), mark_of(&**operator, y.device())].concat()).into();
         }
         Ok((of, asked))
     }

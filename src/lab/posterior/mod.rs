@@ -54,8 +54,8 @@ pub struct Measured {
     pub verdict: Verdict,
 }
 
-/// Particles that are led at once.
-const MOST: usize = 40_000;
+/// Samples that are drawn at once; each may have tens of particles.
+const MOST: usize = 600;
 
 /// Judges draws of the exact posteriors, and then those of every trial; the pairs and all that is drawn are a function of the seed, alike for
 /// all trials.
@@ -100,7 +100,8 @@ impl Bench<'_> {
     fn drawn(&mut self, y: &Tensor, Trial { method, setting, .. }: &Trial) -> Result<(Tensor, f64)> {
         let [n, draws] = self.size;
         let shape = [self.law.dimension()];
-        let at_once = (MOST / (draws * method.particles())).max(1);
+        // As many for every method, so that all draw alike.
+        let at_once = (MOST / draws).max(1);
         let (mut parts, mut evaluations) = (Vec::new(), 0.0);
         for (k, first) in (0..n).step_by(at_once).enumerate() {
             let pairs = at_once.min(n - first);
