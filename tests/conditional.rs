@@ -156,6 +156,32 @@ fn codes_are_given_what_their_examples_are() {
         NpzReader::new(file).unwrap().by_name("samples").unwrap()
     };
     let [left, right] = [decoded(0, "left"), decoded(1, "right")];
+    let refusal = home.fail(&["decode", "runs/tiny", "runs/tiny/codes.npz", "--name", "both"]);
+    assert!(refusal.contains("each-class") && refusal.contains("classes=[3]"), "{refusal}");
+    for verb in [
+        &["interpolate", "runs/tiny", "--between", "0,1"][..],
+        &[
+            "share",
+            "runs/tiny",
+            "--from",
+            "0.5",
+            "--set",
+            "sample.dynamics=reverse-sde",
+            "--set",
+            "sample.solver={ euler = { grid = { uniform = { steps = 4 } } } }",
+        ],
+    ] {
+        assert!(home.fail(verb).contains("names several"), "{verb:?}");
+    }
+    let given = "sample.given={ classes = [1] }";
+    home.succeed(&["interpolate", "runs/tiny", "--between", "0,1", "--split", "train", "--steps", "3", "--set", given]);
+    let way = NpzReader::new(std::fs::File::open(home.path("runs/tiny/samples/between.npz")).unwrap()).unwrap();
+    let way: Array2<f32> = { way }.by_name("samples").unwrap();
+    home.succeed(&["encode", "runs/tiny", "--against", "runs/tiny", "--count", "40", "--name", "itself"]);
+    let against = home.json("runs/tiny/itself.json")["against"].clone();
+    let correlation =
+        against["correlation"]["mean"].as_f64().or(against["correlation"]["value"].as_f64()).unwrap_or_else(|| panic!("{against}"));
+    assert!(correlation > 1.0 - 1e-9, "a run agrees with itself: {against}");
     let data: score_sde::data::Data =
         toml::from_str(&quick.split("[data.").nth(1).map(|rest| format!("[{}", rest.split("[condition").next().unwrap())).unwrap())
             .unwrap();
@@ -165,8 +191,38 @@ fn codes_are_given_what_their_examples_are() {
         set.read(i, &mut x);
         let off = |rows: &Array2<f32>| (f64::from(rows[[i, 0]] - x[0])).hypot(f64::from(rows[[i, 1]] - x[1]));
         let (own, other) = if labels[i] == 0 { (off(&left), off(&right)) } else { (off(&right), off(&left)) };
+        if i < 2 {
+            let end = (f64::from(way[[2 * i, 0]] - x[0])).hypot(f64::from(way[[2 * i, 1]] - x[1]));
+            assert!(end < 1e-3, "the way ends at its examples, whatever they are given: {end}");
+        }
         assert!(own < 1e-3 && other > 0.1, "example {i} of class {}: {own} with its own class, {other} with the other", labels[i]);
     }
+}
+
+/// Explicit score matching of a class is of that class.
+#[test]
+fn explicit_score_matching_is_given_the_class_too() {
+    let explicit = CLASSES.split("[likelihood]").next().unwrap().replace("objective = \"denoising\"", "objective = \"explicit\"");
+    let home = Home::with(&explicit);
+    home.succeed(&RUN);
+    let x: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    for (class, truth) in [(0, -2.0), (1, 2.0)] {
+        let mean = mean(&x, |i| i % 2 == class);
+        assert!((mean - truth).abs() < 0.3, "class {class}: {mean} is not {truth}");
+    }
+}
+
+/// Without its `run.json` a run is read by its data.
+#[test]
+fn a_run_that_lost_what_it_says_of_itself_is_still_told_its_classes() {
+    let home = Home::with(&CLASSES.split("[likelihood]").next().unwrap().replace("steps = 400", "steps = 20"));
+    home.succeed(&RUN);
+    let before: Array2<f32> = samples(&home, "tiny").by_name("samples").unwrap();
+    std::fs::remove_file(home.path("runs/tiny/run.json")).unwrap();
+    home.succeed(&["sample", "runs/tiny", "--name", "again"]);
+    let file = std::fs::File::open(home.path("runs/tiny/samples/again.npz")).unwrap();
+    let after: Array2<f32> = NpzReader::new(file).unwrap().by_name("samples").unwrap();
+    assert_eq!(before, after);
 }
 
 #[test]
@@ -376,6 +432,15 @@ fn what_cannot_be_told_is_refused_with_its_key() {
             classes("given = \"each-class\"", "guidance.product.box = { least = [0.0, 0.0], most = [1.0, 0.0] }"),
             "sample.guidance.product.box.most",
             "the box is empty",
+        ),
+        (
+            classes(
+                "given = \"each-class\"",
+                "guidance.product.half-space = { normal = [1.0, 0.0], above = 0.0 }\nmeasurement = { operator.mask.components = [1], noise = 0.5, \
+                 observation.example = { split = \"test\", index = 0 }, method.moment-matching.iterations = 1 }",
+            ),
+            "sample.guidance",
+            "the gradient of the score",
         ),
         (classes("given = \"each-class\"", "guidance.autoguidance.weight = 1.0"), "sample.guidance.autoguidance", "the model itself"),
     ];

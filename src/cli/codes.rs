@@ -9,7 +9,7 @@ use crate::data;
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::run::Run;
-use crate::sample::{Sample, between};
+use crate::sample::Sample;
 use crate::session::{Against, Session, read_codes};
 
 #[derive(Args, Clone, Debug)]
@@ -160,8 +160,7 @@ pub fn interpolate(Interpolate { common, between: ends, split, steps, name }: In
         });
     };
     let asked = ask(common)?;
-    let codes = asked.session.encode(&asked.spec, split.into(), &[i, j])?.codes;
-    let way = between(&codes.get(0), &codes.get(1), steps as usize)?;
+    let way = asked.session.codes_between(&asked.spec, split.into(), [i, j], steps as usize)?;
     asked.session.decode_into(&asked.spec, &way, &asked.run, asked.place(), &name)?;
     println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
     Ok(())

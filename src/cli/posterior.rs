@@ -28,7 +28,7 @@ pub fn posterior(options: Arguments) -> Result<()> {
     }
     let target = &options.target;
     if target.is_dir() {
-        let message = format!("{} is a run, whose posterior nobody knows", target.display());
+        let message = format!("{} is a folder; of a run nobody knows the posterior", target.display());
         return Err(Error::Usage { message, help: "name an experiment file with [score.gaussian-mixture]".into() });
     }
     let loaded = experiment::load(target, &options.set.overrides)?;

@@ -53,6 +53,9 @@ fn open_data(session: &Session) -> Result<()> {
         session.classes(Split::Train)?;
     }
     session.conditions(Split::Train)?;
+    if let Some(sample) = &session.plan().sample {
+        session.check_samples(sample)?;
+    }
     if let Some(measured) = session.plan().sample.as_ref().and_then(|sample| sample.measurement.as_ref()) {
         session.observed(measured)?;
     }

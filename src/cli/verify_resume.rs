@@ -9,7 +9,7 @@ use clap::Args;
 use super::Overrides;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Experiment};
-use crate::run::{Folder, checkpoint};
+use crate::run::{CLASSIFIER, Folder, checkpoint};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -38,8 +38,9 @@ pub fn verify_resume(Arguments { experiment: path, steps, threads, set }: Argume
         command.stdout(Stdio::null()).spawn().map_err(|e| Error::io("start", "score-sde", e))
     };
     finish(run(&whole)?)?;
-    let trained = checkpoint::name(steps);
-    let marks = [&trained, "analytic_variance.journal", "samples/samples.journal", "dequantiser.journal", "likelihood.journal"];
+    let (trained, classified) = (checkpoint::name(steps), format!("{CLASSIFIER}/{}", checkpoint::name(steps)));
+    let marks =
+        [&trained, &classified, "analytic_variance.journal", "samples/samples.journal", "dequantiser.journal", "likelihood.journal"];
     for mark in marks {
         if kill_at(run(&broken)?, &broken.join(mark))? {
             println!("killed at  {mark}");
@@ -54,6 +55,10 @@ fn shortened(experiment: &Experiment, steps: u64) -> Vec<String> {
     let mut settings = Vec::new();
     if experiment.train.is_some() {
         settings.extend([format!("train.steps={}", 2 * steps), format!("train.checkpoint_every={steps}"), "train.log_every=1".into()]);
+    }
+    if experiment.classifier.is_some() {
+        let train = |key: &str, n: u64| format!("classifier.train.{key}={n}");
+        settings.extend([train("steps", 2 * steps), train("checkpoint_every", steps), train("log_every", 1)]);
     }
     if let Some(analytic) = &experiment.analytic_variance {
         let examples = analytic.examples.min(4);
@@ -101,13 +106,20 @@ fn kill_at(mut child: Child, mark: &Path) -> Result<bool> {
 
 fn compare(whole: &Folder, broken: &Folder, steps: u64) -> Result<()> {
     let trained = checkpoint::name(2 * steps);
-    let results = [&trained, "analytic_variance.safetensors", "samples/samples.npz", "dequantiser.safetensors", "likelihood.npz"];
-    let mut differing = 0;
+    let classified = format!("{CLASSIFIER}/{trained}");
+    let results =
+        [&trained, &classified, "analytic_variance.safetensors", "samples/samples.npz", "dequantiser.safetensors", "likelihood.npz"];
+    let (mut differing, mut compared) = (0, 0);
     for name in results {
         let Some(expected) = whole.read(name)? else { continue };
+        compared += 1;
         let same = broken.read(name)?.as_ref() == Some(&expected);
         differing += usize::from(!same);
         println!("{}  {name}", if same { "identical" } else { "DIFFERS  " });
+    }
+    if compared == 0 {
+        let message = "the experiment leaves no result that could be compared".into();
+        return Err(Error::Usage { message, help: "give one with [train], [sample] or [likelihood]".into() });
     }
     if differing > 0 {
         let message = format!("{differing} results of the resumed run differ from those of the unbroken one");

@@ -94,6 +94,15 @@ impl ConditionSpec {
         }
     }
 
+    /// Whether one row means the same to both.
+    pub fn tells_as(&self, other: &ConditionSpec) -> bool {
+        match (self, other) {
+            (ConditionSpec::Class(_), ConditionSpec::Class(_)) => true,
+            (ConditionSpec::Vector(here), ConditionSpec::Vector(there)) => here.scale == there.scale,
+            _ => false,
+        }
+    }
+
     fn written_dropout(&self) -> Option<f64> {
         match self {
             ConditionSpec::Class(Class { dropout }) => *dropout,
@@ -128,7 +137,7 @@ impl ConditionSpec {
                 let fits = labels.len() == len;
                 if let Some(class) = labels.iter().find(|class| **class as usize >= width).filter(|_| fits) {
                     let message = format!("its labels hold class {class}, and those for training only 0 to {}", width - 1);
-                    return Err(Fault::new("condition.class", message, "train with all classes").into());
+                    return Err(Fault::new(data.label_key().unwrap_or_default(), message, "train with all classes").into());
                 }
                 if !fits {
                     let message = format!("there are {} labels for {len} examples", labels.len());

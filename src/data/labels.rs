@@ -35,6 +35,20 @@ impl LabelFiles {
         labels.and_then(within).map_err(|message| Error::data(path, message, CURE))
     }
 
+    /// How many classes the training examples have. Error: one of them has no example.
+    pub(super) fn classes(&self) -> Result<usize> {
+        let labels = self.read(Split::Train)?;
+        let mut seen = vec![false; labels.iter().max().map_or(0, |class| *class as usize + 1)];
+        labels.iter().for_each(|class| seen[*class as usize] = true);
+        match seen.iter().position(|seen| !seen) {
+            None => Ok(seen.len()),
+            Some(class) => {
+                let message = format!("holds no example of class {class}, but some of class {}", seen.len() - 1);
+                Err(Error::data(&self.train, message, "classes are counted from 0 without a gap: give each example its place among them"))
+            }
+        }
+    }
+
     pub(super) fn paths(&self) -> [(&'static str, &Path); 2] {
         [("labels.train", &self.train), ("labels.test", &self.test)]
     }
@@ -94,6 +108,16 @@ mod tests {
         ];
         for file in files {
             assert_eq!(read(file), Ok(vec![2, 0, 1]));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let train = folder.path().join("labels");
+        for (labels, classes) in [(vec![2, 0, 1, 1], Ok(3)), (vec![1, 2, 1], Err("class 0")), (vec![0, 3, 1, 1], Err("class 2"))] {
+            std::fs::write(&train, idx(labels.len() as u32, &labels)).unwrap();
+            let found = LabelFiles { train: train.clone(), test: "absent".into() }.classes();
+            match classes {
+                Ok(classes) => assert_eq!(found.unwrap(), classes),
+                Err(class) => assert!(found.unwrap_err().to_string().contains(class)),
+            }
         }
     }
 

@@ -224,7 +224,7 @@ impl Data {
         Ok(match self {
             Data::Cifar10(_) => cifar10::CLASSES,
             Data::GaussianMixture(set) => set.mixture.weights.len(),
-            _ => self.labels(Split::Train, 0)?.into_iter().max().map_or(0, |class| class as usize + 1),
+            _ => self.label_files().map_or(Ok(0), LabelFiles::classes)?,
         })
     }
 

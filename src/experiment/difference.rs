@@ -24,7 +24,7 @@ impl Experiment {
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 14] = [
+const OPERATIONAL: [&str; 19] = [
     "train.checkpoint_every",
     "train.keep",
     "train.keep_every",
@@ -35,6 +35,11 @@ const OPERATIONAL: [&str; 14] = [
     "space.latent.train.keep_every",
     "space.latent.train.keep_best",
     "space.latent.train.log_every",
+    "classifier.train.checkpoint_every",
+    "classifier.train.keep",
+    "classifier.train.keep_every",
+    "classifier.train.keep_best",
+    "classifier.train.log_every",
     "sample.batch",
     "likelihood.batch",
     "draw.batch",

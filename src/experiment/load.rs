@@ -51,11 +51,7 @@ fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
-    let condition = match &plan.condition {
-        Some(condition) => condition.width(&plan.data)?,
-        None if plan.knows_classes() => plan.data.classes()?,
-        None => 0,
-    };
+    let condition = width_of_conditions(&plan)?;
     checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)
 }
 
@@ -78,6 +74,7 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
     let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
+    let condition = condition.map_or_else(|| width_of_conditions(&plan), Ok)?;
     checked(&text, experiment, plan, (shape, condition), train, Some(run), measured)
 }
 
@@ -107,6 +104,15 @@ fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experi
     text.has_tables(&experiment)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
     Ok((text, experiment, plan))
+}
+
+/// The numbers that say what is known of an example, by the training split.
+fn width_of_conditions(plan: &Plan) -> Result<usize> {
+    Ok(match &plan.condition {
+        Some(condition) => condition.width(&plan.data)?,
+        None if plan.knows_classes() => plan.data.classes()?,
+        None => 0,
+    })
 }
 
 /// Whether what samples have to fit can be measured of these data.

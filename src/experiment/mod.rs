@@ -2,6 +2,7 @@
 
 mod autoencoder;
 mod claim;
+mod conditions;
 mod difference;
 mod family;
 mod load;

@@ -81,10 +81,10 @@ impl Loaded {
             phases.extend(items.filter(|_| names.contains(&name)).map(|items| (name, items)))
         };
         add("autoencoder", self.autoencoding());
-        add("train", plan.train().map(|spec| asker.training(spec, d, train.as_ref().map_or(0, |train| train.len))));
+        add("train", self.training(&asker, d));
         add("analytic_variance", plan.analytic_variance.as_ref().map(|spec| asker.measuring_variance(spec, d)));
         add("classifier", self.classifying());
-        add("sample", plan.sample.as_ref().map(|sample| asker.sampling(sample, d)));
+        add("sample", plan.sample.as_ref().map(|sample| self.sampling(&asker, sample, d)));
         add("dequantisation", plan.dequantisation.as_ref().map(|spec| asker.dequantising(spec, d)));
         add("likelihood", plan.likelihood.as_ref().map(|likelihood| asker.measuring(likelihood, d)));
         add("bound", plan.likelihood.as_ref().and_then(|likelihood| Some(asker.bounding(likelihood, likelihood.bound.as_ref()?, d))));
@@ -103,13 +103,34 @@ impl Loaded {
         Some(items.into_iter().map(|item| Item { key: format!("space.latent.{}", item.key), ..item }).collect())
     }
 
+    fn sampling(&self, asker: &Asker, sample: &Sample, d: f64) -> Vec<Item> {
+        let mut items = asker.sampling(sample, d);
+        let batch = sample.batch.min(sample.count) as f64;
+        match (&sample.guidance, &self.plan.classifier) {
+            // Its gradient is taken by x.
+            (Some(Guidance::Classifier(_)), Some(spec)) => {
+                let classifier = Asker::of_classifier(spec, &self.shape, self.condition).scattered();
+                items.extend([classifier.weights(), Item::device("sample.batch", batch * classifier.held.with_graph * FLOAT)]);
+            }
+            // About as large as the model itself.
+            (Some(Guidance::Autoguidance(_)), _) => items.push(asker.weights()),
+            _ => {}
+        }
+        items
+    }
+
+    fn training(&self, asker: &Asker, d: f64) -> Option<Vec<Item>> {
+        let items = asker.training(self.plan.train()?, d, self.train.as_ref().map_or(0, |train| train.len));
+        Some(if let Family::Classifier(..) = self.plan.family { of_classifier(items) } else { items })
+    }
+
     /// What training the classifier beside a score needs.
     fn classifying(&self) -> Option<Vec<Item>> {
         let spec = self.plan.classifier.as_ref()?;
         let asker = Asker::of_classifier(spec, &self.shape, self.condition).scattered();
         let examples = self.train.as_ref().map_or(0, |train| train.len);
         let items = asker.training(&spec.train, self.shape.iter().product::<usize>() as f64, examples);
-        Some(items.into_iter().map(|item| Item { key: item.key.replace("train.", "classifier.train."), ..item }).collect())
+        Some(of_classifier(items))
     }
 
     /// What the lab needs for `count` samples of each setting, which are solved at once.
@@ -148,6 +169,11 @@ impl Needs {
         let message = format!("this takes about {needed} of memory {at}, and {there} are available");
         Err(Error::Memory { message, help: format!("lower {}, which about {largest} of them are for", most.key) })
     }
+}
+
+/// What training needs by the keys of `[classifier]`.
+fn of_classifier(items: Vec<Item>) -> Vec<Item> {
+    items.into_iter().map(|item| Item { key: item.key.replace("train.", "classifier.train."), ..item }).collect()
 }
 
 /// What a model takes that is asked.

@@ -1,9 +1,7 @@
 //! A model that goes away from another one.
 
-use tch::Tensor;
-
 use super::Strength;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column;
 
@@ -36,12 +34,9 @@ impl Model for Contrast<'_> {
             Some(_) => guide.predict(at),
             None => guide.predict(&At { condition: None, ..*at }),
         };
-        let quantity = if away.quantity == said.quantity { said.quantity } else { Quantity::Noise };
-        let interpolation = said.interpolation.as_ref().map(Tensor::shallow_clone);
-        let said = said.into_quantity(quantity, self.sde(), &|t| self.model.level(t), at);
-        let away = away.into_quantity(quantity, self.sde(), &|t| guide.level(t), at);
-        let value = &said + (&said - away) * column(at.x, weights);
-        Prediction { interpolation, ..Prediction::of(quantity, value) }
+        let away = away.into_quantity(said.quantity, self.sde(), &|t| guide.level(t), at);
+        let value = &said.value + (&said.value - away) * column(at.x, weights);
+        Prediction { value, ..said }
     }
 
     fn chain(&self) -> Option<&Chain> {
@@ -55,11 +50,11 @@ impl Model for Contrast<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::{Device, Kind, Tensor};
 
     use super::*;
     use crate::law::GaussianMixture;
-    use crate::model::{ExactScore, Given};
+    use crate::model::{ExactScore, Given, Quantity};
     use crate::testing::{SDES, VP, exact, largest, mixture, normal};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];

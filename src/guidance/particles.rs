@@ -20,8 +20,8 @@ use crate::tensor::{select, sum_per_example, to_vec};
 /// ```
 ///
 /// c being what a change of all these denoised states alike adds to μ (algorithm 1, for DDPM's steps). Where 1 / Σ w² falls below K / 2,
-/// particles are resampled by systematic resampling (Kitagawa 1996). At the end ψ is the likelihood N(y; A x_0, σ_y² I), and one particle is chosen by its weight. Whatever
-/// the twist, that is a draw of p(x_0 | y) as K grows.
+/// particles are resampled by systematic resampling (Kitagawa 1996). With a last denoise ψ is the likelihood N(y; A x_0, σ_y² I) at the end. One particle is chosen
+/// by its weight; whatever the twist, that is a draw of p(x_0 | y) as K grows.
 pub struct Particles<'a> {
     model: &'a dyn Model,
     /// In model space.
@@ -109,7 +109,7 @@ impl<'a> Particles<'a> {
         let chosen: Vec<usize> = self.weights(&cloud)?.into_iter().enumerate().map(choose).collect();
         let steps = steps.len() as u32;
         let statistics = Statistics {
-            evaluations: vec![self.count as u32 * (steps + 1); samples],
+            evaluations: vec![(self.count as u32).saturating_mul(steps + 1); samples],
             accepted: vec![steps; samples],
             rejected: vec![0; samples],
         };
@@ -173,8 +173,9 @@ impl<'a> Particles<'a> {
         match weights.iter().position(|weights| weights.iter().any(|weight| weight.is_nan())) {
             None => Ok(weights),
             Some(i) => Err(Error::Solver {
-                message: format!("the particles of sample {i} of the batch have weights that are no numbers"),
-                help: "the score is not finite on the way, or the steps are too long; train longer, raise t_min, or give more steps".into(),
+                message: format!("the particles of sample {i} of a batch have weights that are no numbers"),
+                help: "the score is not finite on the way, or the steps are too long; give more steps or another data_std, or raise t_min"
+                    .into(),
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! A model times a factor.
 
+use std::cell::Cell;
 use std::f64::consts::PI;
 
 use schemars::JsonSchema;
@@ -122,8 +123,8 @@ impl Product<'_> {
                 let normal = row(normal);
                 let pulled = point.pull(&normal, false);
                 let std = (inner(&pulled, &normal) * tweedie).maximum(&(floor * inner(&normal, &normal))).sqrt();
-                let (z, infinity) = ((*above - inner(denoised, &normal)) / &std, Tensor::from(f64::INFINITY));
-                pulled * (slope(&z, &infinity.expand_as(&z).to_kind(z.kind())) / std)
+                let z = (*above - inner(denoised, &normal)) / &std;
+                pulled * (slope(&z, &z.full_like(f64::INFINITY)) / std)
             }
             Factor::Box { least, most } => {
                 let bounded: Vec<usize> = (0..least.len()).filter(|&i| least[i].is_finite() || most[i].is_finite()).collect();
@@ -154,13 +155,15 @@ struct Spread {
 
 /// -d/dμ of ln P(a <= z + μ <= b) at μ = 0 with the sign that shifts z into the interval: (φ(a) - φ(b)) / (Φ(b) - Φ(a)), finite in both tails.
 fn slope(a: &Tensor, b: &Tensor) -> Tensor {
+    let kind = a.kind();
+    let [a, b] = [a, b].map(|end| end.to_kind(Kind::Double));
     // The lower of the two tails, where differences of Φ keep their digits.
     let flipped = a.gt(0.0);
-    let (low, high) = (b.neg().where_self(&flipped, a), a.neg().where_self(&flipped, b));
+    let (low, high) = (b.neg().where_self(&flipped, &a), a.neg().where_self(&flipped, &b));
     let [log_low, log_high] = [&low, &high].map(Tensor::special_log_ndtr);
     let log_mass = &log_high + (&log_low - &log_high).exp().neg().log1p();
     let density = |z: &Tensor| (z.square() * -0.5 - 0.5 * (2.0 * PI).ln() - &log_mass).exp();
-    density(a) - density(b)
+    (density(&a) - density(&b)).to_kind(kind)
 }
 
 impl Model for Product<'_> {
@@ -169,7 +172,13 @@ impl Model for Product<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        let data = |x: &Tensor| self.model.data(&at.moved(x));
+        let interpolation = Cell::new(None);
+        let data = |x: &Tensor| {
+            let at = at.moved(x);
+            let mut said = self.model.predict(&at);
+            interpolation.set(said.interpolation.take().map(|v| v.detach()));
+            said.into_quantity(Quantity::Data, self.sde(), &|t| self.model.level(t), &at)
+        };
         let point = Linearised::at(data, at.x);
         no_grad(|| {
             let denoised = point.y.detach();
@@ -179,7 +188,8 @@ impl Model for Product<'_> {
             let least = of(&|level| 1e-3 * level.sigma.powi(2) / (level.sigma.powi(2) + level.alpha.powi(2)));
             let term = self.term(&point, &flat, &Spread { tweedie, least }).view_as(at.x);
             let said = Prediction::of(Quantity::Data, denoised);
-            Prediction::of_score(said.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term)
+            let score = said.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term;
+            Prediction { interpolation: interpolation.take(), ..Prediction::of_score(score) }
         })
     }
 
@@ -311,6 +321,8 @@ mod tests {
             let slope = at(a, b);
             assert!((slope.abs() - 30.0).abs() < 0.1 && slope.signum() == a.signum(), "{slope} of ({a}, {b})");
         }
+        let far = slope(&Tensor::from_slice(&[1e4f32]), &Tensor::from_slice(&[f32::INFINITY])).double_value(&[0]);
+        assert!((far / 1e4 - 1.0).abs() < 1e-3, "{far}");
         assert!(at(-1.0, 1.0).abs() < 1e-15 && at(f64::NEG_INFINITY, f64::INFINITY) == 0.0);
     }
 }

@@ -100,6 +100,11 @@ impl Guidance {
         }
     }
 
+    /// Whether its own part of the score has no gradient.
+    pub fn is_detached(&self) -> bool {
+        matches!(self, Guidance::Product(_) | Guidance::Classifier(_))
+    }
+
     /// Whether it asks for the score's gradient.
     pub fn differentiates(&self) -> bool {
         matches!(self, Guidance::Product(_))

@@ -24,9 +24,9 @@ pub struct About {
     pub format: u32,
     /// Of one example; none where the format did not say.
     pub shape: Option<Vec<usize>>,
-    /// Numbers that its network is told of an example beside its noise label.
+    /// Numbers that say what is known of an example; none where the format did not say.
     #[serde(default)]
-    pub condition: usize,
+    pub condition: Option<usize>,
     /// The program that began the run.
     pub version: String,
     /// Of all that its weights depend on; its checkpoints bear it. Empty where the format did not say.
@@ -37,7 +37,7 @@ pub struct About {
 impl About {
     /// A run that begins now.
     pub fn new(shape: &[usize], condition: usize, mark: String) -> About {
-        About { format: FORMAT, shape: Some(shape.to_vec()), condition, version: VERSION.into(), mark }
+        About { format: FORMAT, shape: Some(shape.to_vec()), condition: Some(condition), version: VERSION.into(), mark }
     }
 
     /// The report of an experiment in a run that this version can't read, because of `reason`.
@@ -57,7 +57,7 @@ impl Run {
     /// Error: the run is of a later format, or its `run.json` is damaged.
     pub fn about(&self) -> Result<About> {
         let Some(bytes) = self.read(FILE)? else {
-            return Ok(About { format: 0, shape: None, condition: 0, version: "0.1.0".into(), mark: String::new() });
+            return Ok(About { format: 0, shape: None, condition: None, version: "0.1.0".into(), mark: String::new() });
         };
         let about = parse(&bytes).ok_or_else(|| {
             let help = "score-sde run with the same experiment makes it again; or restore it from a copy";

@@ -1,5 +1,6 @@
 //! `[sample.given]`: what samples of a conditional model are given.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -85,6 +86,22 @@ impl Known {
             }
             Known::Rows(told) if told.size()[0] == 1 => told.shallow_clone(),
             Known::Rows(told) => select(told, &rows.map(|row| (row % told.size()[0] as u64) as usize).collect::<Vec<_>>()),
+        }
+    }
+
+    /// What the model is told, but for classes.
+    pub fn rows(&self) -> Option<&Tensor> {
+        match self {
+            Known::Classes { .. } => None,
+            Known::Rows(told) => Some(told),
+        }
+    }
+
+    /// How many different things samples are given.
+    pub fn alternatives(&self) -> usize {
+        match self {
+            Known::Classes { wanted, .. } => wanted.iter().collect::<BTreeSet<_>>().len(),
+            Known::Rows(told) => told.size()[0] as usize,
         }
     }
 

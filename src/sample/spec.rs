@@ -119,6 +119,13 @@ impl Sample {
                 sde.check_normal_noise("guidance", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
             }
         }
+        if let (Some(guidance), Some(measurement)) = (&self.guidance, &self.measurement)
+            && guidance.is_detached()
+            && measurement.method.replaces().is_none()
+        {
+            let message = "sample.measurement.method needs the gradient of the score, which that of this guidance is not part of";
+            return Err(Fault::new("guidance", message, "remove one of the two, or use the methods replacement or repaint"));
+        }
         if let Some(measurement) = &self.measurement {
             measurement.check(sde, network_levels).map_err(|fault| fault.within("measurement"))?;
             measurement.method.check_solver(&self.solver, eta)?;

@@ -13,7 +13,7 @@ use crate::data::{Dataset, Split, chosen, dequantised};
 use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
 use crate::run::{Npz, Run};
-use crate::sample::{Agreement, AgreementReport, Flow, Sample, Samples};
+use crate::sample::{Agreement, AgreementReport, Flow, GivenSpec, Sample, Samples, between};
 use crate::sde::NoiseLaw;
 use crate::solver::Cost;
 use crate::space::Scale;
@@ -57,12 +57,24 @@ pub struct Against<'a> {
 const CODES: &str = "codes";
 
 impl Session {
-    /// The codes of some examples of a split, by the solver of `spec`, each given what is known of it where the model is told that. Error: the flow can't be followed, or there are no such examples.
+    /// The codes of some examples of a split, by the solver of `spec`, each given what is known of it where the model is told that.
+    ///
+    /// Error: the flow can't be followed, or there are no such examples.
     pub fn encode(&self, spec: &Sample, split: Split, examples: &[usize]) -> Result<Codes> {
+        let condition = self.conditions(split)?.map(|conditions| conditions.of(examples).to_device(self.device()));
+        self.encode_given(spec, (split, examples), condition)
+    }
+
+    /// The codes on the great circle between two examples' of a split, in so many steps, all of them given the one thing that `spec` says.
+    pub fn codes_between(&self, spec: &Sample, split: Split, ends: [usize; 2], steps: usize) -> Result<Tensor> {
+        let condition = self.one_known(spec)?.map(|known| known.of(0..1).to_device(self.device()));
+        let codes = self.encode_given(spec, (split, &ends), condition)?.codes;
+        between(&codes.get(0), &codes.get(1), steps)
+    }
+
+    fn encode_given(&self, spec: &Sample, (split, examples): (Split, &[usize]), condition: Option<Tensor>) -> Result<Codes> {
         let model = self.sampling_model(spec.thresholding)?;
-        let own = self.conditions(split)?;
         let x = self.points(split, examples, spec.batch)?;
-        let condition = own.map(|conditions| conditions.of(examples).to_device(self.device()));
         let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
         let (codes, statistics) = flow.encode(&x)?;
         let off = flow.decode(&codes)?.0 - &x;
@@ -80,7 +92,13 @@ impl Session {
             return Err(Error::Usage { message, help: "give codes that score-sde encode made of the same data".into() });
         }
         let model = self.sampling_model(spec.thresholding)?;
-        let known = self.known(spec)?.filter(|_| self.plan.condition.is_some());
+        if let Some(GivenSpec::EachClass) = spec.given {
+            let help = "give --set 'sample.given={classes=[3]}', or, for the codes of the first examples, \
+                        --set 'sample.given={examples={split=\"test\",count=8}}'";
+            let message = "codes have classes of their own, and sample.given = \"each-class\" takes turns".into();
+            return Err(Error::Usage { message, help: help.into() });
+        }
+        let known = self.known(spec)?;
         let condition = known.as_ref().map(|known| known.of(0..codes.size()[0] as u64).to_device(self.device()));
         let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
         self.decoded(flow.samples(&codes.to_device(self.device()), spec.denoise)?, spec.batch)
@@ -95,7 +113,9 @@ impl Session {
         let x = (self.located(split, examples)? * slope + (shift - other_shift)) / other_slope;
         let x = other.placed(&x, examples.iter().map(|&i| i as u64), spec.batch)?;
         let model = other.sampling_model(spec.thresholding)?;
-        let (of_other, _) = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.encode(&x)?;
+        let condition = other.conditions(split)?.map(|conditions| conditions.of(examples).to_device(other.device()));
+        let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
+        let (of_other, _) = flow.encode(&x)?;
         Ok(Agreement::of(&(codes / self.model()?.sde().prior_std()), &(of_other / model.sde().prior_std())))
     }
 
@@ -172,7 +192,9 @@ impl Session {
     pub fn decode_into(&self, spec: &Sample, codes: &Tensor, run: &Run, place: &Run, name: &str) -> Result<bool> {
         let Sample { solver, t_min, denoise, thresholding, given, .. } = spec;
         let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding, "given": given });
-        let of = json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
+        let mut of =
+            json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
+        of["given_crc32"] = self.known(spec)?.and_then(|known| known.rows().map(|rows| crc32(to_vec(rows)))).into();
         self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
     }
 

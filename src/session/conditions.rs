@@ -55,6 +55,17 @@ impl Session {
         }))
     }
 
+    /// The one thing that samples are given, if anything. Error: they are given several.
+    pub(super) fn one_known(&self, spec: &Sample) -> Result<Option<Known>> {
+        let known = self.known(spec)?;
+        if known.as_ref().is_some_and(|known| known.alternatives() > 1) {
+            let help = "give --set 'sample.given={classes=[3]}', or --set 'sample.given={example={split=\"test\",index=0}}'";
+            let message = "what belongs together is given one thing, and sample.given names several".into();
+            return Err(Error::Usage { message, help: help.into() });
+        }
+        Ok(known)
+    }
+
     /// What is known of some examples, which `key` asks for.
     fn known_of(&self, split: Split, (key, examples): (&str, Range<usize>)) -> Result<Known> {
         let len = self.dataset(split)?.len();

@@ -85,10 +85,10 @@ impl Session {
             [c, h, w] => format!("[N, {h}, {w}, {c}], pixels 0 to 255"),
             _ => format!("[N, {}]", self.shape[0]),
         };
-        let x = match (&shape[1..], &self.shape[..]) {
-            (&[h, w, c], of) if of == [c, h, w] => x.permute([0, 3, 1, 2]),
-            (&[h, w], of) if of == [1, h, w] => x.unsqueeze(1),
-            (&[d], of) if of == [d] => x,
+        let x = match (&shape[..], &self.shape[..]) {
+            (&[_, h, w, c], of) if of == [c, h, w] => x.permute([0, 3, 1, 2]),
+            (&[_, h, w], of) if of == [1, h, w] => x.unsqueeze(1),
+            (&[_, d], of) if of == [d] => x,
             _ => return Err(Error::data(path, format!("has shape {shape:?}, and the data's is {wanted}"), format!("give {wanted}"))),
         };
         let pixels = self.shape.len() == 3;
@@ -107,9 +107,9 @@ impl Session {
     pub fn sample_from_into(&self, spec: &Sample, (given, each): (&Given, usize), run: &Run, place: &Run, name: &str) -> Result<bool> {
         given.check(spec, each)?;
         let (mut of, asked) = self.samples_subject(&spec.on_the_way(each * given.rows()), run)?;
-        of["given"] = given.subject();
+        of["begins_with"] = given.subject();
         let mut protocol = of["sample"].clone();
-        protocol["given"] = of["given"].clone();
+        protocol["begins_with"] = of["begins_with"].clone();
         self.save_samples(&protocol, of, (place, name), |_| Ok(()), |journal| self.begun(spec, given, each, &asked, journal))
     }
 
@@ -141,6 +141,7 @@ impl Session {
     }
 
     fn sharing(&self, spec: &Sample, times: &[f64], each: usize, asked: &Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {
+        self.one_known(spec)?;
         let first = Sample { trajectory: times.to_vec(), ..spec.on_the_way(1) };
         let way = self.solved(&first, asked, &self.prior(), journal)?.trajectory;
         let OnTheWay { states, times: reached } = way.expect("times were asked for");
@@ -150,18 +151,21 @@ impl Session {
             return Err(Error::Usage { message, help: "give a later time, or the solver more steps".into() });
         }
         let spec = spec.on_the_way(each);
-        let (mut parts, mut statistics) = (Vec::new(), Statistics::default());
+        let (mut parts, mut statistics, mut classes) = (Vec::new(), Statistics::default(), None);
         for (row, &t) in reached.iter().enumerate() {
             let x = states.narrow(0, row as i64, 1).repeat_interleave_self_int(each as i64, 0, None::<i64>).to_device(self.device());
             // The first sample has the noise of place 0.
             let start = Start::At { x: &x, t, first: (1 + row * each) as u64 };
             let samples = self.solved(&spec, asked, &start, journal)?;
-            parts.push(samples.x.shallow_clone());
+            parts.push(samples.x);
             statistics.extend(samples.statistics);
+            classes = samples.classes;
         }
         let of = |x: Tensor, statistics| Samples { x, statistics, seconds: journal.seconds(), ..Samples::bare() };
         let lead = self.decoded(of(states, Statistics::default()), spec.batch)?.x;
         let rows = Rows { lead: self.scale().to_data(&lead), t: reached };
-        Ok(Samples { rows: Some(rows), ..self.decoded(of(Tensor::cat(&parts, 0), statistics), spec.batch)? })
+        // All rows are given the same.
+        let classes = classes.map(|classes| classes.repeat(rows.t.len()));
+        Ok(Samples { rows: Some(rows), classes, ..self.decoded(of(Tensor::cat(&parts, 0), statistics), spec.batch)? })
     }
 }

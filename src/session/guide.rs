@@ -12,6 +12,16 @@ use crate::run::checkpoint::Choice;
 use crate::sample::Sample;
 
 impl Session {
+    /// What can be known of samples before anything is trained: what they are given is there, and a run that guides them fits.
+    pub fn check_samples(&self, spec: &Sample) -> Result<()> {
+        self.known(spec)?;
+        if let Some(Guidance::Autoguidance(Autoguidance { run: Some(run), .. })) = &spec.guidance {
+            let run = Run::reading(run)?;
+            self.accept(&Session::new(&experiment::load_run(&run, &[], &[], false)?, self.machine), run.path(), spec)?;
+        }
+        Ok(())
+    }
+
     /// The session of autoguidance with its weights taken, where `[sample.guidance]` asks for one; `run` is the session's own.
     ///
     /// Errors: there is no such run or checkpoint; its process or its data are others.
@@ -24,7 +34,7 @@ impl Session {
         })?;
         let machine = Machine { quiet: true, threads: Some(tch::get_num_threads()), ..self.machine };
         let guide = Session::new(&experiment::load_run(run, &[], &[], false)?, machine);
-        self.accept(&guide, run.path())?;
+        self.accept(&guide, run.path(), spec)?;
         guide.average_of(run, step.map_or(Choice::Newest, Choice::Step))?;
         Ok(Some(guide))
     }
@@ -43,9 +53,11 @@ impl Session {
                 let told = self.plan.condition.is_some();
                 Box::new(Classified { model, classifier: classifier.log_probabilities()?, strength: *strength, told })
             }
-            (Some(Guidance::ClassifierFree(strength) | Guidance::Classifier(strength)), _) => {
-                Box::new(Contrast { model, guide: None, strength: *strength })
+            (Some(Guidance::Classifier(_)), None) => {
+                let help = "give [classifier], and sample.given";
+                return Err(Error::Usage { message: "there is no classifier that could guide".into(), help: help.into() });
             }
+            (Some(Guidance::ClassifierFree(strength)), _) => Box::new(Contrast { model, guide: None, strength: *strength }),
             (Some(Guidance::Autoguidance(spec)), _) => Box::new(Contrast { model, guide, strength: spec.strength() }),
             (Some(Guidance::Product(factor)), _) => {
                 let (slope, shift) = self.affine();
@@ -55,7 +67,7 @@ impl Session {
     }
 
     /// Error: what the guide is a model of is something else.
-    fn accept(&self, guide: &Session, path: &Path) -> Result<()> {
+    fn accept(&self, guide: &Session, path: &Path, spec: &Sample) -> Result<()> {
         let unfit = |message: String| {
             let help = "give sample.guidance.autoguidance.run, a run with the same [sde.*], data and [condition.*]";
             Err(Error::run(path, message, help))
@@ -72,9 +84,13 @@ impl Session {
                 guide.model_shape, self.model_shape
             ));
         }
-        if guide.condition != 0 && guide.condition != self.condition {
-            return unfit(format!("is told {} numbers of each example, and this run {}", guide.condition, self.condition));
+        if spec.given.is_none() && guide.plan.condition.as_ref().is_some_and(|condition| !condition.knows_all()) {
+            return unfit("knows no law without a condition, and these samples are given nothing".into());
         }
-        Ok(())
+        match (&guide.plan.condition, &self.plan.condition) {
+            (None, _) => Ok(()),
+            (Some(there), Some(here)) if guide.condition == self.condition && there.tells_as(here) => Ok(()),
+            _ => unfit("is told something else of each example than this run".into()),
+        }
     }
 }

@@ -44,12 +44,20 @@ struct Told {
 /// Classes with curves of their own.
 const MOST_CURVES: usize = 32;
 
-/// The losses `[B]` of a batch whose examples are at these positions of the run, and what they are made of.
-type Loss<'a> = dyn Fn(&dyn Model, &Batch, Range<u64>) -> (Tensor, Vec<Tensor>) + 'a;
+/// What else a loss asks of a batch.
+struct Asked {
+    /// Of its examples, in the run.
+    positions: Range<u64>,
+    /// What the network is told of them.
+    condition: Option<Tensor>,
+}
+
+/// The losses `[B]` of a batch, and what they are made of.
+type Loss<'a> = dyn Fn(&dyn Model, &Batch, &Asked) -> (Tensor, Vec<Tensor>) + 'a;
 
 /// Losses that are made of nothing else.
-fn alone<'a>(loss: impl Fn(&dyn Model, &Batch, Range<u64>) -> Tensor + 'a) -> Box<Loss<'a>> {
-    Box::new(move |score, batch, positions| (loss(score, batch, positions), Vec::new()))
+fn alone<'a>(loss: impl Fn(&dyn Model, &Batch, &Asked) -> Tensor + 'a) -> Box<Loss<'a>> {
+    Box::new(move |score, batch, asked| (loss(score, batch, asked), Vec::new()))
 }
 
 impl<'a> ScoreTraining<'a> {
@@ -73,12 +81,15 @@ impl<'a> ScoreTraining<'a> {
             Objective::Denoising => alone(move |score, batch, _| denoising_score_matching(score, reduction, batch)),
             Objective::Explicit => {
                 let exact = ExactScore::new(sde, &law.ok_or_else(ScoreMatching::needs_law)?, network.device);
-                alone(move |score, batch, _| explicit_score_matching(score, &exact, reduction, batch))
+                alone(move |score, batch, asked| {
+                    let truth = Given { model: &exact, condition: asked.condition.as_ref().map(Tensor::shallow_clone) };
+                    explicit_score_matching(score, &truth, reduction, batch)
+                })
             }
             Objective::Implicit { curvature } => alone(move |score, batch, _| implicit_score_matching(score, reduction, *curvature, batch)),
-            Objective::Sliced { projections, law, variance_reduced } => alone(move |score, batch, positions| {
+            Objective::Sliced { projections, law, variance_reduced } => alone(move |score, batch, asked| {
                 let (dimension, device) = (batch.dimension() as i64, batch.x0.device());
-                let draw = |j| rng::rows(*law, seed, Purpose::Projection, positions.clone(), j, &[dimension], device);
+                let draw = |j| rng::rows(*law, seed, Purpose::Projection, asked.positions.clone(), j, &[dimension], device);
                 let projections = Tensor::stack(&(0..*projections as u64).map(draw).collect::<Vec<_>>(), 0);
                 sliced_score_matching(score, reduction, *variance_reduced, &projections, batch)
             }),
@@ -140,9 +151,10 @@ impl Trained for ScoreTraining<'_> {
         let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let dropout = Dropout::new(seed, positions.clone());
+        let asked = Asked { positions: positions.clone(), condition: self.condition(shown) };
         let model = &network.in_training(sde, &dropout);
-        let model = Given { model, condition: self.condition(shown) };
-        let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, positions.clone());
+        let model = Given { model, condition: asked.condition.as_ref().map(Tensor::shallow_clone) };
+        let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, &asked);
         parts.extend(self.of_classes(&of_examples, shown.examples));
         Losses { of_examples, t: Some(BatchTimes { t, drawn }), parts }
     }
