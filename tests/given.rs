@@ -67,6 +67,12 @@ fn an_edit_from_t_min_is_the_image_and_one_from_the_prior_a_sample() {
     home.succeed(&["sample", "runs/tiny", "--set", "sample.count=1500", "--name", "prior"]);
     assert!(largest(&(new - samples(&home, "prior"))) < 0.2, "with the same noise they are the same but for α(1) x");
 
+    // A walk with steps of 1/40 begins at one of its own times, to which the image is noised then.
+    let walk = "sample.solver={predictor-corrector={steps=40,predictor='reverse-diffusion',corrector='none'}}";
+    home.succeed(&["edit", "runs/tiny", "x.npy", "--from", "0.5", "--each", "1", "--name", "walked", "--set", walk]);
+    let begins: Array1<f64> = array(&home, "runs/tiny/samples/walked.npz", "begins_at");
+    assert!((begins[0] - (1.0 - 20.0 * 0.999 / 39.0)).abs() < 1e-9, "{begins}");
+
     let before = home.contents("runs/tiny");
     home.succeed(&["edit", "runs/tiny", "x.npy", "--from", "1", "--each", "500", "--name", "new"]);
     assert_eq!(home.contents("runs/tiny"), before, "what is there is not made again");
@@ -129,6 +135,8 @@ fn images_are_edited_and_share_states() {
     refused(&["edit", "runs/tiny", "other.npy", "--from", "0.5"], "has shape [2, 64], and the data's is [N, 8, 8, 1], pixels 0 to 255");
     write_npy(home.path("other.npy"), &Array4::<f32>::from_elem((1, 8, 8, 1), 256.0)).unwrap();
     refused(&["edit", "runs/tiny", "other.npy", "--from", "0.5"], "other.npy: holds 256 help: give finite numbers");
+    write_npy(home.path("number.npy"), &ndarray::arr0(3f32)).unwrap();
+    refused(&["edit", "runs/tiny", "number.npy", "--from", "0.5"], "number.npy: has shape []");
     refused(&["edit", "runs/tiny", "nowhere.npy", "--from", "0.5"], "nowhere.npy: there is no such file");
     home.write("broken.npz", "no archive");
     refused(&["edit", "runs/tiny", "broken.npz", "--from", "0.5"], "broken.npz: holds no array samples");

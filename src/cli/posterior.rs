@@ -35,7 +35,8 @@ pub fn posterior(options: Arguments) -> Result<()> {
     let (law, sample, measured) = known(&loaded, target)?;
     let sample = &Sample { t_min: options.t_min(Some(sample))?, ..sample.clone() };
     let size = [options.count.unwrap_or(200) as usize, options.draws];
-    options.machine.holds(&loaded.lab_needs((size[0] * size[1]) as u64))?;
+    let particles = methods.iter().map(|(_, method)| method.particles()).max().unwrap_or(1);
+    options.machine.holds(&loaded.posterior_needs(size, posterior::at_once(size[1]), particles))?;
     let session = Session::new(&loaded, options.machine.into());
     let (model, seed, device) = (session.model()?, session.plan().seed, session.device());
     let measurement = session.measurement(measured)?;

@@ -133,6 +133,18 @@ impl Loaded {
         Some(of_classifier(items))
     }
 
+    /// What the lab needs for `draws` of each of `pairs` posteriors, `at_once` of them, each led by so many particles.
+    pub fn posterior_needs(&self, [pairs, draws]: [usize; 2], at_once: usize, particles: usize) -> Needs {
+        let shape = &self.model_shape();
+        let asker = Asker::new(&self.plan, shape, self.condition);
+        let [pairs, draws, d] = [pairs, draws, shape.iter().product()].map(|n: usize| n as f64);
+        let solving = at_once as f64 * particles as f64 * (asker.held.with_graph + 2.0 * 20.0 * d) * FLOAT;
+        // Three kinds of distances between the draws of a pair, and all draws a few times, in f64.
+        let judging = 8.0 * pairs * draws * (3.0 * draws + 8.0 * d);
+        let items = vec![asker.weights(), Item::device("--methods", solving), Item::host("--count, or --draws", judging)];
+        Needs { phases: vec![("start", vec![asker.loading()]), ("lab", items)] }
+    }
+
     /// What the lab needs for `count` samples of each setting, which are solved at once.
     pub fn lab_needs(&self, count: u64) -> Needs {
         let shape = &self.model_shape();

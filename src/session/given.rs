@@ -67,6 +67,11 @@ impl Given<'_> {
     }
 }
 
+fn no_step(t: f64, t_min: f64) -> Error {
+    let message = format!("the solver has no step between t = {t} and t_min = {t_min}");
+    Error::Usage { message, help: "give a later time, or the solver more steps".into() }
+}
+
 impl Session {
     /// Examples of a split [N, ...] in data units. Error: there are no such examples.
     pub fn examples(&self, split: Split, examples: &[usize]) -> Result<Tensor> {
@@ -133,7 +138,9 @@ impl Session {
         let x = (images - shift) / slope;
         let lead = self.scale().to_data(&x);
         let x = self.placed(&x, 0..x.size()[0] as u64, spec.batch)?.repeat_interleave_self_int(each as i64, 0, None::<i64>);
-        let x = noised(&*self.sampling_model(spec.thresholding)?, &x, t, self.plan.seed);
+        let model = self.sampling_model(spec.thresholding)?;
+        let t = spec.solver.begins_at(model.sde(), (t, spec.t_min)).ok_or_else(|| no_step(t, spec.t_min))?;
+        let x = noised(&*model, &x, t, self.plan.seed);
         let spec = spec.on_the_way(x.size()[0] as usize);
         let samples = self.solved(&spec, asked, &Start::At { x: &x, t, first: 0 }, journal)?;
         let rows = Rows { t: vec![t; lead.size()[0] as usize], lead };
@@ -147,8 +154,7 @@ impl Session {
         let OnTheWay { states, times: reached } = way.expect("times were asked for");
         let (states, reached) = (states.squeeze_dim(1), to_vec(&reached));
         if let Some((t, _)) = times.iter().zip(&reached).find(|(_, reached)| **reached <= spec.t_min) {
-            let message = format!("the solver has no step between t = {t} and t_min = {}", spec.t_min);
-            return Err(Error::Usage { message, help: "give a later time, or the solver more steps".into() });
+            return Err(no_step(*t, spec.t_min));
         }
         let spec = spec.on_the_way(each);
         let (mut parts, mut statistics, mut classes) = (Vec::new(), Statistics::default(), None);

@@ -164,7 +164,7 @@ impl PredictorCorrector {
     }
 
     /// Those at or below where the way begins: a step of 1 / N is as long wherever that is.
-    fn times(&self, sde: &dyn Sde, (start, end): (f64, f64)) -> Vec<f64> {
+    pub(super) fn times(&self, sde: &dyn Sde, (start, end): (f64, f64)) -> Vec<f64> {
         let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(sde, (1.0, end));
         times.retain(|&t| t <= start);
         times

@@ -271,6 +271,15 @@ impl SolverSpec {
         }
     }
 
+    /// The time at which a way from `span.0` to `span.1` really begins: a predictor walks from a time of its own, at or below that. None where it
+    /// has none.
+    pub fn begins_at(&self, sde: &dyn Sde, span: (f64, f64)) -> Option<f64> {
+        match self {
+            SolverSpec::PredictorCorrector(sampler) => sampler.times(sde, span).first().copied(),
+            _ => Some(span.0),
+        }
+    }
+
     /// Of a chain's steps down.
     pub fn variance(&self) -> Option<Variance> {
         match self {

@@ -57,6 +57,11 @@ pub struct Measured {
 /// Samples that are drawn at once; each may have tens of particles.
 const MOST: usize = 600;
 
+/// Of so many draws for each pair, those that are drawn at once: as many for every method, so that all draw alike.
+pub fn at_once(draws: usize) -> usize {
+    (MOST / draws).max(1) * draws
+}
+
 /// Judges draws of the exact posteriors, and then those of every trial; the pairs and all that is drawn are a function of the seed, alike for
 /// all trials.
 ///
@@ -100,8 +105,7 @@ impl Bench<'_> {
     fn drawn(&mut self, y: &Tensor, Trial { method, setting, .. }: &Trial) -> Result<(Tensor, f64)> {
         let [n, draws] = self.size;
         let shape = [self.law.dimension()];
-        // As many for every method, so that all draw alike.
-        let at_once = (MOST / draws).max(1);
+        let at_once = at_once(draws) / draws;
         let (mut parts, mut evaluations) = (Vec::new(), 0.0);
         for (k, first) in (0..n).step_by(at_once).enumerate() {
             let pairs = at_once.min(n - first);
