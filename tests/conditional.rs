@@ -529,6 +529,9 @@ fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
     assert!(home.names("runs/tiny/classifier/checkpoints").len() > 1);
     assert!(home.succeed(&["verify", "runs/tiny"]).0.contains("classifier/"));
 
+    let (said, _) = home.succeed(&["verify-resume", "tiny.toml"]);
+    assert!(said.contains("killed at  classifier/") && said.contains("identical  classifier/"), "{said}");
+
     let alone = format!("{}{}", CLASSES.split("[condition.class]").next().unwrap(), CLASSIFIER.trim_start());
     let home = Home::with(&alone);
     home.succeed(&RUN);
