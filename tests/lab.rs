@@ -200,5 +200,5 @@ fn a_posterior_that_nobody_knows_is_refused() {
     assert!(home.fail(&["lab", "free.toml", "--posterior"]).contains("has no [sample.measurement]"));
     home.write("trained.toml", VECTORS);
     assert!(home.fail(&["lab", "trained.toml", "--posterior"]).contains("has no [score.gaussian-mixture]"));
-    assert!(home.fail(&["lab", ".", "--posterior"]).contains("is a run, whose posterior nobody knows"));
+    assert!(home.fail(&["lab", ".", "--posterior"]).contains("of a run nobody knows the posterior"));
 }

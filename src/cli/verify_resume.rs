@@ -38,16 +38,28 @@ pub fn verify_resume(Arguments { experiment: path, steps, threads, set }: Argume
         command.stdout(Stdio::null()).spawn().map_err(|e| Error::io("start", "score-sde", e))
     };
     finish(run(&whole)?)?;
-    let (trained, classified) = (checkpoint::name(steps), format!("{CLASSIFIER}/{}", checkpoint::name(steps)));
-    let marks =
-        [&trained, &classified, "analytic_variance.journal", "samples/samples.journal", "dequantiser.journal", "likelihood.journal"];
-    for mark in marks {
-        if kill_at(run(&broken)?, &broken.join(mark))? {
+    for mark in marks(&loaded.experiment, &checkpoint::name(steps)) {
+        if kill_at(run(&broken)?, &broken.join(&mark))? {
             println!("killed at  {mark}");
         }
     }
     finish(run(&broken)?)?;
     compare(&Folder::open(&whole)?, &Folder::open(&broken)?, steps)
+}
+
+/// The files of a run at whose sight a phase of the experiment is in its middle; `trained` is a checkpoint's.
+fn marks(experiment: &Experiment, trained: &str) -> Vec<String> {
+    let beside = experiment.network.is_some() || experiment.score.is_some();
+    let classifier = experiment.classifier.is_some();
+    let all = [
+        (experiment.train.is_some() || classifier && !beside, trained.to_owned()),
+        (experiment.analytic_variance.is_some(), "analytic_variance.journal".into()),
+        (classifier && beside, format!("{CLASSIFIER}/{trained}")),
+        (experiment.sample.is_some() || experiment.draw.is_some(), "samples/samples.journal".into()),
+        (experiment.dequantisation.is_some(), "dequantiser.journal".into()),
+        (experiment.likelihood.is_some() || experiment.density.is_some(), "likelihood.journal".into()),
+    ];
+    all.into_iter().filter(|(there, _)| *there).map(|(_, mark)| mark).collect()
 }
 
 /// Settings that make every phase as short as can be and still be killed in its middle.
