@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Split, idx, npy, open_file};
+use super::{Data, Idx, NpyImages, NpyVectors, Split, cifar10, idx, npy, open_file};
 use crate::error::{Error, Result};
 
 /// Files with the class of each example, counted from 0, in the order of the examples: `.npy` arrays `[N]` of whole numbers, or IDX files of
@@ -60,6 +60,47 @@ fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
         _ => Err(format!("says of example {i} that its class is {label}; classes are numbers from 0 to {}", MOST - 1)),
     };
     labels.iter().enumerate().map(class).collect()
+}
+
+impl Data {
+    /// The files of labels, where they are files of their own.
+    pub(super) fn label_files(&self) -> Option<&LabelFiles> {
+        match self {
+            Data::NpyVectors(NpyVectors { labels, .. }) | Data::NpyImages(NpyImages { labels, .. }) | Data::Idx(Idx { labels, .. }) => {
+                labels.as_ref()
+            }
+            _ => None,
+        }
+    }
+
+    /// The key that says where labels are, for data that may have such files.
+    pub fn label_key(&self) -> Option<String> {
+        let of_files = matches!(self, Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_));
+        of_files.then(|| format!("data.{}.labels", self.name()))
+    }
+
+    /// Whether each example has a class: by files of labels, in CIFAR-10 itself, or as the component of a mixture.
+    pub fn has_labels(&self) -> bool {
+        matches!(self, Data::Cifar10(_) | Data::GaussianMixture(_)) || self.label_files().is_some()
+    }
+
+    /// The classes of a split's examples; none where they have none.
+    pub fn labels(&self, split: Split, seed: u64) -> Result<Vec<u32>> {
+        match self {
+            Data::Cifar10(set) => set.labels(split),
+            Data::GaussianMixture(set) => Ok(set.components(split, seed)),
+            _ => self.label_files().map_or(Ok(Vec::new()), |files| files.read(split)),
+        }
+    }
+
+    /// How many classes there are, by the training split.
+    pub fn classes(&self) -> Result<usize> {
+        Ok(match self {
+            Data::Cifar10(_) => cifar10::CLASSES,
+            Data::GaussianMixture(set) => set.mixture.weights.len(),
+            _ => self.label_files().map_or(Ok(0), LabelFiles::classes)?,
+        })
+    }
 }
 
 #[cfg(test)]

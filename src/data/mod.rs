@@ -189,45 +189,6 @@ impl Data {
         })
     }
 
-    /// The files of labels, where they are files of their own.
-    fn label_files(&self) -> Option<&LabelFiles> {
-        match self {
-            Data::NpyVectors(NpyVectors { labels, .. }) | Data::NpyImages(NpyImages { labels, .. }) | Data::Idx(Idx { labels, .. }) => {
-                labels.as_ref()
-            }
-            _ => None,
-        }
-    }
-
-    /// The key that says where labels are, for data that may have such files.
-    pub fn label_key(&self) -> Option<String> {
-        let of_files = matches!(self, Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_));
-        of_files.then(|| format!("data.{}.labels", self.name()))
-    }
-
-    /// Whether each example has a class: by files of labels, in CIFAR-10 itself, or as the component of a mixture.
-    pub fn has_labels(&self) -> bool {
-        matches!(self, Data::Cifar10(_) | Data::GaussianMixture(_)) || self.label_files().is_some()
-    }
-
-    /// The classes of a split's examples; none where they have none.
-    pub fn labels(&self, split: Split, seed: u64) -> Result<Vec<u32>> {
-        match self {
-            Data::Cifar10(set) => set.labels(split),
-            Data::GaussianMixture(set) => Ok(set.components(split, seed)),
-            _ => self.label_files().map_or(Ok(Vec::new()), |files| files.read(split)),
-        }
-    }
-
-    /// How many classes there are, by the training split.
-    pub fn classes(&self) -> Result<usize> {
-        Ok(match self {
-            Data::Cifar10(_) => cifar10::CLASSES,
-            Data::GaussianMixture(set) => set.mixture.weights.len(),
-            _ => self.label_files().map_or(Ok(0), LabelFiles::classes)?,
-        })
-    }
-
     /// Bytes of a split in memory while it is opened, an estimate. Files are read whole before they become arrays.
     pub fn bytes(&self, split: &Summary) -> f64 {
         let numbers = split.len as f64 * split.shape.iter().product::<usize>() as f64;
