@@ -197,8 +197,17 @@ fn a_posterior_that_nobody_knows_is_refused() {
     refused(&["--nfe", "0"], "--nfe holds a number that no solver can work with");
     refused(&["--t-min", "2"], "--t-min is 2");
     home.write("free.toml", POSTERIOR.split("[sample.measurement]").next().unwrap());
-    assert!(home.fail(&["lab", "free.toml", "--posterior"]).contains("has no [sample.measurement]"));
+    assert!(home.fail(&["lab", "free.toml", "--posterior"]).contains("there is no [sample.measurement]"));
     home.write("trained.toml", VECTORS);
-    assert!(home.fail(&["lab", "trained.toml", "--posterior"]).contains("has no [score.gaussian-mixture]"));
-    assert!(home.fail(&["lab", ".", "--posterior"]).contains("of a run nobody knows the posterior"));
+    assert!(home.fail(&["lab", "trained.toml", "--posterior"]).contains("there is no [sample.measurement]"));
+    let measured = "[sample.measurement]\noperator.mask.components = [1]\nnoise = 0.5\nmethod.moment-matching.iterations = 1\n\
+                    observation.example = { split = \"test\", index = 0 }\n\n[likelihood]";
+    home.write("trained.toml", VECTORS.replace("[likelihood]", measured));
+    assert!(home.fail(&["lab", "trained.toml", "--posterior"]).contains("its network is not trained yet"));
+    home.succeed(&["run", "trained.toml"]);
+    let short = ["--count", "20", "--draws", "9", "--nfe", "4", "--methods", "moment-matching,replacement"];
+    let (table_of, _) = home.succeed(&[&["lab", "runs/trained", "--posterior"][..], &short].concat());
+    assert!(table_of.lines().all(|line| line.chars().count() <= 80) && !table_of.contains("exact"), "{table_of}");
+    assert!(!home.read("runs/trained/lab/posterior.png").is_empty());
+    assert!(home.fail(&["lab", "runs/trained", "--posterior", "--count", "30"]).contains("there is no example 20"));
 }

@@ -27,7 +27,8 @@ const DATA: usize = 5000;
 pub struct Arguments {
     /// A run folder, or an experiment file whose score is known.
     pub(super) target: PathBuf,
-    /// Compare methods of [sample.measurement] with the exact posterior, on an experiment whose score is a known mixture.
+    /// Compare methods of [sample.measurement]: with the exact posterior, on an experiment whose score is a known mixture; by their coverage of
+    /// test examples, on a run.
     #[arg(long)]
     pub(super) posterior: bool,
     /// Methods by name, or all.
@@ -39,7 +40,7 @@ pub struct Arguments {
     /// Solvers by name, or all [default: all; with --posterior heun, dpm-solver-pp-2-sde, reverse-diffusion-sde].
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     solvers: Vec<String>,
-    /// Evaluations of the score that a solver on a grid may take; particles take as many each [default: 5,10,20,50,100; with --posterior
+    /// Evaluations of the score that a solver on a grid may take; particles take as many each, and so does every visit of repaint [default: 5,10,20,50,100; with --posterior
     /// 20,100].
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     nfe: Vec<usize>,

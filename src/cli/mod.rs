@@ -59,7 +59,7 @@ enum Verb {
     /// Samples that share their way down to a time and differ below, a row for each of some times.
     Share(given::Share),
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data; or
-    /// methods that make samples fit a measurement, with the exact posterior.
+    /// methods that make samples fit a measurement, with the exact posterior or by their coverage of examples.
     Lab(lab::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
     Verify(verify::Arguments),

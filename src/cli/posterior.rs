@@ -1,19 +1,19 @@
-//! `score-sde lab --posterior`: what makes samples fit a measurement, compared with the exact posterior.
+//! `score-sde lab --posterior`: what makes samples fit a measurement, judged by the exact posterior, or by examples of the data.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::lab::Arguments;
+use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
 use crate::guidance;
-use crate::lab::posterior::{self, Bench};
-use crate::law::GaussianMixture;
-use crate::measurement::mark_of;
+use crate::lab::posterior::{self, Bench, Examples, Judge, Pairs};
+use crate::measurement::{Measurement, mark_of};
 use crate::model::ScoreSpec;
-use crate::run::{Folder, Journal};
+use crate::run::{Folder, Journal, Run};
 use crate::sample::Sample;
 use crate::session::Session;
 
@@ -26,29 +26,38 @@ pub fn posterior(options: Arguments) -> Result<()> {
         let help = "give 9, 19, 29, ..., 999, so that half and nine tenths of the ranks are whole numbers".into();
         return Err(Error::Usage { message: format!("--draws is {}", options.draws), help });
     }
-    let target = &options.target;
-    if target.is_dir() {
-        let message = format!("{} is a folder; of a run nobody knows the posterior", target.display());
-        return Err(Error::Usage { message, help: "name an experiment file with [score.gaussian-mixture]".into() });
-    }
-    let loaded = experiment::load(target, &options.set.overrides)?;
-    let (law, sample, measured) = known(&loaded, target)?;
+    let (target, overrides) = (&options.target, &options.set.overrides);
+    let (run, loaded) = match target.is_dir() {
+        true => {
+            let run = Run::reading(target)?;
+            let loaded = experiment::load_run(&run, overrides, &["seed", "sample"], false)?;
+            (Some(run), loaded)
+        }
+        false => (None, experiment::load(target, overrides)?),
+    };
+    let (sample, measured) = asked(&loaded, target)?;
     let sample = &Sample { t_min: options.t_min(Some(sample))?, ..sample.clone() };
     let size = [options.count.unwrap_or(200) as usize, options.draws];
     let particles = methods.iter().map(|(_, method)| method.particles()).max().unwrap_or(1);
     options.machine.holds(&loaded.posterior_needs(size, posterior::at_once(size[1]), particles))?;
     let session = Session::new(&loaded, options.machine.into());
+    let weights = run.as_ref().map(|run| session.average(run)).transpose()?.flatten();
     let (model, seed, device) = (session.model()?, session.plan().seed, session.device());
     let measurement = session.measurement(measured)?;
-    let (trials, left_out) = posterior::trials(&methods, &sweep, (model.sde(), sample.t_min), &*measurement.operator);
+    let judge = judge(&session, target, &measurement, size)?;
+    let levels = model.chain().map(|chain| chain.len());
+    let (trials, left_out) = posterior::trials(&methods, &sweep, (model.sde(), sample.t_min, levels), &*measurement.operator);
     left_out.iter().for_each(|line| session.terminal().say(line));
-    let out = options.out.unwrap_or_else(|| Path::new("lab").join(target.file_stem().unwrap_or_default()));
+    let out = options.out.unwrap_or_else(|| folder_of(target, run.as_ref()));
     let operator = mark_of(&*measurement.operator, device);
-    let of = json!({ "experiment": loaded.experiment, "operator": operator, "t_min": sample.t_min, "size": size, "trials": trials });
+    let experiment = &loaded.experiment;
+    let of = json!({
+        "experiment": experiment, "weights": weights, "operator": operator, "t_min": sample.t_min, "size": size, "trials": trials
+    });
     let folder = Folder::create(&out)?;
     let mut journal = Journal::open(&folder, "posterior.journal", &of)?;
-    let mut bench = Bench { model: &*model, law, measurement, sample, size, seed, device };
-    let points = posterior::measure(&mut bench, trials, &mut journal, session.terminal())?;
+    let mut bench = Bench { model: &*model, shape: session.shape(), measurement, sample, size, seed, device };
+    let points = posterior::measure(&mut bench, &*judge, trials, &mut journal, session.terminal())?;
     for (name, bytes) in posterior::files(&points) {
         folder.replace(name, || folder.check_in_place(), |file| file.write_all(&bytes))?;
     }
@@ -58,26 +67,40 @@ pub fn posterior(options: Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The law in model space, and what is sampled and measured. Error: the experiment lacks one of them.
-fn known<'a>(loaded: &'a Loaded, target: &Path) -> Result<(&'a GaussianMixture, &'a Sample, &'a guidance::Spec)> {
-    let lacks = |what: &str, help: &str| Error::Usage { message: format!("{} has no {what}", target.display()), help: help.into() };
-    let Family::Known(_, ScoreSpec::GaussianMixture(law)) = &loaded.plan.family else {
-        return Err(lacks("[score.gaussian-mixture]", "the posterior is known where the law is: give a mixture, or leave out --posterior"));
+fn folder_of(target: &Path, run: Option<&Run>) -> PathBuf {
+    run.map_or_else(|| Path::new("lab").join(target.file_stem().unwrap_or_default()), |run| run.path().join("lab"))
+}
+
+/// What is sampled and measured. Error: the experiment lacks one of them, or samples are of another law than the data's.
+fn asked<'a>(loaded: &'a Loaded, target: &Path) -> Result<(&'a Sample, &'a guidance::Spec)> {
+    let plan = &loaded.plan;
+    let usage = |message: String, help: &str| Err(Error::Usage { message: format!("{}: {message}", target.display()), help: help.into() });
+    let Some((sample, measured)) = plan.sample.as_ref().and_then(|sample| Some((sample, sample.measurement.as_ref()?))) else {
+        let help = "give its operator and noise; the methods are --methods's, the observations the lab's own";
+        return usage("there is no [sample.measurement]".into(), help);
     };
-    let sample = loaded.plan.sample.as_ref();
-    for (key, given) in [
-        ("guidance", sample.is_some_and(|sample| sample.guidance.is_some())),
-        ("given", sample.is_some_and(|sample| sample.given.is_some())),
-    ] {
+    for (key, given) in [("guidance", sample.guidance.is_some()), ("given", sample.given.is_some())] {
         if given {
-            let message = format!("{}: sample.{key} makes another law, and the exact posterior is of the whole one", target.display());
-            return Err(Error::Usage { message, help: format!("remove sample.{key}, or leave out --posterior") });
+            let message = format!("sample.{key} makes another law, and the posterior is judged by the whole one");
+            return usage(message, &format!("remove sample.{key}, or leave out --posterior"));
         }
     }
-    match sample.and_then(|sample| Some((sample, sample.measurement.as_ref()?))) {
-        Some((sample, measured)) => Ok((law, sample, measured)),
-        None => {
-            Err(lacks("[sample.measurement]", "give its operator and noise; the methods are --methods's, the observations the lab's own"))
+    Ok((sample, measured))
+}
+
+/// The exact posteriors of a known mixture, or test examples. Error: there is no score, or there are too few examples.
+fn judge(session: &Session, target: &Path, measurement: &Measurement, size: [usize; 2]) -> Result<Box<dyn Judge>> {
+    let (seed, device) = (posterior::seed_of_pairs(session.plan().seed), session.device());
+    match &session.plan().family {
+        Family::Known(_, ScoreSpec::GaussianMixture(law)) => Ok(Box::new(Pairs::new(law, measurement, size, seed, device))),
+        _ if !target.is_dir() => {
+            let help = "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into();
+            Err(Error::Usage { message: format!("{} has no [score]: its network is not trained yet", target.display()), help })
+        }
+        _ => {
+            let examples: Vec<usize> = (0..size[0]).collect();
+            let truth = session.points(Split::Test, &examples, size[0])?;
+            Ok(Box::new(Examples::new(&truth, measurement, seed)))
         }
     }
 }

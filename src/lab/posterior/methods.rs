@@ -41,16 +41,21 @@ pub struct Trial {
     pub setting: Setting,
 }
 
-/// Every method with every setting of the sweep that can serve it, and why the other methods are left out.
+/// Every method with every setting of the sweep that can serve it and a network of so many levels, if it has such, and why the other methods
+/// are left out.
 pub fn trials(
     methods: &[&'static (&'static str, Method)],
     sweep: &Sweep,
-    (sde, t_min): (&dyn Sde, f64),
+    (sde, t_min, levels): (&dyn Sde, f64, Option<usize>),
     operator: &dyn Operator,
 ) -> (Vec<Trial>, Vec<String>) {
-    let settings = sweep.settings(sde, t_min, None);
+    let settings = sweep.settings(sde, t_min, levels);
     let (mut trials, mut left_out) = (Vec::new(), Vec::new());
     for (name, method) in methods {
+        if levels.is_some() && matches!(method, Method::Dps { .. }) {
+            left_out.push(format!("left out: {name}: its strength is of g², which levels of noise don't have"));
+            continue;
+        }
         if method.replaces().is_some() && operator.gram().is_none() {
             left_out.push(format!("left out: {name}: {}", Replacement::needs_orthogonal_rows().message));
             continue;

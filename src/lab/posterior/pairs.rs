@@ -1,9 +1,9 @@
 //! Pairs of a truth and what is measured of it, and how draws of the posterior are judged by them.
 
 use nalgebra::DMatrix;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::{Judge, LEVELS, Verdict};
 use crate::law::{FactoredMixture, GaussianMixture};
 use crate::measurement::{Measurement, matrix_of};
 use crate::metric::{Estimate, Uniformity, classifier_accuracy, energy_distances};
@@ -15,29 +15,12 @@ pub struct Pairs {
     /// x* [N, D].
     truth: Tensor,
     /// y [N, M].
-    pub y: Tensor,
+    y: Tensor,
     laws: Vec<FactoredMixture>,
     /// [N, L, D].
     exact: Tensor,
     seed: u64,
 }
-
-/// How draws of a posterior compare with the exact one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The probability that the 50 % and the 90 % region of highest exact density, as large as the draws make it, holds a draw of the exact
-    /// posterior: 0.5 and 0.9 where they are from it.
-    pub coverage: [Estimate; 2],
-    /// Energy distance to the exact posterior, in model space, a mean over y; 0 where they are from it.
-    pub energy: Estimate,
-    /// Accuracy of a classifier of (x, y): 0.5 where they are from it.
-    pub classifier: Estimate,
-    /// Ranks of x*'s components and of its exact density among the draws.
-    pub ranks: Uniformity,
-}
-
-/// Shares of the regions.
-pub const LEVELS: [f64; 2] = [0.5, 0.9];
 
 impl Pairs {
     /// Of a law in model space and the operator and noise of `measurement`; all numbers are a function of `seed`.
@@ -59,23 +42,6 @@ impl Pairs {
     /// L.
     fn draws(&self) -> usize {
         self.exact.size()[1] as usize
-    }
-
-    /// Other draws of the exact posteriors [N, L, D], which show what chance does to a verdict.
-    pub fn control(&self) -> Tensor {
-        drawn(&self.laws, self.draws() as i64, 2, self.seed)
-    }
-
-    /// Of draws x [N, L, D].
-    pub fn judge(&self, x: &Tensor) -> Verdict {
-        let x = x.to_kind(Kind::Double).to_device(Device::Cpu);
-        let densities = self.densities(&x);
-        Verdict {
-            coverage: self.coverage(&densities),
-            energy: self.energy(&x),
-            classifier: classifier_accuracy(&x, &self.exact, &self.y.to_device(Device::Cpu), self.seed),
-            ranks: Uniformity::of(&self.ranks(&x, &densities), self.draws()),
-        }
     }
 
     pub(super) fn energy(&self, x: &Tensor) -> Estimate {
@@ -108,6 +74,27 @@ impl Pairs {
         let d = x.size()[2] as usize;
         let of = |(i, law): (usize, &FactoredMixture)| to_vec(&x.get(i as i64)).chunks(d).map(|x| law.log_density(x)).collect();
         self.laws.iter().enumerate().map(of).collect()
+    }
+}
+
+impl Judge for Pairs {
+    fn y(&self) -> &Tensor {
+        &self.y
+    }
+
+    fn control(&self) -> Option<Tensor> {
+        Some(drawn(&self.laws, self.draws() as i64, 2, self.seed))
+    }
+
+    fn judge(&self, x: &Tensor) -> Verdict {
+        let x = x.to_kind(Kind::Double).to_device(Device::Cpu);
+        let densities = self.densities(&x);
+        Verdict {
+            coverage: self.coverage(&densities),
+            energy: Some(self.energy(&x)),
+            classifier: Some(classifier_accuracy(&x, &self.exact, &self.y.to_device(Device::Cpu), self.seed)),
+            ranks: Uniformity::of(&self.ranks(&x, &densities), self.draws()),
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::pairs::Verdict;
-use super::{Measured, Point};
+use super::{Measured, Point, Verdict};
 use crate::lab::picture::{COST, panel};
 use crate::metric::{Estimate, Uniformity};
 use crate::plot::{Panel, curves_png};
@@ -20,10 +19,10 @@ struct Line<'a> {
     coverage_50_half_width: f64,
     coverage_90: f64,
     coverage_90_half_width: f64,
-    energy: f64,
-    energy_half_width: f64,
-    classifier: f64,
-    classifier_half_width: f64,
+    energy: Option<f64>,
+    energy_half_width: Option<f64>,
+    classifier: Option<f64>,
+    classifier_half_width: Option<f64>,
     rank_chi_square: f64,
     rank_freedom: usize,
     rank_p: f64,
@@ -46,10 +45,10 @@ impl Point {
             coverage_50_half_width: half.half_width,
             coverage_90: most.value,
             coverage_90_half_width: most.half_width,
-            energy: energy.value,
-            energy_half_width: energy.half_width,
-            classifier: classifier.value,
-            classifier_half_width: classifier.half_width,
+            energy: energy.map(|energy| energy.value),
+            energy_half_width: energy.map(|energy| energy.half_width),
+            classifier: classifier.map(|classifier| classifier.value),
+            classifier_half_width: classifier.map(|classifier| classifier.half_width),
             rank_chi_square: ranks.chi_square,
             rank_freedom: ranks.freedom,
             rank_p: ranks.p,
@@ -63,8 +62,10 @@ impl Point {
         let percent = |Estimate { value, half_width }: &Estimate| format!("{:.0}({:.0})", 100.0 * value, (100.0 * half_width).ceil());
         let p = |Uniformity { p, .. }: &Uniformity| if *p < 0.001 { "<.001".into() } else { format!("{p:.3}") };
         let evaluations = format!("{evaluations:.0}");
-        let energy = bar(energy.value, energy.half_width);
-        [method.into(), solver.into(), evaluations, percent(half), percent(most), energy, percent(classifier), p(ranks)]
+        let known = |column: Option<String>| column.unwrap_or_else(|| "-".into());
+        let energy = known(energy.map(|energy| bar(energy.value, energy.half_width)));
+        let classifier = known(classifier.as_ref().map(percent));
+        [method.into(), solver.into(), evaluations, percent(half), percent(most), energy, classifier, p(ranks)]
     }
 }
 
@@ -117,24 +118,39 @@ fn json(points: &[Point]) -> Vec<u8> {
 
 /// What an evaluation buys, each method by the solver that serves it best, as a PNG file.
 fn picture(points: &[Point]) -> Vec<u8> {
-    let chance =
-        |of: &dyn Fn(&Verdict) -> f64| points.iter().find(|point| point.trial.is_none()).map_or(0.0, |exact| of(&exact.measured.verdict));
-    let (energy, classifier) = (chance(&|verdict| verdict.energy.half_width), chance(&|verdict| verdict.classifier.half_width));
+    let exact = points.iter().find(|point| point.trial.is_none()).map(|exact| &exact.measured.verdict);
     let curve = |title, distance: &dyn Fn(&Verdict) -> f64| -> Panel {
         let served = |point: &&Point| point.trial.is_some() && best_solver(points, point.method()) == Some(point.line().solver);
         let of = |point: &Point| (point.method(), point.measured.evaluations, Some(distance(&point.measured.verdict)));
         panel(title, points.iter().filter(served).map(of))
     };
-    let panels = [
-        curve("energy distance to the posterior, down to what chance leaves", &|verdict| verdict.energy.value.max(energy)),
-        curve("C2ST accuracy above 1/2, down to what chance leaves", &|verdict| (verdict.classifier.value - 0.5).max(classifier)),
-    ];
+    let above = |estimate: Option<Estimate>, truth: f64, chance: Option<Estimate>| {
+        estimate.map_or(0.0, |estimate| (estimate.value - truth).max(chance.map_or(0.0, |chance| chance.half_width)))
+    };
+    let panels = match exact {
+        Some(exact) => [
+            curve("energy distance to the posterior, down to what chance leaves", &|own| above(own.energy, 0.0, exact.energy)),
+            curve("C2ST accuracy above 1/2, down to what chance leaves", &|own| above(own.classifier, 0.5, exact.classifier)),
+        ],
+        None => [
+            curve("distance of the 50 % coverage from 1/2, down to its interval", &|own| off(&own.coverage[0], 0.5)),
+            curve("distance of the 90 % coverage from 9/10, down to its interval", &|own| off(&own.coverage[1], 0.9)),
+        ],
+    };
     curves_png(&panels, COST)
+}
+
+/// How far a coverage is from what it should be, or half of its interval where that is more.
+fn off(coverage: &Estimate, level: f64) -> f64 {
+    (coverage.value - level).abs().max(coverage.half_width)
 }
 
 /// The solver by which a method comes nearest to the posterior.
 fn best_solver<'a>(points: &'a [Point], method: &str) -> Option<&'a str> {
     let own = points.iter().filter(|point| point.method() == method);
-    let energy = |point: &Point| point.measured.verdict.energy.value;
-    own.min_by(|a, b| energy(a).total_cmp(&energy(b))).map(|point| point.line().solver)
+    let distance = |point: &Point| {
+        let Verdict { coverage, energy, .. } = &point.measured.verdict;
+        energy.map_or_else(|| off(&coverage[0], 0.5), |energy| energy.value)
+    };
+    own.min_by(|a, b| distance(a).total_cmp(&distance(b))).map(|point| point.line().solver)
 }

@@ -34,7 +34,7 @@ fn intervals_of_exact_draws_hold_what_they_should() {
     let (mut held, mut energies, mut small) = ([0; 2], 0, 0);
     for seed in 0..repeats {
         let pairs = pairs(seed, SIZE);
-        let x = pairs.control();
+        let x = pairs.control().unwrap();
         let densities = pairs.densities(&x);
         for (i, (estimate, level)) in pairs.coverage(&densities).into_iter().zip([0.5, 0.9]).enumerate() {
             held[i] += usize::from((estimate.value - level).abs() <= estimate.half_width);
@@ -51,19 +51,47 @@ fn intervals_of_exact_draws_hold_what_they_should() {
 fn narrow_draws_are_told_from_exact_ones() {
     tch::set_num_threads(1);
     let pairs = pairs(3, [200, 19]);
-    let (right, wrong) = (pairs.judge(&pairs.control()), pairs.judge(&narrow(&pairs.control())));
+    let (right, wrong) = (pairs.judge(&pairs.control().unwrap()), pairs.judge(&narrow(&pairs.control().unwrap())));
     let off = |estimate: &Estimate, truth: f64| (estimate.value - truth).abs() / estimate.half_width;
     assert!(off(&right.coverage[1], 0.9) < 1.6 && off(&wrong.coverage[1], 0.9) > 3.0, "{right:?} {wrong:?}");
     assert!(wrong.coverage.iter().zip([0.5, 0.9]).all(|(covered, level)| covered.value < level), "they hold too little: {wrong:?}");
-    assert!(off(&right.energy, 0.0) < 1.6 && off(&wrong.energy, 0.0) > 2.0, "{right:?} {wrong:?}");
-    assert!(off(&right.classifier, 0.5) < 1.6 && off(&wrong.classifier, 0.5) > 2.0, "{right:?} {wrong:?}");
+    let estimates = |verdict: &Verdict| [verdict.energy.unwrap(), verdict.classifier.unwrap()];
+    for (i, truth) in [0.0, 0.5].into_iter().enumerate() {
+        let [right, wrong] = [&right, &wrong].map(|verdict| off(&estimates(verdict)[i], truth));
+        assert!(right < 1.6 && wrong > 2.0, "{right}, {wrong}");
+    }
     assert!(right.ranks.p > 0.01 && wrong.ranks.p < 0.01, "{right:?} {wrong:?}");
+}
+
+/// The hidden number given the other, of a Gaussian: by exact draws and by others.
+#[test]
+fn examples_are_covered_by_draws_of_their_posteriors_alone() {
+    tch::set_num_threads(1);
+    let (n, draws, correlation) = (400, 19, 0.8f64);
+    let z = crate::testing::normal(1, &[n, 2]);
+    let first = z.select(1, 0);
+    let second = &first * correlation + z.select(1, 1) * (1.0 - correlation * correlation).sqrt();
+    let examples = Examples::new(&Tensor::stack(&[first, second], 1), &measurement(), 5);
+    // Of x_1 given y = x_2 + 0.3 n.
+    let gain = correlation / (1.0 + 0.09);
+    let (mean, std) = (examples.y() * gain, (1.0 - correlation * gain).sqrt());
+    let of = |width: f64| {
+        let hidden = mean.unsqueeze(1) + crate::testing::normal(2, &[n, draws, 1]) * (std * width);
+        examples.judge(&Tensor::cat(&[&hidden, &hidden.zeros_like()], 2))
+    };
+    let (right, narrow, wide) = (of(1.0), of(0.6), of(1.6));
+    for (i, level) in [0.5, 0.9].into_iter().enumerate() {
+        let [right, narrow, wide] = [&right, &narrow, &wide].map(|verdict| verdict.coverage[i]);
+        assert!((right.value - level).abs() < 1.5 * right.half_width, "{right:?}");
+        assert!(narrow.value < level - 2.0 * narrow.half_width && wide.value > level + wide.half_width, "{narrow:?} {wide:?}");
+    }
+    assert!(right.ranks.p > 0.01 && narrow.ranks.p < 0.01 && right.energy.is_none());
 }
 
 #[test]
 fn what_was_measured_is_not_measured_again() {
     tch::set_num_threads(1);
-    let (law, model) = (mixture(), exact(&VP, &mixture()));
+    let model = exact(&VP, &mixture());
     let euler = candidates(&["euler".into()]).unwrap()[0];
     let setting = Setting {
         solver: euler.name,
@@ -80,8 +108,8 @@ fn what_was_measured_is_not_measured_again() {
     let folder = Folder::create(home.path()).unwrap();
     let measured = |model: &dyn Model| {
         let mut journal = Journal::open(&folder, "posterior.journal", &serde_json::json!({})).unwrap();
-        let mut bench = Bench { model, law: &law, measurement: measurement(), sample: &sample, size: SIZE, seed: 1, device: Device::Cpu };
-        measure(&mut bench, trials(), &mut journal, &Terminal::new(true)).unwrap()
+        let mut bench = Bench { model, shape: &[2], measurement: measurement(), sample: &sample, size: SIZE, seed: 1, device: Device::Cpu };
+        measure(&mut bench, &pairs(1, SIZE), trials(), &mut journal, &Terminal::new(true)).unwrap()
     };
     let (first, again) = (measured(&model), measured(&never_asked(&VP)));
     assert_eq!(first.len(), 2);
