@@ -53,15 +53,9 @@ struct Cloud {
 }
 
 impl<'a> Particles<'a> {
-    /// K = `count`, and s = `data_std` of the twist's r² = s² σ² / (α² s² + σ²); `measurement` is in model space, of examples of `shape`.
-    pub fn new(
-        model: &'a dyn Model,
-        measurement: &'a Measurement,
-        (count, data_std): (usize, f64),
-        shape: &[usize],
-        device: Device,
-    ) -> Particles<'a> {
-        Particles { model, measurement, twist: PseudoInverse::new(measurement, data_std, shape, device), count }
+    /// K = `count`, and s = `data_std` of the twist's r² = s² σ² / (α² s² + σ²); `measurement` is in model space.
+    pub fn new(model: &'a dyn Model, measurement: &'a Measurement, (count, data_std): (usize, f64), device: Device) -> Particles<'a> {
+        Particles { model, measurement, twist: PseudoInverse::new(measurement, data_std, device), count }
     }
 
     pub fn model(&self) -> &'a dyn Model {

@@ -1,8 +1,8 @@
 //! x_0 given x_t taken for a round Gaussian around the denoised state.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::measurement::{Measurement, matrix_of};
+use crate::measurement::{Measurement, Operator};
 use crate::sde::Level;
 use crate::tensor::column_of;
 
@@ -25,8 +25,8 @@ enum Gram {
 }
 
 impl PseudoInverse {
-    pub fn new(measurement: &Measurement, data_std: f64, shape: &[usize], device: Device) -> PseudoInverse {
-        PseudoInverse { data_std, noise: measurement.sigma, gram: Gram::of(measurement, shape, device) }
+    pub fn new(measurement: &Measurement, data_std: f64, device: Device) -> PseudoInverse {
+        PseudoInverse { data_std, noise: measurement.sigma, gram: Gram::of(&*measurement.operator, device) }
     }
 
     /// S⁻¹ b [B, M], each example at the level of its own time.
@@ -41,12 +41,13 @@ impl PseudoInverse {
 }
 
 impl Gram {
-    fn of(measurement: &Measurement, shape: &[usize], device: Device) -> Gram {
-        if let Some(multiple) = measurement.operator.gram() {
+    fn of(operator: &dyn Operator, device: Device) -> Gram {
+        if let Some(multiple) = operator.gram() {
             return Gram::Multiple(multiple);
         }
-        let a = matrix_of(&*measurement.operator, shape, device);
-        let (values, vectors) = a.matmul(&a.tr()).linalg_eigh("L");
+        // Row by row, since A itself may have many more columns.
+        let gram = operator.apply(&operator.adjoint(&Tensor::eye(operator.rows(), (Kind::Double, device))));
+        let (values, vectors) = gram.linalg_eigh("L");
         Gram::Eigen { vectors, values }
     }
 

@@ -36,7 +36,7 @@ fn measured(prior: &GaussianMixture) -> (Measurement, GaussianMixture) {
 fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
     let (measurement, law) = measured(prior);
     let (d, model) = (prior.dimension() as i64, exact(sde, prior));
-    let posterior = Way::new(&model, &measurement, method, &[d as usize], Device::Cpu).unwrap();
+    let posterior = Way::new(&model, &measurement, method, Device::Cpu).unwrap();
     let truth = ExactScore::new(sde, &law, Device::Cpu);
     let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, 1.0]);
     let (got, truth) = (posterior.model().score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
@@ -74,7 +74,7 @@ fn dps_descends_the_norm_of_the_residual() {
     let model = exact(&VP, &prior);
     let d = prior.dimension() as i64;
     let (x, t, strength) = (normal(1, &[1, d]), [0.4], 0.7);
-    let posterior = Way::new(&model, &measurement, &Method::Dps { strength }, &[d as usize], Device::Cpu).unwrap();
+    let posterior = Way::new(&model, &measurement, &Method::Dps { strength }, Device::Cpu).unwrap();
     let term = posterior.model().score(&At::whole(&x, &t)) - model.score(&At::whole(&x, &t));
     let norm = |x: &Tensor| measurement.residual(&model.data(&At::whole(x, &t)), None).square().sum(Kind::Double).sqrt().double_value(&[]);
     let (direction, h) = (normal(2, &[1, d]), 1e-5);
@@ -93,7 +93,7 @@ fn samples_of_a_gaussian_follow_its_posterior() {
     let method = Method::MomentMatching { iterations: 3 };
     for (name, sde) in SDES {
         let model = exact(sde, &prior);
-        let posterior = Way::new(&model, &measurement, &method, &[3], Device::Cpu).unwrap();
+        let posterior = Way::new(&model, &measurement, &method, Device::Cpu).unwrap();
         let n = 4000;
         let start = normal(7, &[n, 3]) * sde.prior_std();
         let solver = SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 60 } };
@@ -160,7 +160,7 @@ fn grams_of_all_operators_solve_alike() {
     let x = normal(2, &[2, 3, 4, 4]);
     let by = |measurement: Measurement| {
         let model = Images(ExactScore::new(&VP, &prior, Device::Cpu));
-        Way::new(&model, &measurement, &method, &shape, Device::Cpu).unwrap().model().score(&At::whole(&x, &[0.2, 0.5]))
+        Way::new(&model, &measurement, &method, Device::Cpu).unwrap().model().score(&At::whole(&x, &[0.2, 0.5]))
     };
     let one = by(Measurement { operator, y: y.copy(), sigma: SIGMA });
     let other = by(Measurement { operator: Box::new(Matrix::of(&a, &shape)), y, sigma: SIGMA });
@@ -195,7 +195,7 @@ fn on_a_mixture_moment_matching_is_nearest() {
             let start = normal(7, &[n, 2]);
             let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
             let mut noise = |draw: usize| normal(1000 + draw as u64, &[n, 2]);
-            let way = Way::new(&model, &measurement, method, &[2], Device::Cpu).unwrap();
+            let way = Way::new(&model, &measurement, method, Device::Cpu).unwrap();
             let reverse = Reverse { model: way.model(), eta: 1.0 };
             let (x, _) = match way.constraint() {
                 None => heun.sample(&reverse, &problem, &mut noise, &mut |_| {}).unwrap(),
@@ -219,7 +219,7 @@ fn rows_with_a_y_each_are_what_each_is_alone() {
     for method in [Method::MomentMatching { iterations: 2 }, Method::PseudoInverse { data_std: 1.0 }] {
         let solved = |y: Tensor, x: &Tensor| {
             let measurement = Measurement { operator: Box::new(Matrix::of(&a, &[2])), y, sigma: SIGMA };
-            let way = Way::new(&model, &measurement, &method, &[2], Device::Cpu).unwrap();
+            let way = Way::new(&model, &measurement, &method, Device::Cpu).unwrap();
             let reverse = Reverse { model: way.model(), eta: 0.0 };
             solver.sample(&reverse, &Problem { x, span: (1.0, 1e-3), denoise: false }, &mut no_noise, &mut |_| {}).unwrap()
         };

@@ -20,23 +20,15 @@ pub enum Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// `measurement` is in model space, of examples of `shape`; the method has passed its checks. Fault: the method needs an operator with
+    /// `measurement` is in model space; the method has passed its checks. Fault: the method needs an operator with
     /// orthogonal rows; its key is relative to `[sample.measurement]`.
-    pub fn new(
-        model: &'a dyn Model,
-        measurement: &'a Measurement,
-        method: &Method,
-        shape: &[usize],
-        device: Device,
-    ) -> Result<Way<'a>, Fault> {
+    pub fn new(model: &'a dyn Model, measurement: &'a Measurement, method: &Method, device: Device) -> Result<Way<'a>, Fault> {
         let posterior = |solved| Way::Posterior(Posterior { model, measurement, solved });
         Ok(match *method {
             Method::Dps { strength } => posterior(Solved::Dps { strength }),
             Method::MomentMatching { iterations } => posterior(Solved::MomentMatching { iterations }),
-            Method::PseudoInverse { data_std } => {
-                posterior(Solved::PseudoInverse(PseudoInverse::new(measurement, data_std, shape, device)))
-            }
-            Method::Particles { count, data_std } => Way::Particles(Particles::new(model, measurement, (count, data_std), shape, device)),
+            Method::PseudoInverse { data_std } => posterior(Solved::PseudoInverse(PseudoInverse::new(measurement, data_std, device))),
+            Method::Particles { count, data_std } => Way::Particles(Particles::new(model, measurement, (count, data_std), device)),
             Method::Replacement => Way::Replacement(model, Replacement::new(measurement, 1)?),
             Method::Repaint { visits } => Way::Replacement(model, Replacement::new(measurement, visits)?),
         })

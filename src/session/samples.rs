@@ -129,7 +129,7 @@ impl Session {
         let model = self.thresholded(model, spec.thresholding);
         let way = match (&spec.measurement, fit) {
             (Some(measured), Some(Fit { measurement, .. })) => {
-                let way = Way::new(&*model, measurement, &measured.method, &self.shape, self.device());
+                let way = Way::new(&*model, measurement, &measured.method, self.device());
                 way.map_err(|fault| fault.within("sample.measurement"))?
             }
             _ => Way::Free(&*model),

@@ -33,7 +33,7 @@ fn the_particles_of_a_sample_are_given_what_it_is() {
     let each = |of: &Tensor| of.repeat_interleave_self_int(repeats, 0, None);
     let identity = Matrix::of(&Tensor::eye(2, (Kind::Double, Device::Cpu)), &[2]);
     let measurement = Measurement { operator: Box::new(identity), y: each(&y), sigma: SIGMA };
-    let particles = Particles::new(&model, &measurement, (count as usize, 0.5), &[2], Device::Cpu);
+    let particles = Particles::new(&model, &measurement, (count as usize, 0.5), Device::Cpu);
     let solver = SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: STEPS } };
     let (times, steps) = solver.gaussian_steps(&Reverse { model: &model, eta: 1.0 }, 1e-3).unwrap();
     let size = [3 * repeats * count, 2];
@@ -49,7 +49,7 @@ fn the_particles_of_a_sample_are_given_what_it_is() {
 /// n samples [n, 2] of a law given y, by `count` particles each.
 fn samples(prior: &GaussianMixture, measurement: &Measurement, (count, n): (usize, i64), condition: Option<&Tensor>) -> Tensor {
     let model = exact(&VP, prior);
-    let particles = Particles::new(&model, measurement, (count, 1.0), &[2], Device::Cpu);
+    let particles = Particles::new(&model, measurement, (count, 1.0), Device::Cpu);
     let size = [n * count as i64, 2];
     let solver = SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: STEPS } };
     let (times, steps) = solver.gaussian_steps(&Reverse { model: &model, eta: 1.0 }, 1e-3).unwrap();
@@ -64,7 +64,7 @@ fn samples(prior: &GaussianMixture, measurement: &Measurement, (count, n): (usiz
 fn matched(measurement: &Measurement, n: i64) -> Tensor {
     let prior = three_modes();
     let model = exact(&VP, &prior);
-    let way = Way::new(&model, measurement, &Method::MomentMatching { iterations: 1 }, &[2], Device::Cpu).unwrap();
+    let way = Way::new(&model, measurement, &Method::MomentMatching { iterations: 1 }, Device::Cpu).unwrap();
     let (start, solver) = (normal(7, &[n, 2]), SolverSpec::Heun { grid: TimeGrid::LogSnr { steps: 100 } });
     let problem = Problem { x: &start, span: (1.0, 1e-3), denoise: true };
     let mut noise = |draw: usize| normal(1000 + draw as u64, &[n, 2]);

@@ -145,7 +145,7 @@ impl Bench<'_> {
         for (k, first) in (0..n).step_by(at_once).enumerate() {
             let pairs = at_once.min(n - first);
             self.measurement.y = y.narrow(0, first as i64, pairs as i64).repeat_interleave_self_int(draws as i64, 0, None);
-            let way = Way::new(self.model, &self.measurement, method, self.shape, self.device)?;
+            let way = Way::new(self.model, &self.measurement, method, self.device)?;
             let spec = Sample {
                 count: pairs * draws,
                 batch: pairs * draws,
