@@ -36,6 +36,11 @@ pub fn mixture() -> GaussianMixture {
     }
 }
 
+/// One component of a mixture.
+pub fn component(law: &GaussianMixture, k: usize) -> GaussianMixture {
+    GaussianMixture { weights: vec![1.0], means: vec![law.means[k].clone()], covariances: vec![law.covariances[k].clone()] }
+}
+
 /// N(μ, std² I) in D dimensions, all of whose means are `mean`.
 pub fn gaussian(d: usize, mean: f64, std: f64) -> GaussianMixture {
     let row = |i: usize| (0..d).map(|j| if i == j { std * std } else { 0.0 }).collect();

@@ -57,18 +57,14 @@ mod tests {
     use super::*;
     use crate::law::GaussianMixture;
     use crate::model::Given;
-    use crate::testing::{SDES, exact, largest, mixture, normal};
+    use crate::testing::{SDES, component, exact, largest, mixture, normal};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
 
     /// By Bayes: ln w_c p_t(x | c) - ln p_t(x).
     fn bayes<'a>(sde: &'a dyn Sde, law: &'a GaussianMixture) -> LogProbabilities<'a> {
         Box::new(move |at| {
-            let joint = |k: usize| {
-                let (mean, covariance) = (law.means[k].clone(), law.covariances[k].clone());
-                let component = GaussianMixture { weights: vec![1.0], means: vec![mean], covariances: vec![covariance] };
-                exact(sde, &component).log_density(at.x, at.t) + law.normalised_weights()[k].ln()
-            };
+            let joint = |k: usize| exact(sde, &component(law, k)).log_density(at.x, at.t) + law.normalised_weights()[k].ln();
             Tensor::stack(&[joint(0), joint(1)], 1).log_softmax(1, None::<Kind>)
         })
     }

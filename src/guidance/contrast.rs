@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::law::GaussianMixture;
     use crate::model::{ExactScore, Given, Quantity};
-    use crate::testing::{SDES, VP, exact, largest, mixture, normal};
+    use crate::testing::{SDES, VP, component, exact, largest, mixture, normal};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
 
@@ -65,11 +65,6 @@ mod tests {
 
     fn guided<'a>(sde: &'a dyn Sde, law: &GaussianMixture, weight: f64, noise: Option<[f64; 2]>) -> Contrast<'a> {
         Contrast { model: Box::new(exact(sde, law)), guide: None, strength: Strength { weight, noise } }
-    }
-
-    /// One component of a mixture.
-    fn component(law: &GaussianMixture, k: usize) -> GaussianMixture {
-        GaussianMixture { weights: vec![1.0], means: vec![law.means[k].clone()], covariances: vec![law.covariances[k].clone()] }
     }
 
     #[test]
