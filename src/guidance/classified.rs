@@ -2,9 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::Strength;
+use super::{Strength, term};
 use crate::divergence::Linearised;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column;
 
@@ -38,9 +38,7 @@ impl Model for Classified<'_> {
         let point = Linearised::at(log_probability, at.x);
         let term = point.pull(&Tensor::ones([1, 1], (point.y.kind(), at.x.device())), false).view_as(at.x).to_kind(at.x.kind())
             * column(at.x, weights);
-        let interpolation = said.interpolation.as_ref().map(Tensor::shallow_clone);
-        let score = said.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term;
-        Prediction { interpolation, ..Prediction::of_score(score) }
+        term::add(&*self.model, said, at, term)
     }
 
     fn chain(&self) -> Option<&Chain> {

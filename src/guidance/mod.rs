@@ -26,6 +26,7 @@ mod pseudo_inverse;
 mod replacement;
 mod spec;
 mod table;
+mod term;
 mod way;
 
 pub use classified::{Classified, LogProbabilities};

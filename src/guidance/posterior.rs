@@ -1,14 +1,12 @@
 //! A model of x given a measurement.
 
-use std::cell::Cell;
+use tch::{Kind, Tensor};
 
-use tch::{Kind, Tensor, no_grad};
-
-use super::conjugate_gradients;
 use super::pseudo_inverse::PseudoInverse;
+use super::{conjugate_gradients, term};
 use crate::divergence::Linearised;
 use crate::measurement::Measurement;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::sde::{Chain, Sde};
 use crate::tensor::column_of;
 
@@ -72,20 +70,7 @@ impl Model for Posterior<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        let interpolation = Cell::new(None);
-        let data = |x: &Tensor| {
-            let at = at.moved(x);
-            let mut said = self.model.predict(&at);
-            interpolation.set(said.interpolation.take().map(|v| v.detach()));
-            said.into_quantity(Quantity::Data, self.sde(), &|t| self.model.level(t), &at)
-        };
-        let point = Linearised::at(data, at.x);
-        no_grad(|| {
-            let term = self.term(&point, at);
-            let denoised = Prediction::of(Quantity::Data, point.y.detach());
-            let score = denoised.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term;
-            Prediction { interpolation: interpolation.take(), ..Prediction::of_score(score) }
-        })
+        term::of_denoised(self.model, at, |point| self.term(point, at))
     }
 
     fn chain(&self) -> Option<&Chain> {

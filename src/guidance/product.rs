@@ -1,16 +1,15 @@
 //! A model times a factor.
 
-use std::cell::Cell;
 use std::f64::consts::PI;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 
-use super::conjugate_gradients;
+use super::{conjugate_gradients, term};
 use crate::divergence::Linearised;
 use crate::error::Fault;
-use crate::model::{At, Model, Prediction, Quantity};
+use crate::model::{At, Model, Prediction};
 use crate::sde::{Chain, Level, Sde};
 use crate::tensor::column_of;
 
@@ -172,24 +171,12 @@ impl Model for Product<'_> {
     }
 
     fn predict(&self, at: &At) -> Prediction {
-        let interpolation = Cell::new(None);
-        let data = |x: &Tensor| {
-            let at = at.moved(x);
-            let mut said = self.model.predict(&at);
-            interpolation.set(said.interpolation.take().map(|v| v.detach()));
-            said.into_quantity(Quantity::Data, self.sde(), &|t| self.model.level(t), &at)
-        };
-        let point = Linearised::at(data, at.x);
-        no_grad(|| {
-            let denoised = point.y.detach();
-            let flat = denoised.flatten(1, -1);
-            let of = |number: &dyn Fn(Level) -> f64| column_of(&flat, at.t, |t| number(self.model.level(t)));
+        term::of_denoised(&*self.model, at, |point| {
+            let denoised = point.y.detach().flatten(1, -1);
+            let of = |number: &dyn Fn(Level) -> f64| column_of(&denoised, at.t, |t| number(self.model.level(t)));
             let tweedie = of(&|level| level.sigma.powi(2) / level.alpha);
             let least = of(&|level| 1e-3 * level.sigma.powi(2) / (level.sigma.powi(2) + level.alpha.powi(2)));
-            let term = self.term(&point, &flat, &Spread { tweedie, least }).view_as(at.x);
-            let said = Prediction::of(Quantity::Data, denoised);
-            let score = said.into_quantity(Quantity::Score, self.sde(), &|t| self.model.level(t), at) + term;
-            Prediction { interpolation: interpolation.take(), ..Prediction::of_score(score) }
+            self.term(point, &denoised, &Spread { tweedie, least }).view_as(at.x)
         })
     }
 
