@@ -10,7 +10,7 @@ use tch::Tensor;
 use super::{Machine, Overrides};
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::experiment::{self, Family};
+use crate::experiment::{self, Family, Loaded};
 use crate::lab::{self, Grid, Sweep, World};
 use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
@@ -65,9 +65,9 @@ pub struct Arguments {
     /// Folder of lab.csv, lab.md, lab.png and lab.svg, or with --posterior of posterior.csv, posterior.json, posterior.md and posterior.png
     /// [default: lab/ in the run folder, or lab/<file's stem>].
     #[arg(long, value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
+    out: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) set: Overrides,
+    set: Overrides,
     #[command(flatten)]
     pub(super) machine: Machine,
 }
@@ -89,6 +89,34 @@ impl Arguments {
         Ok(sweep)
     }
 
+    /// The target: a run, or an experiment file without one.
+    pub(super) fn open(&self) -> Result<(Option<Run>, Loaded)> {
+        let overrides = &self.set.overrides;
+        if !self.target.is_dir() {
+            return Ok((None, experiment::load(&self.target, overrides)?));
+        }
+        let run = Run::reading(&self.target)?;
+        let loaded = experiment::load_run(&run, overrides, &["seed", "sample"], false)?;
+        Ok((Some(run), loaded))
+    }
+
+    /// Where its files go.
+    pub(super) fn folder(&self, run: Option<&Run>) -> PathBuf {
+        let own = || match run {
+            Some(run) => run.path().join("lab"),
+            None => Path::new("lab").join(self.target.file_stem().unwrap_or_default()),
+        };
+        self.out.clone().unwrap_or_else(own)
+    }
+
+    /// The target is a file, but has no score that is known.
+    pub(super) fn untrained(&self) -> Error {
+        Error::Usage {
+            message: format!("{} has no [score]: its network is not trained yet", self.target.display()),
+            help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into(),
+        }
+    }
+
     /// Where solvers stop. Error: beyond its range.
     pub(super) fn t_min(&self, sample: Option<&Sample>) -> Result<f64> {
         let t_min = self.t_min.or(sample.map(|sample| sample.t_min)).unwrap_or(1e-3);
@@ -101,19 +129,11 @@ impl Arguments {
 
 pub fn lab(options: Arguments) -> Result<()> {
     let sweep = options.sweep(&["all"], &[5, 10, 20, 50, 100])?;
-    let (target, overrides, count) = (&options.target, &options.set.overrides, options.count);
-    let (run, loaded) = match target.is_dir() {
-        true => {
-            let run = Run::reading(target)?;
-            let loaded = experiment::load_run(&run, overrides, &["seed", "sample"], false)?;
-            (Some(run), loaded)
-        }
-        false => (None, experiment::load(target, overrides)?),
-    };
-    let count = count.unwrap_or(if loaded.model_shape().len() == 1 { 4000 } else { 100 });
+    let (run, loaded) = options.open()?;
+    let count = options.count.unwrap_or(if loaded.model_shape().len() == 1 { 4000 } else { 100 });
     options.machine.holds(&loaded.lab_needs(count))?;
     let t_min = options.t_min(loaded.plan.sample.as_ref());
-    let session = Session::new(&loaded, options.machine.into());
+    let session = Session::new(&loaded, options.machine.clone().into());
     let plan = session.plan();
     let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
     let law = match &plan.family {
@@ -123,12 +143,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     let weights = match &run {
         Some(run) => session.average(run)?,
         None if law.is_some() => None,
-        None => {
-            return Err(Error::Usage {
-                message: format!("{} has no [score]: its network is not trained yet", target.display()),
-                help: "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into(),
-            });
-        }
+        None => return Err(options.untrained()),
     };
     let data = points(&session, law)?;
     let t_min = t_min?;
@@ -145,10 +160,7 @@ pub fn lab(options: Arguments) -> Result<()> {
             session.terminal().say(&format!("left out: {} has no settings for this process, t_min and evaluations", candidate.name));
         }
     }
-    let out = options.out.unwrap_or_else(|| match &run {
-        Some(run) => run.path().join("lab"),
-        None => Path::new("lab").join(target.file_stem().unwrap_or_default()),
-    });
+    let out = options.folder(run.as_ref());
     let of = json!({
         "experiment": loaded.experiment,
         "weights": weights,

@@ -1,19 +1,19 @@
 //! `score-sde lab --posterior`: what makes samples fit a measurement, judged by the exact posterior, or by examples of the data.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
 use super::lab::Arguments;
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::experiment::{self, Family, Loaded};
+use crate::experiment::{Family, Loaded};
 use crate::guidance;
 use crate::lab::posterior::{self, Bench, Examples, Judge, Pairs};
 use crate::measurement::{Measurement, mark_of};
 use crate::model::ScoreSpec;
-use crate::run::{Folder, Journal, Run};
+use crate::run::{Folder, Journal};
 use crate::sample::Sample;
 use crate::session::Session;
 
@@ -26,29 +26,21 @@ pub fn posterior(options: Arguments) -> Result<()> {
         let help = "give 9, 19, 29, ..., 999, so that half and nine tenths of the ranks are whole numbers".into();
         return Err(Error::Usage { message: format!("--draws is {}", options.draws), help });
     }
-    let (target, overrides) = (&options.target, &options.set.overrides);
-    let (run, loaded) = match target.is_dir() {
-        true => {
-            let run = Run::reading(target)?;
-            let loaded = experiment::load_run(&run, overrides, &["seed", "sample"], false)?;
-            (Some(run), loaded)
-        }
-        false => (None, experiment::load(target, overrides)?),
-    };
-    let (sample, measured) = asked(&loaded, target)?;
+    let (run, loaded) = options.open()?;
+    let (sample, measured) = asked(&loaded, &options.target)?;
     let sample = &Sample { t_min: options.t_min(Some(sample))?, ..sample.clone() };
     let size = [options.count.unwrap_or(200) as usize, options.draws];
     let particles = methods.iter().map(|(_, method)| method.particles()).max().unwrap_or(1);
     options.machine.holds(&loaded.posterior_needs(size, posterior::at_once(size[1]), particles))?;
-    let session = Session::new(&loaded, options.machine.into());
+    let session = Session::new(&loaded, options.machine.clone().into());
     let weights = run.as_ref().map(|run| session.average(run)).transpose()?.flatten();
     let (model, seed, device) = (session.model()?, session.plan().seed, session.device());
     let measurement = session.measurement(measured)?;
-    let judge = judge(&session, target, &measurement, size)?;
+    let judge = judge(&session, &options, &measurement, size)?;
     let levels = model.chain().map(|chain| chain.len());
     let (trials, left_out) = posterior::trials(&methods, &sweep, (model.sde(), sample.t_min, levels), &*measurement.operator);
     left_out.iter().for_each(|line| session.terminal().say(line));
-    let out = options.out.unwrap_or_else(|| folder_of(target, run.as_ref()));
+    let out = options.folder(run.as_ref());
     let operator = mark_of(&*measurement.operator, device);
     let experiment = &loaded.experiment;
     let of = json!({
@@ -65,10 +57,6 @@ pub fn posterior(options: Arguments) -> Result<()> {
     print!("{}", posterior::table(&points));
     println!("{}", out.join("posterior.png").display());
     Ok(())
-}
-
-fn folder_of(target: &Path, run: Option<&Run>) -> PathBuf {
-    run.map_or_else(|| Path::new("lab").join(target.file_stem().unwrap_or_default()), |run| run.path().join("lab"))
 }
 
 /// What is sampled and measured. Error: the experiment lacks one of them, or samples are of another law than the data's.
@@ -89,14 +77,11 @@ fn asked<'a>(loaded: &'a Loaded, target: &Path) -> Result<(&'a Sample, &'a guida
 }
 
 /// The exact posteriors of a known mixture, or test examples. Error: there is no score, or there are too few examples.
-fn judge(session: &Session, target: &Path, measurement: &Measurement, size: [usize; 2]) -> Result<Box<dyn Judge>> {
+fn judge(session: &Session, options: &Arguments, measurement: &Measurement, size: [usize; 2]) -> Result<Box<dyn Judge>> {
     let (seed, device) = (posterior::seed_of_pairs(session.plan().seed), session.device());
     match &session.plan().family {
         Family::Known(_, ScoreSpec::GaussianMixture(law)) => Ok(Box::new(Pairs::new(law, measurement, size, seed, device))),
-        _ if !target.is_dir() => {
-            let help = "train it with score-sde run and name the run folder, or name a file with [score.gaussian-mixture]".into();
-            Err(Error::Usage { message: format!("{} has no [score]: its network is not trained yet", target.display()), help })
-        }
+        _ if !options.target.is_dir() => Err(options.untrained()),
         _ => {
             let examples: Vec<usize> = (0..size[0]).collect();
             let truth = session.points(Split::Test, &examples, size[0])?;
