@@ -4,8 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::{Strength, term};
 use crate::divergence::Linearised;
-use crate::model::{At, Model, Prediction};
-use crate::sde::{Chain, Sde};
+use crate::model::{At, Decorator, Model, Prediction};
 use crate::tensor::column;
 
 /// ln p(c | x_t) of all classes [B, classes].
@@ -21,12 +20,12 @@ pub struct Classified<'a> {
     pub told: bool,
 }
 
-impl Model for Classified<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.model.sde()
+impl Decorator for Classified<'_> {
+    fn inner(&self) -> &dyn Model {
+        &*self.model
     }
 
-    fn predict(&self, at: &At) -> Prediction {
+    fn decorated(&self, at: &At) -> Prediction {
         let said = if self.told { self.model.predict(at) } else { self.model.predict(&At { condition: None, ..*at }) };
         let own = if self.told { 0.0 } else { 1.0 };
         let weights: Vec<f64> = at.t.iter().map(|&t| own + self.strength.at(&*self.model, t)).collect();
@@ -40,14 +39,6 @@ impl Model for Classified<'_> {
             * column(at.x, weights);
         term::add(&*self.model, said, at, term)
     }
-
-    fn chain(&self) -> Option<&Chain> {
-        self.model.chain()
-    }
-
-    fn mean_square_error(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_error(log_snr)
-    }
 }
 
 #[cfg(test)]
@@ -55,6 +46,7 @@ mod tests {
     use super::*;
     use crate::law::GaussianMixture;
     use crate::model::Given;
+    use crate::sde::Sde;
     use crate::testing::{SDES, component, exact, largest, mixture, normal};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];

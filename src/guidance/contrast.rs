@@ -1,8 +1,7 @@
 //! A model that goes away from another one.
 
 use super::Strength;
-use crate::model::{At, Model, Prediction};
-use crate::sde::{Chain, Sde};
+use crate::model::{At, Decorator, Model, Prediction};
 use crate::tensor::column;
 
 /// D + w (D - D'): what the model says, further away from what a guide says.
@@ -18,12 +17,12 @@ pub struct Contrast<'a> {
     pub strength: Strength,
 }
 
-impl Model for Contrast<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.model.sde()
+impl Decorator for Contrast<'_> {
+    fn inner(&self) -> &dyn Model {
+        &*self.model
     }
 
-    fn predict(&self, at: &At) -> Prediction {
+    fn decorated(&self, at: &At) -> Prediction {
         let said = self.model.predict(at);
         let weights: Vec<f64> = at.t.iter().map(|&t| self.strength.at(&*self.model, t)).collect();
         if weights.iter().all(|&weight| weight == 0.0) {
@@ -38,14 +37,6 @@ impl Model for Contrast<'_> {
         let value = &said.value + (&said.value - away) * column(at.x, weights);
         Prediction { value, ..said }
     }
-
-    fn chain(&self) -> Option<&Chain> {
-        self.model.chain()
-    }
-
-    fn mean_square_error(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_error(log_snr)
-    }
 }
 
 #[cfg(test)]
@@ -55,6 +46,7 @@ mod tests {
     use super::*;
     use crate::law::GaussianMixture;
     use crate::model::{ExactScore, Given, Quantity};
+    use crate::sde::Sde;
     use crate::testing::{SDES, VP, component, exact, largest, mixture, normal};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];

@@ -6,8 +6,7 @@ use super::pseudo_inverse::PseudoInverse;
 use super::{conjugate_gradients, term};
 use crate::divergence::Linearised;
 use crate::measurement::Measurement;
-use crate::model::{At, Model, Prediction};
-use crate::sde::{Chain, Sde};
+use crate::model::{At, Decorator, Model, Prediction};
 use crate::tensor::column_of;
 
 /// The score of x_t given y.
@@ -64,20 +63,12 @@ impl Posterior<'_> {
     }
 }
 
-impl Model for Posterior<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.model.sde()
+impl Decorator for Posterior<'_> {
+    fn inner(&self) -> &dyn Model {
+        self.model
     }
 
-    fn predict(&self, at: &At) -> Prediction {
+    fn decorated(&self, at: &At) -> Prediction {
         term::of_denoised(self.model, at, |point| self.term(point, at))
-    }
-
-    fn chain(&self) -> Option<&Chain> {
-        self.model.chain()
-    }
-
-    fn mean_square_error(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_error(log_snr)
     }
 }

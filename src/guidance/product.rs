@@ -9,8 +9,8 @@ use tch::{Kind, Tensor};
 use super::{conjugate_gradients, term};
 use crate::divergence::Linearised;
 use crate::error::Fault;
-use crate::model::{At, Model, Prediction};
-use crate::sde::{Chain, Level, Sde};
+use crate::model::{At, Decorator, Model, Prediction};
+use crate::sde::Level;
 use crate::tensor::column_of;
 
 /// `[sample.guidance.product]`: samples of p(x) r(x) / const (Sohl-Dickstein et al. 2015, arXiv 1503.03585, sec. 2.5), x in the data's units and
@@ -165,12 +165,12 @@ fn slope(a: &Tensor, b: &Tensor) -> Tensor {
     (density(&a) - density(&b)).to_kind(kind)
 }
 
-impl Model for Product<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.model.sde()
+impl Decorator for Product<'_> {
+    fn inner(&self) -> &dyn Model {
+        &*self.model
     }
 
-    fn predict(&self, at: &At) -> Prediction {
+    fn decorated(&self, at: &At) -> Prediction {
         term::of_denoised(&*self.model, at, |point| {
             let denoised = point.y.detach().flatten(1, -1);
             let of = |number: &dyn Fn(Level) -> f64| column_of(&denoised, at.t, |t| number(self.model.level(t)));
@@ -178,14 +178,6 @@ impl Model for Product<'_> {
             let least = of(&|level| 1e-3 * level.sigma.powi(2) / (level.sigma.powi(2) + level.alpha.powi(2)));
             self.term(point, &denoised, &Spread { tweedie, least }).view_as(at.x)
         })
-    }
-
-    fn chain(&self) -> Option<&Chain> {
-        self.model.chain()
-    }
-
-    fn mean_square_error(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_error(log_snr)
     }
 }
 

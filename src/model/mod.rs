@@ -2,6 +2,7 @@
 //! class or other numbers ([`Given`]), and is of the law given that.
 
 mod at;
+mod decorator;
 mod exact;
 mod given;
 mod measured;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 pub use at::At;
+pub use decorator::Decorator;
 pub use exact::ExactScore;
 pub use given::Given;
 pub use measured::{MeanSquares, Measured};

@@ -1,7 +1,6 @@
 //! Dynamic thresholding of the denoised state, as a score.
 
-use super::{At, Model, Prediction};
-use crate::sde::{Chain, Sde};
+use super::{At, Decorator, Model, Prediction};
 use crate::tensor::column_of;
 
 /// The score whose denoised state is the model's, brought back into the range of the data (Saharia et al. 2022, arXiv 2205.11487, sec. 2.3).
@@ -17,12 +16,12 @@ pub struct DynamicThresholding<'a> {
     pub quantile: f64,
 }
 
-impl Model for DynamicThresholding<'_> {
-    fn sde(&self) -> &dyn Sde {
-        self.model.sde()
+impl Decorator for DynamicThresholding<'_> {
+    fn inner(&self) -> &dyn Model {
+        &*self.model
     }
 
-    fn predict(&self, at: &At) -> Prediction {
+    fn decorated(&self, at: &At) -> Prediction {
         let (sde, [lo, hi], At { x, t, .. }) = (self.sde(), self.range, *at);
         let (centre, half) = (0.5 * (lo + hi), 0.5 * (hi - lo));
         let score = self.model.score(at);
@@ -36,14 +35,6 @@ impl Model for DynamicThresholding<'_> {
         let value = score + change * column_of(x, t, |t| half * sde.alpha(t) / variance(t));
         Prediction::of_score(value)
     }
-
-    fn chain(&self) -> Option<&Chain> {
-        self.model.chain()
-    }
-
-    fn mean_square_error(&self, log_snr: f64) -> f64 {
-        self.model.mean_square_error(log_snr)
-    }
 }
 
 #[cfg(test)]
@@ -52,6 +43,7 @@ mod tests {
 
     use super::*;
     use crate::dynamics::denoise;
+    use crate::sde::Sde;
     use crate::tensor::to_vec;
     use crate::testing::{Formula, SDES};
 

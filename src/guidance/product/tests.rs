@@ -5,6 +5,7 @@ use tch::Device;
 use super::*;
 use crate::dynamics::Reverse;
 use crate::law::GaussianMixture;
+use crate::sde::Sde;
 use crate::solver::{Problem, SolverSpec, TimeGrid};
 use crate::tensor::to_vec;
 use crate::testing::{SDES, VP, exact, largest, no_noise, normal, prior};
