@@ -11,7 +11,7 @@ use score_sde::dynamics::Reverse;
 use score_sde::rng::{self, Law, Purpose};
 use score_sde::sde::Sde;
 use score_sde::solver::{Adaptive, Churn, Control, Problem, SolverSpec, Statistics, TimeGrid};
-use score_sde::testing::{SDES, VP, exact, mixture, root_mean_square};
+use score_sde::testing::{VP, exact, mixture, root_mean_square, sdes};
 use tch::{Device, Kind, Tensor};
 
 /// An adaptive solver by its control.
@@ -38,7 +38,7 @@ fn print_costs(tolerance: f64) {
     println!("rtol = atol = {tolerance:e}, {BATCH} examples\n");
     println!("| SDE | solver | control | evaluations | rejected | distance |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let truth = solve(sde, &SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10)), 0.0).0;
         let solvers: [(&str, Adaptively); 4] =
             [("rk23", SolverSpec::Rk23), ("rk45", SolverSpec::Rk45), ("tsit5", SolverSpec::Tsit5), ("dop853", SolverSpec::Dop853)];

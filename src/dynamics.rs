@@ -177,14 +177,14 @@ pub fn squared_norm(x: &Tensor) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SDES, exact, largest, mixture};
+    use crate::testing::{exact, largest, mixture, sdes};
 
     #[test]
     fn many_discretised_steps_are_the_reverse_process() {
         tch::set_num_threads(1);
         let x = Tensor::from_slice(&[0.4, -1.0, 1.5, 0.2]).view([2, 2]);
         let t = [0.31, 0.8];
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &mixture());
             for eta in [0.0, 0.5, 1.0] {
                 let reverse = Reverse { model: &exact, eta };
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn probes_follow_the_rows_that_are_asked_for() {
         tch::set_num_threads(1);
-        let exact = exact(SDES[0].1, &mixture());
+        let exact = exact(sdes()[0].1, &mixture());
         let probes = Tensor::from_slice(&[1.0, -1.0, 1.0, 1.0, 0.5, 2.0]).view([1, 3, 2]);
         let flow = FlowWithLogDensity::new(&exact, vec![2], Probes::Random(probes));
         let x = Tensor::from_slice(&[0.4, -1.0, 1.5, 0.2, -0.3, 0.9]).view([3, 2]);

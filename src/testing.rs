@@ -3,13 +3,14 @@
 //! says why.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::law::GaussianMixture;
 use crate::model::{At, ExactScore, Model, Prediction};
 use crate::rng::{self, Purpose};
-use crate::sde::{Chain, Cosine, Level, Sde, SubVp, Ve, Vp};
+use crate::sde::{Chain, Cosine, Edm, Expression, Formula as FormulaPath, Level, Linear, Sde, SubVp, Table, Ve, Vp};
 use crate::tensor::{column_of, to_vec};
 
 /// The reference's constants for CIFAR-10.
@@ -20,11 +21,34 @@ pub const VE: Ve = Ve { sigma_min: 0.01, sigma_max: 50.0 };
 /// The paper's s, on its way until α(1) is 0.008.
 pub const COSINE: Cosine = Cosine { s: 0.008, end: 0.995 };
 
-/// Every process, with its name in an experiment.
-pub const SDES: [(&str, &dyn Sde); 4] = [("vp", &VP), ("sub-vp", &SUB_VP), ("ve", &VE), ("cosine", &COSINE)];
+pub const LINEAR: Linear = Linear {};
+
+/// Several times the spread of [`mixture`], and little enough that equal steps in t resolve it.
+pub const EDM: Edm = Edm { sigma_max: 8.0 };
+
+/// Half a turn from the data to the noise, with no signal left at its end.
+static FORMULA: LazyLock<FormulaPath> = LazyLock::new(|| {
+    let formula = |text: &str| Expression::parse(text).expect("a formula");
+    FormulaPath { alpha: formula("cos(pi*t/2)"), sigma: formula("sin(pi*t/2)") }
+});
+
+/// Like no other, with some signal left. Its knots, where its slopes have kinks, are no times that tests look at.
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let t: Vec<f64> = (0..=30).map(|i| (f64::from(i) / 30.0).powf(1.1)).collect();
+    let of = |f: fn(&f64) -> f64| t.iter().map(f).collect();
+    Table::new(t.clone(), of(|t| 1.0 - 0.99 * t * t), of(|t| t * (1.8 - 0.6 * t)))
+});
+
+/// Every process with normal noise, with its name in an experiment.
+pub fn sdes() -> [(&'static str, &'static dyn Sde); 8] {
+    let [vp, ve, cosine, linear, edm, table, formula] = chained();
+    [vp, ("sub-vp", &SUB_VP), ve, cosine, linear, edm, table, formula]
+}
 
 /// Those that are limits of chains.
-pub const CHAINED: [(&str, &dyn Sde); 3] = [("vp", &VP), ("ve", &VE), ("cosine", &COSINE)];
+pub fn chained() -> [(&'static str, &'static dyn Sde); 7] {
+    [("vp", &VP), ("ve", &VE), ("cosine", &COSINE), ("linear", &LINEAR), ("edm", &EDM), ("table", &*TABLE), ("formula", &*FORMULA)]
+}
 
 /// Two correlated Gaussians of unequal weight in the plane. Nothing about it is symmetric, so that a sign, a weight or an axis that is
 /// lost shows.
@@ -47,6 +71,11 @@ pub fn gaussian(d: usize, mean: f64, std: f64) -> GaussianMixture {
     GaussianMixture { weights: vec![1.0], means: vec![vec![mean; d]], covariances: vec![(0..d).map(row).collect()] }
 }
 
+/// Four times with a score, from early to the last one.
+pub fn times(sde: &dyn Sde) -> [f64; 4] {
+    [0.3, 0.45, 0.6, sde.horizon()]
+}
+
 /// n points of a law [n, D], f64.
 pub fn points(law: &GaussianMixture, seed: u64, n: usize) -> Tensor {
     let factored = law.factored();
@@ -60,9 +89,9 @@ pub fn exact<'a>(sde: &'a dyn Sde, law: &GaussianMixture) -> ExactScore<'a> {
     ExactScore::new(sde, law, Device::Cpu)
 }
 
-/// n levels with uniform log-SNR from `t_min` to 1.
+/// n levels with uniform log-SNR from `t_min` to the horizon.
 pub fn levels(sde: &dyn Sde, t_min: f64, n: usize) -> Vec<Level> {
-    let (first, last) = (sde.log_snr(t_min), sde.log_snr(1.0));
+    let (first, last) = (sde.log_snr(t_min), sde.log_snr(sde.horizon()));
     (0..n).map(|i| sde.level(sde.time_of_log_snr(first + (last - first) * i as f64 / (n - 1) as f64))).collect()
 }
 
@@ -144,6 +173,11 @@ impl<F: Fn(&Tensor, &[f64]) -> Tensor> Model for Formula<'_, F> {
         Prediction::of_score((self.score)(x, t))
     }
 
+    /// The score itself is finite without a signal, too.
+    fn last_time(&self) -> f64 {
+        1.0
+    }
+
     fn chain(&self) -> Option<&Chain> {
         self.chain.as_ref()
     }
@@ -214,6 +248,10 @@ impl<F: Fn(&Tensor) -> Tensor> Model for Interpolating<'_, F> {
 
     fn predict(&self, at: &At) -> Prediction {
         Prediction { interpolation: Some((self.v)(at.x)), ..self.model.predict(at) }
+    }
+
+    fn last_time(&self) -> f64 {
+        self.model.last_time()
     }
 
     fn chain(&self) -> Option<&Chain> {

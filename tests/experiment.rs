@@ -222,7 +222,8 @@ fn misspelt_keys() {
      help: did you mean `sample`?
     ");
     assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vpp]"), &[]), @"
-      × unknown variant `vpp`, expected one of `vp`, `cosine`, `sub-vp`, `ve`, `poisson-flow`
+      × unknown variant `vpp`, expected one of `vp`, `cosine`, `sub-vp`, `ve`, `linear`, `edm`,
+      │ `table`, `formula`, `poisson-flow`
        ╭─[tiny.toml:3:6]
      2 │ 
      3 │ [sde.vpp]
@@ -232,6 +233,31 @@ fn misspelt_keys() {
        ╰────
       help: did you mean `vp`?
     ");
+    let of_formulas =
+        |alpha: &str| changed("[sde.vp]\nbeta_min = 0.1\nbeta_max = 20.0", &format!("[sde.formula]\nalpha = \"{alpha}\"\nsigma = \"t\""));
+    assert_snapshot!(refused(&of_formulas("cos(s)"), &[]), @r#"
+    × `cos(s)` names `s`, which is neither a function nor t; give numbers, t, pi, + - * / ^,
+    │ brackets and functions such as exp, log, sqrt, sin, cos, tanh
+     ╭─[tiny.toml:4:9]
+   3 │ [sde.formula]
+   4 │ alpha = "cos(s)"
+     ·         ────┬───
+     ·             ╰── here
+   5 │ sigma = "t"
+     ╰────
+    "#);
+    assert_snapshot!(refused(&of_formulas("2 - t"), &[]), @r#"
+    × sde.formula.alpha: alpha is 2 at t = 0, and the data themselves have 1
+     ╭─[tiny.toml:4:9]
+   3 │ [sde.formula]
+   4 │ alpha = "2 - t"
+     ·         ───┬───
+     ·            ╰── here
+   5 │ sigma = "t"
+     ╰────
+    help: give functions with alpha(0) = 1, alpha >= 0, sigma > 0 after t = 0, and alpha / sigma
+          falling all the way to t = 1
+    "#);
     assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
      × unknown variant `qwertyuiop`, expected one of `variance`, `likelihood`, `edm`, `min-snr`,
      │ `soft-min-snr`

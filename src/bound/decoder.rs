@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::sde::Sde;
-    use crate::testing::{SDES, SUB_VP, VP, exact, gaussian, mean_and_error, normal};
+    use crate::testing::{SUB_VP, VP, exact, gaussian, mean_and_error, normal, sdes};
 
     const N: usize = 4000;
     const MEAN: f64 = 0.2;
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn offsets_of_a_gaussian_are_their_closed_forms_and_bound_the_models_density() {
         tch::set_num_threads(1);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let t_min = 0.05;
             let (alpha, sigma, variance, tweedie) = numbers(sde, t_min);
             let mixture = gaussian(1, MEAN, STD);
@@ -188,7 +188,7 @@ mod tests {
     fn nothing_varies_at_the_centre_of_a_normal_law() {
         tch::set_num_threads(1);
         let law = gaussian(1, 0.0, 1.0);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &law);
             for t_min in [1e-3, 0.1, 0.5] {
                 for law in [DecoderLaw::Jensen, DecoderLaw::Tweedie] {
@@ -226,7 +226,7 @@ mod tests {
     fn a_discrete_decoder_bounds_the_probability_of_every_bin() {
         tch::set_num_threads(1);
         let mixture = gaussian(1, MEAN, STD);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             // σ/α about the bins' half width
             let t_min = sde.time_of_log_snr(-2.0 * 0.05f64.ln());
             let (alpha, sigma, variance, tweedie) = numbers(sde, t_min);

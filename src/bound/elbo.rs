@@ -42,14 +42,19 @@ impl Elbo<'_> {
         self.sde().level(self.sde().time_of_log_snr(highest - u * self.span()))
     }
 
+    /// That at which the prior stands for the law of x: t = 1, or the horizon of a process that ends without a signal.
+    fn last(&self) -> Level {
+        self.sde().level(self.sde().horizon())
+    }
+
     /// λ(t_min) - λ(1) = ∫ g²/σ² dt.
     pub fn span(&self) -> f64 {
-        self.sde().log_snr(self.t_min) - self.sde().log_snr(1.0)
+        self.sde().log_snr(self.t_min) - self.sde().log_snr(self.sde().horizon())
     }
 
     /// E[-ln π(x_1)] - D ln(α_1 / α_{t_min}) `[B]` given x, with x_1 = a x + √v z.
     fn ends(&self, x: &Tensor, kernel: (f64, f64)) -> Tensor {
-        let shrinkage = (self.sde().alpha(1.0) / self.sde().alpha(self.t_min)).ln();
+        let shrinkage = (self.last().alpha / self.sde().alpha(self.t_min)).ln();
         prior_cross_entropy(self.sde(), x, kernel) - dimension(x) * shrinkage
     }
 
@@ -58,7 +63,7 @@ impl Elbo<'_> {
     pub fn denoising(&self, x0: &Tensor, u: &[f64], z: &Tensor) -> Tensor {
         let levels: Vec<Level> = u.iter().map(|&u| self.level(u)).collect();
         let error = denoising_error(self.model, x0, &levels, z) - dimension(x0);
-        let last = self.sde().level(1.0);
+        let last = self.last();
         self.ends(x0, (last.alpha, last.sigma.powi(2))) + error * (0.5 * self.span())
     }
 
@@ -80,7 +85,7 @@ impl Elbo<'_> {
         let terms = sum_per_example(&score.to_kind(Kind::Double).square()) + divergence * 2.0;
         let variance = of(&|level| level.sigma.powi(2)).view(-1);
         let share = of(&|level| level.sigma.powi(2) * from_start(level).1 / (level.alpha.powi(2) + level.sigma.powi(2)).powi(2)).view(-1);
-        let last = self.sde().level(1.0);
+        let last = self.last();
         self.ends(x, from_start(&last)) + (terms * variance - surplus(z) * share) * (0.5 * self.span())
     }
 }
@@ -94,7 +99,7 @@ mod tests {
     use crate::loss::stratified;
     use crate::model::ExactScore;
     use crate::rng::{self, Law, Purpose};
-    use crate::testing::{Bent, SDES, VP, exact, gaussian, mean_and_error, mixture, never_asked, normal, points};
+    use crate::testing::{Bent, VP, exact, gaussian, mean_and_error, mixture, never_asked, normal, points, sdes};
 
     const N: usize = 10_000;
     const T_MIN: f64 = 1e-3;
@@ -109,17 +114,17 @@ mod tests {
         let x1 = x * a + normal(9, &[N as i64, 2]) * v.sqrt();
         let prior = sum_per_example(&x1.square()) * (-0.5 / sde.prior_std().powi(2));
         let prior = prior - (2.0 * std::f64::consts::PI * sde.prior_std().powi(2)).ln();
-        (exact.log_density(&x1, &[1.0; N]) - prior).mean(Kind::Double).double_value(&[])
+        (exact.log_density(&x1, &[sde.horizon(); N]) - prior).mean(Kind::Double).double_value(&[])
     }
 
     #[test]
     fn with_the_exact_score_every_form_is_tight_at_every_point() {
         tch::set_num_threads(1);
         let mixture = mixture();
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &mixture);
             let elbo = Elbo { model: &exact, t_min: T_MIN };
-            let (lowest, last) = (sde.level(T_MIN), sde.level(1.0));
+            let (lowest, last) = (sde.level(T_MIN), sde.level(sde.horizon()));
             for (i, point) in [[0.3, -0.2], [2.0, 1.5]].iter().enumerate() {
                 let x = Tensor::from_slice(point).view([1, 2]).repeat([N as i64, 1]);
                 let (u, z) = (shares(), normal(i as u64, &[N as i64, 2]));
@@ -148,7 +153,7 @@ mod tests {
         tch::set_num_threads(1);
         let mixture = mixture();
         let x0 = points(&mixture, 2, N);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &mixture);
             let bound = |stretch, shift| {
                 let model = Bent { model: &exact, stretch, angle: 0.0, shift };
@@ -171,7 +176,7 @@ mod tests {
         tch::set_num_threads(1);
         let law = gaussian(2, 0.0, 1.0);
         let (x, z) = (Tensor::zeros([50, 2], (Kind::Double, Device::Cpu)), normal(0, &[50, 2]));
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &law);
             let elbo = Elbo { model: &exact, t_min: T_MIN };
             for start in [Start::Zero, Start::TMin] {
@@ -186,9 +191,9 @@ mod tests {
 
     #[test]
     fn the_share_of_the_way_is_a_law_of_time_proportional_to_g2_over_sigma2() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let elbo = Elbo { model: &never_asked(sde), t_min: 1e-5 };
-            assert!((elbo.level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (elbo.level(1.0).t - 1.0).abs() < 1e-9, "{name}: the ends");
+            assert!((elbo.level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (elbo.level(1.0).t - sde.horizon()).abs() < 1e-9, "{name}: the ends");
             for u in [0.1, 0.5, 0.9] {
                 let h = 1e-5;
                 let slope = (elbo.level(u + h).t - elbo.level(u - h).t) / (2.0 * h);

@@ -36,11 +36,11 @@ mod tests {
     use crate::law::GaussianMixture;
     use crate::model::{At, Model};
     use crate::sde::{Level, Sde};
-    use crate::testing::{SDES, exact, gaussian, levels};
+    use crate::testing::{exact, gaussian, levels, sdes};
 
     #[test]
     fn the_bounds_are_made_of_the_three_entropies() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for pair in levels(sde, 1e-3, 6).windows(2) {
                 let step = Transition::new(pair[1], pair[0]);
                 let [lower, upper] = reverse_entropy_bounds(&step, 3);
@@ -71,7 +71,7 @@ mod tests {
         let ((low, c), (high, d)) = (one(-0.8, 0.01), one(0.7, 0.04));
         let mixture = GaussianMixture { weights: vec![1.0, 2.0], means: vec![low, high], covariances: vec![c, d] };
         for (world, law) in [("Gaussian", gaussian(1, 0.3, 0.5)), ("mixture", mixture)] {
-            for (name, sde) in SDES {
+            for (name, sde) in sdes() {
                 let levels = levels(sde, sde.time_of_log_snr(4.0), 8);
                 for pair in levels.windows(2) {
                     let step = Transition::new(pair[1], pair[0]);

@@ -51,7 +51,7 @@ mod tests {
     use super::super::{Decoder, DecoderLaw};
     use super::*;
     use crate::sde::{Level, Variance};
-    use crate::testing::{SDES, exact, gaussian, levels, mean_and_error, normal};
+    use crate::testing::{exact, gaussian, levels, mean_and_error, normal, sdes};
 
     const N: usize = 1000;
     const MEAN: f64 = 0.2;
@@ -82,7 +82,7 @@ mod tests {
     fn weights_average_to_the_chains_own_density_and_paths_tighten_the_bound() {
         tch::set_num_threads(1);
         let mixture = gaussian(1, MEAN, STD);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &mixture);
             // steps so short that β < 2 β̃: else a weight has no variance
             let levels = levels(sde, sde.time_of_log_snr(3.0), 25);

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::model::{At, Quantity};
     use crate::tensor::to_vec;
-    use crate::testing::{CHAINED, Interpolating, SDES, exact, gaussian, mean_and_error, normal};
+    use crate::testing::{Interpolating, chained, exact, gaussian, mean_and_error, normal, sdes};
 
     /// Where v is a function of x_t, and so of z: the divergence written out, of which the control variate takes variance and no mean.
     #[test]
@@ -84,7 +84,7 @@ mod tests {
         let law = gaussian(2, 0.0, 1.0);
         let x0 = Tensor::from_slice(&[0.9, -1.1]).view([1, 2]).repeat([N, 1]);
         let z = normal(0, &[N, 2]);
-        for (name, sde) in CHAINED {
+        for (name, sde) in chained() {
             let exact = exact(sde, &law);
             let model = Interpolating { model: &exact, v: |x: &Tensor| (x.abs() * -1.0).exp() };
             let (below, above) = (sde.level(sde.time_of_log_snr(2.0)), sde.level(sde.time_of_log_snr(-1.0)));
@@ -106,7 +106,7 @@ mod tests {
     fn nothing_but_its_mean_is_left_of_the_error_at_the_centre_of_a_normal_law() {
         tch::set_num_threads(1);
         let mixture = gaussian(1, 0.0, 1.0);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &mixture);
             let levels = [1e-3, 0.2, 0.9].map(|t| sde.level(t));
             let errors = denoising_error(&exact, &Tensor::zeros([3, 1], (Kind::Double, Device::Cpu)), &levels, &normal(0, &[3, 1]));
@@ -126,7 +126,7 @@ mod tests {
         let law = gaussian(2, 0.0, 1.0);
         let x0 = Tensor::from_slice(&[0.9, -1.1]).view([1, 2]).repeat([N, 1]);
         let z = normal(0, &[N, 2]);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let exact = exact(sde, &law);
             for lambda in [-1.0, 0.0, 2.0] {
                 let level = sde.level(sde.time_of_log_snr(lambda));

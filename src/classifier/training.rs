@@ -33,7 +33,7 @@ impl Trained for ClassifierTraining<'_> {
         let t_min = classifier.t_min;
         let Shown { x0, ref positions, examples } = *shown;
         let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0));
-        let t: Vec<f64> = u.into_iter().map(|u| t_min + (1.0 - t_min) * u).collect();
+        let t: Vec<f64> = u.into_iter().map(|u| t_min + (sde.horizon() - t_min) * u).collect();
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], classifier.device);
         let x = x0 * column_of(x0, &t, |t| sde.alpha(t)) + z * column_of(x0, &t, |t| sde.sigma(t));
         let logs = classifier.log_probabilities(sde, &At::whole(&x, &t));

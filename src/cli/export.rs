@@ -87,7 +87,7 @@ fn noise_levels(sde: Option<&SdeSpec>, scales: i64) -> Tensor {
     let (largest, smallest) = match sde {
         Some(SdeSpec::Ve(ve)) => (ve.sigma_max, ve.sigma_min),
         Some(SdeSpec::PoissonFlow(flow)) => (flow.sigma_max, flow.sigma_min),
-        Some(SdeSpec::Vp(_) | SdeSpec::Cosine(_) | SdeSpec::SubVp(_)) | None => (50.0, 0.01),
+        _ => (50.0, 0.01),
     };
     let step = (f64::ln(smallest) - f64::ln(largest)) / (scales - 1) as f64;
     let levels: Vec<f64> = (0..scales).map(|i| (f64::ln(largest) + i as f64 * step).exp()).collect();

@@ -47,7 +47,7 @@ mod tests {
     use crate::law::GaussianMixture;
     use crate::model::Given;
     use crate::sde::Sde;
-    use crate::testing::{SDES, component, exact, largest, mixture, normal};
+    use crate::testing::{component, exact, largest, mixture, normal, sdes};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
 
@@ -64,7 +64,7 @@ mod tests {
         tch::set_num_threads(1);
         let law = mixture();
         let classes = Tensor::from_slice(&[0i64, 1, 1, 0]).one_hot(2).to_kind(Kind::Float);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let x = normal(1, &[4, 2]) * sde.prior_std();
             let at = At::whole(&x, &T);
             let given = |model: &dyn Model| Given { model, condition: Some(classes.shallow_clone()) }.score(&at);

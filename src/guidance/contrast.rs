@@ -47,7 +47,7 @@ mod tests {
     use crate::law::GaussianMixture;
     use crate::model::{ExactScore, Given, Quantity};
     use crate::sde::Sde;
-    use crate::testing::{SDES, VP, component, exact, largest, mixture, normal};
+    use crate::testing::{VP, component, exact, largest, mixture, normal, sdes};
 
     const T: [f64; 4] = [1e-3, 0.2, 0.6, 1.0];
 
@@ -63,7 +63,7 @@ mod tests {
     fn given_a_class_the_exact_score_is_that_of_its_component_and_without_weight_guidance_leaves_it() {
         tch::set_num_threads(1);
         let law = mixture();
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let x = normal(1, &[4, 2]) * sde.prior_std();
             let at = At::whole(&x, &T);
             let (model, guided) = (exact(sde, &law), guided(sde, &law, 0.0, None));
@@ -84,7 +84,7 @@ mod tests {
     fn with_weight_it_is_the_score_of_the_tilted_law() {
         tch::set_num_threads(1);
         let (law, weight) = (mixture(), 1.7);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let x = (normal(1, &[4, 2]) * sde.prior_std()).set_requires_grad(true);
             let whole = exact(sde, &law).log_density(&x, &T);
             let parts = [0, 1].map(|k| exact(sde, &component(&law, k)).log_density(&x, &T));
@@ -128,7 +128,7 @@ mod tests {
             }
         }
         let (law, wide) = (mixture(), mixture().scaled(1.5));
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let x = normal(1, &[4, 2]) * sde.prior_std();
             let at = At::whole(&x, &T);
             let (good, bad) = (exact(sde, &law).score(&at), exact(sde, &wide).score(&at));

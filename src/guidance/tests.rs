@@ -13,7 +13,7 @@ use crate::metric::Energy;
 use crate::model::{At, ExactScore, Model};
 use crate::sde::Sde;
 use crate::solver::{Adaptive, Corrector, Predictor, PredictorCorrector, Problem, SolverSpec, TimeGrid};
-use crate::testing::{SDES, VP, exact, gaussian, largest, mixture, no_noise, normal, points};
+use crate::testing::{VP, exact, gaussian, largest, mixture, no_noise, normal, points, sdes};
 
 const SIGMA: f64 = 0.3;
 
@@ -38,7 +38,7 @@ fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
     let (d, model) = (prior.dimension() as i64, exact(sde, prior));
     let posterior = Way::new(&model, &measurement, method, Device::Cpu).unwrap();
     let truth = ExactScore::new(sde, &law, Device::Cpu);
-    let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, 1.0]);
+    let (x, t) = (normal(1, &[4, d]) * sde.prior_std(), [0.02, 0.3, 0.6, sde.horizon()]);
     let (got, truth) = (posterior.model().score(&At::whole(&x, &t)), truth.score(&At::whole(&x, &t)));
     largest(&((got - &truth).flatten(1, -1) / truth.flatten(1, -1).abs().amax([1i64].as_slice(), true)))
 }
@@ -46,7 +46,7 @@ fn off(sde: &dyn Sde, prior: &GaussianMixture, method: &Method) -> f64 {
 #[test]
 fn moment_matching_is_exact_for_any_gaussian() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let far = off(sde, &gaussian_3d(), &Method::MomentMatching { iterations: 3 });
         assert!(far < 1e-8, "{name}: {far}");
     }
@@ -57,7 +57,7 @@ fn moment_matching_is_exact_for_any_gaussian() {
 #[test]
 fn the_pseudo_inverse_is_exact_for_a_round_gaussian() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let far = off(sde, &gaussian(3, 0.4, 0.7), &Method::PseudoInverse { data_std: 0.7 });
         assert!(far < 1e-8, "{name}: {far}");
         assert!(off(sde, &gaussian(3, 0.4, 0.7), &Method::PseudoInverse { data_std: 1.0 }) > 1e-3, "{name}: of another width it is not");
@@ -91,7 +91,7 @@ fn samples_of_a_gaussian_follow_its_posterior() {
     let prior = gaussian_3d();
     let (measurement, law) = measured(&prior);
     let method = Method::MomentMatching { iterations: 3 };
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let model = exact(sde, &prior);
         let posterior = Way::new(&model, &measurement, &method, Device::Cpu).unwrap();
         let n = 4000;
@@ -130,7 +130,7 @@ fn what_is_replaced_stays_and_visits_bring_the_rest_to_it() {
         assert!(largest(&(x.select(1, 1) - 1.5)) < 1e-3);
         (x.select(1, 0).mean(Kind::Double).double_value(&[]) - 0.8 * 1.5).abs()
     };
-    for (name, sde) in [SDES[0], SDES[1]] {
+    for (name, sde) in [sdes()[0], sdes()[1]] {
         let [once, often] = [1, 8].map(|visits| off(sde, visits));
         assert!(often < 0.6 * once && once < 0.6, "{name}: the mean is off by {once}, and by {often} with 8 visits");
     }

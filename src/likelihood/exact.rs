@@ -34,7 +34,7 @@ impl Solved {
 }
 
 /// ln p(x) = ln p_1(x_1) - Δ - offset, the offset from model space at t_min to data units, with x_1 and Δ = ln p_1(x_1) - ln p_t_min(x) from
-/// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2).
+/// the flow and p_1 the prior (Chen et al. 2018; Song et al. 2021, appendix D.2); 1 is the horizon of a process that ends without a signal.
 pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs: &[Job], watch: &mut Watch) -> Result<Solved> {
     let given = subject.given(jobs);
     let subject = &Subject { model: &given, ..*subject };
@@ -45,7 +45,7 @@ pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs
     let Points { x, offsets } = at_t_min(spec, subject, jobs);
     let flow = FlowWithLogDensity::new(model, shape, spec.trace.probes(jobs, seed, d, device));
     let start = flow.start(&x);
-    let (end, cost) = solver.solve(&flow, sde, &start, (spec.t_min, 1.0), watch)?;
+    let (end, cost) = solver.solve(&flow, sde, &start, (spec.t_min, sde.horizon()), watch)?;
     let (x_end, change) = flow.split(&end);
     let k = change.size()[1] as usize;
     let priors = squared_norm(&x_end).into_iter().map(|square| sde.prior_log_density(square, d));

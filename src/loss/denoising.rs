@@ -30,7 +30,7 @@ mod tests {
     use super::*;
     use crate::sde::Sde;
     use crate::tensor::{column_of, to_vec};
-    use crate::testing::{CHAINED, Formula, VP, standard, zero};
+    use crate::testing::{Formula, VP, chained, standard, zero};
     use tch::{Device, Kind};
 
     #[test]
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn discrete_time_sees_the_chains_marginals() {
         tch::set_num_threads(1);
-        for (_, sde) in CHAINED {
+        for (_, sde) in chained() {
             let chain = sde.chain(50).unwrap();
             // s = -x / σ², the exact score of a chain that starts at zero.
             let score = |x: &Tensor, t: &[f64]| x * column_of(x, t, |t| -chain.level(t).sigma.powi(-2));

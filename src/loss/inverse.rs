@@ -3,7 +3,7 @@
 /// ∫ weight dt in the variable y = ln t, in which what is steep near t = 0 is smooth, over panels that a quadrature rule resolves.
 pub(super) struct Inverse<'a> {
     weight: Box<dyn Fn(f64) -> f64 + Send + Sync + 'a>,
-    /// Ends of the panels, ascending from ln t_min to 0.
+    /// Ends of the panels, ascending from the logarithm of the first time to that of the last.
     ends: Vec<f64>,
     /// The integral up to each end.
     masses: Vec<f64>,
@@ -16,9 +16,10 @@ const HALVINGS: usize = 40;
 const TOLERANCE: f64 = 1e-14;
 
 impl<'a> Inverse<'a> {
-    pub fn new(weight: Box<dyn Fn(f64) -> f64 + Send + Sync + 'a>, t_min: f64) -> Inverse<'a> {
-        let mut inverse = Inverse { weight, ends: vec![t_min.ln()], masses: vec![0.0] };
-        let end = |i: usize| t_min.ln() * (1.0 - i as f64 / PANELS as f64);
+    /// Over the times from `first` to `last`.
+    pub fn new(weight: Box<dyn Fn(f64) -> f64 + Send + Sync + 'a>, [first, last]: [f64; 2]) -> Inverse<'a> {
+        let mut inverse = Inverse { weight, ends: vec![first.ln()], masses: vec![0.0] };
+        let end = |i: usize| first.ln() + (last.ln() - first.ln()) * (i as f64 / PANELS as f64);
         let panels: Vec<[f64; 3]> = (0..PANELS).map(|i| [end(i), end(i + 1), inverse.integral(end(i), end(i + 1))]).collect();
         let whole = panels.iter().map(|panel| panel[2]).sum();
         panels.into_iter().for_each(|panel| inverse.add(panel, whole, HALVINGS));
@@ -38,7 +39,7 @@ impl<'a> Inverse<'a> {
         }
     }
 
-    /// ∫ weight dt over [t_min, 1].
+    /// ∫ weight dt over all times.
     pub fn normaliser(&self) -> f64 {
         self.masses[self.masses.len() - 1]
     }
@@ -62,7 +63,7 @@ impl<'a> Inverse<'a> {
         half * (outer + inner + 128.0 / 225.0 * self.slope(middle))
     }
 
-    /// ∫ weight dt over [t_min, t].
+    /// ∫ weight dt from the first time to t.
     pub fn mass_below(&self, t: f64) -> f64 {
         let y = t.ln();
         let panel = self.ends.partition_point(|end| *end <= y).clamp(1, self.ends.len() - 1) - 1;
@@ -98,10 +99,10 @@ mod tests {
 
     #[test]
     fn a_law_with_a_jump_and_one_that_vanishes_in_places_have_inverses() {
-        let jump = Inverse::new(Box::new(|t| if t < 0.3 { 1.0 } else { 4.0 }), 1e-2);
+        let jump = Inverse::new(Box::new(|t| if t < 0.3 { 1.0 } else { 4.0 }), [1e-2, 1.0]);
         assert!((jump.normaliser() - (0.29 + 2.8)).abs() < 1e-11, "{}", jump.normaliser());
         assert!((jump.time(0.29 / 3.09) - 0.3).abs() < 1e-9);
-        let island = Inverse::new(Box::new(|t: f64| if (0.2..0.6).contains(&t) { 1.0 } else { 0.0 }), 1e-3);
+        let island = Inverse::new(Box::new(|t: f64| if (0.2..0.6).contains(&t) { 1.0 } else { 0.0 }), [1e-3, 1.0]);
         for u in [0.0, 1e-9, 0.25, 0.5, 1.0 - 1e-9, 1.0] {
             let t = island.time(u);
             assert!(u == 1.0 || (t - (0.2 + 0.4 * u)).abs() < 1e-9, "{t} at u = {u}");

@@ -8,7 +8,7 @@ use crate::model::{At, Model};
 use crate::rng::{self, Law, Purpose};
 use crate::sde::Sde;
 use crate::tensor::{column_of, to_vec};
-use crate::testing::{Bent, Formula, SDES, SUB_VP, VP, exact, largest, mean_and_error, mixture, normal, points};
+use crate::testing::{Bent, Formula, SUB_VP, VP, exact, largest, mean_and_error, mixture, normal, points, sdes};
 
 /// n points of the mixture and as many of N(0, I).
 fn draws(n: u64) -> (Tensor, Tensor) {
@@ -29,7 +29,7 @@ fn every_objective_is_the_distance_to_the_exact_score_and_least_there() {
     let (x0, z) = draws(N);
     let t: Vec<f64> = rng::uniform(2, Purpose::Time, 0, N as usize).iter().map(|u| 0.02 + 0.98 * u).collect();
     for ((process, sde), weighting) in
-        SDES.into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }])
+        sdes().into_iter().zip([Weighting::Likelihood, Weighting::Variance, Weighting::SoftMinSnr { gamma: 1.0 }])
     {
         let w: Vec<f64> = t.iter().map(|&t| weighting.at(sde, t)).collect();
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &w };
@@ -74,7 +74,7 @@ fn explicit_is_denoising_but_for_a_constant() {
     tch::set_num_threads(1);
     const N: usize = 3000;
     let (x0, z) = draws(N as u64);
-    for (process, sde) in SDES {
+    for (process, sde) in sdes() {
         let exact = exact(sde, &mixture());
         let t = vec![sde.time_of_log_snr(0.0); N];
         let batch = Batch { x0: &x0, t: &t, z: &z, w: &vec![0.7; N] };

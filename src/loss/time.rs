@@ -8,20 +8,29 @@ use super::inverse::Inverse;
 use crate::error::Fault;
 use crate::sde::Sde;
 
-/// `[train] time`: the density p(t) on [t_min, 1] that times are drawn from.
+/// `[train] time`: the density p(t) on [t_min, t_max] that times are drawn from; t_max is 1, or the horizon of a process that ends without a
+/// signal ([`Sde::horizon`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum TimeSpec {
-    /// U(t_min, 1).
+    /// U(t_min, t_max).
     Uniform,
     /// p ∝ g² / σ², under which the log-SNR is uniform (Song et al. 2021b, arXiv 2101.09258, sec. 5): the likelihood weighting's losses
     /// have one scale.
     Likelihood,
     /// p ∝ w, whichever weighting is chosen ([`Weighting::at`]): its losses have one scale.
     Weighting,
-    /// ln(σ / α) ~ N(mean, std²), cut to [t_min, 1] (Karras et al. 2022, arXiv 2206.00364, inverse 1: -1.2 and 1.2 for data in [-1, 1]).
+    /// ln(σ / α) ~ N(mean, std²), cut to [t_min, t_max] (Karras et al. 2022, arXiv 2206.00364, inverse 1: -1.2 and 1.2 for data in [-1, 1]).
     LogNormal {
-        /// Of ln(σ / α), between its values at t_min and at 1.
+        /// Of ln(σ / α), between its values at t_min and at t_max.
+        mean: f64,
+        /// At least 0.01.
+        std: f64,
+    },
+    /// ln(t / (1 - t)) ~ N(mean, std²), cut to [t_min, t_max] (Esser et al. 2024, arXiv 2403.03206, sec. 3.1: 0 and 1 for straight paths, of
+    /// which it looks most at the middle).
+    LogitNormal {
+        /// Of ln(t / (1 - t)), between its values at t_min and at t_max.
         mean: f64,
         /// At least 0.01.
         std: f64,
@@ -38,40 +47,66 @@ pub enum TimeSpec {
 }
 
 impl TimeSpec {
-    /// The law on [t_min, 1] for one process and weighting, which have passed their checks; of levels that are drawn by their losses the one
+    /// The law on [t_min, t_max] for one process and weighting, which have passed their checks; of levels that are drawn by their losses the one
     /// they start with.
     pub fn law<'a>(&self, sde: &'a dyn Sde, weighting: Weighting, t_min: f64) -> TimeLaw<'a> {
+        let span = [t_min, sde.horizon()];
         // (ln σ / α)' = g² / 2σ².
         let rate = |t: f64| (sde.diffusion(t) / sde.sigma(t)).powi(2);
         match *self {
-            TimeSpec::Uniform | TimeSpec::LossAware => TimeLaw::uniform(t_min),
-            TimeSpec::Likelihood => TimeLaw::proportional_to(rate, t_min),
-            TimeSpec::Weighting => TimeLaw::proportional_to(move |t| weighting.at(sde, t), t_min),
-            TimeSpec::Level { t } => TimeLaw { t_min, shape: Shape::Point(t) },
+            TimeSpec::Uniform | TimeSpec::LossAware => TimeLaw::uniform(span),
+            TimeSpec::Likelihood => TimeLaw::proportional_to(rate, span),
+            TimeSpec::Weighting => TimeLaw::proportional_to(move |t| weighting.at(sde, t), span),
+            TimeSpec::Level { t } => TimeLaw { span, shape: Shape::Point(t) },
             TimeSpec::LogNormal { mean, std } => {
-                TimeLaw::proportional_to(move |t| rate(t) * (-0.5 * ((-0.5 * sde.log_snr(t) - mean) / std).powi(2)).exp(), t_min)
+                TimeLaw::proportional_to(move |t| rate(t) * (-0.5 * ((-0.5 * sde.log_snr(t) - mean) / std).powi(2)).exp(), span)
             }
+            TimeSpec::LogitNormal { mean, std } => TimeLaw::proportional_to(
+                move |t| {
+                    let density = (-0.5 * ((logit(t) - mean) / std).powi(2)).exp() / (t * (1.0 - t));
+                    if t < 1.0 { density } else { 0.0 }
+                },
+                span,
+            ),
         }
     }
 
-    /// Whether there is such a law on [t_min, 1]; a fault's key is relative to `time`.
+    /// Whether there is such a law on [t_min, t_max]; a fault's key is relative to `time`.
     pub fn check(&self, sde: &dyn Sde, t_min: f64) -> Result<(), Fault> {
-        if let TimeSpec::Level { t } = *self
-            && !(t_min..=1.0).contains(&t)
-        {
-            return Err(Fault::new("level.t", format!("t is {t}"), format!("give a time from t_min = {t_min} to 1")));
+        let span = [t_min, sde.horizon()];
+        let normal = |table: &str, (of, ends): (&str, [f64; 2]), (mean, std): (f64, f64), usual: [&str; 2]| {
+            let [first, last] = ends;
+            if !(first < mean && mean < last) {
+                let message =
+                    format!("mean is {mean}, but {of} goes from {first:.2} at t_min to {last:.2} at t = {}", (1e4 * span[1]).round() / 1e4);
+                let help = format!("give a number between them; {} uses {}", usual[0], usual[1]);
+                return Err(Fault::new("mean", message, help).within(table));
+            }
+            if !(std >= 0.01 && std.is_finite()) {
+                return Err(Fault::new("std", format!("std is {std}"), "give at least 0.01, such as 1.2").within(table));
+            }
+            Ok(())
+        };
+        match *self {
+            TimeSpec::Level { t } if !(span[0]..=span[1]).contains(&t) => {
+                let help = format!("give a time from t_min = {t_min} to {}", span[1]);
+                Err(Fault::new("level.t", format!("t is {t}"), help))
+            }
+            TimeSpec::LogNormal { mean, std } => {
+                let ends = span.map(|t| -0.5 * sde.log_snr(t));
+                normal("log-normal", ("ln(σ/α)", ends), (mean, std), ["EDM", "-1.2 for data in [-1, 1]"])
+            }
+            TimeSpec::LogitNormal { mean, std } => {
+                normal("logit-normal", ("ln(t/(1-t))", span.map(logit)), (mean, std), ["Stable Diffusion 3", "0"])
+            }
+            _ => Ok(()),
         }
-        let TimeSpec::LogNormal { mean, std } = *self else { return Ok(()) };
-        let [first, last] = [t_min, 1.0].map(|t| -0.5 * sde.log_snr(t));
-        if !(first < mean && mean < last) {
-            let message = format!("mean is {mean}, but ln(σ/α) goes from {first:.2} at t_min to {last:.2} at t = 1");
-            return Err(Fault::new("log-normal.mean", message, "give a number between them; EDM uses -1.2 for data in [-1, 1]"));
-        }
-        if !(std >= 0.01 && std.is_finite()) {
-            return Err(Fault::new("log-normal.std", format!("std is {std}"), "give at least 0.01; EDM uses 1.2"));
-        }
-        Ok(())
     }
+}
+
+/// ln(t / (1 - t)).
+fn logit(t: f64) -> f64 {
+    (t / (1.0 - t)).ln()
 }
 
 /// Of independent u_i ~ U(0, 1), one in each stratum: (i + u_i) / n. Each t of a batch then has its part of the law, and a mean over a
@@ -81,9 +116,10 @@ pub fn stratified(u: &[f64]) -> Vec<f64> {
     u.iter().enumerate().map(|(i, u)| (i as f64 + u) / n).collect()
 }
 
-/// A law of t on [t_min, 1] with its inverse distribution function.
+/// A law of t on [t_min, t_max] with its inverse distribution function.
 pub struct TimeLaw<'a> {
-    t_min: f64,
+    /// [t_min, t_max].
+    span: [f64; 2],
     shape: Shape<'a>,
 }
 
@@ -95,52 +131,57 @@ enum Shape<'a> {
 }
 
 impl<'a> TimeLaw<'a> {
-    /// U(t_min, 1).
-    pub fn uniform(t_min: f64) -> TimeLaw<'a> {
-        TimeLaw { t_min, shape: Shape::Uniform }
+    /// U(t_min, t_max).
+    pub fn uniform(span: [f64; 2]) -> TimeLaw<'a> {
+        TimeLaw { span, shape: Shape::Uniform }
     }
 
-    /// p ∝ `weight`, which is positive on [t_min, 1] (it may underflow to 0 in places) and has no poles there; 0 < t_min < 1.
-    pub fn proportional_to(weight: impl Fn(f64) -> f64 + Send + Sync + 'a, t_min: f64) -> TimeLaw<'a> {
-        TimeLaw { t_min, shape: Shape::Density(Inverse::new(Box::new(weight), t_min)) }
+    /// p ∝ `weight`, which is positive on the span (it may underflow to 0 in places) and has no poles there; 0 < t_min < t_max.
+    pub fn proportional_to(weight: impl Fn(f64) -> f64 + Send + Sync + 'a, span: [f64; 2]) -> TimeLaw<'a> {
+        TimeLaw { span, shape: Shape::Density(Inverse::new(Box::new(weight), span)) }
+    }
+
+    /// t_max - t_min.
+    fn length(&self) -> f64 {
+        self.span[1] - self.span[0]
     }
 
     /// The t below which the part u of the law lies, u in [0, 1]: of a uniform u, a draw.
     pub fn time(&self, u: f64) -> f64 {
         match &self.shape {
-            Shape::Uniform => self.t_min + u * (1.0 - self.t_min),
-            Shape::Density(inverse) => inverse.time(u).clamp(self.t_min, 1.0),
+            Shape::Uniform => self.span[0] + u * self.length(),
+            Shape::Density(inverse) => inverse.time(u).clamp(self.span[0], self.span[1]),
             Shape::Point(t) => *t,
         }
     }
 
-    /// The part of the law up to t in [t_min, 1].
+    /// The part of the law up to t in [t_min, t_max].
     pub fn cdf(&self, t: f64) -> f64 {
         match &self.shape {
-            Shape::Uniform => (t - self.t_min) / (1.0 - self.t_min),
+            Shape::Uniform => (t - self.span[0]) / self.length(),
             Shape::Density(inverse) => inverse.mass_below(t) / inverse.normaliser(),
             Shape::Point(point) => f64::from(u8::from(t >= *point)),
         }
     }
 
-    /// p(t), normalised, for t in [t_min, 1]; infinite for a law of one time.
+    /// p(t), normalised, for t in [t_min, t_max]; infinite for a law of one time.
     pub fn density(&self, t: f64) -> f64 {
         self.weight(t) / self.normaliser()
     }
 
-    /// Z = ∫ weight dt over [t_min, 1], where p = weight / Z; 1 - t_min for the uniform law, whose weight is 1.
+    /// Z = ∫ weight dt over [t_min, t_max], where p = weight / Z; t_max - t_min for the uniform law, whose weight is 1.
     pub fn normaliser(&self) -> f64 {
         match &self.shape {
-            Shape::Uniform => 1.0 - self.t_min,
+            Shape::Uniform => self.length(),
             Shape::Density(inverse) => inverse.normaliser(),
             Shape::Point(_) => 1.0,
         }
     }
 
-    /// 1 / (p(t) (1 - t_min)), the factor with which a mean over this law is one over U(t_min, 1). On the likelihood weighting under its
-    /// own law it leaves the constant w = Z / (1 - t_min).
+    /// 1 / (p(t) (t_max - t_min)), the factor with which a mean over this law is one over U(t_min, t_max). On the likelihood weighting under its
+    /// own law it leaves the constant w = Z / (t_max - t_min).
     pub fn importance(&self, t: f64) -> f64 {
-        self.normaliser() / (self.weight(t) * (1.0 - self.t_min))
+        self.normaliser() / (self.weight(t) * self.length())
     }
 
     fn weight(&self, t: f64) -> f64 {
@@ -155,7 +196,7 @@ impl<'a> TimeLaw<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SDES, SUB_VP, VE, VP};
+    use crate::testing::{LINEAR, SUB_VP, VE, VP, sdes};
 
     /// Parts of the law, dense at both ends.
     fn parts() -> impl Iterator<Item = f64> {
@@ -165,16 +206,16 @@ mod tests {
 
     #[test]
     fn the_likelihood_law_is_uniform_in_log_snr() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for t_min in [1e-2, 1e-3, 1e-5] {
                 let law = TimeSpec::Likelihood.law(sde, Weighting::Variance, t_min);
-                let [first, last] = [t_min, 1.0].map(|t| sde.log_snr(t));
+                let [first, last] = [t_min, sde.horizon()].map(|t| sde.log_snr(t));
                 assert!((law.normaliser() / (first - last) - 1.0).abs() < 1e-11, "{name} {t_min}: Z = {}", law.normaliser());
                 for u in parts() {
                     let (t, truth) = (law.time(u), sde.time_of_log_snr(first + u * (last - first)));
                     assert!((t / truth - 1.0).abs() < 1e-9, "{name} {t_min}: {t} is not {truth} at u = {u}");
                     let weight = Weighting::Likelihood.at(sde, t) * law.importance(t);
-                    assert!((weight * (1.0 - t_min) / law.normaliser() - 1.0).abs() < 1e-12, "{weight} at t = {t}");
+                    assert!((weight * (sde.horizon() - t_min) / law.normaliser() - 1.0).abs() < 1e-12, "{weight} at t = {t}");
                     assert!((law.density(t) * (first - last) / (sde.diffusion(t) / sde.sigma(t)).powi(2) - 1.0).abs() < 1e-11);
                 }
             }
@@ -212,18 +253,32 @@ mod tests {
     #[test]
     fn the_log_normal_law_is_normal_in_the_logarithm_of_the_noise() {
         use statrs::distribution::{ContinuousCDF, Normal};
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let (mean, std) = (-1.2, 1.2);
             let law = TimeSpec::LogNormal { mean, std }.law(sde, Weighting::Variance, 1e-4);
             let normal = Normal::new(mean, std).unwrap();
             let level = |t: f64| normal.cdf(-0.5 * sde.log_snr(t));
             for u in parts() {
                 let t = law.time(u);
-                let part = (level(t) - level(1e-4)) / (level(1.0) - level(1e-4));
+                let part = (level(t) - level(1e-4)) / (level(sde.horizon()) - level(1e-4));
                 // The error function behind the truth has eleven digits or so.
                 assert!((part - u).abs() < 1e-9, "{name}: {part} of the normal law lies below t = {t}, not {u}");
             }
         }
+    }
+
+    #[test]
+    fn the_logit_normal_law_of_a_straight_path_is_its_log_normal_one() {
+        let (mean, std) = (0.3, 0.8);
+        let laws = [TimeSpec::LogitNormal { mean, std }, TimeSpec::LogNormal { mean, std }]
+            .map(|spec| spec.law(&LINEAR, Weighting::Variance, 1e-3));
+        for u in parts() {
+            let [t, truth] = [0, 1].map(|i: usize| laws[i].time(u));
+            assert!((t / truth - 1.0).abs() < 1e-9, "{t} is not {truth} at u = {u}");
+        }
+        // Under another process it is the same law but for what lies beyond its horizon.
+        let law = TimeSpec::LogitNormal { mean, std }.law(&VP, Weighting::Variance, 1e-3);
+        assert!(parts().filter(|u| *u < 0.99999).all(|u| (law.time(u) - laws[0].time(u)).abs() < 1e-6));
     }
 
     #[test]
@@ -239,7 +294,7 @@ mod tests {
         let laws = [TimeSpec::Uniform, TimeSpec::Likelihood, TimeSpec::LogNormal { mean: -1.2, std: 1.2 }, narrow];
         let choices = weightings.map(|weighting| (TimeSpec::Weighting, weighting)).into_iter();
         for (spec, weighting) in choices.chain(laws.map(|spec| (spec, Weighting::Variance))) {
-            for (name, sde) in SDES {
+            for (name, sde) in sdes() {
                 for t_min in [1e-2, 1e-5] {
                     let law = spec.law(sde, weighting, t_min);
                     let mut before = t_min;
@@ -259,7 +314,7 @@ mod tests {
 
     #[test]
     fn importance_makes_a_mean_over_the_law_one_over_uniform_times() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let t_min = 1e-3;
             for spec in [TimeSpec::Uniform, TimeSpec::Likelihood] {
                 let law = spec.law(sde, Weighting::Variance, t_min);
@@ -270,7 +325,8 @@ mod tests {
                         law.importance(t) * (3.0 * t).sin() / n as f64
                     })
                     .sum();
-                let truth = ((3.0 * t_min).cos() - 3f64.cos()) / 3.0 / (1.0 - t_min);
+                let t_max = sde.horizon();
+                let truth = ((3.0 * t_min).cos() - (3.0 * t_max).cos()) / 3.0 / (t_max - t_min);
                 assert!((mean - truth).abs() < 1e-4, "{name} {spec:?}: {mean} is not {truth}");
             }
         }

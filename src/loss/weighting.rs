@@ -76,11 +76,11 @@ impl Weighting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::SDES;
+    use crate::testing::sdes;
 
     #[test]
     fn weightings_are_their_papers_on_the_error_of_the_denoiser() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for t in [1e-3, 0.1, 0.3, 0.5, 0.99] {
                 // ‖D - x_0‖² = (σ / α)² ‖σ s + z‖², so that w is the papers' weight times (σ / α)².
                 let s = sde.sigma(t) / sde.alpha(t);

@@ -8,6 +8,10 @@ pub trait Decorator {
     fn inner(&self) -> &dyn Model;
     /// What is said of x_t instead, in the kind of `at.x`.
     fn decorated(&self, at: &At) -> Prediction;
+    /// As [`Model::last_time`].
+    fn last_time(&self) -> f64 {
+        self.inner().sde().horizon()
+    }
 }
 
 impl<D: Decorator> Model for D {
@@ -21,6 +25,10 @@ impl<D: Decorator> Model for D {
 
     fn chain(&self) -> Option<&Chain> {
         self.inner().chain()
+    }
+
+    fn last_time(&self) -> f64 {
+        Decorator::last_time(self)
     }
 
     fn mean_square_error(&self, log_snr: f64) -> f64 {

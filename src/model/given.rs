@@ -17,6 +17,10 @@ impl Decorator for Given<'_> {
         self.model
     }
 
+    fn last_time(&self) -> f64 {
+        self.model.last_time()
+    }
+
     fn decorated(&self, at: &At) -> Prediction {
         self.model.predict(&At { condition: self.condition.as_ref(), ..*at })
     }

@@ -47,6 +47,10 @@ impl Model for Measured<'_> {
         self.model.chain()
     }
 
+    fn last_time(&self) -> f64 {
+        self.model.last_time()
+    }
+
     fn mean_square_error(&self, log_snr: f64) -> f64 {
         self.squares.at(log_snr)
     }

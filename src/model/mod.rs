@@ -43,6 +43,12 @@ pub trait Model {
         None
     }
 
+    /// The last time at which it can be asked: 1 for a model that says a quantity which becomes any other without a division by α, else the
+    /// horizon of its process.
+    fn last_time(&self) -> f64 {
+        self.sde().horizon()
+    }
+
     /// The level of noise that the model takes t for: the process's, or the chain's at or just before t.
     fn level(&self, t: f64) -> Level {
         self.chain().map_or_else(|| self.sde().level(t), |chain| chain.level(t))

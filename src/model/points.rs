@@ -36,6 +36,10 @@ impl Model for ExactPoints<'_> {
         self.sde
     }
 
+    fn last_time(&self) -> f64 {
+        1.0
+    }
+
     fn predict(&self, at: &At) -> Prediction {
         let weights = self.log_weights(&at.x.to_kind(Kind::Double), at.t).softmax(1, None::<Kind>);
         Prediction::of(Quantity::Data, weights.matmul(&self.points).to_kind(at.x.kind()))

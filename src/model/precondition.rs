@@ -240,6 +240,13 @@ impl Model for Preconditioned<'_> {
         Prediction { quantity, value: value.to_kind(at.x.kind()), interpolation }
     }
 
+    fn last_time(&self) -> f64 {
+        match self.parametrisation {
+            Parametrisation::Plain(_, Output::Data | Output::Velocity | Output::V) => 1.0,
+            _ => self.sde.horizon(),
+        }
+    }
+
     fn chain(&self) -> Option<&Chain> {
         match self.parametrisation {
             Parametrisation::Discrete { chain, .. } => Some(chain),

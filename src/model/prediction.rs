@@ -113,36 +113,10 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::error::Fault;
-    use crate::sde::{Chain, Slope};
     use crate::tensor::{column_of, to_vec};
-    use crate::testing::{CHAINED, SDES};
+    use crate::testing::{LINEAR, chained, sdes};
 
     const ALL: [Quantity; 5] = [Quantity::Data, Quantity::Noise, Quantity::Score, Quantity::Velocity, Quantity::V];
-
-    /// α = 1 - t, σ = t, which has no signal left at t = 1.
-    struct Line;
-
-    impl Sde for Line {
-        fn level(&self, t: f64) -> Level {
-            Level { t, alpha: 1.0 - t, sigma: t }
-        }
-        fn slope(&self, _t: f64) -> Slope {
-            Slope { alpha: -1.0, sigma: 1.0 }
-        }
-        fn prior_std(&self) -> f64 {
-            1.0
-        }
-        fn time_of_log_snr(&self, lambda: f64) -> f64 {
-            1.0 / (1.0 + (0.5 * lambda).exp())
-        }
-        fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
-            Err(Fault::new("levels", "none", "none"))
-        }
-        fn check(&self) -> Result<(), Fault> {
-            Ok(())
-        }
-    }
 
     /// x_t and the quantities for two examples with known x̂ and ε, at their own times.
     fn world(sde: &dyn Sde, t: &[f64]) -> (Tensor, [Tensor; 5]) {
@@ -159,7 +133,7 @@ mod tests {
     #[test]
     fn every_quantity_becomes_every_other() {
         tch::set_num_threads(1);
-        for sde in SDES.map(|(_, sde)| sde).into_iter().chain([&Line as &dyn Sde]) {
+        for (_, sde) in sdes() {
             for t in [[0.05, 0.4], [0.3, 0.3]] {
                 let (x, truth) = world(sde, &t);
                 for (quantity, value) in ALL.iter().zip(&truth) {
@@ -177,7 +151,7 @@ mod tests {
     #[test]
     fn the_mean_of_a_step_down_is_that_of_the_posterior_with_the_denoised_state() {
         tch::set_num_threads(1);
-        for (name, sde) in CHAINED {
+        for (name, sde) in chained() {
             let chain = sde.chain(100).unwrap();
             let (_, [data, noise, ..]) = world(sde, &[0.5, 0.5]);
             // From the lowest level the step leads to the data.
@@ -197,10 +171,10 @@ mod tests {
     fn data_and_velocities_serve_a_time_without_signal() {
         tch::set_num_threads(1);
         let t = [1.0, 1.0];
-        let (x, truth) = world(&Line, &t);
+        let (x, truth) = world(&LINEAR, &t);
         for (quantity, value) in [(Quantity::Data, &truth[0]), (Quantity::Velocity, &truth[3]), (Quantity::V, &truth[4])] {
             for (wanted, truth) in ALL.iter().zip(&truth) {
-                let got = Prediction::of(quantity, value.copy()).into_quantity(*wanted, &Line, &|t| Line.level(t), &At::whole(&x, &t));
+                let got = Prediction::of(quantity, value.copy()).into_quantity(*wanted, &LINEAR, &|t| LINEAR.level(t), &At::whole(&x, &t));
                 let apart = (got - truth).abs().sum(Kind::Double).double_value(&[]);
                 assert!(apart < 1e-12, "{quantity:?} as {wanted:?}: {:?}", to_vec(truth));
             }

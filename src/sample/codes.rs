@@ -59,12 +59,12 @@ impl<'a> Flow<'a> {
 
     /// The codes x_1 of x [N, ...], taken for states at t_min; f64.
     pub fn encode(&self, x: &Tensor) -> Result<(Tensor, Statistics)> {
-        self.carry(x, (self.t_min, 1.0))
+        self.carry(x, (self.t_min, self.solver.last_start(self.model)))
     }
 
     /// The states at t_min of codes [N, ...]; f64.
     pub fn decode(&self, codes: &Tensor) -> Result<(Tensor, Statistics)> {
-        self.carry(codes, (1.0, self.t_min))
+        self.carry(codes, (self.solver.last_start(self.model), self.t_min))
     }
 
     /// Samples of codes, with their last denoise if `spec` asks for it.
@@ -109,7 +109,7 @@ pub fn between(a: &Tensor, b: &Tensor, steps: usize) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::solver::{Adaptive, SolverSpec};
-    use crate::testing::{SDES, exact, gaussian, largest, mixture, normal, points};
+    use crate::testing::{exact, gaussian, largest, mixture, normal, points, sdes};
 
     fn spec() -> Sample {
         let solver = SolverSpec::Rk45(Adaptive::new(1e-8, 1e-8));
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn codes_of_a_gaussian_are_its_quantiles_and_every_code_leads_back() {
         tch::set_num_threads(1);
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let model = exact(sde, &gaussian(2, 0.4, 0.5));
             let flow = Flow::new(&spec(), &model).unwrap();
             let x = normal(1, &[20, 2]) * 0.5 + 0.4;
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn noise_has_no_codes() {
-        let model = exact(SDES[0].1, &mixture());
+        let model = exact(sdes()[0].1, &mixture());
         let noisy = Sample { dynamics: DynamicsSpec::ReverseSde, ..spec() };
         assert_eq!(Flow::new(&noisy, &model).err().unwrap().key, "dynamics");
     }

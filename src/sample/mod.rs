@@ -134,6 +134,7 @@ fn solve(
     let model = &Given { model: way.model(), condition };
     let (x, rows) = start.states(model, seed, rows);
     let (shape, device) = (start.shape(), x.device());
+    let reverse = Reverse { model, eta: spec.dynamics.eta() };
     let problem = Problem { x: &x, span: (start.time(), spec.t_min), denoise: spec.denoise };
     let mut noise = |draw: usize| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw as u64, &shape, device);
     let mut trajectory = Trajectory::new(&spec.trajectory, &x, problem.span.0);
@@ -141,7 +142,6 @@ fn solve(
         trajectory.record(step);
         watch(step.share);
     };
-    let reverse = Reverse { model, eta: spec.dynamics.eta() };
     let (x, statistics) = match way.constraint() {
         None => spec.solver.sample(&reverse, &problem, &mut noise, &mut record)?,
         Some(constraint) => spec.solver.sample_within(constraint, &reverse, &problem, &mut noise, &mut record)?,

@@ -1,6 +1,6 @@
 //! The Markov chains with N noise levels that VP and VE are the limits of: DDPM's (Ho et al. 2020) and NCSN's (Song & Ermon 2019).
 
-use super::{Level, Transition};
+use super::{Level, Sde, Transition};
 
 /// The levels i = 0, …, N - 1 at the times i / (N - 1), by their marginals p(x_i | x_0) = N(α_i x_0, σ_i² I).
 #[derive(Clone, Debug)]
@@ -47,6 +47,26 @@ impl Chain {
     }
 }
 
+/// The chain of a process that has none of its own in the literature: level i is what the process has reached at (i + 1) / N, or, where it ends
+/// without a signal, before that: no step leaves less than 0.001 of the signal-to-noise ratio, as no β_i of the cosine chain is above 0.999.
+pub(super) fn sampled<S: Sde + ?Sized>(sde: &S, levels: usize) -> Chain {
+    Chain::new(levels, (0..levels).map(|i| reached(sde, i, levels)).map(|level| (level.alpha, level.sigma)))
+}
+
+/// (f, G) of the step of that chain, x' = x + f x + G z.
+pub(super) fn sampled_step<S: Sde + ?Sized>(sde: &S, t: f64, steps: usize) -> (f64, f64) {
+    let i = place_of(t, steps);
+    let below = if i == 0 { Level::DATA } else { reached(sde, i - 1, steps) };
+    let step = Transition::new(reached(sde, i, steps), below);
+    (step.shrinkage() - 1.0, step.beta.sqrt())
+}
+
+fn reached<S: Sde + ?Sized>(sde: &S, i: usize, levels: usize) -> Level {
+    let at = |i: usize| sde.level(i as f64 / levels as f64);
+    let (here, least) = (at(i + 1), at(i).log_snr() + 1e-3f64.ln());
+    if i == 0 || here.log_snr() >= least { here } else { sde.level(sde.time_of_log_snr(least)) }
+}
+
 /// i / (N - 1).
 pub(super) fn time_of(i: usize, levels: usize) -> f64 {
     i as f64 / (levels - 1) as f64
@@ -61,7 +81,7 @@ pub fn place_of(t: f64, levels: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use crate::sde::{Sde, place_of};
-    use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP};
+    use crate::testing::{SUB_VP, VE, VP, chained, sdes};
 
     #[test]
     fn the_time_of_a_level_is_at_that_level() {
@@ -74,7 +94,7 @@ mod tests {
 
     #[test]
     fn steps_lead_from_level_to_level() {
-        for (name, sde) in CHAINED {
+        for (name, sde) in chained() {
             let n = 1000;
             let chain = sde.chain(n).unwrap();
             let (mut alpha, mut variance) = (1.0, 0.0);
@@ -90,7 +110,7 @@ mod tests {
     #[test]
     fn many_levels_are_the_continuous_process() {
         let n = 200_000;
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for t in [0.2, 0.5, 0.9] {
                 let (f, g) = sde.discretised(t, n);
                 let n = n as f64;
@@ -98,7 +118,7 @@ mod tests {
                 assert!((g * n.sqrt() / sde.diffusion(t) - 1.0).abs() < 1e-3, "{name}: diffusion at t = {t}");
             }
         }
-        for (name, sde) in CHAINED {
+        for (name, sde) in chained() {
             let chain = sde.chain(n).unwrap();
             for t in [0.2, 0.5, 0.9] {
                 assert!((chain.level(t).alpha / sde.alpha(t) - 1.0).abs() < 1e-3, "{name}: α at t = {t}");

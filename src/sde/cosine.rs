@@ -13,11 +13,12 @@ use crate::error::Fault;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cosine {
-    /// s, in (0, 1): keeps the first steps from being too small; the paper uses 0.008.
+    /// s, in [0, 1): keeps the first steps from being too small; the paper uses 0.008. With s = 0 and end = 1 it is the path α = cos(π t / 2),
+    /// σ = sin(π t / 2) of stochastic interpolants.
     pub s: f64,
-    /// Where on the paper's way to no signal at all the process ends, in (0, 1): at 1 there is no score of it. 0.9999 in discrete time, where
-    /// the paper ends at 1 and holds β_i to at most 0.999, as the chain here does, and where an error of a noise prediction counts 1 / α: let
-    /// the network predict v or the data. 0.995 in continuous time, whose α(1) is 0.008.
+    /// Where on the paper's way to no signal at all the process ends, in (0, 1]: at 1 whoever divides by α ends where α / σ is 0.001. 0.9999 in
+    /// discrete time, where the paper ends at 1 and holds β_i to at most 0.999, as the chain here does, and where an error of a noise
+    /// prediction counts 1 / α: let the network predict v or the data. 0.995 in continuous time, whose α(1) is 0.008.
     pub end: f64,
 }
 
@@ -86,11 +87,14 @@ impl Sde for Cosine {
         Ok(Chain::new(levels, marginals))
     }
     fn check(&self) -> Result<(), Fault> {
-        let within = |key: &str, value: f64, help: &str| {
-            if value > 0.0 && value < 1.0 { Ok(()) } else { Err(Fault::new(key, format!("{key} is {value}"), help)) }
-        };
-        within("s", self.s, "give a number between 0 and 1; the paper uses 0.008")?;
-        within("end", self.end, "give a number between 0 and 1, such as 0.9999 in discrete time and 0.995 else")
+        let wrong = |key: &str, value: f64, help: &str| Err(Fault::new(key, format!("{key} is {value}"), help));
+        match (self.s, self.end) {
+            (s, _) if !(0.0..1.0).contains(&s) => wrong("s", s, "give a number of at least 0 and below 1; the paper uses 0.008"),
+            (_, end) if !(end > 0.0 && end <= 1.0) => {
+                wrong("end", end, "give a number above 0 and at most 1, such as 0.9999 in discrete time and 0.995 else")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -117,6 +121,6 @@ mod tests {
     #[test]
     fn wrong_constants_name_their_key() {
         let key = |s, end| Cosine { s, end }.check().unwrap_err().key;
-        assert_eq!([key(0.0, 0.9), key(0.008, 1.0), key(f64::NAN, 0.9)], ["s", "end", "s"]);
+        assert_eq!([key(-0.1, 0.9), key(0.008, 1.1), key(f64::NAN, 0.9)], ["s", "end", "s"]);
     }
 }

@@ -6,10 +6,15 @@
 
 mod chain;
 mod cosine;
+mod edm;
+mod formula;
 mod level;
+mod linear;
 mod noise;
+mod path;
 mod poisson_flow;
 mod sub_vp;
+mod table;
 mod transition;
 mod ve;
 mod vp;
@@ -20,32 +25,54 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 pub use chain::{Chain, place_of};
 pub use cosine::Cosine;
+pub use edm::Edm;
+pub use formula::{Expression, Formula};
 pub use level::{Level, Slope, normal_entropy};
+pub use linear::Linear;
 pub use noise::NoiseLaw;
 pub use poisson_flow::PoissonFlow;
 pub use sub_vp::SubVp;
+pub use table::Table;
 pub use transition::{Transition, Variance};
 pub use ve::Ve;
 pub use vp::Vp;
 
-/// A forward process on t in [0, 1].
+/// A forward process on t in [0, 1]. Its levels and slopes are enough; where there are closed forms of the rest, they are better.
 pub trait Sde: Send + Sync {
     /// t with α(t), the factor on x_0 in the mean of x_t, and σ(t), the standard deviation of x_t given x_0.
     fn level(&self, t: f64) -> Level;
     /// α'(t), σ'(t).
     fn slope(&self, t: f64) -> Slope;
     /// The standard deviation of the prior that stands for p(x_1).
-    fn prior_std(&self) -> f64;
+    fn prior_std(&self) -> f64 {
+        self.sigma(1.0)
+    }
     /// What z is in x_t = α x_0 + σ z, and in the prior.
     fn noise(&self) -> NoiseLaw {
         NoiseLaw::Normal
     }
+    /// The last time at which whoever divides by α may stand: 1, or before it where the process ends without a signal and α / σ is still
+    /// [`LEAST_SIGNAL`]. What is taken for the prior there is off by so little that ½ α² ‖x_0‖² / σ², in nats, bounds what it costs a likelihood.
+    fn horizon(&self) -> f64 {
+        path::horizon(self)
+    }
     /// The t at which [`log_snr`](Sde::log_snr) is `lambda`.
-    fn time_of_log_snr(&self, lambda: f64) -> f64;
+    fn time_of_log_snr(&self, lambda: f64) -> f64 {
+        path::time_of_log_snr(self, lambda)
+    }
     /// The chain with so many noise levels that this process is the limit of. A fault's key is `levels`: fewer than 2, too few for the
     /// process, or there is no such chain.
-    fn chain(&self, levels: usize) -> Result<Chain, Fault>;
-    fn check(&self) -> Result<(), Fault>;
+    fn chain(&self, levels: usize) -> Result<Chain, Fault> {
+        check_levels(levels).map(|()| chain::sampled(self, levels))
+    }
+    /// (f, G) of the step x' = x + f x + G z that stands for 1 / `steps` of the process at time t: that of the chain with so many levels.
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        chain::sampled_step(self, t, steps)
+    }
+    /// Whether this is a process. A fault's key is one of its own.
+    fn check(&self) -> Result<(), Fault> {
+        path::check(self)
+    }
 
     fn alpha(&self, t: f64) -> f64 {
         self.level(t).alpha
@@ -60,12 +87,6 @@ pub trait Sde: Send + Sync {
     /// g(t): (σ²)' = 2 f σ² + g².
     fn diffusion(&self, t: f64) -> f64 {
         (2.0 * self.sigma(t) * (self.slope(t).sigma - self.drift(t) * self.sigma(t))).sqrt()
-    }
-    /// (f, G) of the step x' = x + f x + G z that stands for 1 / `steps` of the process at time t; Euler-Maruyama's, where the process
-    /// is not the limit of a chain with steps of its own.
-    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
-        let n = steps as f64;
-        (self.drift(t) / n, self.diffusion(t) / n.sqrt())
     }
     /// ln(α² / σ²), strictly decreasing in t.
     fn log_snr(&self, t: f64) -> f64 {
@@ -84,7 +105,10 @@ pub trait Sde: Send + Sync {
     }
 }
 
-/// `[sde.vp]`, `[sde.cosine]`, `[sde.sub-vp]`, `[sde.ve]` or `[sde.poisson-flow]`.
+/// α / σ at the horizon of a process that ends without a signal.
+pub const LEAST_SIGNAL: f64 = 1e-3;
+
+/// `[sde.*]`: the forward process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SdeSpec {
@@ -92,6 +116,10 @@ pub enum SdeSpec {
     Cosine(Cosine),
     SubVp(SubVp),
     Ve(Ve),
+    Linear(Linear),
+    Edm(Edm),
+    Table(Table),
+    Formula(Formula),
     PoissonFlow(PoissonFlow),
 }
 
@@ -102,6 +130,10 @@ impl SdeSpec {
             SdeSpec::Cosine(sde) => sde,
             SdeSpec::SubVp(sde) => sde,
             SdeSpec::Ve(sde) => sde,
+            SdeSpec::Linear(sde) => sde,
+            SdeSpec::Edm(sde) => sde,
+            SdeSpec::Table(sde) => sde,
+            SdeSpec::Formula(sde) => sde,
             SdeSpec::PoissonFlow(sde) => sde,
         }
     }
@@ -112,6 +144,10 @@ impl SdeSpec {
             SdeSpec::Cosine(_) => "cosine",
             SdeSpec::SubVp(_) => "sub-vp",
             SdeSpec::Ve(_) => "ve",
+            SdeSpec::Linear(_) => "linear",
+            SdeSpec::Edm(_) => "edm",
+            SdeSpec::Table(_) => "table",
+            SdeSpec::Formula(_) => "formula",
             SdeSpec::PoissonFlow(_) => "poisson-flow",
         };
         self.get().check().map_err(|fault| fault.within(table))
@@ -121,6 +157,12 @@ impl SdeSpec {
 /// A chain has a first and a last level.
 fn check_levels(levels: usize) -> Result<(), Fault> {
     Fault::unless_in("levels", levels, 2..=1_000_000, "the reference uses 1000")
+}
+
+/// (f, G) of a step of Euler and Maruyama's, for processes that are the limit of no chain.
+fn euler_maruyama(sde: &dyn Sde, t: f64, steps: usize) -> (f64, f64) {
+    let n = steps as f64;
+    (sde.drift(t) / n, sde.diffusion(t) / n.sqrt())
 }
 
 /// The linear β(t) = β_min + t (β_max - β_min) that VP and sub-VP share.
@@ -163,11 +205,11 @@ impl LinearBeta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{SDES, SUB_VP, VE, VP};
+    use crate::testing::{SUB_VP, VE, VP, sdes};
 
     #[test]
     fn moments_solve_their_differential_equations() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for t in [0.01, 0.1, 0.3, 0.5, 0.77, 0.99] {
                 let h = 1e-5;
                 let slope = |f: &dyn Fn(f64) -> f64| (f(t + h) - f(t - h)) / (2.0 * h);
@@ -194,35 +236,28 @@ mod tests {
         fn slope(&self, t: f64) -> Slope {
             self.0.slope(t)
         }
-        fn prior_std(&self) -> f64 {
-            self.0.prior_std()
-        }
-        fn time_of_log_snr(&self, lambda: f64) -> f64 {
-            self.0.time_of_log_snr(lambda)
-        }
-        fn chain(&self, levels: usize) -> Result<Chain, Fault> {
-            self.0.chain(levels)
-        }
-        fn check(&self) -> Result<(), Fault> {
-            self.0.check()
-        }
     }
 
     #[test]
-    fn drift_and_diffusion_follow_from_the_slopes() {
-        for (name, sde) in SDES {
+    fn all_else_follows_from_levels_and_slopes() {
+        for (name, sde) in sdes() {
             let path = Path(sde);
             for t in [1e-3, 0.3, 0.99] {
-                for (got, truth) in [(path.drift(t), sde.drift(t)), (path.diffusion(t), sde.diffusion(t))] {
+                let back = [&path as &dyn Sde, sde].map(|sde| sde.time_of_log_snr(sde.log_snr(t)));
+                for (got, truth) in [(path.drift(t), sde.drift(t)), (path.diffusion(t), sde.diffusion(t)), back.into()] {
                     assert!((got - truth).abs() < 1e-9 * (1.0 + truth.abs()), "{name} at t = {t}: {got} is not {truth}");
                 }
             }
+            assert!(
+                (path.horizon() / sde.horizon() - 1.0).abs() < 1e-9 && (path.prior_std() / sde.prior_std() - 1.0).abs() < 1e-4,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn log_snr_has_an_inverse() {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             for t in [1e-5, 1e-3, 0.02, 0.3, 0.5, 0.9, 1.0] {
                 let back = sde.time_of_log_snr(sde.log_snr(t));
                 assert!((back - t).abs() < 1e-9 * (1.0 + t), "{name}: {t} came back as {back}");

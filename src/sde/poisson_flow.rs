@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Level, NoiseLaw, Sde, Slope, Ve};
+use super::{Chain, Level, NoiseLaw, Sde, Slope, Ve, euler_maruyama};
 use crate::error::Fault;
 
 /// x_t = x_0 + σ(t) z with the levels σ of VE and z by Student's law with D degrees of freedom: PFGM++'s perturbation at the distance r = σ √D.
@@ -51,6 +51,9 @@ impl Sde for PoissonFlow {
     }
     fn noise(&self) -> NoiseLaw {
         NoiseLaw::Student { freedom: self.extra_dimensions }
+    }
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        euler_maruyama(self, t, steps)
     }
     fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
         let help = "use a network and a solver in continuous time, such as [precondition.edm] and heun";

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Level, LinearBeta, Sde, Slope};
+use super::{Chain, Level, LinearBeta, Sde, Slope, euler_maruyama};
 use crate::error::Fault;
 
 /// dx = -½ β(t) x dt + √(β(t) (1 - α⁴)) dw with β(t) linear: α = exp(-½∫β), σ = 1 - α², prior N(0, I).
@@ -48,6 +48,9 @@ impl Sde for SubVp {
         let alpha = 2.0 / (1.0 / y + (1.0 / (y * y) + 4.0).sqrt());
         let log_alpha = if alpha > 0.5 { 0.5 * (-alpha / y).ln_1p() } else { alpha.ln() };
         self.beta().time_of_log_alpha(log_alpha)
+    }
+    fn discretised(&self, t: f64, steps: usize) -> (f64, f64) {
+        euler_maruyama(self, t, steps)
     }
     fn chain(&self, _levels: usize) -> Result<Chain, Fault> {
         Err(Fault::new("levels", "sub-VP is not the limit of a chain of noise levels", "use the SDE vp or ve, or continuous time"))

@@ -9,6 +9,7 @@ use super::codes::check_examples;
 use super::samples::Asked;
 use super::{Session, crc32};
 use crate::data::{Split, chosen, read_array};
+use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
 use crate::run::{Journal, Run};
 use crate::sample::{Drawn, OnTheWay, Rows, Sample, Samples, Start, noised};
@@ -139,7 +140,8 @@ impl Session {
         let lead = self.scale().to_data(&x);
         let x = self.placed(&x, 0..x.size()[0] as u64, spec.batch)?.repeat_interleave_self_int(each as i64, 0, None::<i64>);
         let model = self.sampling_model(spec.thresholding)?;
-        let t = spec.solver.begins_at(model.sde(), (t, spec.t_min)).ok_or_else(|| no_step(t, spec.t_min))?;
+        let reverse = Reverse { model: &*model, eta: spec.dynamics.eta() };
+        let t = spec.solver.begins_at(&reverse, (t, spec.t_min)).ok_or_else(|| no_step(t, spec.t_min))?;
         let x = noised(&*model, &x, t, self.plan.seed);
         let spec = spec.on_the_way(x.size()[0] as usize);
         let samples = self.solved(&spec, asked, &Start::At { x: &x, t, first: 0 }, journal)?;

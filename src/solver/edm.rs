@@ -63,7 +63,7 @@ fn predicted_noise(reverse: &Reverse, x: &Tensor, t: f64) -> Tensor {
 /// Two evaluations a step.
 ///
 /// The paper ends at s = 0 with a step of Euler's; here the way ends at `span.1`, where s is above 0 and Heun's correction is as good as
-/// before. That last step to 0 is [`crate::dynamics::denoise`]. Churn stops at s of t = 1, beyond which nothing was learnt.
+/// before. That last step to 0 is [`crate::dynamics::denoise`]. Churn stops at s of t = 1, or of the horizon, beyond which nothing was learnt.
 impl Sampler for Churn {
     fn solve(&self, reverse: &Reverse, x: &Tensor, span: (f64, f64), noise: &mut Noise, watch: &mut Watch) -> Result<Solution> {
         let _no_grad = tch::no_grad_guard();
@@ -74,8 +74,8 @@ impl Sampler for Churn {
         let mut y = x / sde.alpha(span.0);
         for (n, pair) in times.windows(2).enumerate() {
             let (s, s_new) = (level(pair[0]), level(pair[1]));
-            let raised = (s * self.raise(s, steps)).min(level(1.0));
-            let t = if raised > s { sde.time_of_log_snr(-2.0 * raised.ln()).min(1.0) } else { pair[0] };
+            let raised = (s * self.raise(s, steps)).min(level(sde.horizon()));
+            let t = if raised > s { sde.time_of_log_snr(-2.0 * raised.ln()).min(sde.horizon()) } else { pair[0] };
             if raised > s {
                 y += noise(n) * (self.s_noise * (raised * raised - s * s).sqrt());
             }

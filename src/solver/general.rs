@@ -10,6 +10,7 @@ use super::trajectory::Watch;
 use super::{adaptive, adaptive_sde, fixed, sra};
 use crate::dynamics::{Dynamics, Reverse};
 use crate::error::Result;
+use crate::model::Model;
 use crate::sde::Sde;
 
 /// A Runge-Kutta method for ordinary differential equations, a flow with its log-density among them.
@@ -38,6 +39,14 @@ impl General {
             General::Adaptive(tableau, Adaptive { rtol, atol, control }) => {
                 General::Adaptive(tableau, Adaptive { rtol: 0.1 * rtol, atol: 0.1 * atol, control: *control })
             }
+        }
+    }
+
+    /// The last time at which a way down the probability flow can begin: where the velocity is known, unless the grid divides by α.
+    pub fn last_start(&self, model: &dyn Model) -> f64 {
+        match self {
+            General::Fixed(_, TimeGrid::Karras { .. } | TimeGrid::LogSnr { .. }) => model.sde().horizon(),
+            _ => model.last_time(),
         }
     }
 

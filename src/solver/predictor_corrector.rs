@@ -98,7 +98,7 @@ impl PredictorCorrector {
         };
         let mut x = problem.x.shallow_clone();
         let mut mean = x.shallow_clone();
-        let times = self.times(reverse.sde(), problem.span);
+        let times = self.times(reverse, problem.span);
         let visits = constraint.map_or(1, Constraint::visits);
         let mut count = 0..;
         // From the last time the predictor leads to the data, and there is no way back.
@@ -151,7 +151,7 @@ impl PredictorCorrector {
         watch: &mut Watch,
     ) -> Result<Solution> {
         let batch = problem.x.size()[0] as usize;
-        let mut times = self.times(reverse.sde(), problem.span);
+        let mut times = self.times(reverse, problem.span);
         // A predictor leads to the next time, and from the last one to the data; a corrector alone leads nowhere.
         match self.predictor {
             Predictor::None => times.insert(0, problem.span.0),
@@ -164,10 +164,16 @@ impl PredictorCorrector {
     }
 
     /// Those at or below where the way begins: a step of 1 / N is as long wherever that is.
-    pub(super) fn times(&self, sde: &dyn Sde, (start, end): (f64, f64)) -> Vec<f64> {
-        let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(sde, (1.0, end));
+    pub(super) fn times(&self, reverse: &Reverse, (start, end): (f64, f64)) -> Vec<f64> {
+        let last = if self.divides_by_signal() { reverse.sde().horizon() } else { reverse.model.last_time() };
+        let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(reverse.sde(), (last, end));
         times.retain(|&t| t <= start);
         times
+    }
+
+    /// Whether it asks for the process's own drift, α' / α.
+    pub(super) fn divides_by_signal(&self) -> bool {
+        self.predictor == Predictor::EulerMaruyama
     }
 
     /// The mean of the next state, and the factor on its noise.
@@ -242,7 +248,8 @@ impl Sampler for PredictorCorrector {
         }
         let kept = |t: f64| 1.0 + sde.discretised(t, self.steps).0;
         let discretised = self.predictor == Predictor::ReverseDiffusion || self.corrector.is_discretised();
-        if discretised && !self.times(sde, (1.0, t_min)).into_iter().all(|t| kept(t) > 0.0) {
+        let grid = TimeGrid::Uniform { steps: self.steps - 1 };
+        if discretised && !grid.times(sde, (1.0, t_min)).into_iter().all(|t| kept(t) > 0.0) {
             let message = format!("{} are too few: one of so many steps of the process keeps nothing of its state", self.steps);
             return Err(Fault::new("steps", message, "give more steps; the reference uses 1000"));
         }

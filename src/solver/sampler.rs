@@ -14,7 +14,7 @@ use crate::tensor::to_vec;
 pub struct Problem<'a> {
     /// The start points [B, ...].
     pub x: &'a Tensor,
-    /// From 1 to t_min.
+    /// From 1 to t_min; solvers that divide by α begin at the horizon ([`Sde::horizon`]).
     pub span: (f64, f64),
     /// Whether the end is the mean of x_0 given the state at t_min instead of a state with noise.
     pub denoise: bool,

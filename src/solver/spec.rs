@@ -208,7 +208,9 @@ impl SolverSpec {
         watch: &mut Watch,
     ) -> Result<Solution, Error> {
         match self {
-            SolverSpec::PredictorCorrector(sampler) => sampler.sample_within(reverse, problem, Some(constraint), noise, watch),
+            SolverSpec::PredictorCorrector(sampler) => {
+                sampler.sample_within(reverse, &self.within_reach(reverse, problem), Some(constraint), noise, watch)
+            }
             _ => Err(SolverSpec::no_constraint().into()),
         }
     }
@@ -218,11 +220,11 @@ impl SolverSpec {
         Fault::new("solver", "replacement is between the steps of predictor and corrector", "use solver.predictor-corrector")
     }
 
-    /// The times from 1 to t_min and the steps between them of a solver whose steps are Gaussians given all earlier states. A fault's key is
+    /// The times from 1, or the horizon, to t_min and the steps between them of a solver whose steps are Gaussians given all earlier states. A fault's key is
     /// relative to `[sample]`: those of the others are not, or take more than one evaluation.
     pub fn gaussian_steps(&self, reverse: &Reverse, t_min: f64) -> Result<(Vec<f64>, Vec<GaussianStep>), Fault> {
         let SolverSpec::DpmSolverPp { order, grid } = *self else { return Err(SolverSpec::not_gaussian()) };
-        let times = grid.times(reverse.sde(), (1.0, t_min));
+        let times = grid.times(reverse.sde(), (reverse.sde().horizon(), t_min));
         let solver = MultiStep::new(Scheme::DpmSolverPp, order, grid).map_err(|fault| fault.within("solver.dpm-solver-pp"))?;
         let steps = solver.steps(reverse, &times);
         Ok((times, steps))
@@ -250,7 +252,14 @@ impl SolverSpec {
     /// Errors: a solver that can't, as [`sampler`](SolverSpec::sampler) says; a solution that is not finite, or an adaptive step that shrinks
     /// to nothing.
     pub fn sample(&self, reverse: &Reverse, problem: &Problem, noise: &mut Noise, watch: &mut Watch) -> Result<Solution, Error> {
+        let problem = &self.within_reach(reverse, problem);
         finite(self.sampler(reverse.eta)?.sample(reverse, problem, noise, watch)?, problem.span.1)
+    }
+
+    /// The problem from where this can begin: a start beyond it stands for one there.
+    fn within_reach<'a>(&self, reverse: &Reverse, problem: &Problem<'a>) -> Problem<'a> {
+        let (start, end) = problem.span;
+        Problem { span: (start.min(self.last_start(reverse)), end), ..*problem }
     }
 
     /// Whether this draws noise on the probability flow, too.
@@ -271,12 +280,24 @@ impl SolverSpec {
         }
     }
 
-    /// The time at which a way from `span.0` to `span.1` really begins: a predictor walks from a time of its own, at or below that. None where it
-    /// has none.
-    pub fn begins_at(&self, sde: &dyn Sde, span: (f64, f64)) -> Option<f64> {
+    /// The last time at which this can begin: the last one of the model, or, for a solver that divides by α, the horizon of the process.
+    pub fn last_start(&self, reverse: &Reverse) -> f64 {
+        match (self, self.general()) {
+            // A chain has a signal at all of its levels.
+            (SolverSpec::DiscreteChain(_), _) => 1.0,
+            (SolverSpec::PredictorCorrector(sampler), _) if !sampler.divides_by_signal() => reverse.model.last_time(),
+            (_, Ok(general)) if reverse.eta == 0.0 => general.last_start(reverse.model),
+            _ => reverse.sde().horizon(),
+        }
+    }
+
+    /// The time at which a way from `start` to `t_min` really begins: a predictor walks from a time of its own, at or below that. None where
+    /// it has none.
+    pub fn begins_at(&self, reverse: &Reverse, (start, t_min): (f64, f64)) -> Option<f64> {
+        let start = start.min(self.last_start(reverse));
         match self {
-            SolverSpec::PredictorCorrector(sampler) => sampler.times(sde, span).first().copied(),
-            _ => Some(span.0),
+            SolverSpec::PredictorCorrector(sampler) => sampler.times(reverse, (start, t_min)).first().copied(),
+            _ => Some(start),
         }
     }
 

@@ -32,7 +32,7 @@ impl ScoreMatching {
         }
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
         let weight = |t: f64| self.weighting.at(sde, t);
-        if let Some(t) = [self.t_min, 1.0].into_iter().find(|&t| !(weight(t) > 0.0 && weight(t).is_finite())) {
+        if let Some(t) = [self.t_min, sde.horizon()].into_iter().find(|&t| !(weight(t) > 0.0 && weight(t).is_finite())) {
             let message = format!("its weight at t = {t} is {}", weight(t));
             return Err(Fault::new("weighting", message, "raise t_min, or give other constants"));
         }

@@ -10,7 +10,7 @@ use crate::model::{NetworkVariance, Output, Parametrisation, Preconditioned};
 use crate::net::{Dropout, Network, Told};
 use crate::space::Scale;
 use crate::tensor::to_vec;
-use crate::testing::{CHAINED, Formula, Interpolating, largest, mean_and_error, normal};
+use crate::testing::{Formula, Interpolating, chained, largest, mean_and_error, normal};
 
 const LEVELS: usize = 30;
 
@@ -30,7 +30,7 @@ fn over_all_levels_it_is_the_bound_without_the_priors_term() {
     tch::set_num_threads(1);
     let (scale, x0) = pixels();
     let rows = x0.size()[0];
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chain = sde.chain(LEVELS).unwrap();
         // -x / (α² / 3 + σ²), the score of a Gaussian with the variance of a uniform law on [-1, 1].
         let score =
@@ -67,7 +67,7 @@ fn over_all_levels_it_is_the_bound_without_the_priors_term() {
 fn its_gradient_is_finite_and_that_of_the_weighted_errors() {
     tch::set_num_threads(1);
     let (scale, x0) = pixels();
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chain = sde.chain(LEVELS).unwrap();
         let slope = Tensor::from_slice(&[0.8]).set_requires_grad(true);
         let model = Formula { sde, chain: Some(chain.clone()), score: |x: &Tensor, _: &[f64]| -(x * &slope) };
@@ -91,7 +91,7 @@ fn its_gradient_is_finite_and_that_of_the_weighted_errors() {
 fn a_batch_of_drawn_levels_is_an_unbiased_draw() {
     tch::set_num_threads(1);
     const N: usize = 4000;
-    let (_, sde) = CHAINED[0];
+    let (_, sde) = chained()[0];
     let chain = sde.chain(LEVELS).unwrap();
     let model = Formula { sde, chain: Some(chain.clone()), score: |x: &Tensor, _: &[f64]| -x };
     let x0 = Tensor::full([N as i64, 1], 0.4, (Kind::Double, Device::Cpu));
@@ -136,7 +136,7 @@ fn learned(chain: &Chain) -> Parametrisation {
 fn the_bounds_gradient_goes_to_the_variances_alone() {
     tch::set_num_threads(1);
     let (x0, z) = (normal(1, &[4, 2]), normal(2, &[4, 2]));
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chain = sde.chain(LEVELS).unwrap();
         let (network, parametrisation) = (Affine::new([0.3, -0.2, 0.6], 2), learned(&chain));
         let model = with_variance(sde, &network, &parametrisation);
@@ -170,7 +170,7 @@ fn on_a_gaussian_the_variance_that_is_learnt_is_that_of_the_reverse_process() {
     let signs = |signs: [f64; 4]| Tensor::from_slice(&signs).view([4, 1]);
     let x0 = signs([1.0, 1.0, -1.0, -1.0]) * Tensor::from_slice(&stds) + mean;
     let z = signs([1.0, -1.0, 1.0, -1.0]).repeat([1, 2]);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chain = sde.chain(LEVELS).unwrap();
         for place in [1, 7, LEVELS - 1] {
             let (step, level) = (chain.step(chain.time(place)), chain.levels()[place]);
@@ -210,7 +210,7 @@ fn at_its_ends_a_learnt_variance_is_one_of_the_others() {
     tch::set_num_threads(1);
     let (_, x0) = pixels();
     let signs = normal(4, &[3, 2]).sign();
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chain = sde.chain(LEVELS).unwrap();
         let other = Formula { sde, chain: Some(chain.clone()), score: |x: &Tensor, _: &[f64]| -x };
         for (v, variance) in [(0.0, Variance::BetaTilde), (1.0, Variance::Beta)] {

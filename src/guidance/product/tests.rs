@@ -8,9 +8,7 @@ use crate::law::GaussianMixture;
 use crate::sde::Sde;
 use crate::solver::{Problem, SolverSpec, TimeGrid};
 use crate::tensor::to_vec;
-use crate::testing::{SDES, VP, exact, largest, no_noise, normal, prior};
-
-const T: [f64; 4] = [0.3, 0.45, 0.6, 1.0];
+use crate::testing::{VP, exact, largest, no_noise, normal, prior, sdes, times};
 
 fn gaussian(correlation: f64) -> GaussianMixture {
     let covariance = vec![vec![1.0, correlation], vec![correlation, 0.5]];
@@ -18,7 +16,7 @@ fn gaussian(correlation: f64) -> GaussianMixture {
 }
 
 fn score(sde: &dyn Sde, law: &GaussianMixture, factor: Factor, x: &Tensor) -> Tensor {
-    Product { model: Box::new(exact(sde, law)), factor }.score(&At::whole(x, &T))
+    Product { model: Box::new(exact(sde, law)), factor }.score(&At::whole(x, &times(sde)))
 }
 
 #[test]
@@ -28,10 +26,10 @@ fn a_gaussian_factor_gives_the_products_law() {
     // Knowing x + std n = mean is that factor.
     let identity = nalgebra::DMatrix::identity(2, 2);
     let product = law.posterior(&identity, &mean, std);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let x = normal(1, &[4, 2]) * sde.prior_std();
         let got = score(sde, &law, Factor::Gaussian { mean: mean.to_vec(), std }, &x);
-        let truth = exact(sde, &product).score(&At::whole(&x, &T));
+        let truth = exact(sde, &product).score(&At::whole(&x, &times(sde)));
         assert!(largest(&((got - &truth) / truth.abs().clamp_min(1e-3))) < 1e-8, "{name}");
     }
 }
@@ -46,12 +44,13 @@ fn half_spaces_and_boxes_are_exact_for_a_gaussian() {
         (0.0, Factor::Box { least: vec![0.6, -inf], most: vec![1.4, -0.5] }),
         (0.0, Factor::Box { least: vec![-inf, -0.1], most: vec![inf, inf] }),
     ];
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         for (correlation, factor) in &cases {
             let law = gaussian(*correlation);
             let model = exact(sde, &law);
             let mass = |x: &Tensor| {
-                let at = At::whole(x, &T);
+                let t = times(sde);
+                let at = At::whole(x, &t);
                 let denoised = model.data(&at);
                 // V of a Gaussian: C - α² C (α² C + σ² I)⁻¹ C.
                 let c = Tensor::from_slice(&law.covariances[0].concat()).view([2, 2]);
@@ -60,7 +59,7 @@ fn half_spaces_and_boxes_are_exact_for_a_gaussian() {
                     let (a, s) = (sde.alpha(t).powi(2), sde.sigma(t).powi(2));
                     &c - c.matmul(&(&c * a + &one * s).inverse()).matmul(&c) * a
                 };
-                let v = Tensor::stack(&T.map(of), 0);
+                let v = Tensor::stack(&t.map(of), 0);
                 let between = |mean: Tensor, variance: Tensor, least: f64, most: f64| {
                     let std = variance.sqrt();
                     let cdf = |end: f64| ((end - &mean) / &std).special_ndtr();
@@ -83,7 +82,7 @@ fn half_spaces_and_boxes_are_exact_for_a_gaussian() {
                 }
             };
             let x = Tensor::from_slice(&[0.9, -0.3, 1.0, -0.6, 0.5, -0.2, 0.3, -0.4]).view([4, 2]) * sde.prior_std().min(2.0);
-            let got = score(sde, &law, factor.clone(), &x) - model.score(&At::whole(&x, &T));
+            let got = score(sde, &law, factor.clone(), &x) - model.score(&At::whole(&x, &times(sde)));
             let direction = normal(2, &[4, 2]);
             let h = 1e-5;
             let slope = (mass(&(&x + &direction * h)) - mass(&(&x - &direction * h))) / (2.0 * h);

@@ -152,7 +152,7 @@ impl Levels {
     fn build(&self, model: &dyn Model, t_min: f64) -> Result<Vec<Level>, Fault> {
         let sde = model.sde();
         Ok(match self {
-            Levels::Grid(grid) => grid.times(sde, (t_min, 1.0)).into_iter().map(|t| sde.level(t)).collect(),
+            Levels::Grid(grid) => grid.times(sde, (t_min, sde.horizon())).into_iter().map(|t| sde.level(t)).collect(),
             Levels::Chain(n) => chain_of(sde, *n)?.levels().iter().map(|level| model.asked(level)).collect(),
         })
     }

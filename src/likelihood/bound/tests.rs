@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::sde::Ve;
 use crate::solver::SolverSpec;
 use crate::space::Scale;
-use crate::testing::{SDES, VP, exact, gaussian, mixture, never_asked};
+use crate::testing::{VP, exact, gaussian, mixture, never_asked, sdes};
 
 fn spec(count: usize, below_t_min: BelowTMin) -> Likelihood {
     let solver = SolverSpec::Rk4 { grid: TimeGrid::LogSnr { steps: 40 } };
@@ -38,7 +38,7 @@ fn over_the_data_bounds_are_in_their_order_above_the_exact_number() {
     tch::set_num_threads(1);
     let (mixture, n) = (mixture(), 250);
     let data = points(&mixture, n, 2);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &mixture);
         let subject = subject(&exact, &data, Scale::Vectors { scale: 1.0 });
         for below in [BelowTMin::Tweedie, BelowTMin::Jensen] {

@@ -86,7 +86,7 @@ fn the_reported_error_is_the_spread_that_is_seen() {
     let (n, seed) = (40, 1);
     let mut shares = Vec::new();
     // Sub-VP begins with the least noise and has the longest way in ln SNR.
-    for ((name, sde), steps) in SDES.iter().zip([10, 14, 22]) {
+    for ((name, sde), steps) in sdes().iter().zip([10, 14, 22]) {
         for d in [2, 16, 256] {
             let calibrations = if d < 256 {
                 let mixture = rotated(2, d);

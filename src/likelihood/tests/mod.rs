@@ -13,7 +13,7 @@ use super::*;
 use crate::law::GaussianMixture;
 use crate::rng::{self, Law, Purpose};
 use crate::solver::TimeGrid;
-use crate::testing::{Counting, Formula, SDES, SUB_VP, VP, exact};
+use crate::testing::{Counting, Formula, SUB_VP, VP, exact, sdes};
 use nalgebra::DMatrix;
 
 /// Where all solves begin; the truth is the closed form there.

@@ -20,7 +20,7 @@ fn hutch_pp_is_not_far_from_signs_where_the_score_is_almost_a_multiple_of_x() {
     tch::set_num_threads(1);
     let sizes: &[(usize, usize)] = if large() { &[(16, 100), (64, 300)] } else { &[(16, 100)] };
     for &(d, n) in sizes {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let [signs, sketched] = [Trace::Hutchinson as fn(Probing) -> Trace, Trace::HutchPp].map(|trace| off(sde, d, n, trace));
             println!("D = {d}, {name}, 12 passes: {signs:.2} nats by signs, {sketched:.2} by hutch-pp");
             assert!(sketched < 2.0 * signs && signs < 2.0 * sketched, "D = {d}, {name}: {sketched} nats beside {signs}");

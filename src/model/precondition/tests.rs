@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::loss::{Batch, Reduction, denoising_score_matching};
-use crate::testing::{CHAINED, SDES, SUB_VP, VE, VP, exact, gaussian, largest};
+use crate::testing::{SUB_VP, VE, VP, chained, exact, gaussian, largest, sdes};
 
 /// F(x, c) = x · c, so that what goes in can be read from what comes out.
 struct Product;
@@ -58,7 +58,7 @@ fn discrete_time_near_its_limit_is_continuous_time() {
 #[test]
 fn edm_is_the_denoiser_of_the_paper() {
     let (sigma_data, x, t) = (0.5, 0.7, 0.4);
-    for (_, sde) in CHAINED {
+    for (_, sde) in chained() {
         let (alpha, s) = (sde.alpha(t), sde.sigma(t) / sde.alpha(t));
         let total = s * s + sigma_data * sigma_data;
         let (c_skip, c_out, c_in, c_noise) =
@@ -102,12 +102,12 @@ fn every_output_has_the_same_minimiser() {
     let outputs = [Output::Noise, Output::Score, Output::ScaledScore, Output::Data, Output::V];
     let plain = |output| Precondition::Plain { label: Label::Sigma, output };
     let discrete = |output| Precondition::Discrete { levels: 50, output, variance: None };
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let mut all: Vec<Precondition> = outputs.into_iter().chain([Output::Velocity]).map(plain).collect();
         if sde.chain(50).is_ok() {
             all.extend(outputs.into_iter().chain([Output::Mean]).map(Some).chain([None]).map(discrete));
         }
-        for (precondition, t) in all.iter().flat_map(|precondition| [1.0 / 49.0, 15.0 / 49.0, 1.0].map(|t| (precondition, t))) {
+        for (precondition, t) in all.iter().flat_map(|precondition| [1.0 / 49.0, 15.0 / 49.0, sde.horizon()].map(|t| (precondition, t))) {
             let (network, dropout) = (Line(Tensor::zeros(2, (Kind::Double, x0.device())).set_requires_grad(true)), None);
             let parametrisation = &precondition.under(sde).unwrap();
             let model = Preconditioned { sde, network: &network, parametrisation, to_unit: (1.0, 0.0), kind: Kind::Double, dropout };
@@ -149,7 +149,7 @@ fn outputs_that_have_no_meaning_are_refused() {
 fn in_discrete_time_the_velocity_is_that_of_the_score() {
     tch::set_num_threads(1);
     let outputs = [None, Some(Output::Noise), Some(Output::ScaledScore), Some(Output::Data), Some(Output::V), Some(Output::Mean)];
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         for output in outputs {
             let parametrisation = &Precondition::Discrete { levels: 100, output, variance: None }.under(sde).unwrap();
             let model = Preconditioned { sde, network: &Product, parametrisation, to_unit: (1.0, 0.0), kind: Kind::Double, dropout: None };
@@ -187,7 +187,7 @@ impl Network for ProductAndVariance {
 #[test]
 fn the_second_half_of_the_outputs_is_the_variances_and_leaves_the_score() {
     tch::set_num_threads(1);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         for output in [None, Some(Output::Data), Some(Output::Mean)] {
             let under = |variance| Precondition::Discrete { levels: 100, output, variance }.under(sde).unwrap();
             let (alone, both) = (under(None), under(Some(NetworkVariance::Learned)));

@@ -55,7 +55,7 @@ fn steps_of_a_learnt_variance_are_at_its_ends_those_of_the_others() {
             corrector: Corrector::None,
         })
     };
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chained = sde.chain(levels).unwrap();
         let other = Formula { sde, chain: Some(chained), score: |x: &Tensor, _: &[f64]| -x };
         for (v, variance) in [(0.0, Variance::BetaTilde), (1.0, Variance::Beta), (0.4, Variance::Learned)] {
@@ -88,7 +88,7 @@ fn steps_of_a_learnt_variance_are_at_its_ends_those_of_the_others() {
 #[test]
 fn ddim_without_noise_is_the_euler_step_of_the_flow_in_noise_to_signal() {
     tch::set_num_threads(1);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let levels = 100;
         let chained = sde.chain(levels).unwrap();
         let times = (chained.time(70), chained.time(31));
@@ -101,7 +101,7 @@ fn ddim_without_noise_is_the_euler_step_of_the_flow_in_noise_to_signal() {
         }
     }
     // And the flow in this variable has that slope: d(x / α) / d(σ / α) = (x / α)' / (σ / α)' with x' = f x - ½ g² s, s = -ẑ / σ.
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let (t, x, z) = (0.4, 0.7, -1.3);
         let (level, slope) = (sde.level(t), sde.slope(t));
         let flow = sde.drift(t) * x + 0.5 * sde.diffusion(t).powi(2) * z / level.sigma;

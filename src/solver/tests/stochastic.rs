@@ -154,7 +154,7 @@ fn adaptive_paths_are_brownian_and_stay_where_they_were_looked_at() {
 #[test]
 fn an_adaptive_sde_example_is_the_same_alone_and_in_any_batch() {
     tch::set_num_threads(1);
-    for (name, sde) in SDES {
+    for (name, sde) in sdes() {
         let exact = exact(sde, &mixture());
         let x = prior(sde, &[16, 2]);
         let solver = SolverSpec::AdaptiveSde { rtol: 0.05, atol: 0.01 };
