@@ -188,7 +188,7 @@ fn codes_are_given_what_their_examples_are() {
     let (set, labels) = (data.open(Split::Train, 1).unwrap(), data.labels(Split::Train, 1).unwrap());
     for i in 0..4 {
         let mut x = [0f32; 2];
-        set.read(i, &mut x);
+        set.read(i, &mut x).unwrap();
         let off = |rows: &Array2<f32>| (f64::from(rows[[i, 0]] - x[0])).hypot(f64::from(rows[[i, 1]] - x[1]));
         let (own, other) = if labels[i] == 0 { (off(&left), off(&right)) } else { (off(&right), off(&left)) };
         if i < 2 {

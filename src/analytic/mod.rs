@@ -89,7 +89,7 @@ pub fn measure(
         let last = (first + spec.batch).min(spec.examples);
         let measured = journal.next(|| {
             let batches = batches.get_or_insert_with(|| Batches::start(dataset.clone(), scale, flip, seed, spec.batch, step as u64));
-            let (x0, examples) = batches.shown();
+            let (x0, examples) = batches.shown()?;
             let x0 = x0.narrow(0, 0, (last - first) as i64).to_device(device);
             let condition = conditions.as_ref().map(|conditions| conditions.of(&examples[..last - first]).to_device(device));
             let model = &Given { model, condition };

@@ -3,6 +3,7 @@
 use ndarray::{Array2, Array4, Axis};
 
 use super::Dataset;
+use crate::error::Result;
 
 /// Images [N, C, H, W], one byte a pixel.
 pub struct Images {
@@ -19,10 +20,11 @@ impl Dataset for Images {
         self.pixels.len_of(Axis(0))
     }
 
-    fn read(&self, i: usize, out: &mut [f32]) {
+    fn read(&self, i: usize, out: &mut [f32]) -> Result<()> {
         let image = self.pixels.index_axis(Axis(0), i);
         let pixels = image.to_slice().expect("images are stored row by row");
         out.iter_mut().zip(pixels).for_each(|(out, p)| *out = f32::from(*p));
+        Ok(())
     }
 
     fn note(&self) -> Option<&str> {
@@ -48,8 +50,9 @@ impl Dataset for Vectors {
         self.values.nrows()
     }
 
-    fn read(&self, i: usize, out: &mut [f32]) {
+    fn read(&self, i: usize, out: &mut [f32]) -> Result<()> {
         out.copy_from_slice(self.values.row(i).to_slice().expect("vectors are stored row by row"));
+        Ok(())
     }
 
     fn log_density(&self, x: &[f64]) -> Option<f64> {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use tch::Tensor;
 
 use super::Dataset;
+use crate::error::Result;
 use crate::rng::{self, Purpose};
 use crate::space::Scale;
 
@@ -20,13 +21,16 @@ const AHEAD: usize = 4;
 /// Elements that are worth another thread.
 const GRAIN: usize = 1 << 14;
 
+/// A batch, and which examples it shows.
+type Batch = (Tensor, Vec<usize>);
+
 /// The endless sequence of training batches x0 [B, ...] (f32, CPU, model space), assembled by a thread of its own.
 ///
 /// Place j of step k is position p = k B + j of the run. It shows example permutation(⌊p/n⌋)[p mod n], each epoch ⌊p/n⌋ having its own
 /// random order of the n examples, flipped and dequantised by draws of (seed, p). So a batch is a function of (seed, step), whatever was
 /// asked for before, and epochs need not end with a batch.
 pub struct Batches {
-    queue: Option<Receiver<(Tensor, Vec<usize>)>>,
+    queue: Option<Receiver<Result<Batch>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,14 +51,14 @@ impl Batches {
         Batches { queue: Some(queue), thread: Some(thread) }
     }
 
-    /// The next step's batch.
+    /// The next step's batch. Error: an example of it can't be read.
     #[expect(clippy::should_implement_trait, reason = "the sequence has no end, so there is no Option to return")]
-    pub fn next(&mut self) -> Tensor {
-        self.shown().0
+    pub fn next(&mut self) -> Result<Tensor> {
+        Ok(self.shown()?.0)
     }
 
-    /// The next step's batch, and which examples it shows.
-    pub fn shown(&mut self) -> (Tensor, Vec<usize>) {
+    /// The next step's batch, and which examples it shows. Error: one of them can't be read.
+    pub fn shown(&mut self) -> Result<Batch> {
         let queue = self.queue.as_ref().expect("the queue lives until drop");
         queue.recv().expect("the assembling thread runs until the queue is dropped")
     }
@@ -79,15 +83,15 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn batch(&mut self, step: u64) -> (Tensor, Vec<usize>) {
+    fn batch(&mut self, step: u64) -> Result<Batch> {
         let first = step * self.batch as u64;
         let positions: Vec<(u64, usize)> = (first..first + self.batch as u64).map(|p| (p, self.order.example(p))).collect();
-        let x0 = gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out));
-        (x0, positions.into_iter().map(|(_, i)| i).collect())
+        let x0 = gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out))?;
+        Ok((x0, positions.into_iter().map(|(_, i)| i).collect()))
     }
 
-    fn example(&self, position: u64, i: usize, out: &mut [f32]) {
-        self.dataset.read(i, out);
+    fn example(&self, position: u64, i: usize, out: &mut [f32]) -> Result<()> {
+        self.dataset.read(i, out)?;
         let mut rng = rng::generator(self.seed, Purpose::Augment, position);
         if self.flip && rng.random() {
             let width = self.dataset.shape()[2];
@@ -99,6 +103,7 @@ impl Assembly {
             let u = dequantise.then(|| f64::from(rng.random::<u16>()) / 65536.0);
             *value = self.scale.to_model(f64::from(*value), u) as f32;
         }
+        Ok(())
     }
 }
 
@@ -133,39 +138,40 @@ pub fn examples_at(seed: u64, n: usize, positions: Range<u64>) -> Vec<usize> {
     positions.map(|position| order.example(position)).collect()
 }
 
-/// Raw values of consecutive examples, in data units: [n, ...], f32.
-pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Tensor {
+/// Raw values of consecutive examples, in data units: [n, ...], f32. Error: one can't be read.
+pub fn examples(dataset: &dyn Dataset, range: Range<usize>) -> Result<Tensor> {
     chosen(dataset, &range.collect::<Vec<usize>>())
 }
 
-/// Raw values of the examples `indices`, in data units: [n, ...], f32.
-pub fn chosen(dataset: &dyn Dataset, indices: &[usize]) -> Tensor {
+/// Raw values of the examples `indices`, in data units: [n, ...], f32. Error: one can't be read.
+pub fn chosen(dataset: &dyn Dataset, indices: &[usize]) -> Result<Tensor> {
     gather(dataset.shape(), indices, |&i, out| dataset.read(i, out))
 }
 
 /// Points of model space that stand for (example, draw) where a likelihood is measured: [n, ...], f64. Pixels get noise u ~ U[0, 1),
-/// whether or not training does; it is a function of (seed, example, draw).
-pub fn dequantised(dataset: &dyn Dataset, scale: Scale, places: &[(usize, usize)], seed: u64) -> Tensor {
+/// whether or not training does; it is a function of (seed, example, draw). Error: an example can't be read.
+pub fn dequantised(dataset: &dyn Dataset, scale: Scale, places: &[(usize, usize)], seed: u64) -> Result<Tensor> {
     let size = dataset.shape().iter().product();
     gather(dataset.shape(), places, |&(i, draw), out: &mut [f64]| {
         let mut values = vec![0f32; size];
-        dataset.read(i, &mut values);
+        dataset.read(i, &mut values)?;
         let mut rng = rng::generator_of_draw(seed, Purpose::Dequantise, i as u64, draw as u64);
         out.iter_mut().zip(values).for_each(|(out, value)| *out = scale.to_model(f64::from(value), Some(rng.random())));
+        Ok(())
     })
 }
 
-/// Fills one example for each item, in parallel, and stacks them: `[items, shape...]`.
-fn gather<T, A>(shape: &[usize], items: &[T], fill: impl Fn(&T, &mut [A]) + Sync) -> Tensor
+/// Fills one example for each item, in parallel, and stacks them: `[items, shape...]`. Error: the first that an item gives.
+fn gather<T, A>(shape: &[usize], items: &[T], fill: impl Fn(&T, &mut [A]) -> Result<()> + Sync) -> Result<Tensor>
 where
     T: Sync,
     A: tch::kind::Element + Default + Clone + Send,
 {
     let size = shape.iter().product::<usize>();
     let mut values = vec![A::default(); items.len() * size];
-    values.par_chunks_exact_mut(size).zip(items).with_min_len(GRAIN.div_ceil(size)).for_each(|(out, item)| fill(item, out));
+    values.par_chunks_exact_mut(size).zip(items).with_min_len(GRAIN.div_ceil(size)).try_for_each(|(out, item)| fill(item, out))?;
     let sizes: Vec<i64> = std::iter::once(items.len()).chain(shape.iter().copied()).map(|n| n as i64).collect();
-    Tensor::from_slice(&values).view(sizes.as_slice())
+    Ok(Tensor::from_slice(&values).view(sizes.as_slice()))
 }
 
 #[cfg(test)]
@@ -175,6 +181,7 @@ mod tests {
 
     use super::super::arrays::{Images, Vectors};
     use super::*;
+    use crate::error::Error;
 
     const PLAIN: Scale = Scale::Vectors { scale: 1.0 };
     const PIXELS: Scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: true };
@@ -200,7 +207,7 @@ mod tests {
     fn every_epoch_shows_every_example_once_in_its_own_order() {
         let (n, batch) = (30, 12);
         let mut batches = Batches::start(counting(n), PLAIN, false, 1, batch, 0);
-        let seen: Vec<f64> = (0..10).flat_map(|_| values(&batches.next())).collect();
+        let seen: Vec<f64> = (0..10).flat_map(|_| values(&batches.next().unwrap())).collect();
         let epochs: Vec<&[f64]> = seen.chunks(n).collect();
         for epoch in &epochs {
             let mut sorted = epoch.to_vec();
@@ -208,17 +215,17 @@ mod tests {
             assert!(sorted.iter().enumerate().all(|(i, x)| *x == i as f64));
         }
         assert!((1..4).all(|k| epochs[k] != epochs[0]) && epochs[1] != epochs[2]);
-        assert_ne!(values(&Batches::start(counting(n), PLAIN, false, 2, batch, 0).next()), &seen[..batch]);
+        assert_ne!(values(&Batches::start(counting(n), PLAIN, false, 2, batch, 0).next().unwrap()), &seen[..batch]);
     }
 
     #[test]
     fn a_batch_is_a_function_of_seed_and_step() {
         let mut fresh = Batches::start(rising(7), PIXELS, true, 3, 4, 0);
-        let run: Vec<Tensor> = (0..9).map(|_| fresh.next()).collect();
+        let run: Vec<Tensor> = (0..9).map(|_| fresh.next().unwrap()).collect();
         assert_eq!((run[0].size(), run[0].kind()), (vec![4, 2, 2, 3], Kind::Float));
         for first in [1, 5, 8] {
             let mut resumed = Batches::start(rising(7), PIXELS, true, 3, 4, first as u64);
-            assert!(run[first..].iter().all(|x| *x == resumed.next()), "resumed at step {first}");
+            assert!(run[first..].iter().all(|x| *x == resumed.next().unwrap()), "resumed at step {first}");
         }
         assert_ne!(run[0], run[1]);
     }
@@ -226,7 +233,7 @@ mod tests {
     #[test]
     fn half_of_the_images_are_flipped_along_their_width() {
         let n = 4000;
-        let x = Batches::start(rising(n), Scale::Pixels { range: [0.0, 255.0], dequantise: false }, true, 4, n, 0).next();
+        let x = Batches::start(rising(n), Scale::Pixels { range: [0.0, 255.0], dequantise: false }, true, 4, n, 0).next().unwrap();
         let [upright, flipped] = [
             [0.0, 3.0, 6.0, 20.0, 23.0, 26.0, 50.0, 53.0, 56.0, 70.0, 73.0, 76.0],
             [6.0, 3.0, 0.0, 26.0, 23.0, 20.0, 56.0, 53.0, 50.0, 76.0, 73.0, 70.0],
@@ -241,8 +248,8 @@ mod tests {
     #[test]
     fn noise_is_uniform_within_the_bin_and_pixels_come_back() {
         let n = 2000;
-        let x = Batches::start(rising(n), PIXELS, false, 5, n, 0).next();
-        let pixels = examples(rising(n).as_ref(), 0..n);
+        let x = Batches::start(rising(n), PIXELS, false, 5, n, 0).next().unwrap();
+        let pixels = examples(rising(n).as_ref(), 0..n).unwrap();
         assert_eq!(PIXELS.to_data(&x).to_kind(Kind::Float), pixels);
         let u = (x.to_kind(Kind::Double) + 1.0) * 128.0 - pixels;
         let count = 12.0 * n as f64;
@@ -254,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_example_gets_new_noise_each_time_it_is_seen() {
-        let x = Batches::start(rising(1), PIXELS, false, 5, 2, 0).next();
+        let x = Batches::start(rising(1), PIXELS, false, 5, 2, 0).next().unwrap();
         assert_ne!(x.get(0), x.get(1));
     }
 
@@ -262,23 +269,47 @@ mod tests {
     fn likelihood_noise_belongs_to_the_example() {
         let set = rising(9);
         let scale = Scale::Pixels { range: [-1.0, 1.0], dequantise: false };
-        let all = dequantised(set.as_ref(), scale, &[0, 1, 2, 3, 4, 5, 6, 7, 8].map(|i| (i, 0)), 6);
-        let some = dequantised(set.as_ref(), scale, &[(7, 0), (2, 0), (7, 1)], 6);
+        let all = dequantised(set.as_ref(), scale, &[0, 1, 2, 3, 4, 5, 6, 7, 8].map(|i| (i, 0)), 6).unwrap();
+        let some = dequantised(set.as_ref(), scale, &[(7, 0), (2, 0), (7, 1)], 6).unwrap();
         assert_eq!(all.kind(), Kind::Double);
         assert_eq!(some.get(0), all.get(7));
         assert_eq!(some.get(1), all.get(2));
         assert_ne!(all.get(0), all.get(1));
         assert_ne!(some.get(2), some.get(0), "another draw is other noise");
-        assert_eq!(((all + 1.0) * 128.0).floor().to_kind(Kind::Float), examples(set.as_ref(), 0..9));
-        let vectors = dequantised(counting(5).as_ref(), Scale::Vectors { scale: 4.0 }, &[(3, 0)], 6);
+        assert_eq!(((all + 1.0) * 128.0).floor().to_kind(Kind::Float), examples(set.as_ref(), 0..9).unwrap());
+        let vectors = dequantised(counting(5).as_ref(), Scale::Vectors { scale: 4.0 }, &[(3, 0)], 6).unwrap();
         assert_eq!(values(&vectors), [0.75]);
+    }
+
+    /// Three examples, the last of which is damaged.
+    struct Damaged;
+    impl Dataset for Damaged {
+        fn shape(&self) -> &[usize] {
+            &[1]
+        }
+        fn len(&self) -> usize {
+            3
+        }
+        fn read(&self, i: usize, _: &mut [f32]) -> Result<()> {
+            if i < 2 { Ok(()) } else { Err(Error::data("x.png", "is damaged", "bring a fresh copy")) }
+        }
+    }
+
+    #[test]
+    fn a_batch_with_a_damaged_example_is_an_error_that_names_the_file() {
+        tch::set_num_threads(1);
+        let mut batches = Batches::start(Arc::new(Damaged), PLAIN, false, 0, 1, 0);
+        let epoch: Vec<Result<Tensor>> = (0..3).map(|_| batches.next()).collect();
+        let errors: Vec<String> = epoch.into_iter().filter_map(|batch| Some(batch.err()?.to_string())).collect();
+        assert_eq!(errors, ["x.png: is damaged"]);
+        assert!(chosen(&Damaged, &[0, 2]).is_err() && chosen(&Damaged, &[0, 1]).is_ok());
     }
 
     #[test]
     fn dropping_the_batches_ends_their_thread() {
         let set = counting(100);
         let mut batches = Batches::start(set.clone(), PLAIN, false, 0, 10, 0);
-        let _ = batches.next();
+        let _ = batches.next().unwrap();
         drop(batches);
         drop(Batches::start(set.clone(), PLAIN, false, 0, 10, 0));
         assert_eq!(Arc::strong_count(&set), 1);

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!((train.shape(), train.len()), ([3, 32, 32].as_slice(), 3));
         let mut image = vec![0f32; PIXELS];
         for (i, first) in [10, 20, 77].into_iter().enumerate() {
-            train.read(i, &mut image);
+            train.read(i, &mut image).unwrap();
             assert!((0..PIXELS).all(|k| image[k] == (first + (k % 251) as u32) as u8 as f32), "image {i}");
         }
         assert!(train.note().unwrap().ends_with("3 images in 2 of 5 files, where CIFAR-10 has 50000"));

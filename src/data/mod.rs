@@ -65,8 +65,8 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// Writes example `i` in row-major order; `out` has as many elements as `shape` says.
-    fn read(&self, i: usize, out: &mut [f32]);
+    /// Writes example `i` in row-major order; `out` has as many elements as `shape` says. Error: its file can't be read any more, or is damaged.
+    fn read(&self, i: usize, out: &mut [f32]) -> Result<()>;
 
     /// ln p(x) in nats and data units where the law of the data is known in closed form.
     fn log_density(&self, _x: &[f64]) -> Option<f64> {

@@ -194,7 +194,7 @@ mod tests {
         let mut x = [0f32; 2];
         (0..N)
             .map(|i| {
-                set.read(i, &mut x);
+                set.read(i, &mut x).unwrap();
                 x.map(f64::from)
             })
             .collect()

@@ -77,7 +77,7 @@ pub fn train(
             });
             let mut sums = [0.0; 2];
             for step in step + 1..=last {
-                let bound = update(spec, seed, dequantiser, &subject, &mut adam, &batches.next(), step)?;
+                let bound = update(spec, seed, dequantiser, &subject, &mut adam, &batches.next()?, step)?;
                 sums = [sums[0] + bound[0] / LN_2, sums[1] + 1.0];
                 if step.is_multiple_of(point) || step == spec.steps {
                     let mean = sums[0] / sums[1];
@@ -185,8 +185,9 @@ mod tests {
         fn len(&self) -> usize {
             2
         }
-        fn read(&self, i: usize, out: &mut [f32]) {
+        fn read(&self, i: usize, out: &mut [f32]) -> Result<()> {
             out[0] = [40.0, 128.0][i];
+            Ok(())
         }
     }
 

@@ -45,7 +45,7 @@ impl Spec {
             Observation::Example { split, index } => {
                 let dataset = open(*split)?;
                 within(*index, dataset.len())?;
-                let example = chosen(&*dataset, &[*index]);
+                let example = chosen(&*dataset, &[*index])?;
                 let noise = rng::rows(Law::Gaussian, seed, Purpose::Measurement, 1..2, 0, &[operator.rows()], device);
                 let y = operator.apply(&example.to_device(device).to_kind(Kind::Double)) + noise.to_kind(Kind::Double) * self.noise;
                 (y.squeeze_dim(0), Some(example))

@@ -117,17 +117,17 @@ const BATCH: usize = 1000;
 
 /// r over `count` training examples, one draw each: a function of (seed, experiment).
 ///
-/// Error: the latent variables are not finite, or all zero.
+/// Error: an example can't be read; the latent variables are not finite, or all zero.
 pub fn measure(space: &LatentSpace, dataset: Arc<dyn Dataset>, flip: bool, count: usize, seed: u64) -> Result<Spread> {
     let seed = rng::derive(seed, Purpose::Autoencoder, 1);
     let mut batches = Batches::start(dataset, space.scale, flip, seed, BATCH.min(count), 0);
     let sum_of = |first: usize| {
         let last = (first + BATCH).min(count);
-        let x = batches.next().narrow(0, 0, (last - first) as i64).to_device(space.device);
+        let x = batches.next()?.narrow(0, 0, (last - first) as i64).to_device(space.device);
         let z = space.draw(&x, &space.noise(seed, first as u64..last as u64));
-        z.square().sum(Kind::Double).double_value(&[])
+        Ok::<_, Error>(z.square().sum(Kind::Double).double_value(&[]))
     };
-    let sum: f64 = (0..count).step_by(BATCH).map(sum_of).sum();
+    let sum = (0..count).step_by(BATCH).map(sum_of).sum::<Result<f64>>()?;
     let root_mean_square = (sum / (count as f64 * space.shape.iter().product::<i64>() as f64)).sqrt();
     if root_mean_square > 0.0 && root_mean_square.is_finite() {
         return Ok(Spread { root_mean_square });

@@ -102,7 +102,7 @@ pub struct Evaluated {
 /// Measures the first `spec.count` examples; what `journal` holds is not measured again. The points of an example are functions of
 /// (seed, example, draw). Pixels without dequantisation have probabilities, all else has densities.
 ///
-/// Error: a density is not finite.
+/// Error: a density is not finite, or an example can't be read.
 pub fn density(
     spec: &Density,
     seed: u64,
@@ -129,7 +129,7 @@ pub fn density(
     let of_draws = |error: &[f64]| error.iter().map(|error| error * error).sum::<f64>().sqrt() / draws as f64;
     let errors = all.error.chunks(draws).map(of_draws).collect();
     let elbo = all.elbo.chunks(draws).map(|draws| draws.mean()).collect();
-    let truth = truth(dataset, spec.count);
+    let truth = truth(dataset, spec.count)?;
     let (spec, note, seconds) = (spec.clone(), dataset.note().map(str::to_owned), journal.seconds());
     let densities = Densities { spec, scale, dimension, note, estimates, errors, elbo, truth, seconds };
     phase.finish(&densities.headline());
@@ -145,7 +145,7 @@ fn evaluate(
     device: Device,
     batch: &[(usize, usize)],
 ) -> Result<Evaluated> {
-    let (x, offset) = in_model_space((dataset, scale), spec.is_of_pixels(scale), batch, seed);
+    let (x, offset) = in_model_space((dataset, scale), spec.is_of_pixels(scale), batch, seed)?;
     let places: Vec<(u64, u64)> = batch.iter().map(|&(example, draw)| (example as u64, draw as u64)).collect();
     let draws = Draws { seed, places: &places, count: spec.draws.unwrap_or_default() };
     let Estimate { value, sampled } = generator.log_density(&x.to_device(device), &draws);

@@ -42,7 +42,7 @@ pub(super) fn solve(spec: &Likelihood, solver: &General, subject: &Subject, jobs
     let sde = model.sde();
     let shape = subject.shape();
     let d = shape.iter().product::<i64>() as usize;
-    let Points { x, offsets } = at_t_min(spec, subject, jobs);
+    let Points { x, offsets } = at_t_min(spec, subject, jobs)?;
     let flow = FlowWithLogDensity::new(model, shape, spec.trace.probes(jobs, seed, d, device));
     let start = flow.start(&x);
     let (end, cost) = solver.solve(&flow, sde, &start, (spec.t_min, sde.horizon()), watch)?;

@@ -223,8 +223,10 @@ pub fn likelihood(spec: &Likelihood, subject: &Subject, journal: &mut Journal<So
     };
     let again = budget::first_round(spec.solver_check, 1);
     all(&again, spec, &solver.refined(), subject, journal, &mut |_, _| {}, |solved| result.compare(solved))?;
-    result.truth = subject.conditions.is_none().then(|| truth(subject.dataset, spec.count)).flatten();
-    result.latent = points::latent_parts(spec, subject);
+    if subject.conditions.is_none() {
+        result.truth = truth(subject.dataset, spec.count)?;
+    }
+    result.latent = points::latent_parts(spec, subject)?;
     result.seconds = journal.seconds();
     phase.set(spec.count as u64, "");
     phase.finish(&result.headline());
@@ -285,13 +287,13 @@ pub fn dependence(spec: &Likelihood, seed: u64, weights: Option<&Weights>, forei
     json!({ "seed": seed, "weights": weights, "likelihood": likelihood })
 }
 
-/// Minus ln p of the examples in nats, where the law of the data is known.
-fn truth(dataset: &dyn Dataset, count: usize) -> Option<Vec<f64>> {
+/// Minus ln p of the examples in nats, where the law of the data is known. Error: an example can't be read.
+fn truth(dataset: &dyn Dataset, count: usize) -> Result<Option<Vec<f64>>> {
     let mut values = vec![0f32; dataset.shape().iter().product()];
     let mut of_example = |i| {
-        dataset.read(i, &mut values);
+        dataset.read(i, &mut values)?;
         let x: Vec<f64> = values.iter().copied().map(f64::from).collect();
-        Some(-dataset.log_density(&x)?)
+        Ok(dataset.log_density(&x).map(|log_p| -log_p))
     };
     (0..count).map(&mut of_example).collect()
 }

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor, no_grad};
 use super::{Dequantisation, Job, Likelihood, Subject};
 use crate::bound::{Bins, Decoder, DecoderLaw, noised};
 use crate::data::{Dataset, chosen, dequantised};
-use crate::error::Fault;
+use crate::error::{Fault, Result};
 use crate::latent::Encoded;
 use crate::rng::{self, Law, Purpose};
 use crate::space::Scale;
@@ -72,78 +72,85 @@ pub struct Points {
     pub offsets: Vec<f64>,
 }
 
-/// The points x_0 of the jobs' (example, draw) with the offsets that lead from model space to data units.
-pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
+/// The points x_0 of the jobs' (example, draw) with the offsets that lead from model space to data units. Error: an example can't be read.
+pub fn at_zero(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Result<Points> {
     let Subject { dataset, scale, seed, device, .. } = *subject;
-    match spec.dequantisation {
+    Ok(match spec.dequantisation {
         Dequantisation::None | Dequantisation::Uniform { .. } => {
             let whole = spec.dequantisation == Dequantisation::None && spec.below_t_min == BelowTMin::Discrete;
-            let (x, offset) = in_model_space((dataset, scale), whole, &examples_and_draws(jobs), seed);
+            let (x, offset) = in_model_space((dataset, scale), whole, &examples_and_draws(jobs), seed)?;
             Points { x: x.to_device(device), offsets: vec![offset; jobs.len()] }
         }
         Dequantisation::Latent { .. } => {
-            let (Encoded { y, reconstruction, posterior }, offset) = encoded(subject, jobs);
+            let (Encoded { y, reconstruction, posterior }, offset) = encoded(subject, jobs)?;
             let offsets = to_vec(&(reconstruction + posterior)).into_iter().map(|parts| parts + offset).collect();
             Points { x: y, offsets }
         }
-        Dequantisation::Variational { .. } => no_grad(|| {
+        Dequantisation::Variational { .. } => {
             let dequantiser = subject.dequantiser.expect("an experiment with variational dequantisation has its dequantiser");
-            let pixels = chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>()).to_device(device);
+            let pixels = chosen(dataset, &jobs.iter().map(|job| job.example).collect::<Vec<_>>())?.to_device(device);
             let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Dequantise, &places(jobs), &pixels.size()[1..], device);
-            let (u, log_q) = dequantiser.draw(&pixels, &noise);
+            let (u, log_q) = no_grad(|| dequantiser.draw(&pixels, &noise));
             let uniform = subject.dimension() as f64 * scale.log_det_per_dim();
             let offsets = to_vec(&log_q).iter().map(|log_q| log_q - uniform).collect();
             Points { x: scale.dequantised(&pixels.to_kind(Kind::Double), &u), offsets }
-        }),
-    }
+        }
+    })
 }
 
 /// The points of (example, draw) in the data's model space, f64, and what turns -ln of a density there into one in data units; of `whole`
 /// pixels, which have probabilities, the middles of their bins and 0.
-pub(super) fn in_model_space((dataset, scale): (&dyn Dataset, Scale), whole: bool, places: &[(usize, usize)], seed: u64) -> (Tensor, f64) {
+pub(super) fn in_model_space(
+    (dataset, scale): (&dyn Dataset, Scale),
+    whole: bool,
+    places: &[(usize, usize)],
+    seed: u64,
+) -> Result<(Tensor, f64)> {
     if whole {
-        return (scale.centres(&chosen(dataset, &places.iter().map(|(example, _)| *example).collect::<Vec<_>>())), 0.0);
+        return Ok((scale.centres(&chosen(dataset, &places.iter().map(|(example, _)| *example).collect::<Vec<_>>())?), 0.0));
     }
     let d = dataset.shape().iter().product::<usize>() as f64;
-    (dequantised(dataset, scale, places, seed), -d * scale.log_det_per_dim())
+    Ok((dequantised(dataset, scale, places, seed)?, -d * scale.log_det_per_dim()))
 }
 
 /// The points y of the jobs' (example, draw) in the latent space, and what turns a density of the data's model space into one of data units.
-fn encoded(subject: &Subject, jobs: &[Job]) -> (Encoded, f64) {
+fn encoded(subject: &Subject, jobs: &[Job]) -> Result<(Encoded, f64)> {
     let Subject { dataset, scale, seed, device, .. } = *subject;
     let space = subject.latent.expect("an experiment with a latent space has it read");
-    let (x, offset) = in_model_space((dataset, scale), space.of_pixels(), &examples_and_draws(jobs), seed);
+    let (x, offset) = in_model_space((dataset, scale), space.of_pixels(), &examples_and_draws(jobs), seed)?;
     let noise = rng::rows_at(Law::Gaussian, seed, Purpose::Importance, &places(jobs), space.shape(), device);
-    (space.encode(&x.to_device(device), &noise), offset)
+    Ok((space.encode(&x.to_device(device), &noise), offset))
 }
 
 /// The parts of the bound of each example that are not the score's, in data units: the means over its draws of -ln p(x | y) and of
 /// ln q(y | x), nats; none without a latent space.
-pub fn latent_parts(spec: &Likelihood, subject: &Subject) -> Option<[Vec<f64>; 2]> {
-    subject.latent?;
+pub fn latent_parts(spec: &Likelihood, subject: &Subject) -> Result<Option<[Vec<f64>; 2]>> {
+    if subject.latent.is_none() {
+        return Ok(None);
+    }
     let draws = spec.dequantisation.draws();
     let jobs: Vec<Job> = (0..spec.count).flat_map(|example| (0..draws).map(move |draw| Job { example, draw, probe: 0 })).collect();
     let mut parts = [Vec::new(), Vec::new()];
     for jobs in jobs.chunks(spec.batch) {
-        let (Encoded { reconstruction, posterior, .. }, offset) = encoded(subject, jobs);
+        let (Encoded { reconstruction, posterior, .. }, offset) = encoded(subject, jobs)?;
         parts[0].extend(to_vec(&reconstruction).into_iter().map(|part| part + offset));
         parts[1].extend(to_vec(&posterior));
     }
-    Some(parts.map(|part| part.chunks(draws).map(|draws| draws.mean()).collect()))
+    Ok(Some(parts.map(|part| part.chunks(draws).map(|draws| draws.mean()).collect())))
 }
 
 /// The points x_{t_min} of the jobs, with the offsets that lead from there to data units.
-pub fn at_t_min(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Points {
-    let zero = at_zero(spec, subject, jobs);
-    let Some(law) = spec.below_t_min.law(subject.scale) else { return zero };
-    no_grad(|| {
+pub fn at_t_min(spec: &Likelihood, subject: &Subject, jobs: &[Job]) -> Result<Points> {
+    let zero = at_zero(spec, subject, jobs)?;
+    let Some(law) = spec.below_t_min.law(subject.scale) else { return Ok(zero) };
+    Ok(no_grad(|| {
         let level = subject.model.sde().level(spec.t_min);
         let decoder = Decoder { model: subject.model, level, law };
         let z = rng::rows_at(Law::Gaussian, subject.seed, Purpose::Encoder, &places(jobs), &zero.x.size()[1..], subject.device);
         let z = z.to_kind(Kind::Double);
         let offsets = to_vec(&decoder.offset(&zero.x, &z)).iter().zip(&zero.offsets).map(|(a, b)| a + b).collect();
         Points { x: noised(&level, &zero.x, &z), offsets }
-    })
+    }))
 }
 
 fn examples_and_draws(jobs: &[Job]) -> Vec<(usize, usize)> {

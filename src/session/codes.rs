@@ -209,8 +209,8 @@ impl Session {
         check_examples(dataset, examples)?;
         let places: Vec<(usize, usize)> = examples.iter().map(|&i| (i, 0)).collect();
         Ok(match scale {
-            Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)),
-            _ => dequantised(dataset, scale, &places, self.plan.seed),
+            Scale::Pixels { dequantise: false, .. } => scale.centres(&chosen(dataset, examples)?),
+            _ => dequantised(dataset, scale, &places, self.plan.seed)?,
         })
     }
 

@@ -74,11 +74,11 @@ fn no_step(t: f64, t_min: f64) -> Error {
 }
 
 impl Session {
-    /// Examples of a split [N, ...] in data units. Error: there are no such examples.
+    /// Examples of a split [N, ...] in data units. Error: there are no such examples, or they can't be read.
     pub fn examples(&self, split: Split, examples: &[usize]) -> Result<Tensor> {
         let dataset = &*self.dataset(split)?;
         check_examples(dataset, examples)?;
-        Ok(chosen(dataset, examples))
+        chosen(dataset, examples)
     }
 
     /// Images or vectors of a file [N, ...] in data units: an `.npy` array, or `samples` of an `.npz` archive, [N, H, W, C], of one channel

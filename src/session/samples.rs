@@ -150,13 +150,14 @@ impl Session {
         })
     }
 
-    /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be opened.
+    /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be read.
     pub fn picture(&self, samples: &Samples) -> RgbImage {
-        let set = if self.shape.len() == 1 { self.dataset(Split::Train).ok() } else { None };
-        let beside = match set {
-            Some(set) => data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len())),
-            None => samples.x.narrow(0, 0, 0),
+        let points = || {
+            let set = self.dataset(Split::Train)?;
+            data::examples(&*set, 0..(samples.x.size()[0] as usize).min(set.len()))
         };
+        let beside = if self.shape.len() == 1 { points().ok() } else { None };
+        let beside = beside.unwrap_or_else(|| samples.x.narrow(0, 0, 0));
         samples.picture(self.scale(), &beside)
     }
 }

@@ -42,7 +42,7 @@ pub struct Source {
 /// Trains `subject` from the checkpoint `newest`, or from scratch, to `spec.steps` steps; the last step is a checkpoint.
 ///
 /// A function of (seed, experiment, thread count): interrupted anywhere and resumed, it ends with the same bits.
-/// Errors: a loss or gradient that is not finite; the files; an interruption, after saving.
+/// Errors: a loss or gradient that is not finite; the files, those of the data, too; an interruption, after saving.
 pub fn train(
     spec: &Train,
     seed: u64,
@@ -66,7 +66,7 @@ pub fn train(
 
     interrupt::will_save();
     while state.step < spec.steps {
-        let (x0, examples) = window.waiting(|| batches.shown());
+        let (x0, examples) = window.waiting(|| batches.shown())?;
         let positions = state.step * spec.batch as u64..(state.step + 1) * spec.batch as u64;
         let shown = Shown { x0: &x0.to_device(device), positions: positions.clone(), examples: &examples };
         let losses = subject.losses(&shown, &state.history);

@@ -68,7 +68,7 @@ fn data(data: Data) {
     let Ok(set) = data.open(Split::Train, 1) else { return };
     let mut out = vec![0.0; set.shape().iter().product()];
     for i in [0, set.len().saturating_sub(1)].into_iter().filter(|i| *i < set.len()) {
-        set.read(i, &mut out);
+        let _ = set.read(i, &mut out);
     }
 }
 

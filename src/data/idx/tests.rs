@@ -43,13 +43,13 @@ fn images_are_read_plain_or_gzipped_and_padded() {
         let images = spec(&path, 0).open(Split::Train).unwrap();
         assert_eq!((images.shape(), images.len()), ([1, 2, 3].as_slice(), 2));
         let mut image = [0f32; 6];
-        images.read(1, &mut image);
+        images.read(1, &mut image).unwrap();
         assert_eq!(image, [250.0, 251.0, 252.0, 253.0, 254.0, 255.0]);
 
         let images = spec(&path, 1).open(Split::Train).unwrap();
         assert_eq!(images.shape(), [1, 4, 5]);
         let mut image = [9f32; 20];
-        images.read(0, &mut image);
+        images.read(0, &mut image).unwrap();
         assert_eq!(image[..5], [0.0; 5]);
         assert_eq!(image[5..15], [0.0, 1.0, 2.0, 3.0, 0.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
         assert_eq!(image[15..], [0.0; 5]);
@@ -70,7 +70,7 @@ fn squares_of_pixels_become_their_rounded_mean_and_are_padded_then() {
     assert_eq!(images.note(), Some("each pixel is the rounded mean of 2 x 2 pixels of the files"));
     let read = |i| {
         let mut image = [9f32; 12];
-        images.read(i, &mut image);
+        images.read(i, &mut image).unwrap();
         [image[4], image[7]]
     };
     assert_eq!([read(0), read(1)], [[3.0, 4.0], [255.0, 0.0]]);

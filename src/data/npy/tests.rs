@@ -42,7 +42,7 @@ fn layouts_become_channels_height_width() {
         let images = spec.open(Split::Test).unwrap();
         assert_eq!((images.shape(), images.len()), ([3, 4, 5].as_slice(), 2));
         let mut image = [0f32; 60];
-        images.read(1, &mut image);
+        images.read(1, &mut image).unwrap();
         assert!((0..60).all(|k| image[k] == (100 + k / 20 * 30 + k % 20) as f32), "{layout:?}");
     }
     assert_eq!(images(&npy(&ndarray::Array3::from_elem((7, 4, 5), 9u8)), Layout::Nhw).unwrap().dim(), (7, 1, 4, 5));

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 use super::{Bounded, Form};
 use crate::bound::{Decoder, DecoderLaw, Elbo, Start, Vlb, tightened};
 use crate::divergence::Probes;
+use crate::error::Result;
 use crate::likelihood::parts::error_of_mean;
 use crate::likelihood::points::{Points, at_zero};
 use crate::likelihood::{Job, Likelihood, Subject};
@@ -46,16 +47,17 @@ pub(super) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    pub fn bounded(&self, bound: &Bound) -> Bounded {
+    /// Error: an example can't be read.
+    pub fn bounded(&self, bound: &Bound) -> Result<Bounded> {
         let (mut one_path, mut terms) = (Vec::new(), Vec::new());
         let mean_of = |draws: &Tensor| to_vec(&draws.mean_dim(1i64, false, None::<Kind>));
         let (nats, errors) = match bound {
             Bound::Elbo { form, draws, law } => {
-                let draws = self.elbo(*form, *draws, *law);
+                let draws = self.elbo(*form, *draws, *law)?;
                 (mean_of(&draws), rows(&draws).map(error_of_pairs).collect())
             }
             Bound::Vlb { steps, draws } => {
-                let drawn = self.vlb(steps, *draws);
+                let drawn = self.vlb(steps, *draws)?;
                 let mean = drawn.mean_dim(2i64, false, None::<Kind>);
                 let sum = |terms: Tensor| to_vec(&terms.sum_dim_intlist(0i64, false, None::<Kind>));
                 terms = sum(mean.copy()).into_iter().zip(sum(mean.square())).map(|(sum, squares)| [sum, squares]).collect();
@@ -63,16 +65,16 @@ impl Batch<'_> {
                 (mean_of(&sums), rows(&sums).map(|draws| error_of_mean(&draws)).collect())
             }
             Bound::Iwae { steps, paths } => {
-                let log_weights = self.log_weights(steps, *paths);
+                let log_weights = self.log_weights(steps, *paths)?;
                 one_path = mean_of(&-&log_weights);
                 (to_vec(&tightened(&log_weights)), rows(&log_weights).map(|row| jackknife(&row)).collect())
             }
         };
-        Bounded { jobs: self.jobs.to_vec(), nats, errors, one_path, terms }
+        Ok(Bounded { jobs: self.jobs.to_vec(), nats, errors, one_path, terms })
     }
 
     /// The points x_0 of draw j: the bound goes through the draws of the dequantisation in turn.
-    fn points(&self) -> impl Fn(usize) -> Points {
+    fn points(&self) -> impl Fn(usize) -> Result<Points> {
         let draws = self.spec.dequantisation.draws();
         move |j| {
             let jobs: Vec<Job> = self.jobs.iter().map(|job| Job { draw: j % draws, ..*job }).collect();
@@ -91,7 +93,7 @@ impl Batch<'_> {
     }
 
     /// [jobs, draws]: pairs of draws in the same part of the log-SNR and of the same point.
-    fn elbo(&self, form: Form, draws: usize, law: Option<DecoderLaw>) -> Tensor {
+    fn elbo(&self, form: Form, draws: usize, law: Option<DecoderLaw>) -> Result<Tensor> {
         let model = self.subject.model;
         let elbo = Elbo { model, t_min: self.spec.t_min };
         let decoder = law.map(|law| Decoder { model, level: model.sde().level(self.spec.t_min), law });
@@ -100,7 +102,7 @@ impl Batch<'_> {
         let shares: Vec<Vec<f64>> =
             self.jobs.iter().map(|job| rng::uniform(self.seed(), Purpose::Time, job.example as u64, draws)).collect();
         let draw = |k: usize| {
-            let Points { x, offsets } = points(k / 2);
+            let Points { x, offsets } = points(k / 2)?;
             let shape = &x.size()[1..];
             let u: Vec<f64> = shares.iter().map(|shares| ((k / 2) as f64 + shares[k]) / (draws / 2) as f64).collect();
             let z = self.random(Law::Gaussian, Purpose::Noise, 2 * k, shape);
@@ -115,12 +117,12 @@ impl Batch<'_> {
                 Form::Implicit | Form::Sliced => elbo.implicit(start, &x, &u, &z, &probes()),
             };
             let path = path + Tensor::from_slice(&offsets).to_device(x.device());
-            match &decoder {
+            Ok(match &decoder {
                 Some(decoder) => path + decoder.offset(&x, &self.random(Law::Gaussian, Purpose::Noise, 2 * k + 1, shape)),
                 None => path,
-            }
+            })
         };
-        Tensor::stack(&(0..draws).map(draw).collect::<Vec<_>>(), 1)
+        Ok(Tensor::stack(&(0..draws).map(draw).collect::<Result<Vec<_>>>()?, 1))
     }
 
     fn chain(&self, Steps { levels, variance, law }: &Steps) -> Vlb<'_> {
@@ -129,32 +131,32 @@ impl Batch<'_> {
     }
 
     /// L_0 … L_N in data units [jobs, N + 1, draws].
-    fn vlb(&self, steps: &Steps, draws: usize) -> Tensor {
+    fn vlb(&self, steps: &Steps, draws: usize) -> Result<Tensor> {
         let vlb = self.chain(steps);
         let n = vlb.levels.len();
         let points = self.points();
         let draw = |k: usize| {
-            let Points { x, offsets } = points(k);
+            let Points { x, offsets } = points(k)?;
             let shape = &x.size()[1..];
             let terms = vlb.terms(&x, &mut |i| self.random(Law::Gaussian, Purpose::Noise, k * n + i, shape));
             let _ = terms.select(1, 0).g_add_(&Tensor::from_slice(&offsets).to_device(x.device()));
-            terms
+            Ok(terms)
         };
-        Tensor::stack(&(0..draws).map(draw).collect::<Vec<_>>(), 2)
+        Ok(Tensor::stack(&(0..draws).map(draw).collect::<Result<Vec<_>>>()?, 2))
     }
 
     /// ln w [jobs, paths] for the law of data units.
-    fn log_weights(&self, steps: &Steps, paths: usize) -> Tensor {
+    fn log_weights(&self, steps: &Steps, paths: usize) -> Result<Tensor> {
         let vlb = self.chain(steps);
         let n = vlb.levels.len();
         let points = self.points();
         let path = |k: usize| {
-            let Points { x, offsets } = points(k);
+            let Points { x, offsets } = points(k)?;
             let shape = &x.size()[1..];
             let log_weight = vlb.log_weight(&x, &mut |i| self.random(Law::Gaussian, Purpose::Noise, k * n + i, shape));
-            log_weight - Tensor::from_slice(&offsets).to_device(x.device())
+            Ok(log_weight - Tensor::from_slice(&offsets).to_device(x.device()))
         };
-        Tensor::stack(&(0..paths).map(path).collect::<Vec<_>>(), 1)
+        Ok(Tensor::stack(&(0..paths).map(path).collect::<Result<Vec<_>>>()?, 1))
     }
 }
 

@@ -213,7 +213,7 @@ pub fn bounds(
             let jobs = &left[..spec.batch.min(left.len())];
             let given = subject.given(jobs);
             let batch = Batch { spec, subject: &Subject { model: &given, ..*subject }, jobs };
-            let bounded = no_grad(|| batch.bounded(&bound));
+            let bounded = no_grad(|| batch.bounded(&bound))?;
             check_finite(batch.jobs, bounded.nats.iter().copied())?;
             Ok(bounded)
         })?;

@@ -73,7 +73,7 @@ impl Protocol {
             let z = rng::rows_at(Law::Gaussian, SEED, purpose, &[(i as u64, draw as u64)], &[D as i64], Device::Cpu);
             crate::tensor::to_vec(&z)
         };
-        let mut x = crate::tensor::to_vec(&dequantised(&images(i + 1), SCALE, &[(i, draw)], SEED));
+        let mut x = crate::tensor::to_vec(&dequantised(&images(i + 1), SCALE, &[(i, draw)], SEED).unwrap());
         let mut offset = -(D as f64) * SCALE.log_det_per_dim();
         if self.below {
             let level = VP.level(self.t_min);
