@@ -64,7 +64,7 @@ impl Cifar10 {
             let size = fs::metadata(path).map_err(|error| Error::io("read", path, error))?.len();
             len += records(size as usize).map_err(|message| wrong(path, message))?;
         }
-        Ok(Summary { shape: vec![3, 32, 32], len, note: self.note(split, files.len(), len) })
+        Ok(Summary { shape: vec![3, 32, 32], len, note: self.note(split, files.len(), len), bytes: (len * PIXELS) as u64 })
     }
 
     /// Files that a split has when it is complete, and images.

@@ -34,7 +34,7 @@ pub struct Class {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {
-    /// An `.npy` array [N, M] of float32 or float64 with a row for each example to train on, in their order.
+    /// An `.npy` array [N, M] of numbers with a row for each example to train on, in their order.
     pub train: PathBuf,
     /// The same for the examples to measure.
     pub test: PathBuf,
@@ -147,7 +147,7 @@ impl ConditionSpec {
             }
             ConditionSpec::Vector(Vector { train, test, scale, .. }) => {
                 let path = split.of(train, test);
-                let values = npy::open_vectors(path)?;
+                let values = npy::read_vectors(path)?;
                 if values.dim() != (len, width - 1) {
                     let message = format!("has shape {:?}, and [{len}, {}] is wanted", values.shape(), width - 1);
                     return Err(Error::data(path, message, help));

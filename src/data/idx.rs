@@ -75,8 +75,12 @@ impl Idx {
         let (path, file) = self.file(split)?;
         let size = size(&file, path)?;
         let Header { n, height, width } = described(BufReader::new(file), size).map_err(|message| wrong(path, message))?;
-        let [height, width] = self.downsampled([height, width], path)?;
-        Ok(Summary { shape: vec![1, height + 2 * self.pad, width + 2 * self.pad], len: n, note: self.note() })
+        let pixels = |[height, width]: [usize; 2]| n.saturating_mul(height.saturating_mul(width)) as u64;
+        let bare = pixels([height, width]);
+        let [height, width] = self.downsampled([height, width], path)?.map(|side| side + 2 * self.pad);
+        // The file's pixels, and what becomes of them.
+        let bytes = bare.saturating_add(pixels([height, width]));
+        Ok(Summary { shape: vec![1, height, width], len: n, note: self.note(), bytes })
     }
 
     /// The height and width that a file's have become. Error: they can't be divided.

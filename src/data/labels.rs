@@ -1,16 +1,17 @@
 //! Classes of examples.
 
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Data, Idx, NpyImages, NpyVectors, Split, cifar10, idx, npy, open_file};
-use crate::error::{Error, Result};
+use super::array::{Array, is_npz};
+use super::{Arrays, Data, Idx, NpyImages, NpyVectors, Split, cifar10, idx, open_file};
+use crate::error::{Error, Fault, Result};
 
-/// Files with the class of each example, counted from 0, in the order of the examples: `.npy` arrays `[N]` of whole numbers, or IDX files of
-/// labels, plain or gzipped.
+/// Files with the class of each example, counted from 0, in the order of the examples: arrays `[N]` of whole numbers in `.npy` files or `.npz`
+/// archives, or IDX files of labels, plain or gzipped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelFiles {
@@ -18,6 +19,9 @@ pub struct LabelFiles {
     pub train: PathBuf,
     /// Of the examples to measure.
     pub test: PathBuf,
+    /// The names of the arrays in `.npz` archives; left out, there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrays: Option<Arrays>,
 }
 
 /// Classes that a set may have.
@@ -26,13 +30,23 @@ const MOST: u32 = 65_536;
 const CURE: &str = "give an .npy array [N] of whole numbers, numpy.save(path, y), or an IDX file of labels; scripts/fetch-fashion-mnist brings those of its images";
 
 impl LabelFiles {
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        Arrays::check(self.arrays.as_ref(), [&self.train, &self.test])
+    }
+
     /// Of a split. Error: the file is missing, damaged, or holds something else.
     pub(super) fn read(&self, split: Split) -> Result<Vec<u32>> {
         let path = split.of(&self.train, &self.test);
-        let mut bytes = Vec::new();
-        BufReader::new(open_file(path, CURE)?).read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
-        let labels = if bytes.starts_with(b"\x93NUMPY") { npy::labels(&bytes) } else { idx::labels(&bytes) };
-        labels.and_then(within).map_err(|message| Error::data(path, message, CURE))
+        let mut start = [0; 6];
+        let is_array = is_npz(path) || open_file(path, CURE)?.read_exact(&mut start).is_ok() && start == *b"\x93NUMPY";
+        let labels = if is_array {
+            numbers(Arrays::open(self.arrays.as_ref(), split, (&self.train, &self.test))?)?
+        } else {
+            let mut bytes = Vec::new();
+            open_file(path, CURE)?.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+            idx::labels(&bytes).map_err(|message| Error::data(path, message, CURE))?
+        };
+        within(labels).map_err(|message| Error::data(path, message, CURE))
     }
 
     /// How many classes the training examples have. Error: one of them has no example.
@@ -52,6 +66,16 @@ impl LabelFiles {
     pub(super) fn paths(&self) -> [(&'static str, &Path); 2] {
         [("labels.train", &self.train), ("labels.test", &self.test)]
     }
+}
+
+/// Whole numbers in an array `[N]`.
+pub(super) fn numbers(array: Array) -> Result<Vec<i64>> {
+    let path = array.path().to_owned();
+    if array.shape.len() != 1 || array.holds_floats() {
+        let message = format!("holds labels of shape {:?}, or such that are not whole numbers", array.shape);
+        return Err(Error::data(path, message, CURE));
+    }
+    Ok(array.numbers()?.into_iter().map(|label| label as i64).collect())
 }
 
 fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
@@ -128,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("labels");
         std::fs::write(&path, bytes).unwrap();
-        LabelFiles { train: path, test: "absent".into() }.read(Split::Train).map_err(|error| error.to_string())
+        LabelFiles { train: path, test: "absent".into(), arrays: None }.read(Split::Train).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -154,7 +178,7 @@ mod tests {
         let train = folder.path().join("labels");
         for (labels, classes) in [(vec![2, 0, 1, 1], Ok(3)), (vec![1, 2, 1], Err("class 0")), (vec![0, 3, 1, 1], Err("class 2"))] {
             std::fs::write(&train, idx(labels.len() as u32, &labels)).unwrap();
-            let found = LabelFiles { train: train.clone(), test: "absent".into() }.classes();
+            let found = LabelFiles { train: train.clone(), test: "absent".into(), arrays: None }.classes();
             match classes {
                 Ok(classes) => assert_eq!(found.unwrap(), classes),
                 Err(class) => assert!(found.unwrap_err().to_string().contains(class)),
@@ -173,14 +197,14 @@ mod tests {
             (b"no labels".to_vec(), "is neither an .npy file nor an IDX file of labels"),
             (npy(&array![0i64, -1]), "says of example 1 that its class is -1"),
             (npy(&array![70_000i64]), "from 0 to 65535"),
-            (npy(&array![1.0f32]), "not a kind of whole numbers"),
-            (npy(&array![u64::MAX]), "above 2^63"),
+            (npy(&array![1.0f32]), "not whole numbers"),
+            (npy(&array![u64::MAX]), "is 9223372036854775807; classes"),
         ];
         for (bytes, message) in cases {
             let error = read(bytes).unwrap_err();
             assert!(error.contains(message), "`{error}` does not say `{message}`");
         }
-        let error = LabelFiles { train: "absent".into(), test: "absent".into() }.read(Split::Test).unwrap_err().to_string();
+        let error = LabelFiles { train: "absent".into(), test: "absent".into(), arrays: None }.read(Split::Test).unwrap_err().to_string();
         assert!(error.contains("absent") && error.contains("there is no such file"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 //! length from the headers of its files, [`Data::open`] reads or draws it into memory, [`crate::space::Scale`] maps its units to model
 //! space, [`Batches`] assembles training batches ahead of the training step.
 
+mod array;
 mod arrays;
 mod batches;
 mod cifar10;
@@ -11,6 +12,7 @@ mod condition;
 mod idx;
 mod labels;
 mod npy;
+mod source;
 mod toys;
 
 use std::fs::File;
@@ -26,7 +28,7 @@ pub use cifar10::Cifar10;
 pub use condition::{Class, ConditionSpec, Conditions};
 pub use idx::Idx;
 pub use labels::LabelFiles;
-pub use npy::{Layout, NpyImages, NpyVectors, read_array, read_npy};
+pub use npy::{Arrays, Layout, NpyImages, NpyVectors, read_array, read_npy};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};
@@ -88,6 +90,8 @@ pub struct Summary {
     pub len: usize,
     /// [`Dataset::note`]
     pub note: Option<String>,
+    /// Bytes of memory that opening it takes, an estimate.
+    pub bytes: u64,
 }
 
 /// `[data.*]`: the data set, and how it becomes model space.
@@ -135,8 +139,11 @@ impl Data {
             Data::TwoMoons(set) | Data::SwissRoll(set) | Data::Spirals(set) | Data::Rings(set) => set.check(),
             Data::GaussianMixture(set) => set.check(),
             Data::Idx(set) => set.check(),
-            Data::NpyVectors(_) | Data::NpyImages(_) | Data::Cifar10(_) => Ok(()),
+            Data::NpyVectors(set) => set.check(),
+            Data::NpyImages(set) => set.check(),
+            Data::Cifar10(_) => Ok(()),
         }
+        .and_then(|()| self.label_files().map_or(Ok(()), |labels| labels.check().map_err(|fault| fault.within("labels"))))
         .and_then(|()| self.check_paths())
         .and_then(|()| self.scale().check())
         .map_err(|fault| fault.within(self.name()))
@@ -177,7 +184,8 @@ impl Data {
     /// What [`Data::open`] would find in a split, without reading or drawing it. Errors are those of a header and of a file's size;
     /// damage further in is found by [`Data::open`].
     pub fn describe(&self, split: Split) -> Result<Summary> {
-        let points = |len: usize, dimension: usize| Summary { shape: vec![dimension], len, note: None };
+        let points =
+            |len: usize, dimension: usize| Summary { shape: vec![dimension], len, note: None, bytes: 4 * (len * dimension) as u64 };
         Ok(match self {
             Data::Checkerboard(set) => points(split.of(set.train, set.test), 2),
             Data::TwoMoons(set) | Data::SwissRoll(set) | Data::Spirals(set) | Data::Rings(set) => points(split.of(set.train, set.test), 2),
@@ -187,21 +195,6 @@ impl Data {
             Data::Idx(set) => set.describe(split)?,
             Data::Cifar10(set) => set.describe(split)?,
         })
-    }
-
-    /// Bytes of a split in memory while it is opened, an estimate. Files are read whole before they become arrays.
-    pub fn bytes(&self, split: &Summary) -> f64 {
-        let numbers = split.len as f64 * split.shape.iter().product::<usize>() as f64;
-        match self {
-            Data::Idx(Idx { downsample, pad, .. }) => {
-                let bare = split.shape[1..].iter().map(|side| ((side - 2 * pad) * downsample) as f64).product::<f64>();
-                numbers + split.len as f64 * bare
-            }
-            Data::Cifar10(_) => numbers,
-            Data::NpyImages(_) => 2.0 * numbers,
-            Data::NpyVectors(_) => 3.0 * 4.0 * numbers,
-            _ => 4.0 * numbers,
-        }
     }
 
     /// The key that makes a split smaller.

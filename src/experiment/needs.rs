@@ -69,11 +69,11 @@ impl Loaded {
         let d = shape.iter().product::<usize>() as f64;
         let mut data = Vec::new();
         if let Some(train) = train {
-            data.push(Item::host(plan.data.size_key(Split::Train), plan.data.bytes(train)));
+            data.push(Item::host(plan.data.size_key(Split::Train), train.bytes as f64));
         }
         let measures = ["likelihood", "density"].iter().any(|name| names.contains(name));
         if let Some(split) = plan.measured().filter(|split| *split == Split::Test && measures) {
-            data.push(Item::host(plan.data.size_key(split), plan.data.bytes(&plan.data.describe(split)?)));
+            data.push(Item::host(plan.data.size_key(split), plan.data.describe(split)?.bytes as f64));
         }
         let asker = Asker::new(plan, shape, self.condition);
         let mut phases = vec![("start", vec![asker.loading()])];

@@ -93,13 +93,13 @@ fn cifar10(bytes: &[u8]) {
 
 fn npy_vectors(bytes: &[u8]) {
     let path = at("x.npy", bytes).join("x.npy");
-    data(Data::NpyVectors(NpyVectors { train: path.clone(), test: path, labels: None, scale: 1.0 }));
+    data(Data::NpyVectors(NpyVectors { train: path.clone(), test: path, arrays: None, labels: None, scale: 1.0 }));
 }
 
 fn labels(bytes: &[u8]) {
     let path = at("labels", bytes).join("labels");
-    let labels = Some(LabelFiles { train: path.clone(), test: path.clone() });
-    let data = Data::NpyVectors(NpyVectors { train: path.clone(), test: path, labels, scale: 1.0 });
+    let labels = Some(LabelFiles { train: path.clone(), test: path.clone(), arrays: None });
+    let data = Data::NpyVectors(NpyVectors { train: path.clone(), test: path, arrays: None, labels, scale: 1.0 });
     let _ = (data.labels(Split::Train, 1), data.classes());
 }
 

@@ -1,84 +1,108 @@
-//! Arrays of both kinds and orders, and damaged ones.
+//! Vectors and images in arrays, and what is refused.
 
-use ndarray::{Array, Dimension, ShapeBuilder, array};
+use std::fs;
+
+use ndarray::{Array, Array4, Dimension, ShapeBuilder, array};
 use ndarray_npy::{WritableElement, WriteNpyExt};
-use proptest::prelude::*;
 
-use super::super::Dataset;
 use super::*;
 
-fn npy<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    array.write_npy(&mut bytes).unwrap();
-    bytes
+/// A file of an array, and the folder it lives as long as.
+fn npy<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    array.write_npy(fs::File::create(&path).unwrap()).unwrap();
+    (folder, path)
+}
+
+fn vectors<A: WritableElement, D: Dimension>(array: &Array<A, D>) -> Result<Vec<Vec<f32>>, String> {
+    let (_folder, path) = npy(array);
+    let spec = NpyVectors { train: path.clone(), test: path, arrays: None, labels: None, scale: 1.0 };
+    let open = || {
+        let set = spec.open(Split::Train)?;
+        assert_eq!(spec.describe(Split::Train)?, Summary { shape: set.shape().to_vec(), len: set.len(), note: None, bytes: 0 });
+        let mut row = vec![0.0; set.shape()[0]];
+        (0..set.len()).map(|i| set.read(i, &mut row).map(|()| row.clone())).collect::<Result<_>>()
+    };
+    open().map_err(|error: Error| error.to_string())
+}
+
+fn images<A: WritableElement, D: Dimension>(array: &Array<A, D>, layout: Layout) -> Result<Vec<f32>, String> {
+    let (_folder, path) = npy(array);
+    let spec =
+        NpyImages { train: path.clone(), test: path, arrays: None, labels: None, layout, range: [0.0, 1.0], flip: false, dequantise: true };
+    let open = || {
+        let set = spec.open(Split::Test)?;
+        assert_eq!(spec.describe(Split::Test)?.shape, set.shape());
+        let mut image = vec![0.0; set.shape().iter().product()];
+        set.read(set.len() - 1, &mut image)?;
+        Ok(image)
+    };
+    open().map_err(|error: Error| error.to_string())
 }
 
 #[test]
-fn vectors_of_both_precisions_and_orders_are_read() {
-    let truth = array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.5]];
-    let mut fortran = Array2::zeros((2, 3).f());
-    fortran.assign(&truth);
-    assert!(!fortran.is_standard_layout());
-    for bytes in [npy(&truth), npy(&fortran), npy(&truth.mapv(f64::from)), npy(&fortran.mapv(f64::from))] {
-        let values = vectors(&bytes).unwrap();
-        assert_eq!(values, truth);
-        assert!(values.is_standard_layout());
-    }
+fn vectors_of_any_kind_are_read() {
+    let truth = vec![vec![1.0f32, 2.0, 3.0], vec![4.0, 5.0, 6.5]];
+    assert_eq!(vectors(&array![[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.5]]).unwrap(), truth);
+    assert_eq!(vectors(&array![[1.0f64, 2.0, 3.0], [4.0, 5.0, 6.5]]).unwrap(), truth);
+    assert_eq!(vectors(&array![[1i64, -2]]).unwrap(), [[1.0, -2.0]]);
 }
 
 #[test]
 fn layouts_become_channels_height_width() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("images.npy");
     let nchw = Array4::from_shape_fn((2, 3, 4, 5), |(n, c, h, w)| (n * 100 + c * 30 + h * 5 + w) as u8);
-    let nhwc = nchw.view().permuted_axes([0, 2, 3, 1]);
+    let nhwc = nchw.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
     let mut fortran = Array4::zeros((2, 4, 5, 3).f());
     fortran.assign(&nhwc);
-    let cases = [(Layout::Nchw, npy(&nchw)), (Layout::Nhwc, npy(&nhwc.as_standard_layout().into_owned())), (Layout::Nhwc, npy(&fortran))];
-    for (layout, bytes) in cases {
-        std::fs::write(&path, bytes).unwrap();
-        let spec =
-            NpyImages { train: path.clone(), test: path.clone(), labels: None, layout, range: [0.0, 1.0], flip: false, dequantise: true };
-        let images = spec.open(Split::Test).unwrap();
-        assert_eq!((images.shape(), images.len()), ([3, 4, 5].as_slice(), 2));
-        let mut image = [0f32; 60];
-        images.read(1, &mut image).unwrap();
-        assert!((0..60).all(|k| image[k] == (100 + k / 20 * 30 + k % 20) as f32), "{layout:?}");
-    }
-    assert_eq!(images(&npy(&ndarray::Array3::from_elem((7, 4, 5), 9u8)), Layout::Nhw).unwrap().dim(), (7, 1, 4, 5));
+    let truth: Vec<f32> = (0..60).map(|k| (100 + k / 20 * 30 + k % 20) as f32).collect();
+    assert_eq!(images(&nchw, Layout::Nchw).unwrap(), truth);
+    assert_eq!(images(&nhwc.mapv(i32::from), Layout::Nhwc).unwrap(), truth);
+    assert_eq!(images(&nhwc.mapv(f64::from), Layout::Nhwc).unwrap(), truth);
+    // Loaded, as its description says.
+    let (_folder, path) = npy(&fortran);
+    let set = ArrayOfImages::new(super::Array::open(&path, None).unwrap(), Layout::Nhwc).unwrap();
+    assert_eq!(set.array.bytes(), 2 * 120);
+    let mut image = [0.0; 60];
+    set.ready().unwrap().read(1, &mut image).unwrap();
+    assert_eq!(image[..], truth);
+    assert_eq!(images(&ndarray::Array3::from_elem((7, 4, 5), 9u8), Layout::Nhw).unwrap(), [9.0; 20]);
 }
 
 #[test]
-fn each_defect_has_its_own_message() {
-    let good = npy(&array![[1.0f64, 2.0], [3.0, 4.0]]);
-    let cases = [
-        (vec![], "the file is empty"),
-        (good[..20].to_vec(), "is cut short within its header"),
-        (b"not an array at all".to_vec(), "is not an .npy file"),
-        (good[..good.len() - 3].to_vec(), "is cut short: 3 bytes are missing"),
-        ([good.as_slice(), &[0, 0]].concat(), "is too long: 2 bytes follow the array"),
-        (npy(&array![[1i32, 2]]), "type '<i4', not float32 or float64"),
-        (npy(&array![1.0f32, 2.0]), "has 1 axes, shape [2], not [\"N\", \"D\"]"),
-        (npy(&Array2::<f32>::zeros((0, 2))), "holds nothing: its shape is [0, 2]"),
-        (npy(&array![[1.0f32, 2.0], [3.0, f32::NAN]]), "row 1 holds a number that is not finite in f32: [3, NaN]"),
-        (npy(&array![[1e300f64]]), "row 0"),
-    ];
-    for (bytes, message) in cases {
-        let error = vectors(&bytes).unwrap_err();
-        assert!(error.contains(message), "`{error}` does not say `{message}`");
-    }
-    let error = images(&good, Layout::Nhw).unwrap_err();
-    assert!(error.contains("type '<f8', not uint8"), "{error}");
-    let error = images(&npy(&Array2::<u8>::zeros((3, 4))), Layout::Nchw).unwrap_err();
-    assert!(error.contains("has 2 axes, shape [3, 4], not Nchw"), "{error}");
+fn what_is_no_vector_and_no_pixel_is_named() {
+    let refused = |result: Result<Vec<f32>, String>, message: &str| {
+        let error = result.unwrap_err();
+        assert!(error.contains("x.npy: ") && error.contains(message), "`{error}` does not say `{message}`");
+    };
+    let first = |rows: Result<Vec<Vec<f32>>, String>| rows.map(|rows| rows[0].clone());
+    refused(first(vectors(&array![1.0f32, 2.0])), "has 1 axes, shape [2], not [\"N\", \"D\"]");
+    refused(first(vectors(&array![[1.0f32, 2.0], [3.0, f32::NAN]])), "row 1 holds numbers that are not finite in f32: [NaN]");
+    refused(first(vectors(&array![[1e300f64]])), "row 0");
+    refused(images(&Array::from_elem((3, 4), 1u8), Layout::Nchw), "has 2 axes, shape [3, 4], not Nchw");
+    refused(images(&Array::from_elem((3, 4, 4), 0.5f32), Layout::Nhw), "image 0 holds 0.5, which is no pixel");
+    refused(images(&Array::from_shape_fn((3, 2, 2), |(i, ..)| 200 * i as i16), Layout::Nhw), "image 2 holds 400, which is no pixel");
 }
 
-proptest! {
-    #[test]
-    fn damaged_bytes_never_panic(at in 0..144usize, value: u8) {
-        let mut bytes = npy(&array![[1.0f64, 2.0]]);
-        let at = at % bytes.len();
-        bytes[at] = value;
-        let _ = (vectors(&bytes), images(&bytes, Layout::Nhw));
-    }
+#[test]
+fn a_file_that_shrinks_is_an_error_of_the_example() {
+    let (_folder, path) = npy(&array![[1.0f32, 2.0], [3.0, 4.0]]);
+    let spec = NpyVectors { train: path.clone(), test: path.clone(), arrays: None, labels: None, scale: 1.0 };
+    let set = spec.open(Split::Train).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
+    let mut row = [0.0; 2];
+    set.read(0, &mut row).unwrap();
+    assert_eq!(row, [1.0, 2.0]);
+    assert!(set.read(1, &mut row).unwrap_err().to_string().ends_with("x.npy: is cut short"));
+}
+
+#[test]
+fn names_belong_to_archives() {
+    let key = |train: &str, arrays: bool| {
+        let arrays = arrays.then(|| Arrays { train: "a".into(), test: "b".into() });
+        NpyVectors { train: train.into(), test: "x.npy".into(), arrays, labels: None, scale: 1.0 }.check().map_err(|fault| fault.key)
+    };
+    assert_eq!([key("x.npy", false), key("x.npz", true)], [Ok(()), Ok(())]);
+    assert_eq!([key("x.npy", true), key("x.npz", false)], [Err("arrays".to_owned()), Err("arrays".to_owned())]);
 }
