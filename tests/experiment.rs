@@ -1261,7 +1261,8 @@ fn faults_and_overrides_find_an_older_spelling() {
     ");
     assert_snapshot!(refused(&text.replace(newer, "two_mons"), &[]), @"
      × unknown variant `two_mons`, expected one of `checkerboard`, `two-moons`, `swiss-roll`,
-     │ `spirals`, `rings`, `gaussian-mixture`, `npy-vectors`, `npy-images`, `idx`, `cifar10`
+     │ `spirals`, `rings`, `gaussian-mixture`, `npy-vectors`, `npy-images`, `images`, `idx`,
+     │ `cifar10`
       ╭─[tiny.toml:7:7]
     6 │ 
     7 │ [data.two_mons]

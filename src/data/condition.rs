@@ -70,8 +70,8 @@ impl ConditionSpec {
         match self {
             ConditionSpec::Class(_) if !data.has_labels() => {
                 let help = match data.label_key() {
-                    Some(key) => format!("give {key} = {{ train = \"...\", test = \"...\" }}, .npy or IDX files"),
-                    None => "use data with labels: idx, npy-images, npy-vectors, cifar10 or gaussian-mixture".to_owned(),
+                    Some((key, choices)) => format!("give {key} = {choices}"),
+                    None => "use data with labels: images, idx, npy-images, npy-vectors, cifar10 or gaussian-mixture".to_owned(),
                 };
                 return Err(Fault::new("class", format!("the data, [data.{}], have no labels", data.name()), help));
             }
@@ -134,14 +134,15 @@ impl ConditionSpec {
         let rows = match self {
             ConditionSpec::Class(_) => {
                 let labels = data.labels(split, seed)?;
+                let key = data.label_key().map_or_else(String::new, |(key, _)| key);
                 let fits = labels.len() == len;
                 if let Some(class) = labels.iter().find(|class| **class as usize >= width).filter(|_| fits) {
                     let message = format!("its labels hold class {class}, and those for training only 0 to {}", width - 1);
-                    return Err(Fault::new(data.label_key().unwrap_or_default(), message, "train with all classes").into());
+                    return Err(Fault::new(key, message, "train with all classes").into());
                 }
                 if !fits {
                     let message = format!("there are {} labels for {len} examples", labels.len());
-                    return Err(Fault::new(data.label_key().unwrap_or_default(), message, help).into());
+                    return Err(Fault::new(key, message, help).into());
                 }
                 Rows::Classes(labels)
             }

@@ -49,20 +49,6 @@ impl LabelFiles {
         within(labels).map_err(|message| Error::data(path, message, CURE))
     }
 
-    /// How many classes the training examples have. Error: one of them has no example.
-    pub(super) fn classes(&self) -> Result<usize> {
-        let labels = self.read(Split::Train)?;
-        let mut seen = vec![false; labels.iter().max().map_or(0, |class| *class as usize + 1)];
-        labels.iter().for_each(|class| seen[*class as usize] = true);
-        match seen.iter().position(|seen| !seen) {
-            None => Ok(seen.len()),
-            Some(class) => {
-                let message = format!("holds no example of class {class}, but some of class {}", seen.len() - 1);
-                Err(Error::data(&self.train, message, "classes are counted from 0 without a gap: give each example its place among them"))
-            }
-        }
-    }
-
     pub(super) fn paths(&self) -> [(&'static str, &Path); 2] {
         [("labels.train", &self.train), ("labels.test", &self.test)]
     }
@@ -78,7 +64,22 @@ pub(super) fn numbers(array: Array) -> Result<Vec<i64>> {
     Ok(array.numbers()?.into_iter().map(|label| label as i64).collect())
 }
 
-fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
+/// How many classes labels name. Error: one of them has no example.
+fn count(labels: &[u32]) -> Result<usize, Fault> {
+    let mut seen = vec![false; labels.iter().max().map_or(0, |class| *class as usize + 1)];
+    labels.iter().for_each(|class| seen[*class as usize] = true);
+    match seen.iter().position(|seen| !seen) {
+        None => Ok(seen.len()),
+        Some(class) => Err(Fault::new(
+            "",
+            format!("holds no example of class {class}, but some of class {}", seen.len() - 1),
+            "classes are counted from 0 without a gap: give each example its place among them",
+        )),
+    }
+}
+
+/// Classes, each below [`MOST`].
+pub(super) fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
     let class = |(i, &label): (usize, &i64)| match u32::try_from(label) {
         Ok(class) if class < MOST => Ok(class),
         _ => Err(format!("says of example {i} that its class is {label}; classes are numbers from 0 to {}", MOST - 1)),
@@ -97,15 +98,23 @@ impl Data {
         }
     }
 
-    /// The key that says where labels are, for data that may have such files.
-    pub fn label_key(&self) -> Option<String> {
-        let of_files = matches!(self, Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_));
-        of_files.then(|| format!("data.{}.labels", self.name()))
+    /// The key that says where labels are, for data that may have some, and what may be given.
+    pub fn label_key(&self) -> Option<(String, &'static str)> {
+        let choices = match self {
+            Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_) => "{ train = \"...\", test = \"...\" }, .npy, .npz or IDX files",
+            Data::Images(_) => "\"folders\", or \"dataset-json\"",
+            _ => return None,
+        };
+        Some((format!("data.{}.labels", self.name()), choices))
     }
 
-    /// Whether each example has a class: by files of labels, in CIFAR-10 itself, or as the component of a mixture.
+    /// Whether each example has a class: by files of labels or the files' own folders, in CIFAR-10 itself, or as the component of a mixture.
     pub fn has_labels(&self) -> bool {
-        matches!(self, Data::Cifar10(_) | Data::GaussianMixture(_)) || self.label_files().is_some()
+        match self {
+            Data::Cifar10(_) | Data::GaussianMixture(_) => true,
+            Data::Images(set) => set.labels.is_some(),
+            _ => self.label_files().is_some(),
+        }
     }
 
     /// The classes of a split's examples; none where they have none.
@@ -113,17 +122,21 @@ impl Data {
         match self {
             Data::Cifar10(set) => set.labels(split),
             Data::GaussianMixture(set) => Ok(set.components(split, seed)),
+            Data::Images(set) => set.labels(split),
             _ => self.label_files().map_or(Ok(Vec::new()), |files| files.read(split)),
         }
     }
 
     /// How many classes there are, by the training split.
     pub fn classes(&self) -> Result<usize> {
-        Ok(match self {
-            Data::Cifar10(_) => cifar10::CLASSES,
-            Data::GaussianMixture(set) => set.mixture.weights.len(),
-            _ => self.label_files().map_or(Ok(0), LabelFiles::classes)?,
-        })
+        let counted =
+            |path: &Path, labels: Vec<u32>| count(&labels).map_err(|Fault { message, help, .. }| Error::data(path, message, help));
+        match self {
+            Data::Cifar10(_) => Ok(cifar10::CLASSES),
+            Data::GaussianMixture(set) => Ok(set.mixture.weights.len()),
+            Data::Images(set) => counted(&set.train, set.labels(Split::Train)?),
+            _ => self.label_files().map_or(Ok(0), |files| counted(&files.train, files.read(Split::Train)?)),
+        }
     }
 }
 
@@ -178,7 +191,9 @@ mod tests {
         let train = folder.path().join("labels");
         for (labels, classes) in [(vec![2, 0, 1, 1], Ok(3)), (vec![1, 2, 1], Err("class 0")), (vec![0, 3, 1, 1], Err("class 2"))] {
             std::fs::write(&train, idx(labels.len() as u32, &labels)).unwrap();
-            let found = LabelFiles { train: train.clone(), test: "absent".into(), arrays: None }.classes();
+            let labels = LabelFiles { train: train.clone(), test: "absent".into(), arrays: None };
+            let vectors = NpyVectors { train: train.clone(), test: train.clone(), arrays: None, labels: Some(labels), scale: 1.0 };
+            let found = Data::NpyVectors(vectors).classes();
             match classes {
                 Ok(classes) => assert_eq!(found.unwrap(), classes),
                 Err(class) => assert!(found.unwrap_err().to_string().contains(class)),

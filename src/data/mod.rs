@@ -10,6 +10,7 @@ mod batches;
 mod cifar10;
 mod condition;
 mod idx;
+mod images;
 mod labels;
 mod npy;
 mod source;
@@ -27,6 +28,7 @@ pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
 pub use condition::{Class, ConditionSpec, Conditions};
 pub use idx::Idx;
+pub use images::{Channels, Filter, Fit, ImageFiles, ImageLabels};
 pub use labels::LabelFiles;
 pub use npy::{Arrays, Layout, NpyImages, NpyVectors, read_array, read_npy};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
@@ -111,6 +113,7 @@ pub enum Data {
     NpyVectors(NpyVectors),
     #[serde(alias = "npy_images")]
     NpyImages(NpyImages),
+    Images(ImageFiles),
     Idx(Idx),
     Cifar10(Cifar10),
 }
@@ -127,6 +130,7 @@ impl Data {
             Data::GaussianMixture(_) => "gaussian-mixture",
             Data::NpyVectors(_) => "npy-vectors",
             Data::NpyImages(_) => "npy-images",
+            Data::Images(_) => "images",
             Data::Idx(_) => "idx",
             Data::Cifar10(_) => "cifar10",
         }
@@ -141,6 +145,7 @@ impl Data {
             Data::Idx(set) => set.check(),
             Data::NpyVectors(set) => set.check(),
             Data::NpyImages(set) => set.check(),
+            Data::Images(set) => set.check(),
             Data::Cifar10(_) => Ok(()),
         }
         .and_then(|()| self.label_files().map_or(Ok(()), |labels| labels.check().map_err(|fault| fault.within("labels"))))
@@ -153,6 +158,7 @@ impl Data {
         let paths: [(&str, Option<&PathBuf>); 3] = match self {
             Data::NpyVectors(NpyVectors { train, test, .. })
             | Data::NpyImages(NpyImages { train, test, .. })
+            | Data::Images(ImageFiles { train, test, .. })
             | Data::Idx(Idx { train, test, .. }) => [("train", Some(train)), ("test", Some(test)), ("folder", None)],
             Data::Cifar10(Cifar10 { folder, .. }) => [("train", None), ("test", None), ("folder", Some(folder))],
             _ => return Ok(()),
@@ -176,6 +182,7 @@ impl Data {
             Data::GaussianMixture(set) => Arc::new(set.draw(split, seed)),
             Data::NpyVectors(set) => Arc::new(set.open(split)?),
             Data::NpyImages(set) => Arc::new(set.open(split)?),
+            Data::Images(set) => Arc::new(set.open(split)?),
             Data::Idx(set) => Arc::new(set.open(split)?),
             Data::Cifar10(set) => Arc::new(set.open(split)?),
         })
@@ -192,6 +199,7 @@ impl Data {
             Data::GaussianMixture(set) => points(split.of(set.train, set.test), set.mixture.dimension()),
             Data::NpyVectors(set) => set.describe(split)?,
             Data::NpyImages(set) => set.describe(split)?,
+            Data::Images(set) => set.describe(split)?,
             Data::Idx(set) => set.describe(split)?,
             Data::Cifar10(set) => set.describe(split)?,
         })
@@ -218,6 +226,7 @@ impl Data {
             | Data::GaussianMixture(Mixture { scale, .. })
             | Data::NpyVectors(NpyVectors { scale, .. }) => Scale::Vectors { scale: *scale },
             Data::NpyImages(NpyImages { range, dequantise, .. })
+            | Data::Images(ImageFiles { range, dequantise, .. })
             | Data::Idx(Idx { range, dequantise, .. })
             | Data::Cifar10(Cifar10 { range, dequantise, .. }) => Scale::Pixels { range: *range, dequantise: *dequantise },
         }
@@ -234,7 +243,10 @@ impl Data {
     /// Whether training sees each image or its mirror image with equal probability.
     pub fn flip(&self) -> bool {
         match self {
-            Data::NpyImages(NpyImages { flip, .. }) | Data::Idx(Idx { flip, .. }) | Data::Cifar10(Cifar10 { flip, .. }) => *flip,
+            Data::NpyImages(NpyImages { flip, .. })
+            | Data::Images(ImageFiles { flip, .. })
+            | Data::Idx(Idx { flip, .. })
+            | Data::Cifar10(Cifar10 { flip, .. }) => *flip,
             _ => false,
         }
     }

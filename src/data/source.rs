@@ -106,7 +106,7 @@ impl Read for Part<'_> {
 
 /// A zip archive.
 pub(super) struct Archive {
-    path: PathBuf,
+    pub path: PathBuf,
     file: Arc<File>,
     /// Its files, without folders, in the archive's order.
     pub entries: Vec<Entry>,

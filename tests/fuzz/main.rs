@@ -39,6 +39,9 @@ fn seeds(subject: &str, home: &Home) -> Vec<Vec<u8>> {
         "idx" => vec![idx(3, 4)],
         "cifar10" => vec![cifar10(2)],
         "npy-vectors" | "npy-images" => read(&["vectors.npy", "images.npy"]),
+        "npz" => read(&["vectors.npz"]),
+        "image" => matching("images", ""),
+        "archive" => read(&["images.zip"]),
         "labels" => [read(&["labels.npy"]), vec![[&[0, 0, 8, 1, 0, 0, 0, 3][..], &[2, 0, 1]].concat()]].concat(),
         "journal" => read(&["squares.journal"]),
         "records" => {
@@ -63,10 +66,36 @@ fn home() -> Home {
     ndarray_npy::write_npy(home.path("vectors.npy"), &array(&[5, 2])).unwrap();
     ndarray_npy::write_npy(home.path("images.npy"), &array(&[2, 4, 4, 3]).mapv(|x| x as u8)).unwrap();
     ndarray_npy::write_npy(home.path("labels.npy"), &ndarray::Array1::from(vec![2i64, 0, 1])).unwrap();
+    let mut archive = ndarray_npy::NpzWriter::new(std::fs::File::create(home.path("vectors.npz")).unwrap());
+    archive.add_array("x", &array(&[5, 2])).unwrap();
+    archive.finish().unwrap();
+    images(&home);
     let folder = Folder::open(&home.path("")).unwrap();
     let mut journal = Journal::open(&folder, "squares.journal", &serde_json::json!({ "power": 2 })).unwrap();
     (0..5).for_each(|i| assert_eq!(journal.next(|| Ok(f64::from(i * i))).unwrap(), f64::from(i * i)));
     home
+}
+
+/// A folder of image files of every kind, and an archive of some with their labels.
+fn images(home: &Home) {
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(9, 7, |x, y| image::Rgb([x as u8, 9 * y as u8, 7])).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    home.write("images/a.png", png.into_inner());
+    for entry in std::fs::read_dir(format!("{}/tests/fixtures/images", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+        let entry = entry.unwrap();
+        home.write(&format!("images/{}", entry.file_name().display()), std::fs::read(entry.path()).unwrap());
+    }
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(home.path("images.zip")).unwrap());
+    for (name, bytes) in [
+        ("a.png", home.read("images/a.png")),
+        ("b.jpg", home.read("images/rgb.jpg")),
+        ("dataset.json", br#"{"labels": [["a.png", 0], ["b.jpg", 1]]}"#.to_vec()),
+    ] {
+        archive.start_file(name, stored).unwrap();
+        std::io::Write::write_all(&mut archive, &bytes).unwrap();
+    }
+    archive.finish().unwrap();
 }
 
 #[test]

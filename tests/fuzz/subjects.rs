@@ -6,7 +6,9 @@ use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 
-use score_sde::data::{Cifar10, Data, Idx, LabelFiles, NpyImages, NpyVectors, Split};
+use score_sde::data::{
+    Arrays, Channels, Cifar10, Data, Filter, Fit, Idx, ImageFiles, ImageLabels, LabelFiles, NpyImages, NpyVectors, Split,
+};
 use score_sde::experiment;
 use score_sde::likelihood::{Bounded, Solved};
 use score_sde::pth::{Archive, unpickle};
@@ -19,12 +21,15 @@ use serde_json::json;
 
 pub type Subject = fn(&[u8]);
 
-pub const SUBJECTS: [(&str, Subject); 14] = [
+pub const SUBJECTS: [(&str, Subject); 17] = [
     ("experiment", experiment_text),
     ("idx", idx),
     ("cifar10", cifar10),
     ("npy-vectors", npy_vectors),
     ("npy-images", npy_images),
+    ("npz", npz),
+    ("image", image),
+    ("archive", archive),
     ("labels", labels),
     ("journal", journal),
     ("records", records),
@@ -107,6 +112,38 @@ fn npy_images(bytes: &[u8]) {
     let path = at("x.npy", bytes).join("x.npy");
     let text = format!("train = {path:?}\ntest = {path:?}\nlayout = \"nhwc\"\nrange = [0.0, 1.0]\nflip = false\ndequantise = true\n");
     data(Data::NpyImages(toml::from_str::<NpyImages>(&text).unwrap()));
+}
+
+fn npz(bytes: &[u8]) {
+    let path = at("x.npz", bytes).join("x.npz");
+    let arrays = Some(Arrays { train: "x".into(), test: "x".into() });
+    data(Data::NpyVectors(NpyVectors { train: path.clone(), test: path, arrays, labels: None, scale: 1.0 }));
+}
+
+fn images(path: PathBuf) {
+    let (train, test, labels) = (path.clone(), path, Some(ImageLabels::DatasetJson));
+    let fit = Fit::Crop { filter: Filter::Lanczos };
+    let set = Data::Images(ImageFiles {
+        train,
+        test,
+        labels,
+        size: [8, 8],
+        fit,
+        channels: Channels::Rgb,
+        range: [0.0, 1.0],
+        flip: true,
+        dequantise: true,
+    });
+    let _ = set.labels(Split::Train, 1);
+    data(set);
+}
+
+fn image(bytes: &[u8]) {
+    images(at("x.png", bytes));
+}
+
+fn archive(bytes: &[u8]) {
+    images(at("x.zip", bytes).join("x.zip"));
 }
 
 fn read_journal<R: Serialize + DeserializeOwned>(bytes: &[u8], of: &serde_json::Value) {
