@@ -95,6 +95,32 @@ fn a_file_that_breaks_during_a_run_ends_it_and_the_same_command_goes_on() {
 }
 
 #[test]
+fn data_says_what_the_examples_are_and_which_keys_follow() {
+    let home = home();
+    let experiment = experiment();
+    let begin = experiment.find("[data.images]").unwrap();
+    let end = experiment.find("[condition.class]").unwrap();
+    home.write("data.toml", &experiment[begin..end]);
+    let (said, _) = home.succeed(&["data", "data.toml"]);
+    for text in ["[data.images], 16 examples of shape [3, 8, 8]", "channel 2", "in model space", "2 classes of 8 to 8 examples", "8  dog"] {
+        assert!(said.contains(text), "{text} is not in {said}");
+    }
+    assert!(said.contains("sde.ve.sigma_max = ") && said.contains("precondition.edm.sigma_data = "), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    // All three pictures of the archive are one.
+    let (said, _) = home.succeed(&["data", "tiny.toml", "--split", "test"]);
+    assert!(said.contains("3 examples") && said.contains("distance  0 in model space") && said.contains("1 to 2 examples"), "{said}");
+    let mut damaged = png(9, 9, 1);
+    let pixels = damaged.windows(4).position(|four| four == b"IDAT").unwrap() + 9;
+    damaged[pixels] ^= 0xff;
+    home.write("train/dog/damaged.png", &damaged);
+    let report = home.fail(&["data", "data.toml"]);
+    assert!(report.contains("train/dog/damaged.png: is damaged"), "{report}");
+    let report = home.fail(&["data", "data.toml", "--set", "data.images.fitt=exact"]);
+    assert!(report.contains("unknown field `fitt`"), "{report}");
+}
+
+#[test]
 fn one_archive_of_numpy_holds_both_splits_and_their_labels() {
     let table = "[data.npy-images]\ntrain = \"all.npz\"\ntest = \"all.npz\"\narrays = { train = \"x_train\", test = \"x_test\" }\nlayout = \"nhwc\"\n\
                  labels = { train = \"all.npz\", test = \"all.npz\", arrays = { train = \"y_train\", test = \"y_test\" } }\n";

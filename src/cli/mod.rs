@@ -2,6 +2,7 @@
 
 mod check;
 mod codes;
+mod data;
 mod export;
 mod given;
 mod import;
@@ -43,6 +44,9 @@ enum Verb {
     Run(run::Arguments),
     /// Check an experiment file, print it with all defaults, and say what it would do; does no work and reads no data but their headers.
     Check(check::Arguments),
+    /// Read every example of a data set and say what it holds: mean, standard deviation, the largest distance between two examples, classes, and
+    /// the keys that these suggest.
+    Data(data::Arguments),
     /// Draw samples again from a run, with overrides of [sample] or [draw] or seed; also while it trains.
     Sample(sample::Arguments),
     /// Measure the likelihood again for a run, with overrides of [likelihood] or [density] or seed; also while it trains.
@@ -84,6 +88,7 @@ impl Arguments {
         match self.verb {
             Verb::Run(arguments) => run::run(arguments),
             Verb::Check(arguments) => check::check(arguments),
+            Verb::Data(arguments) => data::data(arguments),
             Verb::Sample(arguments) => sample::sample(arguments),
             Verb::Likelihood(arguments) => likelihood::likelihood(arguments),
             Verb::Encode(arguments) => codes::encode(arguments),

@@ -140,6 +140,28 @@ impl Data {
     }
 }
 
+/// The classes of a split.
+pub struct Labels {
+    /// Examples of each.
+    pub counts: Vec<usize>,
+    /// Where they have names.
+    pub names: Option<Vec<String>>,
+}
+
+impl Labels {
+    /// None where the examples have no classes. Error: of the files.
+    pub fn of(data: &Data, split: Split, seed: u64) -> Result<Option<Labels>> {
+        if !data.has_labels() {
+            return Ok(None);
+        }
+        let labels = data.labels(split, seed)?;
+        let mut counts = vec![0; data.classes()?.max(labels.iter().max().map_or(0, |class| *class as usize + 1))];
+        labels.iter().for_each(|class| counts[*class as usize] += 1);
+        let names = if let Data::Images(set) = data { set.class_names()? } else { None };
+        Ok(Some(Labels { counts, names }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

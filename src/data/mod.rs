@@ -14,6 +14,7 @@ mod images;
 mod labels;
 mod npy;
 mod source;
+mod statistics;
 mod toys;
 
 use std::fs::File;
@@ -29,8 +30,9 @@ pub use cifar10::Cifar10;
 pub use condition::{Class, ConditionSpec, Conditions};
 pub use idx::Idx;
 pub use images::{Channels, Filter, Fit, ImageFiles, ImageLabels};
-pub use labels::LabelFiles;
+pub use labels::{LabelFiles, Labels};
 pub use npy::{Arrays, Layout, NpyImages, NpyVectors, read_array, read_npy};
+pub use statistics::{Farthest, Moments, Statistics};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 
 use crate::error::{Error, Fault, Result};

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::autoencoder;
 use super::plan::Plan;
 use super::text::Text;
 use super::written::Experiment;
-use crate::data::{Split, Summary};
+use crate::data::{Data, Split, Summary};
 use crate::error::{Error, Fault, Result};
 use crate::generator::vae;
 use crate::guidance::Observation;
@@ -42,6 +44,20 @@ pub fn load_into(path: &Path, overrides: &[String], run: Option<&Run>) -> Result
 /// [`load`] for a text that goes by the name `name` in messages.
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
     parse_into(name, text, overrides, None)
+}
+
+/// The seed, 0 if there is none, and the data of a file with overrides; whatever else it holds is not looked at.
+pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
+    #[derive(Deserialize)]
+    struct Part {
+        #[serde(default)]
+        seed: u64,
+        data: Data,
+    }
+    let text = Text { name: path.display().to_string(), text: read(path)? }.with_all(overrides)?;
+    let Part { seed, data } = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    data.check().map_err(|fault| text.fault(fault.within("data")))?;
+    Ok((seed, data))
 }
 
 fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
@@ -96,10 +112,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experiment, Plan)> {
-    let mut text = Text { name: name.to_owned(), text: text.to_owned() };
-    for setting in overrides {
-        text = text.with(setting)?;
-    }
+    let text = Text { name: name.to_owned(), text: text.to_owned() }.with_all(overrides)?;
     let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
     text.has_tables(&experiment)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;

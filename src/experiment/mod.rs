@@ -11,7 +11,7 @@ mod plan;
 mod text;
 mod written;
 
-pub use load::{Loaded, default_run_folder, load, load_into, load_run, parse, tables_of};
+pub use load::{Loaded, default_run_folder, load, load_data, load_into, load_run, parse, tables_of};
 pub use needs::{Needs, PHASES};
 pub use plan::{Family, Learned, Plan};
 pub use written::Experiment;

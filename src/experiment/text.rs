@@ -25,6 +25,11 @@ impl Text {
         Error::Experiment { message, text: Arc::new(text), span, help }
     }
 
+    /// All of `--set`, in their order.
+    pub fn with_all(self, settings: &[String]) -> Result<Text> {
+        settings.iter().try_fold(self, |text, setting| text.with(setting))
+    }
+
     /// One `--set key=value`: the value is TOML, or else a string.
     pub fn with(&self, setting: &str) -> Result<Text> {
         let usage = |message: String, help: &str| Error::Usage { message, help: help.into() };
