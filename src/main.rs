@@ -13,6 +13,7 @@ use clap::Parser;
 use score_sde::cli::Arguments;
 use score_sde::error::Error;
 use score_sde::memory;
+use score_sde::net::torchscript;
 
 /// What the first panic said; others follow from it.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Ok(Err(error)) => report(error),
         Err(_) => {
             let said = PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).take().unwrap_or_default();
-            memory::ran_out(&said).map_or_else(|| bug(&said), report)
+            memory::ran_out(&said).or_else(|| torchscript::failed(&said)).map_or_else(|| bug(&said), report)
         }
     }
 }

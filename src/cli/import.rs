@@ -50,6 +50,7 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
     let run = Run::open(&out)?;
     run.introduce(&About::new(session.shape(), loaded.condition, loaded.experiment.mark()))?;
     state.save(&run, spec.keep)?;
+    loaded.keep_program(&run)?;
     // Last, since it is what makes the folder a run.
     run.keep_experiment(&loaded.experiment.resolved())?;
     let count = model.parameters.named().count();

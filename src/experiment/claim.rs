@@ -26,6 +26,7 @@ impl Loaded {
             // Its results say themselves what they are of.
             Ok(None) | Err(Error::Run { .. }) if about.mark == experiment.mark() => {
                 stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
+                self.keep_program(run)?;
                 return run.keep_experiment(&experiment.resolved());
             }
             Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
@@ -33,7 +34,7 @@ impl Loaded {
         };
         let differences = experiment.differences(&stored);
         if differences.is_empty() {
-            return Ok(());
+            return self.keep_program(run);
         }
         let shown: Vec<String> =
             differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();

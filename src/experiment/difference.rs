@@ -24,7 +24,8 @@ impl Experiment {
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 19] = [
+const OPERATIONAL: [&str; 20] = [
+    "network.torchscript.file",
     "train.checkpoint_every",
     "train.keep",
     "train.keep_every",

@@ -5,6 +5,9 @@ use super::written::Experiment;
 use crate::classifier;
 use crate::error::Fault;
 use crate::generator::GeneratorSpec;
+use crate::model::Precondition;
+use crate::sde::SdeSpec;
+use crate::train::{ScoreMatching, Train};
 
 impl Experiment {
     /// `[flow]`, `[vae]` or `[hierarchical_vae]`, and `[train]`; `[sde]` and `[score]`; or else `[sde]` and all of `[network]`,
@@ -112,9 +115,19 @@ impl Experiment {
         let help = "give [network.*], [precondition.*] and [train] to train a score, or [score.gaussian-mixture] for an exact one";
         let network = self.network.as_ref().ok_or_else(|| missing("network", help))?;
         let precondition = self.precondition.as_ref().ok_or_else(|| missing("precondition", help))?;
-        let train = self.train.as_ref().ok_or_else(|| missing("train", help))?;
         let parametrisation = precondition.under(sde.get()).map_err(|fault| fault.within("precondition"))?;
         network.check_outputs(parametrisation.outputs()).map_err(|fault| fault.within("network"))?;
+        let training = match &self.train {
+            Some(train) => Some((self.matching(train, sde, precondition)?, train.clone())),
+            None if network.is_trained() => None,
+            None => return Err(missing("train", help)),
+        };
+        let (sde, network) = (sde.clone(), network.clone());
+        Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, training })))
+    }
+
+    /// How a score is trained.
+    fn matching(&self, train: &Train, sde: &SdeSpec, precondition: &Precondition) -> Result<ScoreMatching, Fault> {
         let matching = train.score_matching().map_err(|fault| fault.within("train"))?;
         train.check().and_then(|()| matching.check(sde.get())).map_err(|fault| fault.within("train"))?;
         let of_time = match precondition.levels() {
@@ -123,7 +136,6 @@ impl Experiment {
         };
         let of_data = if model_law(&self.data, self.space.is_some()).is_some() { Ok(()) } else { matching.check_unknown() };
         of_time.and(of_data).map_err(|fault| fault.within("train"))?;
-        let (sde, network, train) = (sde.clone(), network.clone(), train.clone());
-        Ok(Family::Score(Box::new(Learned { sde, network, parametrisation, matching, train })))
+        Ok(matching)
     }
 }

@@ -61,14 +61,16 @@ pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
 }
 
 fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
-    let (text, experiment, plan) = planned(name, text, overrides)?;
+    let (text, experiment, plan) = planned(name, text, overrides, |experiment, text| experiment.read_program(own, text))?;
     let train = plan.data.describe(Split::Train)?;
     check_measurement(&text, &plan, &train.shape)?;
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
     let condition = width_of_conditions(&plan)?;
-    checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)
+    let loaded = checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)?;
+    loaded.try_program(&text)?;
+    Ok(loaded)
 }
 
 /// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that
@@ -85,7 +87,8 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     }
     let about = run.about()?;
     let path = run.path().join("experiment.toml");
-    let (text, experiment, plan) = planned(&path.display().to_string(), &run.experiment()?.unwrap_or_default(), overrides)
+    let written = run.experiment()?.unwrap_or_default();
+    let (text, experiment, plan) = planned(&path.display().to_string(), &written, overrides, |experiment, _| experiment.take_copy(run))
         .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.to_string()) })?;
     let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
@@ -111,10 +114,17 @@ fn read(path: &Path) -> Result<String> {
     })
 }
 
-fn planned(name: &str, text: &str, overrides: &[String]) -> Result<(Text, Experiment, Plan)> {
+/// `read` takes the files that belong to the experiment.
+fn planned(
+    name: &str,
+    text: &str,
+    overrides: &[String],
+    read: impl FnOnce(&mut Experiment, &Text) -> Result<()>,
+) -> Result<(Text, Experiment, Plan)> {
     let text = Text { name: name.to_owned(), text: text.to_owned() }.with_all(overrides)?;
-    let experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let mut experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
     text.has_tables(&experiment)?;
+    read(&mut experiment, &text)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
     Ok((text, experiment, plan))
 }

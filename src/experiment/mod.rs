@@ -8,6 +8,7 @@ mod family;
 mod load;
 mod needs;
 mod plan;
+mod program;
 mod text;
 mod written;
 

@@ -55,14 +55,13 @@ pub enum Family {
     Classifier(SdeSpec, classifier::Spec),
 }
 
-/// A network, how it becomes a score of its process, and how it is trained.
+/// A network, how it becomes a score of its process, and how it is trained; not at all where its weights come with it.
 #[derive(Clone, Debug)]
 pub struct Learned {
     pub sde: SdeSpec,
     pub network: NetworkSpec,
     pub parametrisation: Parametrisation,
-    pub matching: ScoreMatching,
-    pub train: Train,
+    pub training: Option<(ScoreMatching, Train)>,
 }
 
 impl Learned {
@@ -82,11 +81,11 @@ impl Plan {
         }
     }
 
-    /// The training; none where the score is known.
+    /// The training; none where the score is known, or its network's weights are.
     pub fn train(&self) -> Option<&Train> {
         match &self.family {
             Family::Known(..) => None,
-            Family::Score(learned) => Some(&learned.train),
+            Family::Score(learned) => learned.training.as_ref().map(|(_, train)| train),
             Family::Generator(_, train) => Some(train),
             Family::Classifier(_, spec) => Some(&spec.train),
         }
@@ -121,8 +120,10 @@ impl Plan {
             Family::Known(_, score) => score.check(shape).map_err(|fault| fault.within("score"))?,
             Family::Score(learned) => {
                 learned.network.check(shape).map_err(|fault| fault.within("network"))?;
-                let dimension = shape.iter().product();
-                learned.matching.objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
+                if let Some((matching, _)) = &learned.training {
+                    let dimension = shape.iter().product();
+                    matching.objective.check_dimension(dimension).map_err(|fault| fault.within("train.objective"))?;
+                }
             }
             Family::Generator(generator, _) => generator.check(data, self.data.scale())?,
             Family::Classifier(_, classifier) => classifier.check_against(shape).map_err(|fault| fault.within("classifier"))?,

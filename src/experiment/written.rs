@@ -93,7 +93,8 @@ impl Experiment {
             density: None,
             ..self.clone()
         };
-        let trained = Experiment { train, space, classifier, ..asked };
+        let network = self.network.as_ref().map(NetworkSpec::without_operational);
+        let trained = Experiment { train, space, network, classifier, ..asked };
         format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
     }
 }

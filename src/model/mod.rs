@@ -24,7 +24,7 @@ pub use measured::{MeanSquares, Measured};
 pub use points::ExactPoints;
 pub use precondition::{Label, NetworkVariance, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
 pub use prediction::{Prediction, Quantity};
-pub use score_network::ScoreNetwork;
+pub use score_network::{ScoreNetwork, asked};
 pub use thresholded::DynamicThresholding;
 
 use crate::error::Fault;

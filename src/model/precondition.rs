@@ -58,6 +58,8 @@ pub enum NetworkVariance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Label {
+    /// t itself, in [0, 1].
+    T,
     /// 999 t, for embeddings that expect to count steps.
     Time,
     /// ln(999 t), what Fourier features see in the reference's VP.
@@ -66,6 +68,8 @@ pub enum Label {
     Sigma,
     /// ln σ(t)
     LogSigma,
+    /// ¼ ln σ(t), EDM's under a process that keeps its signal (Karras et al. 2022, table 1).
+    QuarterLogSigma,
 }
 
 /// What a network predicts. With the exact score each is a linear function of any other and of x_t, so that all have one minimiser.
@@ -288,10 +292,12 @@ fn keeps_signal(highest: &Level) -> bool {
 impl Label {
     fn at(self, sde: &dyn Sde, t: f64) -> f64 {
         match self {
+            Label::T => t,
             Label::Time => 999.0 * t,
             Label::LogTime => (999.0 * t).ln(),
             Label::Sigma => sde.sigma(t),
             Label::LogSigma => sde.sigma(t).ln(),
+            Label::QuarterLogSigma => 0.25 * sde.sigma(t).ln(),
         }
     }
 }

@@ -28,6 +28,8 @@ impl NetworkSpec {
                 let (hidden, dimension) = (spec.hidden as f64, shape.iter().product::<usize>() as f64);
                 Held { with_graph: 2.0 * (hidden + dimension), without_graph: 2.0 * hidden + dimension }
             }
+            // Nobody knows what a program of others holds.
+            (NetworkSpec::Torchscript(_), _) => Held { with_graph: 0.0, without_graph: 0.0 },
             (_, shape) => unreachable!("a checked U-Net has images, not {shape:?}"),
         }
     }

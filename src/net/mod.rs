@@ -20,6 +20,7 @@ pub mod perceptron;
 pub mod reference;
 pub mod resample;
 pub mod tied_autoencoder;
+pub mod torchscript;
 mod unet;
 
 pub use condition::Told;
@@ -27,7 +28,7 @@ pub use dropout::Dropout;
 pub use held::Held;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use unet::UNet;
 
 use crate::error::Fault;
@@ -72,6 +73,7 @@ pub enum NetworkSpec {
     Ncsnpp(ncsnpp::Spec),
     Ddpm(ddpm::Spec),
     TiedAutoencoder(tied_autoencoder::Spec),
+    Torchscript(torchscript::Spec),
 }
 
 impl NetworkSpec {
@@ -82,13 +84,14 @@ impl NetworkSpec {
             NetworkSpec::Ncsnpp(spec) => spec.check(image(shape, "ncsnpp")?).map_err(|fault| fault.within("ncsnpp")),
             NetworkSpec::Ddpm(spec) => spec.check(image(shape, "ddpm")?).map_err(|fault| fault.within("ddpm")),
             NetworkSpec::TiedAutoencoder(spec) => spec.check().map_err(|fault| fault.within("tied-autoencoder")),
+            NetworkSpec::Torchscript(spec) => spec.check().map_err(|fault| fault.within("torchscript")),
         }
     }
 
     /// Whether this network can be told of conditions. A fault's key is relative to `[network]`.
     pub fn check_conditions(&self) -> Result<(), Fault> {
         let (key, of) = match self {
-            NetworkSpec::Mlp(_) => return Ok(()),
+            NetworkSpec::Mlp(_) | NetworkSpec::Torchscript(_) => return Ok(()),
             NetworkSpec::Ncsnpp(ncsnpp::Spec { conditional, .. }) => ("ncsnpp.conditional", conditional),
             NetworkSpec::Ddpm(ddpm::Spec { conditional, .. }) => ("ddpm.conditional", conditional),
             NetworkSpec::TiedAutoencoder(_) => ("tied-autoencoder", &false),
@@ -119,7 +122,29 @@ impl NetworkSpec {
             NetworkSpec::TiedAutoencoder(spec) => {
                 Box::new(tied_autoencoder::TiedAutoencoder::new(spec, interface.shape.iter().product(), builder))
             }
+            NetworkSpec::Torchscript(spec) => Box::new(spec.build(interface, builder)),
         }
+    }
+
+    /// With what changes no weights left out: where a file is, whose content counts.
+    pub fn without_operational(&self) -> NetworkSpec {
+        match self {
+            NetworkSpec::Torchscript(spec) => NetworkSpec::Torchscript(spec.without_operational()),
+            ours => ours.clone(),
+        }
+    }
+
+    /// The kind that it computes in: f32, or that of a program of others.
+    pub fn kind(&self, interface: &Interface) -> Kind {
+        match self {
+            NetworkSpec::Torchscript(spec) => spec.kind(interface),
+            _ => Kind::Float,
+        }
+    }
+
+    /// Whether it begins with weights that were trained elsewhere, and so needs no training here.
+    pub fn is_trained(&self) -> bool {
+        matches!(self, NetworkSpec::Torchscript(_))
     }
 
     /// The key that most decides how large the network is, relative to `[network]`.
@@ -129,6 +154,7 @@ impl NetworkSpec {
             NetworkSpec::Ncsnpp(_) => "ncsnpp.channels",
             NetworkSpec::Ddpm(_) => "ddpm.channels",
             NetworkSpec::TiedAutoencoder(_) => "tied-autoencoder.hidden",
+            NetworkSpec::Torchscript(_) => "torchscript.file",
         }
     }
 

@@ -1,8 +1,8 @@
 //! Parameters as one flat buffer with named views.
 //!
-//! The weights [outputs, inputs, k, k] of a convolution have their inputs last in memory: a convolution with such weights makes images whose
-//! channels are last in memory, which it reads and writes as they are; any other order it would copy before and after. Files hold numbers in
-//! the order of the axes.
+//! The weights [outputs, inputs, k, k] of a convolution of ours have their inputs last in memory: a convolution with such weights makes images
+//! whose channels are last in memory, which it reads and writes as they are; any other order it would copy before and after. Adopted tensors,
+//! whose programs may count on it, have theirs in the order of the axes, and so do files.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -28,6 +28,22 @@ struct Entry {
     name: String,
     tensor: Tensor,
     trainable: bool,
+    /// Whether the second of its axes is last in memory.
+    inputs_last: bool,
+}
+
+impl Entry {
+    /// The axes of a tensor of this shape in the order of memory.
+    fn in_memory(&self, tensor: &Tensor) -> Tensor {
+        if self.inputs_last { tensor.permute([0, 2, 3, 1]) } else { tensor.shallow_clone() }
+    }
+
+    /// The part of a flat buffer, from `offset` on, that has this place and this shape.
+    fn view(&self, flat: &Tensor, offset: i64) -> Tensor {
+        let size = self.in_memory(&self.tensor).size();
+        let part = flat.narrow(0, offset, self.tensor.numel() as i64).view(size.as_slice());
+        if self.inputs_last { part.permute([0, 3, 1, 2]) } else { part }
+    }
 }
 
 /// Hands out parameters to the layers of a network under construction; cheap to clone, carries the name's prefix.
@@ -67,6 +83,13 @@ impl Builder {
         self.register(name, shape, init, false)
     }
 
+    /// A tensor that is there already, on the builder's device and in its kind: its values are the initial ones, and all its handles stay valid
+    /// and become views of the flat buffer where it is trained.
+    pub fn adopt(&self, name: &str, tensor: &Tensor, trainable: bool) {
+        let _ = tensor.set_requires_grad(trainable);
+        self.enter(name, tensor, trainable, false);
+    }
+
     /// The kind and device of every parameter, for constants that must match them.
     pub fn options(&self) -> (Kind, Device) {
         (self.kind, self.device)
@@ -87,9 +110,13 @@ impl Builder {
             Some(seed) => self.draw(seed, shape, init).set_requires_grad(trainable),
             None => Tensor::zeros([1], self.options()).expand(shape, false),
         };
-        let name = format!("{}{name}", self.prefix);
-        self.entries.borrow_mut().push(Entry { name, tensor: tensor.shallow_clone(), trainable });
+        self.enter(name, &tensor, trainable, shape.len() == 4);
         tensor
+    }
+
+    fn enter(&self, name: &str, tensor: &Tensor, trainable: bool, inputs_last: bool) {
+        let name = format!("{}{name}", self.prefix);
+        self.entries.borrow_mut().push(Entry { name, tensor: tensor.shallow_clone(), trainable, inputs_last });
     }
 
     fn draw(&self, seed: u64, shape: &[i64], init: Init) -> Tensor {
@@ -108,27 +135,16 @@ impl Builder {
         let mut entries = self.entries.take();
         no_grad(|| {
             let trainable: Vec<Tensor> =
-                entries.iter().filter(|e| e.trainable).map(|e| in_memory(&e.tensor.detach()).flatten(0, -1)).collect();
+                entries.iter().filter(|e| e.trainable).map(|e| e.in_memory(&e.tensor.detach()).flatten(0, -1)).collect();
             let flat = if trainable.is_empty() { Tensor::zeros([0], (self.kind, self.device)) } else { Tensor::cat(&trainable, 0) };
             let mut offset = 0;
             for entry in entries.iter_mut().filter(|e| e.trainable) {
-                entry.tensor.set_data(&view(&flat, offset, &entry.tensor));
+                entry.tensor.set_data(&entry.view(&flat, offset));
                 offset += entry.tensor.numel() as i64;
             }
             Parameters { flat, entries }
         })
     }
-}
-
-/// The axes in the order of memory.
-fn in_memory(tensor: &Tensor) -> Tensor {
-    if tensor.dim() == 4 { tensor.permute([0, 2, 3, 1]) } else { tensor.shallow_clone() }
-}
-
-/// The part of a flat buffer, from `offset` on, that has the place and the shape of `like`.
-fn view(flat: &Tensor, offset: i64, like: &Tensor) -> Tensor {
-    let part = flat.narrow(0, offset, like.numel() as i64).view(in_memory(like).size().as_slice());
-    if part.dim() == 4 { part.permute([0, 3, 1, 2]) } else { part }
 }
 
 /// All parameters of a network.
@@ -158,7 +174,7 @@ impl Parameters {
         let mut offset = 0;
         let mut views = Vec::new();
         for entry in self.entries.iter().filter(|e| e.trainable) {
-            views.push((entry.name.as_str(), view(buffer, offset, &entry.tensor)));
+            views.push((entry.name.as_str(), entry.view(buffer, offset)));
             offset += entry.tensor.numel() as i64;
         }
         views
@@ -181,12 +197,12 @@ impl Parameters {
 
     /// ∂loss/∂parameters as one flat tensor `[P]`; parameters the loss does not use have gradient zero.
     pub fn gradient(&self, loss: &Tensor) -> Tensor {
-        let leaves: Vec<&Tensor> = self.entries.iter().filter(|e| e.trainable).map(|e| &e.tensor).collect();
-        let grads = Tensor::run_backward(&[loss], &leaves, false, false);
+        let entries: Vec<&Entry> = self.entries.iter().filter(|e| e.trainable).collect();
+        let grads = Tensor::run_backward(&[loss], &entries.iter().map(|e| &e.tensor).collect::<Vec<_>>(), false, false);
         let grads: Vec<Tensor> = grads
             .into_iter()
-            .zip(&leaves)
-            .map(|(grad, leaf)| in_memory(&if grad.defined() { grad } else { leaf.zeros_like() }).flatten(0, -1))
+            .zip(entries)
+            .map(|(grad, e)| e.in_memory(&if grad.defined() { grad } else { e.tensor.zeros_like() }).flatten(0, -1))
             .collect();
         Tensor::cat(&grads, 0)
     }

@@ -7,6 +7,7 @@
 //!   metrics.jsonl              one line of numbers per logged step
 //!   events.out.*               the same for TensorBoard, one file per session
 //!   checkpoints/               step-00000020.safetensors, the newest few
+//!   network.pt                 the program that the network is, if it is one of [network.torchscript]
 //!   autoencoder/               the run of a latent space's autoencoder, if there is one
 //!   samples/                   pictures, arrays and what they cost
 //!   analytic_variance.*        what the analytic variance is made of, if it is asked for
@@ -47,6 +48,8 @@ use crate::progress::warn;
 /// The folders in a run that are runs themselves: the autoencoder of a latent space, and the classifier that guides samples.
 pub const AUTOENCODER: &str = "autoencoder";
 pub const CLASSIFIER: &str = "classifier";
+/// The file of a network that is a program.
+pub const NETWORK: &str = "network.pt";
 /// The file that makes a folder a run.
 const EXPERIMENT: &str = "experiment.toml";
 /// Its first line begins so.

@@ -174,13 +174,14 @@ impl Session {
         }
     }
 
-    /// What training works on; none where the score is known.
+    /// What training works on; none where the score is known, or its network's weights are.
     pub fn trained(&self) -> Result<Option<Box<dyn Trained + '_>>> {
         Ok(match &self.subject {
             Subject::Known(..) => None,
             Subject::Score(learned, network) => {
+                let Some((matching, _)) = &learned.training else { return Ok(None) };
                 let of = (self.plan.scale(), self.plan.law());
-                let score = ScoreTraining::new(&learned.matching, self.plan.seed, learned.sde.get(), network, of)?;
+                let score = ScoreTraining::new(matching, self.plan.seed, learned.sde.get(), network, of)?;
                 let score = Box::new(match (&self.plan.condition, self.conditions(Split::Train)?) {
                     (Some(spec), Some(conditions)) => score.told(conditions, spec.dropout()),
                     _ => score,
@@ -218,7 +219,7 @@ impl Session {
         Ok(cell.get_or_init(|| set).clone())
     }
 
-    /// Takes the averaged weights of the newest checkpoint, once; says which, or `None` where the score is known. Training is over then.
+    /// Takes the averaged weights of the newest checkpoint, once; says which, or `None` where nothing is trained. Training is over then.
     pub fn average(&self, run: &Run) -> Result<Option<&Weights>> {
         self.average_of(run, Choice::Newest)
     }
@@ -229,6 +230,10 @@ impl Session {
             self.read_latents(run)?;
             let weights = match self.parameters() {
                 None => None,
+                Some(parameters) if self.plan.train().is_none() => {
+                    parameters.freeze();
+                    None
+                }
                 Some(parameters) => {
                     let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
                         Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")

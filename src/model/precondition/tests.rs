@@ -40,6 +40,9 @@ fn plain_says_what_reference_chooses() {
         assert!((got - truth).abs() < 1e-12 * truth.abs(), "{plain:?}: {got} is not {truth}");
     }
     assert!((score(&VE, &plain(Label::Sigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * VE.sigma(0.3)).abs() < 1e-15);
+    assert!((score(&VE, &plain(Label::T, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 0.3).abs() < 1e-15);
+    let quarter = 0.25 * VE.sigma(0.3).ln();
+    assert!((score(&VE, &plain(Label::QuarterLogSigma, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * quarter).abs() < 1e-12);
     assert!((score(&VE, &plain(Label::LogTime, Output::Score), (1.0, 0.0), 0.7, 0.3) - 0.7 * 299.7f64.ln()).abs() < 1e-12);
 }
 
