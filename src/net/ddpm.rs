@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::BlockKind;
 use super::embedding::EmbeddingSpec;
-use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput};
+use super::ncsnpp::{self, Combine, ProgressiveInput, ProgressiveOutput, UpAttention};
 use super::resample::FilterSpec;
 use crate::error::Fault;
 
@@ -21,6 +21,9 @@ pub struct Spec {
     pub blocks: usize,
     /// As in ncsnpp.
     pub attention: Vec<usize>,
+    /// As in ncsnpp.
+    #[serde(default, skip_serializing_if = "UpAttention::is_last")]
+    pub up_attention: UpAttention,
     /// As in ncsnpp.
     pub dropout: f64,
     /// As in ncsnpp.
@@ -41,6 +44,7 @@ impl Spec {
             multipliers: self.multipliers.clone(),
             blocks: self.blocks,
             attention: self.attention.clone(),
+            up_attention: self.up_attention,
             dropout: self.dropout,
             block: BlockKind::Ddpm,
             resample: FilterSpec::Naive,

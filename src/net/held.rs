@@ -64,7 +64,8 @@ fn u_net(spec: &ncsnpp::Spec, [images, height, width]: [usize; 3]) -> Held {
             graph += block(inputs, level.width) * pixels;
             widest = widest.max((2 * inputs + 3 * level.width) as f64 * pixels);
         }
-        graph += attends * (level.down.len() + 1) as f64 * attention(level.width, pixels);
+        let up = if spec.up_attention.is_last() { 1 } else { level.up.len() };
+        graph += attends * (level.down.len() + up) as f64 * attention(level.width, pixels);
         widest = widest.max(attends * attention(level.width, pixels));
         kept += level.down.len() as f64 * level.width as f64 * pixels;
         if !last {

@@ -20,6 +20,9 @@ pub struct Spec {
     pub blocks: usize,
     /// Image sizes at which attention follows the blocks, each one of a level.
     pub attention: Vec<usize>,
+    /// After which blocks of such a size on the way up, `last` or `each`; left out, `last`.
+    #[serde(default, skip_serializing_if = "UpAttention::is_last")]
+    pub up_attention: UpAttention,
     /// Probability that a feature is dropped in training, in [0, 1).
     pub dropout: f64,
     pub block: BlockKind,
@@ -37,6 +40,23 @@ pub struct Spec {
     pub skip_rescale: bool,
     /// Scale of the last layer of each residual branch at the start, at least 0; 0 makes every block start as its shortcut.
     pub init_scale: f64,
+}
+
+/// Which blocks of a level attention follows on the way up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpAttention {
+    /// The last one, as in Song et al. 2021.
+    #[default]
+    Last,
+    /// Each one, as in the networks of Ho et al. 2020.
+    Each,
+}
+
+impl UpAttention {
+    pub(super) fn is_last(&self) -> bool {
+        *self == UpAttention::Last
+    }
 }
 
 /// How the levels on the way up build the output.

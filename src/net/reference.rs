@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::NetworkSpec;
 use super::embedding::EmbeddingSpec;
+use super::ncsnpp::UpAttention;
 use super::resample::FilterSpec;
 use super::{ddpm, ncsnpp};
 use crate::error::Fault;
@@ -129,6 +130,7 @@ impl Common {
             multipliers: self.ch_mult.clone(),
             blocks: self.num_res_blocks,
             attention: self.attention(data),
+            up_attention: UpAttention::Last,
             dropout: self.dropout,
             resample_with_convolution: self.resamp_with_conv,
             conditional: self.conditional,
@@ -161,6 +163,7 @@ impl Ncsnpp {
             multipliers: common.ch_mult.clone(),
             blocks: common.num_res_blocks,
             attention: common.attention(data),
+            up_attention: UpAttention::Last,
             dropout: common.dropout,
             block: self.resblock_type,
             resample: if self.fir { FilterSpec::Fir(self.fir_kernel.clone()) } else { FilterSpec::Naive },

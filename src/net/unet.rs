@@ -11,7 +11,7 @@ use super::condition::Conditioning;
 use super::dropout::Dropout;
 use super::embedding::{Embedding, EmbeddingSpec};
 use super::layers::{Conv2d, GroupNorm, Linear, merge};
-use super::ncsnpp::{Combine, ProgressiveInput, ProgressiveOutput, Spec, Stage};
+use super::ncsnpp::{Combine, ProgressiveInput, ProgressiveOutput, Spec, Stage, UpAttention};
 use super::resample::{Direction, Resample};
 use super::{Interface, Network, Told};
 use crate::optim::Builder;
@@ -39,8 +39,7 @@ struct DownLevel {
 }
 
 struct UpLevel {
-    blocks: Vec<ResidualBlock>,
-    attention: Option<Attention>,
+    blocks: Vec<(ResidualBlock, Option<Attention>)>,
     output: OutputPyramid,
     exit: Option<Resize>,
 }
@@ -168,8 +167,12 @@ impl UNet {
         let mut up = Vec::new();
         let mut coarser = None;
         for (i, level) in levels.iter().enumerate().rev() {
-            let blocks = level.up.iter().map(|&inputs| ResidualBlock::new(inputs, level.width, &style, &layer())).collect();
-            let attention = attends(level).then(|| Attention::new(level.width, &style, &layer()));
+            let mut blocks = Vec::new();
+            for (j, &inputs) in level.up.iter().enumerate() {
+                let block = ResidualBlock::new(inputs, level.width, &style, &layer());
+                let attends = attends(level) && (spec.up_attention == UpAttention::Each || j + 1 == level.up.len());
+                blocks.push((block, attends.then(|| Attention::new(level.width, &style, &layer()))));
+            }
             let mut head = |outputs, scale| Head {
                 norm: style.norm(&layer(), level.width),
                 convolution: Conv2d::new(&layer(), level.width, outputs, 3, scale),
@@ -186,7 +189,7 @@ impl UNet {
                 }
             };
             let exit = (i > 0).then(|| resize(Direction::Up, level.width, &layer()));
-            up.push(UpLevel { blocks, attention, output, exit });
+            up.push(UpLevel { blocks, output, exit });
         }
 
         let head = (spec.progressive_output != ProgressiveOutput::OutputSkip).then(|| Head {
@@ -262,12 +265,12 @@ impl Network for UNet {
         h = seen(self.middle.2.forward(&h, embedding, dropout), see);
 
         for level in &self.up {
-            for block in &level.blocks {
+            for (block, attention) in &level.blocks {
                 let skip = kept.pop().expect("as many blocks up as tensors kept on the way down");
                 h = seen(block.forward(&Tensor::cat(&[h, skip], 1), embedding, dropout), see);
-            }
-            if let Some(attention) = &level.attention {
-                h = seen(attention.forward(&h), see);
+                if let Some(attention) = attention {
+                    h = seen(attention.forward(&h), see);
+                }
             }
             match &level.output {
                 OutputPyramid::None => {}

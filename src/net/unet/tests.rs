@@ -16,6 +16,7 @@ fn told_of(condition: usize, conditional: bool) -> (UNet, Tensor, Tensor) {
         multipliers: vec![1, 1],
         blocks: 1,
         attention: vec![4],
+        up_attention: UpAttention::Last,
         dropout: 0.3,
         resample_with_convolution: true,
         conditional,
