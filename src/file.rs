@@ -1,7 +1,7 @@
 //! Opening a user's file.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,6 +12,16 @@ use sha2::{Digest, Sha256};
 pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     check(&file).map(|()| file)
+}
+
+/// The content of the file at `path`; none where there is none.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map(|_| Some(bytes))
 }
 
 /// The SHA-256 of a file's content, in hexadecimal digits.

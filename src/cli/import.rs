@@ -1,23 +1,38 @@
-//! `score-sde import`: a checkpoint of the reference implementation as a run.
+//! `score-sde import`: a checkpoint of the reference implementation, or a model of diffusers, as a run.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Overrides, Voice};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Loaded};
+use crate::experiment::{self, Experiment, Loaded};
+use crate::model::ScoreNetwork;
+use crate::net::NetworkSpec;
 use crate::progress::warn;
+use crate::pth::diffusers::Model;
 use crate::pth::reference::{Checkpoint, Found};
 use crate::run::{About, Run};
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
 use crate::train::{State, Train};
 
+/// Whose files are imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// A training checkpoint of the reference implementation.
+    Reference,
+    /// The folder of a UNet2DModel of diffusers: config.json and safetensors.
+    Diffusers,
+}
+
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The .pth file: a dict of optimizer, model, ema and step.
+    /// The .pth file, a dict of optimizer, model, ema and step; or the folder of a model.
     checkpoint: PathBuf,
+    /// Whose checkpoint it is.
+    #[arg(long, value_name = "LAYOUT", default_value = "reference")]
+    layout: Layout,
     /// What it was trained as, a TOML file.
     #[arg(long, value_name = "FILE")]
     experiment: PathBuf,
@@ -30,7 +45,7 @@ pub struct Arguments {
     voice: Voice,
 }
 
-pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) -> Result<()> {
+pub fn import(Arguments { checkpoint, layout, experiment, out, set, voice }: Arguments) -> Result<()> {
     let loaded = experiment::load(&experiment, &set.overrides)?;
     let session = Session::new(&loaded, Machine { quiet: voice.quiet, threads: Some(1), ..Machine::default() });
     let (Some(spec), Some(model)) = (session.plan().train(), session.network()) else {
@@ -40,12 +55,10 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
         });
     };
     unused(&out)?;
-    let mut file = Checkpoint::open(&checkpoint)?;
-    let mut state = State::new(spec, &model.parameters);
-    let found = file.fill(&model.parameters, &state.ema.average, [&state.adam.first_moment, &state.adam.second_moment])?;
-    same_noise(&checkpoint, &loaded, found.sigmas)?;
-    state.step = file.step;
-    remark(spec, state.step, &found);
+    let state = match layout {
+        Layout::Reference => of_reference(&checkpoint, &loaded, spec, model)?,
+        Layout::Diffusers => of_diffusers(&checkpoint, &loaded, spec, model)?,
+    };
 
     let run = Run::open(&out)?;
     run.introduce(&About::new(session.shape(), loaded.condition, loaded.experiment.mark()))?;
@@ -56,6 +69,36 @@ pub fn import(Arguments { checkpoint, experiment, out, set, voice }: Arguments) 
     let count = model.parameters.named().count();
     session.terminal().say(&format!("{} -> {}: {count} tensors at step {}", checkpoint.display(), out.display(), state.step));
     Ok(())
+}
+
+/// Weights, averages, moments and the step.
+fn of_reference<'a>(checkpoint: &Path, loaded: &Loaded, spec: &Train, model: &'a ScoreNetwork) -> Result<State<'a>> {
+    let mut file = Checkpoint::open(checkpoint)?;
+    let mut state = State::new(spec, &model.parameters);
+    let found = file.fill(&model.parameters, &state.ema.average, [&state.adam.first_moment, &state.adam.second_moment])?;
+    same_noise(checkpoint, loaded, found.sigmas)?;
+    state.step = file.step;
+    remark(spec, state.step, &found);
+    Ok(state)
+}
+
+/// Weights, as if they were the beginning of training.
+fn of_diffusers<'a>(folder: &Path, loaded: &Loaded, spec: &Train, model: &'a ScoreNetwork) -> Result<State<'a>> {
+    let Experiment { network, sde, precondition, .. } = &loaded.experiment;
+    let (Some(NetworkSpec::Ddpm(network)), &[channels, height, width]) = (network, &loaded.model_shape()[..]) else {
+        return Err(Error::Usage {
+            message: "the network of the experiment is not [network.ddpm]".into(),
+            help: "a UNet2DModel becomes that one; another network of diffusers can be [network.torchscript]".into(),
+        });
+    };
+    let file = Model::open(folder)?;
+    file.check(network, [channels, height, width], model.parametrisation.outputs())?;
+    match (&file.schedule, sde, precondition) {
+        (Some(schedule), Some(sde), Some(precondition)) => schedule.check(sde, precondition)?,
+        _ => warn(&format!("{} has no scheduler_config.json: its noise is taken to be the experiment's", folder.display())),
+    }
+    file.fill(network, width, &model.parameters)?;
+    Ok(State::new(spec, &model.parameters))
 }
 
 /// A folder in which nothing is.

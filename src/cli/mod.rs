@@ -71,11 +71,11 @@ enum Verb {
     VerifyResume(verify_resume::Arguments),
     /// Compare the numbers computed here with golden ones of the reference implementation; fails if any is further off than it may be.
     Parity(parity::Arguments),
-    /// Make a run of a checkpoint of the reference implementation, for sample, likelihood and more training.
+    /// Make a run of a checkpoint of the reference implementation, or of a model of diffusers, for sample, likelihood and more training.
     ///
     /// Weights, their average, Adam's moments and the step come out of the .pth file, of either of PyTorch's layouts. Nothing in it is run:
-    /// a file that names anything to call is refused. If a tensor is missing, too many or of another shape, all are named and nothing is
-    /// written.
+    /// a file that names anything to call is refused. Of a model of diffusers there are the weights. If a tensor is missing, too many or of
+    /// another shape, all are named and nothing is written.
     Import(import::Arguments),
     /// Write the averaged weights of a run, those that sample, as a safetensors file for other programs.
     #[command(after_long_help = export::IN_PYTORCH)]

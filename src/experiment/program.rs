@@ -1,8 +1,5 @@
 //! The file of a network that is a program of others: found, kept in the run, tried.
 
-use std::io::Read;
-use std::path::Path;
-
 use super::load::Loaded;
 use super::plan::{Family, Plan};
 use super::text::Text;
@@ -26,7 +23,8 @@ impl Experiment {
     pub(super) fn read_program(&mut self, own: Option<&Run>, text: &Text) -> Result<()> {
         let Some(NetworkSpec::Torchscript(spec)) = &mut self.network else { return Ok(()) };
         let copy = || own.map(|run| run.read(NETWORK)).transpose().map(Option::flatten);
-        let bytes = match (read(&spec.file)?, copy()?) {
+        let named = file::read(&spec.file).map_err(|error| Error::io("read", &spec.file, error))?;
+        let bytes = match (named, copy()?) {
             (Some(bytes), _) | (None, Some(bytes)) => bytes,
             (None, None) => {
                 let help = "write it with torch.jit.save, as docs/your-network.md shows, or correct network.torchscript.file";
@@ -66,15 +64,4 @@ impl Loaded {
         let twice = matches!(objective, Some(Objective::Implicit { .. } | Objective::Sliced { .. }));
         spec.try_out(outputs, &inputs, objective.is_some(), twice).map_err(|fault| text.fault(fault.within("network.torchscript")))
     }
-}
-
-/// The content of a file; none where there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let mut file = match file::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| Error::io("open", path, error))?,
-    };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
-    Ok(Some(bytes))
 }

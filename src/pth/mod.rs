@@ -4,6 +4,7 @@
 //! archive.rs    the file: a zip archive (PyTorch 1.6 and later) or the sequence of pickles before it; where each storage's bytes are
 //! unpickle.rs   the pickle in it as plain values (value.rs); of all Python names only those in calls.rs,
 //!               which put tensors and numbers together
+//! diffusers/    folders of Hugging Face's diffusers, whose weights are safetensors
 //! reference.rs  those values as a training checkpoint of the reference implementation
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 mod archive;
 mod calls;
+pub mod diffusers;
 mod opcode;
 pub mod reference;
 mod unpickle;
