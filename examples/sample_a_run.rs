@@ -25,6 +25,7 @@ fn main() -> Result<()> {
         t_min: 1e-3,
         denoise: true,
         trajectory: vec![],
+        path: None,
         thresholding: None,
         given: None,
         guidance: None,

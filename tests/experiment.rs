@@ -223,7 +223,7 @@ fn misspelt_keys() {
     ");
     assert_snapshot!(refused(&changed("[sde.vp]", "[sde.vpp]"), &[]), @"
       × unknown variant `vpp`, expected one of `vp`, `cosine`, `sub-vp`, `ve`, `linear`, `edm`,
-      │ `table`, `formula`, `poisson-flow`
+      │ `table`, `formula`, `optimal-transport`, `poisson-flow`
        ╭─[tiny.toml:3:6]
      2 │ 
      3 │ [sde.vpp]
@@ -259,8 +259,8 @@ fn misspelt_keys() {
           falling all the way to t = 1
     "#);
     assert_snapshot!(refused(&changed("\"variance\"", "\"qwertyuiop\""), &[]), @r#"
-     × unknown variant `qwertyuiop`, expected one of `variance`, `likelihood`, `edm`, `min-snr`,
-     │ `soft-min-snr`
+     × unknown variant `qwertyuiop`, expected one of `variance`, `likelihood`, `velocity`, `edm`,
+     │ `min-snr`, `soft-min-snr`
        ╭─[tiny.toml:31:13]
     30 │ objective = "denoising"
     31 │ weighting = "qwertyuiop"
@@ -760,7 +760,7 @@ fn training_that_cannot_work() {
     "#);
     let discrete = "precondition={discrete={levels=100}}";
     assert_snapshot!(with(&[discrete, "train.weighting=likelihood"]), @r#"
-     × train.weighting: levels of noise have no likelihood weighting, which weighs times by g²
+     × train.weighting: this weighting is by how fast noise comes, and levels have no rate
        ╭─[tiny.toml + --set:30:13]
     29 │ objective = "denoising"
     30 │ weighting = "likelihood"

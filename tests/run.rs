@@ -497,6 +497,16 @@ fn sliced_training_at_times_of_a_law_resumes_to_the_same_bits() {
     interrupted_and_resumed(&home, &settings, kill);
 }
 
+#[test]
+fn flow_matching_with_paired_noise_resumes_to_the_same_bits() {
+    let home = Home::with(training_alone(VECTORS));
+    let choices = ["sde={optimal-transport={}}", "precondition={plain={label='t',output='velocity'}}", "train.weighting=velocity"];
+    // Pairs are found in a time that grows with the cube of a batch.
+    let slow = ["train.batch=128", "train.log_every=1"];
+    let settings: Vec<&str> = choices.into_iter().chain(slow).flat_map(|setting| ["--set", setting]).collect();
+    interrupted_and_resumed(&home, &settings, kill);
+}
+
 /// VECTORS in discrete time with a variance that the network learns, which everything that can uses.
 fn with_learned_variance() -> String {
     VECTORS

@@ -135,7 +135,7 @@ pub fn lab(options: Arguments) -> Result<()> {
     let t_min = options.t_min(loaded.plan.sample.as_ref());
     let session = Session::new(&loaded, options.machine.clone().into());
     let plan = session.plan();
-    let model = session.sampling_model(plan.sample.as_ref().and_then(|sample| sample.thresholding))?;
+    let model = plan.sample.as_ref().map_or_else(|| session.model(), |sample| session.sampling_model(sample))?;
     let law = match &plan.family {
         Family::Known(_, ScoreSpec::GaussianMixture(mixture)) => Some(mixture),
         Family::Score(_) | Family::Generator(..) | Family::Classifier(..) => None,

@@ -55,6 +55,11 @@ impl Experiment {
             };
         };
         condition.check(&self.data, self.score.is_none()).map_err(|fault| fault.within("condition"))?;
+        if self.sde.as_ref().is_some_and(|sde| sde.get().pairs_by_transport()) {
+            let message =
+                "noise that is paired with examples of all conditions is not the prior of each, and [sde.optimal-transport] pairs it";
+            return Err(Fault::new("condition", message, "use [sde.linear], whose noise is independent, or remove [condition]"));
+        }
         if let Some(network) = &self.network {
             network.check_conditions().map_err(|fault| fault.within("network"))?;
         }

@@ -103,7 +103,7 @@ impl Experiment {
             return match trained.into_iter().find(|(_, given)| *given) {
                 None => {
                     let help = "use another process, or train a network";
-                    sde.get().check_normal_noise("score", "the score of a mixture is known under normal noise", help)?;
+                    sde.get().check_score("score", "the score of a mixture is known under normal noise", help)?;
                     Ok(Family::Known(sde.clone(), score.clone()))
                 }
                 Some((table, _)) => {

@@ -203,7 +203,7 @@ impl Experiment {
             None => Ok(()),
             Some(spec) => {
                 let message = "this dequantisation is trained on a bound, which is of processes with normal noise";
-                sde.check_normal_noise("dequantisation", message, "remove [dequantisation]; likelihood.dequantisation can be uniform")?;
+                sde.check_score("dequantisation", message, "remove [dequantisation]; likelihood.dequantisation can be uniform")?;
                 spec.check(scale).map_err(|fault| fault.within("dequantisation"))
             }
         }

@@ -123,7 +123,7 @@ impl Spec {
             if value > 0.0 && value.is_finite() { Ok(()) } else { Err(Fault::new(key, format!("it is {value}"), help)) }
         };
         above_0("noise", self.noise, "give a number above 0: without noise no density of x given y is to be had")?;
-        sde.check_normal_noise("method", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
+        sde.check_score("method", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
         if network_levels.is_some() && matches!(self.method, Method::Dps { .. }) {
             let help = "use pseudo-inverse or moment-matching, or a network in continuous time";
             return Err(Fault::new("method", "the strength of dps is of g², which levels of noise don't have", help));

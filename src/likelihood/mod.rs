@@ -140,10 +140,10 @@ impl Likelihood {
         Fault::unless_in(key, draws, 1..=MOST, "2 or more tell what the noise does to the result")?;
         if self.below_t_min != BelowTMin::Ignored {
             let message = "this way from 0 to t_min has normal noise";
-            sde.check_normal_noise("below_t_min", message, "use \"ignored\"")?;
+            sde.check_score("below_t_min", message, "use \"ignored\"")?;
         }
         if let Some(bound) = &self.bound {
-            sde.check_normal_noise("bound", "bounds are of processes with normal noise", "remove [likelihood.bound]")?;
+            sde.check_score("bound", "bounds are of processes with normal noise", "remove [likelihood.bound]")?;
             bound.check(self.below_t_min, sde, chain).map_err(|fault| fault.within("bound"))?;
         }
         self.solver.general().map(drop).map_err(|fault| fault.within("solver"))

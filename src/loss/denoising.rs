@@ -11,26 +11,40 @@ use crate::tensor::column;
 ///
 /// It is also w (α / σ)² ‖D - x_0‖², the loss of a denoising autoencoder D = (x_t + σ² s) / α (Vincent 2011, sec. 4). α and σ are those of
 /// the model's level: for a model in discrete time w = 1 gives on DDPM's chain ‖F - z‖² for the noise prediction F (Ho et al. 2020, eq. 14),
-/// on NCSN's the loss of Song & Ermon 2019, eq. 5 and 6 with λ = σ². -> losses `[B]`.
+/// on NCSN's the loss of Song & Ermon 2019, eq. 5 and 6 with λ = σ². The error is taken in the quantity that the model says, of which that of the
+/// noise is a multiple: flow matching of a velocity, w c² ‖u - (α' x_0 + σ' z)‖² (Lipman et al. 2023), is this loss, too, also where α is 0.
+/// -> losses `[B]`.
 pub fn denoising_score_matching(model: &dyn Model, reduction: Reduction, batch: &Batch) -> Tensor {
     let levels: Vec<Level> = batch.t.iter().map(|&t| model.level(t)).collect();
-    batch.weighted(&denoising_errors(model, batch.x0, &levels, batch.z), reduction)
+    let x = noised(batch.x0, &levels, batch.z);
+    let at = At::whole(&x, batch.t);
+    let (errors, factors) = model.predict(&at).errors(model.sde(), &|t| model.level(t), (batch.x0, batch.z), &at);
+    let w: Vec<f64> = batch.w.iter().zip(factors).map(|(w, c)| w * c * c).collect();
+    Batch { w: &w, ..*batch }.weighted(&errors.square(), reduction)
+}
+
+/// α x_0 + σ z [B, ...], one level per example.
+fn noised(x0: &Tensor, levels: &[Level], z: &Tensor) -> Tensor {
+    x0 * column(x0, levels.iter().map(|level| level.alpha)) + z * column(x0, levels.iter().map(|level| level.sigma))
 }
 
 /// (σ s(α x_0 + σ z, t) + z)² [B, ...], one level per example.
 pub fn denoising_errors(model: &dyn Model, x0: &Tensor, levels: &[Level], z: &Tensor) -> Tensor {
     let t: Vec<f64> = levels.iter().map(|level| level.t).collect();
-    let sigma = column(x0, levels.iter().map(|level| level.sigma));
-    let x = x0 * column(x0, levels.iter().map(|level| level.alpha)) + z * sigma;
+    let x = noised(x0, levels, z);
     (z - model.noise(&At::whole(&x, &t))).square()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::Weighting;
+    use crate::model::{Label, Output, Precondition, Preconditioned};
+    use crate::net::{Interface, NetworkSpec};
+    use crate::optim::Builder;
     use crate::sde::Sde;
     use crate::tensor::{column_of, to_vec};
-    use crate::testing::{Formula, VP, chained, standard, zero};
+    use crate::testing::{Formula, VP, chained, largest, normal, sdes, standard, zero};
     use tch::{Device, Kind};
 
     #[test]
@@ -53,6 +67,33 @@ mod tests {
                 })
                 .sum();
             assert!((got[i] / truth - 1.0).abs() < 1e-12, "{} is not {truth}", got[i]);
+        }
+    }
+
+    /// Lipman et al. 2023, eq. 14, and Salimans & Ho 2022, by hand: the same losses, and the same gradients.
+    #[test]
+    fn flow_matching_is_this_loss_with_its_weight() {
+        tch::set_num_threads(1);
+        let (x0, z, t) = (normal(1, &[6, 3]), normal(2, &[6, 3]), [0.02, 0.1, 0.3, 0.5, 0.8, 0.97]);
+        for (name, sde) in sdes() {
+            for output in [Output::Velocity, Output::Data, Output::Noise] {
+                let builder = Builder::new(1, Kind::Double, Device::Cpu);
+                let spec = NetworkSpec::Mlp(toml::from_str("width = 8\ndepth = 1\ninput = \"plain\"\nembedding = \"positional\"").unwrap());
+                let network = spec.build(&Interface::plain(&[3]), &builder);
+                let parameters = builder.finish();
+                let parametrisation = &Precondition::Plain { label: Label::Time, output }.under(sde).unwrap();
+                let model =
+                    Preconditioned { sde, network: &*network, parametrisation, to_unit: (1.0, 0.0), kind: Kind::Double, dropout: None };
+                let x = noised(&x0, &t.map(|t| sde.level(t)), &z);
+                let velocity = &x0 * column_of(&x0, &t, |t| sde.slope(t).alpha) + &z * column_of(&x0, &t, |t| sde.slope(t).sigma);
+                let by_hand = (model.velocity(&At::whole(&x, &t)) - velocity).square().mean(Kind::Double);
+                let w = t.map(|t| Weighting::Velocity.at(sde, t));
+                let ours = denoising_score_matching(&model, Reduction::Mean, &Batch { x0: &x0, t: &t, z: &z, w: &w }).mean(Kind::Double);
+                let close = |a: &Tensor, b: &Tensor| largest(&(a - b)) / largest(b);
+                assert!(close(&ours, &by_hand) < 1e-10, "{name}, {output:?}: {ours} is not {by_hand}");
+                let [ours, by_hand] = [ours, by_hand].map(|loss| parameters.gradient(&loss));
+                assert!(close(&ours, &by_hand) < 1e-10, "{name}, {output:?}: the gradient is off by {}", close(&ours, &by_hand));
+            }
         }
     }
 

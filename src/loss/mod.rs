@@ -6,6 +6,7 @@ mod implicit;
 mod inverse;
 mod sliced;
 mod time;
+mod transport;
 mod weighting;
 
 pub use denoising::{denoising_errors, denoising_score_matching};
@@ -13,6 +14,7 @@ pub use explicit::explicit_score_matching;
 pub use implicit::implicit_score_matching;
 pub use sliced::sliced_score_matching;
 pub use time::{TimeLaw, TimeSpec, stratified};
+pub use transport::paired_by_transport;
 pub use weighting::Weighting;
 
 use schemars::JsonSchema;

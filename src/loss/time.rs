@@ -286,6 +286,7 @@ mod tests {
         let weightings = [
             Weighting::Variance,
             Weighting::Likelihood,
+            Weighting::Velocity,
             Weighting::Edm { sigma_data: 0.5 },
             Weighting::MinSnr { gamma: 5.0 },
             Weighting::SoftMinSnr { gamma: 5.0 },

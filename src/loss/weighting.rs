@@ -15,6 +15,8 @@ pub enum Weighting {
     Variance,
     /// λ = g², w = g² / σ²: the loss bounds the negative log-likelihood (Song et al. 2021b, arXiv 2101.09258, theorem 1).
     Likelihood,
+    /// 1 on the error of the velocity, ‖u - (α' x_0 + σ' z)‖²: flow matching (Lipman et al. 2023, arXiv 2210.02747, eq. 14), w = (σ' - σ α' / α)².
+    Velocity,
     /// 1 / c_out² on the denoiser's error ‖D - x_0‖², w = 1 + σ² / (α σ_data)² (Karras et al. 2022, arXiv 2206.00364, table 1): a network
     /// with EDM's preconditioning then has errors of one scale.
     Edm {
@@ -41,24 +43,27 @@ impl Weighting {
 
     /// w at a level that stands for its time, as those of a chain do.
     pub fn at_level(&self, sde: &dyn Sde, level: &Level) -> f64 {
-        self.of_snr(level.log_snr().exp()).unwrap_or_else(|| (sde.diffusion(level.t) / level.sigma).powi(2))
+        let snr = || level.log_snr().exp();
+        match self {
+            Weighting::Variance => 1.0,
+            Weighting::Likelihood => (sde.diffusion(level.t) / level.sigma).powi(2),
+            // ½ g² / σ, where g² = 2 σ (σ' - σ α' / α).
+            Weighting::Velocity => (sde.diffusion(level.t).powi(2) / (2.0 * level.sigma)).powi(2),
+            Weighting::Edm { sigma_data } => 1.0 + 1.0 / (snr() * sigma_data * sigma_data),
+            Weighting::MinSnr { gamma } => (gamma / snr()).min(1.0),
+            Weighting::SoftMinSnr { gamma } => gamma / (gamma + snr()),
+        }
     }
 
-    /// w as a function of the signal-to-noise ratio; none for g², which is a rate in time.
-    fn of_snr(&self, snr: f64) -> Option<f64> {
-        match self {
-            Weighting::Variance => Some(1.0),
-            Weighting::Likelihood => None,
-            Weighting::Edm { sigma_data } => Some(1.0 + 1.0 / (snr * sigma_data * sigma_data)),
-            Weighting::MinSnr { gamma } => Some((gamma / snr).min(1.0)),
-            Weighting::SoftMinSnr { gamma } => Some(gamma / (gamma + snr)),
-        }
+    /// Whether it is a rate in time, which levels of a chain don't have.
+    pub fn is_rate(&self) -> bool {
+        matches!(self, Weighting::Likelihood | Weighting::Velocity)
     }
 
     /// A fault's key is relative to `weighting`.
     pub fn check(&self) -> Result<(), Fault> {
         let (table, key, value, help) = match self {
-            Weighting::Variance | Weighting::Likelihood => return Ok(()),
+            Weighting::Variance | Weighting::Likelihood | Weighting::Velocity => return Ok(()),
             Weighting::Edm { sigma_data } => (
                 "edm",
                 "sigma_data",
@@ -89,12 +94,14 @@ mod tests {
                 for (weighting, truth) in [
                     (Weighting::Variance, 1.0 / (s * s)),
                     (Weighting::Likelihood, (sde.diffusion(t) / sde.sigma(t) / s).powi(2)),
+                    // ε - z = -(D - x_0) / s, and the velocity's error is α' (D - x_0) + σ' (ε - z).
+                    (Weighting::Velocity, (sde.slope(t).alpha - sde.slope(t).sigma / s).powi(2)),
                     (Weighting::Edm { sigma_data }, 1.0 / (c_out * c_out)),
                     (Weighting::MinSnr { gamma }, (1.0 / (s * s)).min(gamma)),
                     (Weighting::SoftMinSnr { gamma }, 1.0 / (s * s + 1.0 / gamma)),
                 ] {
                     let got = weighting.at(sde, t) / (s * s);
-                    assert!((got / truth - 1.0).abs() < 1e-12, "{name}, {weighting:?} at t = {t}: {got} is not {truth}");
+                    assert!((got / truth - 1.0).abs() < 1e-9, "{name}, {weighting:?} at t = {t}: {got} is not {truth}");
                 }
             }
         }

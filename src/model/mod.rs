@@ -9,6 +9,7 @@ mod measured;
 mod points;
 mod precondition;
 mod prediction;
+mod rescheduled;
 mod score_network;
 mod thresholded;
 
@@ -24,6 +25,7 @@ pub use measured::{MeanSquares, Measured};
 pub use points::ExactPoints;
 pub use precondition::{Label, NetworkVariance, Output, Parametrisation, Precondition, Preconditioned, discrete_parametrisation};
 pub use prediction::{Prediction, Quantity};
+pub use rescheduled::Rescheduled;
 pub use score_network::{ScoreNetwork, asked};
 pub use thresholded::DynamicThresholding;
 

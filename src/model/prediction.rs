@@ -53,6 +53,27 @@ impl Prediction {
         Prediction::of(Quantity::Noise, value)
     }
 
+    /// How far it is off the truth for x = α x_0 + σ z at the level `level(t)`, in its own quantity [B, ...], and the factors c `[B]` with which that is
+    /// the noise's error ε - z. A score's is the noise's.
+    pub fn errors(self, sde: &dyn Sde, level: &dyn Fn(f64) -> Level, (x0, z): (&Tensor, &Tensor), at: &At) -> (Tensor, Vec<f64>) {
+        let levels: Vec<Level> = at.t.iter().map(|&t| level(t)).collect();
+        let all = |f: &dyn Fn(&Level) -> f64| levels.iter().map(f).collect::<Vec<f64>>();
+        let of = |f: &dyn Fn(&Level) -> f64| column(x0, all(f));
+        match self.quantity {
+            Quantity::Data => (self.value - x0, all(&|level| -level.alpha / level.sigma)),
+            Quantity::Velocity => {
+                let truth = x0 * of(&|level| sde.slope(level.t).alpha) + z * of(&|level| sde.slope(level.t).sigma);
+                // α / (α σ' - σ α'), where g² = 2 σ (σ' - σ α' / α).
+                (self.value - truth, all(&|level| 2.0 * level.sigma / sde.diffusion(level.t).powi(2)))
+            }
+            Quantity::V => {
+                let truth = z * of(&|level| level.alpha) - x0 * of(&|level| level.sigma);
+                (self.value - truth, all(&|level| level.alpha / (level.alpha.powi(2) + level.sigma.powi(2))))
+            }
+            Quantity::Noise | Quantity::Score => (self.into_quantity(Quantity::Noise, sde, level, at) - z, vec![1.0; levels.len()]),
+        }
+    }
+
     /// The value as another quantity: x at t is at the level `level(t)`, the velocity is that of `sde`.
     ///
     /// From x̂, the velocity and v all is finite where α = 0, too; from the noise and the score what divides by α is not.
@@ -144,6 +165,24 @@ mod tests {
                         assert!(apart < 1e-9, "{quantity:?} as {wanted:?} at {t:?}: {apart}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn errors_of_every_quantity_are_multiples_of_the_noises() {
+        tch::set_num_threads(1);
+        let t = [0.05, 0.4];
+        for (name, sde) in sdes() {
+            let (x, [data, noise, ..]) = world(sde, &t);
+            let off = Tensor::from_slice(&[0.2, -0.1, 0.05, 0.3]).view([2, 2]);
+            for quantity in ALL {
+                // A prediction whose noise is off by `off`.
+                let at = At::whole(&x, &t);
+                let value = Prediction::of(Quantity::Noise, &noise + &off).into_quantity(quantity, sde, &|t| sde.level(t), &at);
+                let (errors, c) = Prediction::of(quantity, value).errors(sde, &|t| sde.level(t), (&data, &noise), &at);
+                let apart = (errors * column(&x, c) - &off).abs().max().double_value(&[]);
+                assert!(apart < 1e-9, "{name}, {quantity:?}: {apart}");
             }
         }
     }

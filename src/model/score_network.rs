@@ -46,8 +46,21 @@ impl ScoreNetwork {
         seed: u64,
         device: Device,
     ) -> ScoreNetwork {
+        let interface = Interface { shape, outputs: parametrisation.outputs(), condition };
+        ScoreNetwork::of(kind, parametrisation.clone(), scale, seed, device, |builder| spec.build(&interface, builder))
+    }
+
+    /// A network of the caller's own, which takes its parameters from a builder.
+    pub fn of(
+        kind: Kind,
+        parametrisation: Parametrisation,
+        scale: Scale,
+        seed: u64,
+        device: Device,
+        build: impl FnOnce(&Builder) -> Box<dyn Network>,
+    ) -> ScoreNetwork {
         let builder = Builder::new(seed, kind, device);
-        let network = spec.build(&Interface { shape, outputs: parametrisation.outputs(), condition }, &builder);
+        let network = build(&builder);
         ScoreNetwork { parameters: builder.finish(), device, network, parametrisation, kind, to_unit: to_unit(scale) }
     }
 
@@ -79,7 +92,7 @@ fn to_unit(scale: Scale) -> (f64, f64) {
 /// What a network of this kind is asked for three examples of N(0, 1), noised, late, in the middle and early, and all of the first
 /// class, if it is told a condition of so many numbers.
 pub fn asked(sde: &dyn Sde, parametrisation: &Parametrisation, scale: Scale, kind: Kind, (shape, condition): (&[usize], usize)) -> Inputs {
-    let times = [1.0, 0.5, 0.1];
+    let times = [sde.horizon(), 0.5, 0.1];
     let shape: Vec<i64> = [times.len()].iter().chain(shape).map(|n| *n as i64).collect();
     let x = normal(0, Purpose::Init, 0, &shape, Device::Cpu).to_kind(kind);
     let condition =

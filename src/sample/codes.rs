@@ -122,6 +122,7 @@ mod tests {
             t_min: 1e-3,
             denoise: false,
             trajectory: vec![],
+            path: None,
             thresholding: None,
             given: None,
             guidance: None,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::GivenSpec;
 use crate::error::Fault;
-use crate::guidance;
-use crate::sde::Sde;
+use crate::guidance::{self, Guidance};
+use crate::sde::{Sde, SdeSpec};
 use crate::solver::SolverSpec;
 use crate::space::Scale;
 
@@ -27,6 +27,10 @@ pub struct Sample {
     /// Times at which the samples on their way are kept, too, at most 100; asking changes no sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trajectory: Vec<f64>,
+    /// The path that samples come down, such as `path.linear = {}`: a network of one path serves any other by its signal-to-noise ratio, in
+    /// continuous time. `t_min` and the solver's times are the path's. Left out, it is that of `[sde.*]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<SdeSpec>,
     /// Images: the denoised states on the way are kept within the range of the data. Left out, they are not.
     pub thresholding: Option<Thresholding>,
     /// What is known of the samples, of a model with `[condition.*]`; left out, nothing: they are of the law of all examples.
@@ -80,6 +84,7 @@ impl DynamicsSpec {
 impl Sample {
     /// `network_levels` are the levels of noise of a network in discrete time.
     pub fn check(&self, scale: Scale, sde: &dyn Sde, network_levels: Option<usize>) -> Result<(), Fault> {
+        let sde = self.path(sde, network_levels)?;
         Fault::unless_in("count", self.count, 1..=100_000_000, "leave [sample] out for no samples")?;
         Fault::unless_in("batch", self.batch, 1..=1_000_000, "a smaller batch needs less memory")?;
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
@@ -116,7 +121,7 @@ impl Sample {
         if let Some(guidance) = &self.guidance {
             guidance.check().map_err(|fault| fault.within("guidance"))?;
             if guidance.differentiates() {
-                sde.check_normal_noise("guidance", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
+                sde.check_score("guidance", "the covariance of x_0 given x_t is that of normal noise", "use another process")?;
             }
         }
         if let (Some(guidance), Some(measurement)) = (&self.guidance, &self.measurement)
@@ -135,5 +140,24 @@ impl Sample {
             }
         }
         self.solver.check(sde, eta, self.t_min, network_levels).map_err(|fault| fault.within("solver"))
+    }
+
+    /// The process that samples come down, for a score of `sde`.
+    fn path<'a>(&'a self, sde: &'a dyn Sde, network_levels: Option<usize>) -> Result<&'a dyn Sde, Fault> {
+        let Some(path) = &self.path else { return Ok(sde) };
+        path.check().map_err(|fault| fault.within("path"))?;
+        let message = "another path is taken by the score of its signal-to-noise ratio";
+        sde.check_score("path", message, "remove sample.path")?;
+        path.get().check_score("path", message, "give another path, such as path.linear = {}")?;
+        let fault = |message: &str, help: &str| Err(Fault::new("path", message, help));
+        match &self.guidance {
+            _ if network_levels.is_some() => {
+                fault("a network in discrete time knows the levels of its own chain alone", "remove sample.path")
+            }
+            Some(Guidance::Classifier(_) | Guidance::Autoguidance(_)) => {
+                fault("what guides these samples is of the path of [sde]", "remove sample.path, or use another guidance")
+            }
+            _ => Ok(path.get()),
+        }
     }
 }

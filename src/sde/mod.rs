@@ -11,6 +11,7 @@ mod formula;
 mod level;
 mod linear;
 mod noise;
+mod optimal_transport;
 mod path;
 mod poisson_flow;
 mod sub_vp;
@@ -30,6 +31,7 @@ pub use formula::{Expression, Formula};
 pub use level::{Level, Slope, normal_entropy};
 pub use linear::Linear;
 pub use noise::NoiseLaw;
+pub use optimal_transport::OptimalTransport;
 pub use poisson_flow::PoissonFlow;
 pub use sub_vp::SubVp;
 pub use table::Table;
@@ -96,11 +98,19 @@ pub trait Sde: Send + Sync {
     fn prior_log_density(&self, squared_norm: f64, dimension: usize) -> f64 {
         self.noise().log_density(self.prior_std().powi(2), squared_norm, dimension)
     }
-    /// The fault of what only normal noise has.
-    fn check_normal_noise(&self, key: &str, message: &str, help: &str) -> Result<(), Fault> {
-        match self.noise() {
-            NoiseLaw::Normal => Ok(()),
-            NoiseLaw::Student { .. } => Err(Fault::new(key, format!("{message}, and a Poisson flow has another noise"), help)),
+    /// Whether training pairs the examples of a batch with their noise by optimal transport.
+    fn pairs_by_transport(&self) -> bool {
+        false
+    }
+    /// Why -ε / σ is not the score of x_t, which it is for normal noise that is independent of the data; nothing where it is.
+    fn without_score(&self) -> Option<&'static str> {
+        None
+    }
+    /// The fault of what needs a score, and not a flow alone.
+    fn check_score(&self, key: &str, message: &str, help: &str) -> Result<(), Fault> {
+        match self.without_score() {
+            None => Ok(()),
+            Some(why) => Err(Fault::new(key, format!("{message}, and {why}"), help)),
         }
     }
 }
@@ -120,6 +130,7 @@ pub enum SdeSpec {
     Edm(Edm),
     Table(Table),
     Formula(Formula),
+    OptimalTransport(OptimalTransport),
     PoissonFlow(PoissonFlow),
 }
 
@@ -134,6 +145,7 @@ impl SdeSpec {
             SdeSpec::Edm(sde) => sde,
             SdeSpec::Table(sde) => sde,
             SdeSpec::Formula(sde) => sde,
+            SdeSpec::OptimalTransport(sde) => sde,
             SdeSpec::PoissonFlow(sde) => sde,
         }
     }
@@ -148,6 +160,7 @@ impl SdeSpec {
             SdeSpec::Edm(_) => "edm",
             SdeSpec::Table(_) => "table",
             SdeSpec::Formula(_) => "formula",
+            SdeSpec::OptimalTransport(_) => "optimal-transport",
             SdeSpec::PoissonFlow(_) => "poisson-flow",
         };
         self.get().check().map_err(|fault| fault.within(table))

@@ -49,6 +49,9 @@ impl Sde for PoissonFlow {
     fn time_of_log_snr(&self, lambda: f64) -> f64 {
         self.levels().time_of_log_snr(lambda)
     }
+    fn without_score(&self) -> Option<&'static str> {
+        Some("a Poisson flow has another noise")
+    }
     fn noise(&self) -> NoiseLaw {
         NoiseLaw::Student { freedom: self.extra_dimensions }
     }

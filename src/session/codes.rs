@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
 use crate::run::{Npz, Run};
 use crate::sample::{Agreement, AgreementReport, Flow, GivenSpec, Sample, Samples, between};
-use crate::sde::NoiseLaw;
 use crate::solver::Cost;
 use crate::space::Scale;
 use crate::tensor::to_vec;
@@ -73,14 +72,14 @@ impl Session {
     }
 
     fn encode_given(&self, spec: &Sample, (split, examples): (Split, &[usize]), condition: Option<Tensor>) -> Result<Codes> {
-        let model = self.sampling_model(spec.thresholding)?;
+        let model = self.sampling_model(spec)?;
         let x = self.points(split, examples, spec.batch)?;
         let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
         let (codes, statistics) = flow.encode(&x)?;
         let off = flow.decode(&codes)?.0 - &x;
         let number = |x: Tensor| x.double_value(&[]);
         let round_trip = RoundTrip { largest: number(off.abs().max()), root_mean_square: number(off.square().mean(Kind::Double).sqrt()) };
-        let protocol = json!({ "split": split, "solver": spec.solver, "t_min": spec.t_min });
+        let protocol = json!({ "split": split, "solver": spec.solver, "t_min": spec.t_min, "path": spec.path });
         Ok(Codes { codes, report: CodesReport { count: examples.len(), cost: statistics.cost(), round_trip, protocol, against: None } })
     }
 
@@ -91,7 +90,7 @@ impl Session {
             let message = format!("the codes have shape {:?}, and the model's are [N, ...] with {expected:?}", codes.size());
             return Err(Error::Usage { message, help: "give codes that score-sde encode made of the same data".into() });
         }
-        let model = self.sampling_model(spec.thresholding)?;
+        let model = self.sampling_model(spec)?;
         if let Some(GivenSpec::EachClass) = spec.given {
             let help = "give --set 'sample.given={classes=[3]}', or, for the codes of the first examples, \
                         --set 'sample.given={examples={split=\"test\",count=8}}'";
@@ -112,7 +111,7 @@ impl Session {
         let ([slope, other_slope], [shift, other_shift]) = ([self, other].map(|of| of.affine().0), [self, other].map(|of| of.affine().1));
         let x = (self.located(split, examples)? * slope + (shift - other_shift)) / other_slope;
         let x = other.placed(&x, examples.iter().map(|&i| i as u64), spec.batch)?;
-        let model = other.sampling_model(spec.thresholding)?;
+        let model = other.sampling_model(spec)?;
         let condition = other.conditions(split)?.map(|conditions| conditions.of(examples).to_device(other.device()));
         let flow = Flow::new(spec, &*model).map_err(|fault| fault.within("sample"))?.given(condition);
         let (of_other, _) = flow.encode(&x)?;
@@ -126,9 +125,9 @@ impl Session {
             let help = format!("give --count, at least {}", Agreement::LEAST);
             return refused("there are too few examples for a correlation with an error", &help);
         }
-        let normal = |session: &Session| Ok::<_, Error>(session.model()?.sde().noise() == NoiseLaw::Normal);
-        if !(normal(self)? && normal(other)?) {
-            return refused("a Poisson flow has another flow than a process with normal noise", "give two runs with normal noise");
+        let why = |session: &Session| Ok::<_, Error>(session.model()?.sde().without_score());
+        if let Some(why) = why(self)?.or(why(other)?) {
+            return refused(&format!("the flow is another than that of the score: {why}"), "give two runs of scores");
         }
         if self.shape != other.shape || self.examples(split, examples)? != other.examples(split, examples)? {
             return refused("the two runs have other data", "give a run on the same data");
@@ -184,14 +183,15 @@ impl Session {
 
     /// What codes depend on but for their examples.
     fn codes_subject(&self, spec: &Sample, run: &Run) -> Result<Value> {
-        let sample = json!({ "solver": spec.solver, "t_min": spec.t_min, "thresholding": spec.thresholding });
+        let sample = json!({ "solver": spec.solver, "t_min": spec.t_min, "path": spec.path, "thresholding": spec.thresholding });
         Ok(json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample }))
     }
 
     /// Saves the samples of codes as `samples/<name>.*`.
     pub fn decode_into(&self, spec: &Sample, codes: &Tensor, run: &Run, place: &Run, name: &str) -> Result<bool> {
-        let Sample { solver, t_min, denoise, thresholding, given, .. } = spec;
-        let sample = json!({ "solver": solver, "t_min": t_min, "denoise": denoise, "thresholding": thresholding, "given": given });
+        let Sample { solver, t_min, path, denoise, thresholding, given, .. } = spec;
+        let sample =
+            json!({ "solver": solver, "t_min": t_min, "path": path, "denoise": denoise, "thresholding": thresholding, "given": given });
         let mut of =
             json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
         of["given_crc32"] = self.known(spec)?.and_then(|known| known.rows().map(|rows| crc32(to_vec(rows)))).into();

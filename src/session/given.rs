@@ -139,7 +139,11 @@ impl Session {
         let x = (images - shift) / slope;
         let lead = self.scale().to_data(&x);
         let x = self.placed(&x, 0..x.size()[0] as u64, spec.batch)?.repeat_interleave_self_int(each as i64, 0, None::<i64>);
-        let model = self.sampling_model(spec.thresholding)?;
+        let model = self.sampling_model(spec)?;
+        if model.sde().pairs_by_transport() {
+            let message = "the noise that is put on images here is independent of them, and under [sde.optimal-transport] it is not".into();
+            return Err(Error::Usage { message, help: "give a run of another process, such as [sde.linear]".into() });
+        }
         let reverse = Reverse { model: &*model, eta: spec.dynamics.eta() };
         let t = spec.solver.begins_at(&reverse, (t, spec.t_min)).ok_or_else(|| no_step(t, spec.t_min))?;
         let x = noised(&*model, &x, t, self.plan.seed);

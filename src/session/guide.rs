@@ -46,7 +46,7 @@ impl Session {
         guide: Option<Box<dyn Model + 'a>>,
         classifier: Option<&'a Session>,
     ) -> Result<Box<dyn Model + 'a>> {
-        let model = self.model()?;
+        let model = self.on_path(spec)?;
         Ok(match (&spec.guidance, classifier) {
             (None, _) => model,
             (Some(Guidance::Classifier(strength)), Some(classifier)) => {

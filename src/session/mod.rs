@@ -27,12 +27,12 @@ use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::generator::{GeneratorNetwork, vae};
 use crate::latent::{LatentSpace, LatentTraining};
-use crate::model::{DynamicThresholding, ExactScore, MeanSquares, Measured, Model, ScoreNetwork, ScoreSpec};
+use crate::model::{DynamicThresholding, ExactScore, MeanSquares, Measured, Model, Rescheduled, ScoreNetwork, ScoreSpec};
 use crate::optim::{Parameters, Trained};
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Choice};
-use crate::sample::Thresholding;
+use crate::sample::{Sample, Thresholding};
 use crate::sde::SdeSpec;
 use crate::space::Scale;
 use crate::train::{self, ScoreTraining, Weights};
@@ -265,9 +265,18 @@ impl Session {
         })
     }
 
-    /// The model as `[sample]` asks it: with its thresholding. Error: the family has no score.
-    pub fn sampling_model(&self, thresholding: Option<Thresholding>) -> Result<Box<dyn Model + '_>> {
-        Ok(self.thresholded(self.model()?, thresholding))
+    /// The model as `[sample]` asks it, before any guidance: on its path, and with its thresholding. Error: the family has no score.
+    pub fn sampling_model(&self, spec: &Sample) -> Result<Box<dyn Model + '_>> {
+        Ok(self.thresholded(self.on_path(spec)?, spec.thresholding))
+    }
+
+    /// The model on the path of `[sample]`.
+    fn on_path(&self, spec: &Sample) -> Result<Box<dyn Model + '_>> {
+        let model = self.model()?;
+        Ok(match &spec.path {
+            Some(path) => Box::new(Rescheduled { model, sde: path.clone() }),
+            None => model,
+        })
     }
 
     fn thresholded<'a>(&self, model: Box<dyn Model + 'a>, thresholding: Option<Thresholding>) -> Box<dyn Model + 'a> {

@@ -242,7 +242,7 @@ impl SolverSpec {
         let name = &*self.name();
         if eta > 0.0 || self.draws_noise() {
             let help = "use dynamics = \"probability-flow\" and a solver without noise, such as heun or dpm-solver-pp";
-            sde.check_normal_noise(name, "steps with noise need the score of a process with normal noise", help)?;
+            sde.check_score(name, "steps with noise need the score of a process with normal noise", help)?;
         }
         self.sampler(eta)?.check(sde, eta, t_min, network_levels).map_err(|fault| fault.within(name))
     }

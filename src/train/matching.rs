@@ -25,10 +25,10 @@ impl ScoreMatching {
         }
         self.objective.check().map_err(|fault| fault.within("objective"))?;
         if self.objective != Objective::Denoising {
-            sde.check_normal_noise("objective", "this objective is of normal noise", "use \"denoising\"")?;
+            sde.check_score("objective", "this objective is of normal noise", "use \"denoising\"")?;
         }
         if self.weighting == Weighting::Likelihood {
-            sde.check_normal_noise("weighting", "the likelihood's weighting is of normal noise", "use \"variance\", or edm")?;
+            sde.check_score("weighting", "the likelihood's weighting is of normal noise", "use \"variance\", or edm")?;
         }
         self.weighting.check().map_err(|fault| fault.within("weighting"))?;
         let weight = |t: f64| self.weighting.at(sde, t);
@@ -98,8 +98,8 @@ impl ScoreMatching {
             }
             _ => {}
         }
-        if self.weighting == Weighting::Likelihood {
-            return refuse("weighting", "levels of noise have no likelihood weighting, which weighs times by g²", "\"variance\"");
+        if self.weighting.is_rate() {
+            return refuse("weighting", "this weighting is by how fast noise comes, and levels have no rate", "\"variance\"");
         }
         match self.time {
             TimeSpec::Uniform => Ok(()),

@@ -11,7 +11,10 @@ use crate::bound::{ChainLoss, DecoderLaw};
 use crate::data::Conditions;
 use crate::error::Fault;
 use crate::law::{GaussianMixture, noise_rows};
-use crate::loss::{Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, sliced_score_matching};
+use crate::loss::{
+    Batch, Objective, denoising_score_matching, explicit_score_matching, implicit_score_matching, paired_by_transport,
+    sliced_score_matching,
+};
 use crate::model::{ExactScore, Given, Model, ScoreNetwork};
 use crate::net::Dropout;
 use crate::optim::{BatchTimes, LossHistory, Losses, Parameters, Shown, Trained};
@@ -150,6 +153,7 @@ impl Trained for ScoreTraining<'_> {
         let ScoreTraining { seed, sde, network, .. } = *self;
         let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
+        let z = if sde.pairs_by_transport() { paired_by_transport(x0, &z) } else { z };
         let dropout = Dropout::new(seed, positions.clone());
         let asked = Asked { positions: positions.clone(), condition: self.condition(shown) };
         let model = &network.in_training(sde, &dropout);

@@ -106,6 +106,12 @@ impl State<'_> {
         Ok(Update { loss, square, norm, lr, parts })
     }
 
+    /// Ends training with the averaged weights: no gradient of the weights is asked for any more.
+    pub fn take_average(self) {
+        no_grad(|| self.parameters.flat().shallow_clone().copy_(&self.ema.average));
+        self.parameters.freeze();
+    }
+
     /// Writes a checkpoint: `model.*` and `ema.*` by the parameters' names, Adam's moments as flat buffers in the same order, and what else
     /// training goes on with.
     pub fn save<'k>(&self, run: &Run, keep: impl Into<Keep<'k>>) -> Result<()> {
