@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 def positional(label, size):
     """[sin, cos] of frequencies from 1 to 1e-4."""
-    frequencies = torch.exp(torch.arange(size // 2, device=label.device) * (-math.log(1e4) / (size // 2 - 1)))
+    frequencies = torch.exp(torch.arange(size // 2, device=label.device, dtype=label.dtype) * (-math.log(1e4) / (size // 2 - 1)))
     angle = label[:, None] * frequencies[None, :]
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 

@@ -40,6 +40,7 @@ impl Inputs {
 const EXPORT: &str = "write it with torch.jit.save(torch.jit.script(module.eval()), FILE), or with torch.jit.trace (docs/your-network.md)";
 const TRACED: &str = "a traced module keeps the shapes and the branches of its example: use torch.jit.script, or write the module with x.shape[0] \
                       in place of numbers; and call module.eval() before";
+/// A traced module takes a Python number for a tensor in f64.
 const KINDS: &str = "call module.float(), or module.double(), before it is saved, and make new tensors in the kind of x: dtype=x.dtype";
 
 impl Spec {
@@ -83,6 +84,7 @@ impl Spec {
                     ("F(x, label)", "its forward takes x and the label [B], and returns one tensor; a third argument is for [condition]")
                 }
             };
+            let help = if said.contains("dtype") { KINDS } else { help };
             self.fault(format!("can't do {signature} for {} in {name}: {said}", sizes.join(", ")), help)
         })?;
         let mut expected = x.size();
