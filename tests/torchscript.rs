@@ -90,6 +90,8 @@ fn without_training_the_weights_are_the_files() {
     let nats = |run: &str| home.json(&format!("{run}/likelihood.json"))["nats"]["mean"].as_f64().unwrap();
     assert!((nats("frozen") - nats("scripted")).abs() < 1e-5);
     assert_eq!(home.names("scripted/checkpoints"), [""; 0]);
+    assert!(home.fail(&["sample", "scripted", "--step", "5"]).contains("the weights of its network are the file's"));
+    assert!(home.fail(&["export", "scripted", "--to", "safetensors"]).contains("nothing is trained in it"));
     home.write("net.pt", fixture("inference.pt"));
     home.succeed(&["run", "tiny.toml", "--out", "inference", "--set", "sample.solver={euler={grid={uniform={steps=3}}}}"]);
 }

@@ -51,7 +51,7 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
     let loaded = experiment::load_run(&run, &[], &[], false)?;
     let session = Session::new(&loaded, Machine { threads: Some(1), ..Machine::default() });
     let (Some(weights), Some(parameters)) = (session.average_of(&run, source.step.unwrap_or_default())?, session.parameters()) else {
-        return Err(Error::run(run.path(), "has no weights: its score is known", "give a run that trains a network"));
+        return Err(Error::run(run.path(), "has no weights of its own: nothing is trained in it", "give a run that trains a network"));
     };
     if let Some((name, ..)) = parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {
         let message = format!("its weights are not finite: `{name}` holds a number that is none");

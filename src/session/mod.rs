@@ -230,6 +230,10 @@ impl Session {
             self.read_latents(run)?;
             let weights = match self.parameters() {
                 None => None,
+                Some(_) if self.plan.train().is_none() && choice != Choice::Newest => {
+                    let help = "leave out the step, or give [train] to train it";
+                    return Err(Error::run(run.path(), "has no checkpoints: the weights of its network are the file's", help));
+                }
                 Some(parameters) if self.plan.train().is_none() => {
                     parameters.freeze();
                     None
