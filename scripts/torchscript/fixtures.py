@@ -112,6 +112,18 @@ class Wrong(nn.Module):
         return self.layer(x)
 
 
+class Shared(nn.Module):
+    """Two parameters with one memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.ones(2))
+        self.other = nn.Parameter(self.one.data)
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return x * self.one + label[:, None] * self.other
+
+
 def baked(x, label):
     return x.reshape(3, 2) * 2.0 + label[:, None]
 
@@ -131,6 +143,7 @@ def main():
     save(torch.jit.script(Mixture().float()), "mixture-f32")
     for how in ["shape", "nan", "batch", "noise", "kind", "gradient", "late"]:
         save(torch.jit.script(Wrong(how)), f"wrong-{how}")
+    save(torch.jit.script(Shared()), "wrong-shared")
     save(torch.jit.trace(baked, (torch.zeros(3, 2), torch.zeros(3))), "wrong-baked")
     torch.save(net.state_dict(), FOLDER / "wrong-state.pt")
     for file in sorted(FOLDER.iterdir()):

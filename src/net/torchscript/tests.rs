@@ -140,7 +140,7 @@ fn tried(name: &str, condition: usize, trained: bool) -> Result<(), Fault> {
     let row = Inputs::blank(&interface, spec.kind(&interface));
     let [x, label] = vectors(3).map(|tensor| tensor.to_kind(row.x.kind()));
     let condition = row.condition.map(|row| row.expand([3, -1], false));
-    spec.try_out(1, &Inputs { x, noise: label, condition }, trained, true)
+    spec.try_out(1, &Inputs { x, noise: label, condition }, trained, trained)
 }
 
 #[test]
@@ -155,6 +155,8 @@ fn what_a_network_must_not_do_is_said_with_its_cure() {
         assert_eq!(tried(name, 0, false), Ok(()), "{name}");
         assert!(tried(name, 0, true).unwrap_err().message.contains("no parameters that could be trained"), "{name}");
     }
+    assert!(tried("wrong-shared.pt", 0, true).unwrap_err().message.contains("in one place of memory, one and other"));
+    assert_eq!(tried("wrong-shared.pt", 0, false), Ok(()));
     let cases = [
         ("wrong-shape.pt", 0, "gives [3, 1] for x [3, 2]; expected [3, 2]", "shape of x"),
         ("wrong-nan.pt", 0, "not finite", "weights"),

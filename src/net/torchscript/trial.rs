@@ -55,18 +55,21 @@ impl Spec {
         let module = self.load(Device::Cpu).map_err(|said| self.fault(said, EXPORT))?;
         let y = self.output(&module, outputs, inputs)?;
         self.check_rows(&module, outputs, inputs, &y)?;
-        self.check_gradient(&module, &inputs.row(1), twice)?;
         let parameters = module.named_parameters().unwrap_or_default();
         if trained && !parameters.iter().any(|(_, tensor)| tensor.requires_grad()) {
             let help = "save the module before torch.jit.freeze and with requires_grad, or remove [train] to use it as it is";
             return Err(self.fault("has no parameters that could be trained", help));
+        }
+        if let Some((one, other)) = twins(&parameters).filter(|_| trained) {
+            let help = "let them be one torch.nn.Parameter, which two modules may share";
+            return Err(self.fault(format!("has two parameters in one place of memory, {one} and {other}"), help));
         }
         if let Some((name, tensor)) = parameters.iter().find(|(_, tensor)| tensor.kind() != y.kind()) {
             return Err(
                 self.fault(format!("has its parameter {name} in {}, but gives {}", self::name(tensor.kind()), self::name(y.kind())), KINDS)
             );
         }
-        Ok(())
+        self.check_gradient(&module, &inputs.row(1), twice)
     }
 
     fn fault(&self, message: impl AsRef<str>, help: &str) -> Fault {
@@ -139,17 +142,33 @@ impl Spec {
         let missing = |of: &str| self.fault(format!("has no {of} by x"), cure);
         let y = call(module, &inputs.tensors()).map_err(|said| self.fault(said, cure))?;
         let along = normal(1, Purpose::Init, 1, &y.size(), Device::Cpu).to_kind(y.kind());
-        let gradient = gradient(&(y * along), &x, twice).ok_or_else(|| missing("gradient"))?;
+        let gradient = gradients(&(y * along), &[&x], twice).and_then(|found| found.into_iter().next().filter(Tensor::defined));
+        let gradient = gradient.ok_or_else(|| missing("gradient"))?;
         if gradient.isfinite().all().int64_value(&[]) == 0 {
             return Err(self.fault("has a gradient by x that is not finite", cure));
         }
-        // An affine module has a second gradient of nothing, which is right.
-        let second = twice && gradient.requires_grad();
-        match second && self::gradient(&gradient.square(), &x, false).is_none() {
+        let parameters = module.named_parameters().unwrap_or_default();
+        let trained: Vec<&Tensor> = parameters.iter().map(|(_, tensor)| tensor).filter(|tensor| tensor.requires_grad()).collect();
+        match twice && gradients(&gradient.square(), &trained, false).is_none() {
             true => Err(missing("second gradient")),
             false => Ok(()),
         }
     }
+}
+
+/// The names of two tensors with one memory; one tensor by two names is none of these.
+fn twins(parameters: &[(String, Tensor)]) -> Option<(&str, &str)> {
+    let pairs = parameters.iter().enumerate().flat_map(|(i, one)| parameters[i + 1..].iter().map(move |other| (one, other)));
+    let mut shared = pairs.filter(|((_, one), (_, other))| one.numel() > 0 && one.data_ptr() == other.data_ptr());
+    // What is one tensor has one mark.
+    let distinct = |one: &Tensor, other: &Tensor| {
+        let (mark, before) = (one.requires_grad(), other.requires_grad());
+        let _ = one.set_requires_grad(!mark);
+        let apart = other.requires_grad() == before;
+        let _ = one.set_requires_grad(mark);
+        apart
+    };
+    shared.find(|((_, one), (_, other))| distinct(one, other)).map(|((one, _), (other, _))| (&**one, &**other))
 }
 
 fn name(kind: Kind) -> String {
@@ -160,11 +179,7 @@ fn name(kind: Kind) -> String {
     }
 }
 
-/// Of the sum of `y`; none where there is none.
-fn gradient(y: &Tensor, x: &Tensor, keep: bool) -> Option<Tensor> {
-    if !y.requires_grad() {
-        return None;
-    }
-    let gradients = Tensor::f_run_backward(&[y.sum(y.kind())], &[x], keep, keep).ok()?;
-    gradients.into_iter().next().filter(Tensor::defined)
+/// Of the sum of `y`; none where there are none.
+fn gradients(y: &Tensor, by: &[&Tensor], keep: bool) -> Option<Vec<Tensor>> {
+    y.requires_grad().then(|| Tensor::f_run_backward(&[y.sum(y.kind())], by, keep, keep).ok())?
 }
