@@ -10,6 +10,7 @@ use score_sde::dynamics::{FlowWithLogDensity, Reverse};
 use score_sde::lab::{CANDIDATES, Grid, Sweep};
 use score_sde::model::Model;
 use score_sde::rng::{Law, Purpose, rows};
+use score_sde::run::tensors;
 use score_sde::session::{Machine, Session};
 use score_sde::solver::Problem;
 use score_sde::tensor::to_vec;
@@ -50,6 +51,12 @@ fn a_module_is_trained_and_its_run_stands_alone() {
     let checkpoint = |step: u64| format!("whole/checkpoints/step-{step:08}.safetensors");
     assert_ne!(home.read(&checkpoint(10)), home.read(&checkpoint(20)));
     assert_eq!(home.read("whole/network.pt"), fixture("net.pt"));
+
+    // The averages go back to PyTorch by the module's own names.
+    home.succeed(&["export", "whole", "--to", "safetensors"]);
+    let (weights, _) = tensors::parse(&home.read("whole/weights.safetensors")).unwrap();
+    let names: Vec<&str> = weights.keys().map(String::as_str).collect();
+    assert_eq!(names, ["hidden.bias", "hidden.weight", "input.bias", "input.weight", "output.bias", "output.weight", "unused"]);
 
     std::fs::remove_file(home.path("net.pt")).unwrap();
     home.succeed(&["sample", "whole", "--name", "again"]);

@@ -22,15 +22,12 @@ impl Experiment {
     /// Reads the file of `[network.torchscript]`, if there is one: that which it names, or where that is gone the copy in the run.
     pub(super) fn read_program(&mut self, own: Option<&Run>, text: &Text) -> Result<()> {
         let Some(NetworkSpec::Torchscript(spec)) = &mut self.network else { return Ok(()) };
-        let copy = || own.map(|run| run.read(NETWORK)).transpose().map(Option::flatten);
         let named = file::read(&spec.file).map_err(|error| Error::io("read", &spec.file, error))?;
-        let bytes = match (named, copy()?) {
-            (Some(bytes), _) | (None, Some(bytes)) => bytes,
-            (None, None) => {
-                let help = "write it with torch.jit.save, as docs/your-network.md shows, or correct network.torchscript.file";
-                return Err(Error::data(&spec.file, "there is no such file", help));
-            }
-        };
+        let copied = || own.map_or(Ok(None), |run| run.read(NETWORK));
+        let bytes = named.map_or_else(copied, |bytes| Ok(Some(bytes)))?.ok_or_else(|| {
+            let help = "write it with torch.jit.save, as docs/your-network.md shows, or correct network.torchscript.file";
+            Error::data(&spec.file, "there is no such file", help)
+        })?;
         spec.take(bytes).map_err(|fault| text.fault(fault.within("network.torchscript")))
     }
 

@@ -178,6 +178,13 @@ fn what_a_network_must_not_do_is_said_with_its_cure() {
 }
 
 #[test]
+fn a_network_that_says_variances_gives_twice_as_much() {
+    let [x, noise] = vectors(3);
+    let fault = spec("net.pt").try_out(2, &Inputs { x, noise, condition: None }, false, false).unwrap_err();
+    assert!(fault.message.contains("expected [3, 4]") && fault.help.contains("twice on the second axis"), "{fault:?}");
+}
+
+#[test]
 fn a_file_that_is_not_the_stated_one_is_refused() {
     let mut spec = spec("net.pt");
     let bytes = spec.bytes().unwrap().to_vec();
