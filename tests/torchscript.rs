@@ -131,7 +131,7 @@ fn modules_that_cannot_work_are_refused_before_any_work() {
     // It fails at labels that the trial did not meet.
     let home = self::home(&untrained("net.pt"), "wrong-late.pt");
     let report = home.fail(&["run", "tiny.toml", "--out", "run"]);
-    assert!(report.contains("the module of network.torchscript.file failed") && report.contains("the label is too small"), "{report}");
+    assert!(report.contains("net.pt: failed at work: ") && report.contains("the label is too small"), "{report}");
 }
 
 const MIXTURE: &str = include_str!("../experiments/exact_mixture.toml");

@@ -6,7 +6,7 @@
 mod trial;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -47,8 +47,8 @@ impl fmt::Debug for Program {
     }
 }
 
-/// What begins the text of a panic of a module that failed at work.
-const FAILED: &str = "the module of network.torchscript.file failed";
+/// The first line of a panic of a module that failed at work; its file and what it said are the others.
+const FAILED: &str = "a module of network.torchscript failed at work";
 
 impl Spec {
     /// Takes the bytes of the file. A fault's key is relative to `[network.torchscript]`: they are not those that `sha256` is of.
@@ -92,11 +92,11 @@ impl Spec {
 
     /// The network, its parameters adopted by `builder`. Its trial has passed.
     pub(super) fn build(&self, interface: &Interface, builder: &Builder) -> TorchScript {
-        let module = self.load(builder.options().1).unwrap_or_else(|said| panic!("{FAILED}: {said}"));
+        let module = self.load(builder.options().1).unwrap_or_else(|said| fail(&self.file, &said));
         for (name, tensor) in distinct(module.named_parameters().unwrap_or_default()) {
             builder.adopt(&name, &tensor, tensor.requires_grad());
         }
-        TorchScript { module, condition: interface.condition }
+        TorchScript { module, file: self.file.clone(), condition: interface.condition }
     }
 }
 
@@ -114,6 +114,7 @@ fn distinct(parameters: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
 /// A module at work.
 pub struct TorchScript {
     module: CModule,
+    file: PathBuf,
     /// Numbers of a condition; 0 for none.
     condition: usize,
 }
@@ -127,8 +128,13 @@ impl Network for TorchScript {
             None => Tensor::zeros([rows, self.condition as i64], (x.kind(), x.device())),
         });
         let inputs: Vec<&Tensor> = [x, &noise].into_iter().chain(&condition).collect();
-        call(&self.module, &inputs).unwrap_or_else(|said| panic!("{FAILED}: {said}"))
+        call(&self.module, &inputs).unwrap_or_else(|said| fail(&self.file, &said))
     }
+}
+
+/// As LibTorch's own operations do: a network gives no errors.
+fn fail(file: &Path, said: &str) -> ! {
+    panic!("{FAILED}\n{}\n{said}", file.display())
 }
 
 /// F; what TorchScript says where it fails.
@@ -150,11 +156,10 @@ fn said(error: impl fmt::Display) -> String {
 
 /// The error that a panic's message stands for, if it is of a module at work.
 pub fn failed(message: &str) -> Option<Error> {
-    let begin = message.find(FAILED)?;
-    Some(Error::Usage {
-        message: message[begin..].lines().next().unwrap_or_default().to_owned(),
-        help: "what was saved before is intact; mend the module so that it serves every x and label that a run meets".into(),
-    })
+    let mut lines = message[message.find(FAILED)?..].lines().skip(1);
+    let (file, said) = (lines.next()?, lines.next()?);
+    let help = "what was saved before is intact; mend the module so that it serves every x and label that a run meets";
+    Some(Error::data(file, format!("failed at work: {said}"), help))
 }
 
 #[cfg(test)]
