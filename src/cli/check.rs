@@ -75,6 +75,9 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     let available = memory::available();
     let of = available.map_or(String::new(), |available| format!(" of {} available", memory::bytes(available)));
     println!("# memory      about {}{of}", memory::bytes(needs.peak()));
+    if matches!(&plan.family, Family::Score(learned) if learned.network.is_trained()) {
+        println!("#             without what its network, a program of others, holds at work");
+    }
     needs.fit(available, false)?;
     if let Err(Error::Memory { help, .. }) = needs.fit(available, true) {
         println!("#             too much for this machine's processor: {help}");
