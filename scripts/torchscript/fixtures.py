@@ -107,6 +107,8 @@ class Wrong(nn.Module):
             return self.layer(x).to(torch.bfloat16)
         if self.how == "gradient":
             return self.layer(x.detach())
+        if self.how == "inplace":
+            return self.layer(x.mul_(2.0))
         if self.how == "late":
             assert float(label.min()) > 2.0, "the label is too small"
         return self.layer(x)
@@ -141,7 +143,7 @@ def main():
     save(torch.jit.script(Image()), "image")
     save(torch.jit.script(Mixture()), "mixture-f64")
     save(torch.jit.script(Mixture().float()), "mixture-f32")
-    for how in ["shape", "nan", "batch", "noise", "kind", "gradient", "late"]:
+    for how in ["shape", "nan", "batch", "noise", "kind", "gradient", "inplace", "late"]:
         save(torch.jit.script(Wrong(how)), f"wrong-{how}")
     save(torch.jit.script(Shared()), "wrong-shared")
     save(torch.jit.trace(baked, (torch.zeros(3, 2), torch.zeros(3))), "wrong-baked")

@@ -122,9 +122,9 @@ pub struct TorchScript {
 impl Network for TorchScript {
     fn forward(&self, x: &Tensor, told: &Told, _dropout: Option<&Dropout>) -> Tensor {
         let rows = x.size()[0];
-        let noise = told.noise.expand([rows], false);
+        let noise = told.noise.expand([rows], false).contiguous();
         let condition = (self.condition > 0).then(|| match told.condition {
-            Some(condition) => condition.to_kind(x.kind()).expand([rows, -1], false),
+            Some(condition) => condition.to_kind(x.kind()).expand([rows, -1], false).contiguous(),
             None => Tensor::zeros([rows, self.condition as i64], (x.kind(), x.device())),
         });
         let inputs: Vec<&Tensor> = [x, &noise].into_iter().chain(&condition).collect();

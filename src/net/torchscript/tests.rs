@@ -164,6 +164,7 @@ fn what_a_network_must_not_do_is_said_with_its_cure() {
         ("wrong-noise.pt", 0, "the second time", "eval()"),
         ("wrong-kind.pt", 0, "BFloat16", "module.float()"),
         ("wrong-gradient.pt", 0, "no gradient by x", "detach"),
+        ("wrong-inplace.pt", 0, "changes its arguments in place", "x = x * 2"),
         ("wrong-baked.pt", 0, "batch of 1", "torch.jit.script"),
         ("wrong-state.pt", 0, "no TorchScript module", "torch.jit.save"),
         ("net.pt", 3, "F(x, label, condition) for [3, 2], [3], [3, 3]", "and the condition [B, M]"),

@@ -79,6 +79,7 @@ impl Spec {
     fn output(&self, module: &CModule, outputs: usize, inputs: &Inputs) -> Result<Tensor, Fault> {
         let (x, told) = (&inputs.x, inputs.condition.is_some());
         let (kind, name) = (x.kind(), name(x.kind()));
+        let before = inputs.tensors().into_iter().map(Tensor::copy).collect::<Vec<_>>();
         let y = call(module, &inputs.tensors()).map_err(|said| {
             let sizes: Vec<String> = inputs.tensors().iter().map(|tensor| format!("{:?}", tensor.size())).collect();
             let (signature, help) = match told {
@@ -96,6 +97,9 @@ impl Spec {
             let twofold = if outputs > 1 { ", twice on the second axis, since it says variances" } else { "" };
             let message = format!("gives {:?} for x {:?}; expected {expected:?}", y.size(), x.size());
             return Err(self.fault(message, &format!("return a tensor of the shape of x{twofold}")));
+        }
+        if inputs.tensors().into_iter().zip(&before).any(|(after, before)| !after.equal(before)) {
+            return Err(self.fault("changes its arguments in place", "write x = x * 2 in place of x *= 2 or x.mul_(2)"));
         }
         if y.kind() != kind {
             return Err(self.fault(format!("gives {} for x in {name}; expected f32 or f64 throughout", self::name(y.kind())), KINDS));
