@@ -1262,7 +1262,7 @@ fn faults_and_overrides_find_an_older_spelling() {
     assert_snapshot!(refused(&text.replace(newer, "two_mons"), &[]), @"
      × unknown variant `two_mons`, expected one of `checkerboard`, `two-moons`, `swiss-roll`,
      │ `spirals`, `rings`, `gaussian-mixture`, `npy-vectors`, `npy-images`, `images`, `idx`,
-     │ `cifar10`
+     │ `cifar10`, `imagenet`, `csv`
       ╭─[tiny.toml:7:7]
     6 │ 
     7 │ [data.two_mons]

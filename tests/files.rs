@@ -39,6 +39,32 @@ fn a_pipe_in_the_place_of_data_is_refused_at_once() {
 }
 
 #[test]
+fn a_table_of_vectors_with_classes_is_trained_and_its_defects_are_named_by_line() {
+    let experiment = VECTORS
+        .replace(
+            "[data.checkerboard]\ntrain = 100\ntest = 20",
+            "[data.csv]\ntrain = 'x.csv'\ntest = 'x.csv'\nheader = true\nlabels = 'kind'",
+        )
+        .replace("[network.mlp]", "[condition.class]\ndropout = 0.1\n\n[network.mlp]");
+    let home = Home::with(&experiment);
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", 0.5 * f64::from(i), ["iris", "rose", "aster"][i as usize % 3])).collect();
+    home.write("x.csv", format!("x,y,kind\n{rows}"));
+    let said = home.succeed(&["check", "tiny.toml"]).0;
+    assert!(said.contains("20 training examples of shape [2]") && said.contains("the class, one of 3"), "{said}");
+    home.succeed(&RUN);
+    let said = home.succeed(&["data", "tiny.toml"]).0;
+    assert!(said.contains("7  iris") && said.contains("data.csv.scale = "), "{said}");
+    home.write("x.csv", format!("x,y,kind\n{rows}1,2\n"));
+    let refusal = home.fail(&RUN);
+    assert!(refusal.contains("x.csv: line 22 has 2 values, and the first has 3"), "{refusal}");
+    home.write("x.csv", format!("x,y,kind\n{rows}1,nought,iris\n"));
+    let refusal = home.fail(&RUN);
+    assert!(refusal.contains("line 22, column y: `nought` is no finite number"), "{refusal}");
+    let refusal = home.fail(&["check", "tiny.toml", "--set", "data.csv.columns=[\"kind\"]"]);
+    assert!(refusal.contains("data.csv.columns: they hold the column of the labels"), "{refusal}");
+}
+
+#[test]
 fn a_golden_case_does_not_lead_out_of_its_folder() {
     let home = Home::with(VECTORS);
     home.write("golden/index.json", r#"{"outside":{"kind":"sde","sde":"vp","kwargs":{},"file":"../tiny.toml"}}"#);

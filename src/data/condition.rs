@@ -71,7 +71,9 @@ impl ConditionSpec {
             ConditionSpec::Class(_) if !data.has_labels() => {
                 let help = match data.label_key() {
                     Some((key, choices)) => format!("give {key} = {choices}"),
-                    None => "use data with labels: images, idx, npy-images, npy-vectors, cifar10 or gaussian-mixture".to_owned(),
+                    None => {
+                        "use data with labels: images, idx, npy-images, npy-vectors, csv, cifar10, imagenet or gaussian-mixture".to_owned()
+                    }
                 };
                 return Err(Fault::new("class", format!("the data, [data.{}], have no labels", data.name()), help));
             }

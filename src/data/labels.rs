@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::array::{Array, is_npz};
-use super::{Arrays, Data, Idx, NpyImages, NpyVectors, Split, cifar10, idx, open_file};
+use super::array::is_npz;
+use super::classes::{CURE, count, whole, within};
+use super::{Arrays, Data, Idx, NpyImages, NpyVectors, Split, cifar10, idx, imagenet, open_file};
 use crate::error::{Error, Fault, Result};
 
 /// Files with the class of each example, counted from 0, in the order of the examples: arrays `[N]` of whole numbers in `.npy` files or `.npz`
@@ -24,11 +25,6 @@ pub struct LabelFiles {
     pub arrays: Option<Arrays>,
 }
 
-/// Classes that a set may have.
-const MOST: u32 = 65_536;
-
-const CURE: &str = "give an .npy array [N] of whole numbers, numpy.save(path, y), or an IDX file of labels; scripts/fetch-fashion-mnist brings those of its images";
-
 impl LabelFiles {
     pub(super) fn check(&self) -> Result<(), Fault> {
         Arrays::check(self.arrays.as_ref(), [&self.train, &self.test])
@@ -40,7 +36,7 @@ impl LabelFiles {
         let mut start = [0; 6];
         let is_array = is_npz(path) || open_file(path, CURE)?.read_exact(&mut start).is_ok() && start == *b"\x93NUMPY";
         let labels = if is_array {
-            numbers(Arrays::open(self.arrays.as_ref(), split, (&self.train, &self.test))?)?
+            whole(Arrays::open(self.arrays.as_ref(), split, (&self.train, &self.test))?)?
         } else {
             let mut bytes = Vec::new();
             open_file(path, CURE)?.read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
@@ -52,39 +48,6 @@ impl LabelFiles {
     pub(super) fn paths(&self) -> [(&'static str, &Path); 2] {
         [("labels.train", &self.train), ("labels.test", &self.test)]
     }
-}
-
-/// Whole numbers in an array `[N]`.
-pub(super) fn numbers(array: Array) -> Result<Vec<i64>> {
-    let path = array.path().to_owned();
-    if array.shape.len() != 1 || array.holds_floats() {
-        let message = format!("holds labels of shape {:?}, or such that are not whole numbers", array.shape);
-        return Err(Error::data(path, message, CURE));
-    }
-    Ok(array.numbers()?.into_iter().map(|label| label as i64).collect())
-}
-
-/// How many classes labels name. Error: one of them has no example.
-fn count(labels: &[u32]) -> Result<usize, Fault> {
-    let mut seen = vec![false; labels.iter().max().map_or(0, |class| *class as usize + 1)];
-    labels.iter().for_each(|class| seen[*class as usize] = true);
-    match seen.iter().position(|seen| !seen) {
-        None => Ok(seen.len()),
-        Some(class) => Err(Fault::new(
-            "",
-            format!("holds no example of class {class}, but some of class {}", seen.len() - 1),
-            "classes are counted from 0 without a gap: give each example its place among them",
-        )),
-    }
-}
-
-/// Classes, each below [`MOST`].
-pub(super) fn within(labels: Vec<i64>) -> Result<Vec<u32>, String> {
-    let class = |(i, &label): (usize, &i64)| match u32::try_from(label) {
-        Ok(class) if class < MOST => Ok(class),
-        _ => Err(format!("says of example {i} that its class is {label}; classes are numbers from 0 to {}", MOST - 1)),
-    };
-    labels.iter().enumerate().map(class).collect()
 }
 
 impl Data {
@@ -102,17 +65,19 @@ impl Data {
     pub fn label_key(&self) -> Option<(String, &'static str)> {
         let choices = match self {
             Data::NpyVectors(_) | Data::NpyImages(_) | Data::Idx(_) => "{ train = \"...\", test = \"...\" }, .npy, .npz or IDX files",
+            Data::Csv(_) => "the name of a column",
             Data::Images(_) => "\"folders\", or \"dataset-json\"",
             _ => return None,
         };
         Some((format!("data.{}.labels", self.name()), choices))
     }
 
-    /// Whether each example has a class: by files of labels or the files' own folders, in CIFAR-10 itself, or as the component of a mixture.
+    /// Whether each example has a class: by files of labels, folders or a column, in CIFAR-10 or ImageNet itself, or as the component of a mixture.
     pub fn has_labels(&self) -> bool {
         match self {
-            Data::Cifar10(_) | Data::GaussianMixture(_) => true,
+            Data::Cifar10(_) | Data::ImageNet(_) | Data::GaussianMixture(_) => true,
             Data::Images(set) => set.labels.is_some(),
+            Data::Csv(set) => set.labels.is_some(),
             _ => self.label_files().is_some(),
         }
     }
@@ -123,19 +88,21 @@ impl Data {
             Data::Cifar10(set) => set.labels(split),
             Data::GaussianMixture(set) => Ok(set.components(split, seed)),
             Data::Images(set) => set.labels(split),
+            Data::ImageNet(set) => set.labels(split),
+            Data::Csv(set) => set.labels(split),
             _ => self.label_files().map_or(Ok(Vec::new()), |files| files.read(split)),
         }
     }
 
     /// How many classes there are, by the training split.
     pub fn classes(&self) -> Result<usize> {
-        let counted =
-            |path: &Path, labels: Vec<u32>| count(&labels).map_err(|Fault { message, help, .. }| Error::data(path, message, help));
         match self {
             Data::Cifar10(_) => Ok(cifar10::CLASSES),
+            Data::ImageNet(_) => Ok(imagenet::CLASSES),
+            Data::Csv(set) => Ok(set.class_names()?.len()),
             Data::GaussianMixture(set) => Ok(set.mixture.weights.len()),
-            Data::Images(set) => counted(&set.train, set.labels(Split::Train)?),
-            _ => self.label_files().map_or(Ok(0), |files| counted(&files.train, files.read(Split::Train)?)),
+            Data::Images(set) => count(&set.train, &set.labels(Split::Train)?),
+            _ => self.label_files().map_or(Ok(0), |files| count(&files.train, &files.read(Split::Train)?)),
         }
     }
 }
@@ -157,7 +124,11 @@ impl Labels {
         let labels = data.labels(split, seed)?;
         let mut counts = vec![0; data.classes()?.max(labels.iter().max().map_or(0, |class| *class as usize + 1))];
         labels.iter().for_each(|class| counts[*class as usize] += 1);
-        let names = if let Data::Images(set) = data { set.class_names()? } else { None };
+        let names = match data {
+            Data::Images(set) => set.class_names()?,
+            Data::Csv(set) => Some(set.class_names()?),
+            _ => None,
+        };
         Ok(Some(Labels { counts, names }))
     }
 }
@@ -234,7 +205,7 @@ mod tests {
             (b"no labels".to_vec(), "is neither an .npy file nor an IDX file of labels"),
             (npy(&array![0i64, -1]), "says of example 1 that its class is -1"),
             (npy(&array![70_000i64]), "from 0 to 65535"),
-            (npy(&array![1.0f32]), "not whole numbers"),
+            (npy(&array![1.0f32]), "classes are whole ones"),
             (npy(&array![u64::MAX]), "is 9223372036854775807; classes"),
         ];
         for (bytes, message) in cases {

@@ -8,8 +8,11 @@ mod array;
 mod arrays;
 mod batches;
 mod cifar10;
+mod classes;
 mod condition;
+mod csv;
 mod idx;
+mod imagenet;
 mod images;
 mod labels;
 mod npy;
@@ -28,7 +31,9 @@ use serde::{Deserialize, Serialize};
 pub use batches::{Batches, chosen, dequantised, examples, examples_at};
 pub use cifar10::Cifar10;
 pub use condition::{Class, ConditionSpec, Conditions};
+pub use csv::Csv;
 pub use idx::Idx;
+pub use imagenet::ImageNet;
 pub use images::{Channels, Filter, Fit, ImageFiles, ImageLabels};
 pub use labels::{LabelFiles, Labels};
 pub use npy::{Arrays, Layout, NpyImages, NpyVectors, read_array, read_npy};
@@ -118,6 +123,9 @@ pub enum Data {
     Images(ImageFiles),
     Idx(Idx),
     Cifar10(Cifar10),
+    #[serde(rename = "imagenet")]
+    ImageNet(ImageNet),
+    Csv(Csv),
 }
 
 impl Data {
@@ -135,6 +143,8 @@ impl Data {
             Data::Images(_) => "images",
             Data::Idx(_) => "idx",
             Data::Cifar10(_) => "cifar10",
+            Data::ImageNet(_) => "imagenet",
+            Data::Csv(_) => "csv",
         }
     }
 
@@ -148,7 +158,8 @@ impl Data {
             Data::NpyVectors(set) => set.check(),
             Data::NpyImages(set) => set.check(),
             Data::Images(set) => set.check(),
-            Data::Cifar10(_) => Ok(()),
+            Data::Csv(set) => set.check(),
+            Data::Cifar10(_) | Data::ImageNet(_) => Ok(()),
         }
         .and_then(|()| self.label_files().map_or(Ok(()), |labels| labels.check().map_err(|fault| fault.within("labels"))))
         .and_then(|()| self.check_paths())
@@ -161,8 +172,11 @@ impl Data {
             Data::NpyVectors(NpyVectors { train, test, .. })
             | Data::NpyImages(NpyImages { train, test, .. })
             | Data::Images(ImageFiles { train, test, .. })
+            | Data::Csv(Csv { train, test, .. })
             | Data::Idx(Idx { train, test, .. }) => [("train", Some(train)), ("test", Some(test)), ("folder", None)],
-            Data::Cifar10(Cifar10 { folder, .. }) => [("train", None), ("test", None), ("folder", Some(folder))],
+            Data::Cifar10(Cifar10 { folder, .. }) | Data::ImageNet(ImageNet { folder, .. }) => {
+                [("train", None), ("test", None), ("folder", Some(folder))]
+            }
             _ => return Ok(()),
         };
         let paths = paths.into_iter().filter_map(|(key, path)| Some((key, path?.as_path())));
@@ -187,6 +201,8 @@ impl Data {
             Data::Images(set) => Arc::new(set.open(split)?),
             Data::Idx(set) => Arc::new(set.open(split)?),
             Data::Cifar10(set) => Arc::new(set.open(split)?),
+            Data::ImageNet(set) => Arc::new(set.open(split)?),
+            Data::Csv(set) => Arc::new(set.open(split)?),
         })
     }
 
@@ -204,6 +220,8 @@ impl Data {
             Data::Images(set) => set.describe(split)?,
             Data::Idx(set) => set.describe(split)?,
             Data::Cifar10(set) => set.describe(split)?,
+            Data::ImageNet(set) => set.describe(split)?,
+            Data::Csv(set) => set.describe(split)?,
         })
     }
 
@@ -211,7 +229,7 @@ impl Data {
     pub fn size_key(&self, split: Split) -> String {
         let key = match self {
             Data::Idx(Idx { pad: 1.., .. }) => "pad",
-            Data::Cifar10(_) => "folder",
+            Data::Cifar10(_) | Data::ImageNet(_) => "folder",
             _ => split.of("train", "test"),
         };
         format!("data.{}.{key}", self.name())
@@ -226,10 +244,12 @@ impl Data {
             | Data::Spirals(NoisyCurve { scale, .. })
             | Data::Rings(NoisyCurve { scale, .. })
             | Data::GaussianMixture(Mixture { scale, .. })
+            | Data::Csv(Csv { scale, .. })
             | Data::NpyVectors(NpyVectors { scale, .. }) => Scale::Vectors { scale: *scale },
             Data::NpyImages(NpyImages { range, dequantise, .. })
             | Data::Images(ImageFiles { range, dequantise, .. })
             | Data::Idx(Idx { range, dequantise, .. })
+            | Data::ImageNet(ImageNet { range, dequantise, .. })
             | Data::Cifar10(Cifar10 { range, dequantise, .. }) => Scale::Pixels { range: *range, dequantise: *dequantise },
         }
     }
@@ -248,6 +268,7 @@ impl Data {
             Data::NpyImages(NpyImages { flip, .. })
             | Data::Images(ImageFiles { flip, .. })
             | Data::Idx(Idx { flip, .. })
+            | Data::ImageNet(ImageNet { flip, .. })
             | Data::Cifar10(Cifar10 { flip, .. }) => *flip,
             _ => false,
         }
@@ -289,6 +310,11 @@ mod tests {
             "[gaussian-mixture]\ntrain = 9\ntest = 3\nscale = 2.0\nmixture = {weights = [1.0], means = [[0.0, 1.0]], covariances = [[[1.0, 0.0], [0.0, 2.0]]]}",
             "[npy-vectors]\ntrain = 'a'\ntest = 'b'\nscale = 2.0",
             "[npy-images]\ntrain = 'a'\ntest = 'b'\nlayout = 'nhwc'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[npy-vectors]\ntrain = 'a.npz'\ntest = 'a.npz'\narrays = { train = 'x', test = 'y' }\nscale = 2.0",
+            "[images]\ntrain = 'a'\ntest = 'b.zip'\nsize = [8, 9]\nfit = 'exact'\nchannels = 'grey'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[images]\ntrain = 'a'\ntest = 'b'\nlabels = 'dataset-json'\nsize = [8, 9]\nfit.crop.filter = 'lanczos'\nchannels = 'rgb'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[imagenet]\nfolder = 'a'\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
+            "[csv]\ntrain = 'a'\ntest = 'b'\nheader = true\nseparator = ';'\ncolumns = ['x']\nlabels = 'y'\nscale = 2.0",
             "[idx]\ntrain = 'a'\ntest = 'b'\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\nlabels = { train = 'c', test = 'd' }\npad = 2\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",
             "[idx]\ntrain = 'a'\ntest = 'b'\ndownsample = 2\npad = 0\nrange = [0.0, 1.0]\nflip = false\ndequantise = true",

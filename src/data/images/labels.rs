@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ImageFiles;
 use super::files::{DATASET_JSON, Files};
 use crate::data::Split;
-use crate::data::labels::within;
+use crate::data::classes::within;
 use crate::data::source::unread;
 use crate::error::{Error, Result};
 
