@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::home::{Home, IMAGES, VECTORS, cifar10, idx};
+use common::home::{Home, IMAGES, VECTORS, cifar10, idx, png};
 use insta::assert_snapshot;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
@@ -53,6 +53,10 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
     home.write("cifar10/data_batch_1.bin", cifar10(2));
     home.write("cifar10/test_batch.bin", cifar10(2));
     home.write("labels", [&[0, 0, 8, 1, 0, 0, 7, 208][..], &[0; 1000], &[1; 1000]].concat());
+    for class in ["a", "b"] {
+        home.write(&format!("files/{class}/1.png"), png(32, 32, 1));
+    }
+    let files = home.path("files").display().to_string();
     let [images, labels] = ["images", "labels"].map(|name| home.path(name).display().to_string());
     let cifar10 = home.path("cifar10").display().to_string();
     for path in experiments() {
@@ -64,6 +68,8 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
             files.into_iter().chain(of_labels.into_iter().filter(|_| text.contains("[data.idx.labels]"))).collect()
         } else if text.contains("[data.cifar10]") {
             vec![format!("data.cifar10.folder={cifar10}"), few]
+        } else if text.contains("[data.images]") {
+            vec![format!("data.images.train={files}"), format!("data.images.test={files}"), few]
         } else {
             vec![]
         };

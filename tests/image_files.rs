@@ -4,21 +4,13 @@ mod common;
 
 use std::io::{Cursor, Write};
 
-use common::home::{Home, IMAGES};
-use image::{ImageFormat, Rgb, RgbImage};
+use common::home::{Home, IMAGES, png};
 use ndarray::{Array1, Array4};
 use ndarray_npy::{NpzReader, NpzWriter};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 const RUN: [&str; 2] = ["run", "tiny.toml"];
-
-/// A PNG file of one colour with a gradient.
-fn png(height: u32, width: u32, shade: u8) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    RgbImage::from_fn(width, height, |x, y| Rgb([shade, 7 * x as u8, 9 * y as u8])).write_to(&mut bytes, ImageFormat::Png).unwrap();
-    bytes.into_inner()
-}
 
 /// [`IMAGES`] of a folder to train on and an archive to measure, of two classes, with a model that is told of them.
 fn experiment() -> String {
@@ -109,7 +101,10 @@ fn data_says_what_the_examples_are_and_which_keys_follow() {
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     // All three pictures of the archive are one.
     let (said, _) = home.succeed(&["data", "tiny.toml", "--split", "test"]);
-    assert!(said.contains("3 examples") && said.contains("distance  0 in model space") && said.contains("1 to 2 examples"), "{said}");
+    assert!(
+        said.contains("3 examples") && said.contains("largest distance in model space: 0,") && said.contains("1 to 2 examples"),
+        "{said}"
+    );
     let mut damaged = png(9, 9, 1);
     let pixels = damaged.windows(4).position(|four| four == b"IDAT").unwrap() + 9;
     damaged[pixels] ^= 0xff;

@@ -60,9 +60,9 @@ fn show(Statistics { channels, in_model_space, farthest }: &Statistics, labels: 
     }
     row("in model space", in_model_space);
     let Farthest { distance, examples: [a, b], bound } = *farthest;
-    println!("\ndistance  {} in model space, the largest, between examples {a} and {b}", short(distance));
+    println!("\nlargest distance in model space: {}, between examples {a} and {b}", short(distance));
     if bound > distance {
-        println!("          of those compared, the outermost; no pair exceeds {}", short(bound));
+        println!("(of the outermost examples; no pair exceeds {})", short(bound));
     }
     let Some(Labels { counts, names }) = labels else { return };
     let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| count.copied().unwrap_or_default());

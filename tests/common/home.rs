@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
 /// The verbs that compute, and so can be told their threads.
@@ -154,6 +155,13 @@ pub fn idx(n: usize, size: usize) -> Vec<u8> {
 /// n records of a CIFAR-10 file.
 pub fn cifar10(n: usize) -> Vec<u8> {
     (0..n).flat_map(|i| std::iter::once(i as u8 % 10).chain((0..3072).map(move |j| (7 * i + j / 12) as u8))).collect()
+}
+
+/// A PNG file of one colour with a gradient.
+pub fn png(height: u32, width: u32, shade: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    RgbImage::from_fn(width, height, |x, y| Rgb([shade, (7 * x) as u8, (9 * y) as u8])).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
 }
 
 /// Every file below a folder, but the lock: its bytes and when they were written.
