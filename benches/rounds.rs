@@ -69,7 +69,7 @@ impl Case {
         }
         let plan = experiment.plan().expect("an experiment that works");
         // No data are opened: a batch of noise takes as long.
-        Loaded { experiment, plan, shape: self.shape.to_vec(), condition: 0, vae: None, train: None }
+        Loaded { experiment, plan, shape: self.shape.to_vec(), condition: 0, vae: None, train: None, measured: None }
     }
 }
 

@@ -24,7 +24,7 @@ pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
     let needs = loaded.needs(&experiment::PHASES)?;
     let model_shape = loaded.model_shape();
-    let Loaded { experiment, plan, shape, condition, vae, train } = loaded;
+    let Loaded { experiment, plan, shape, condition, vae, train, .. } = loaded;
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);

@@ -28,6 +28,8 @@ pub struct Loaded {
     pub vae: Option<vae::Spec>,
     /// The training split, where the data were looked at.
     pub train: Option<Summary>,
+    /// The split that is measured, where it was looked at.
+    pub measured: Option<Summary>,
 }
 
 /// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, the headers of data files, and that the network
@@ -169,9 +171,9 @@ fn checked(
         },
     };
     let vae = plan.latent.as_ref().map(|latent| autoencoder::of(latent, &plan.data, &shape, own, text)).transpose()?;
-    let loaded = Loaded { experiment, plan, shape, condition, vae, train };
+    let loaded = Loaded { experiment, plan, shape, condition, vae, train, measured };
     let (plan, model_shape) = (&loaded.plan, loaded.model_shape());
-    plan.check_against(&loaded.shape, &model_shape, condition, measured.as_ref()).map_err(|fault| text.fault(fault))?;
+    plan.check_against(&loaded.shape, &model_shape, condition, loaded.measured.as_ref()).map_err(|fault| text.fault(fault))?;
     if let Some(Fault { key, message, help }) = plan.doubt(&model_shape) {
         warn(&format!("{}: {key}: {message}; {help}", text.name));
     }

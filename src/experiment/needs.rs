@@ -73,7 +73,11 @@ impl Loaded {
         }
         let measures = ["likelihood", "density"].iter().any(|name| names.contains(name));
         if let Some(split) = plan.measured().filter(|split| *split == Split::Test && measures) {
-            data.push(Item::host(plan.data.size_key(split), plan.data.describe(split)?.bytes as f64));
+            let bytes = match &self.measured {
+                Some(set) => set.bytes,
+                None => plan.data.describe(split)?.bytes,
+            };
+            data.push(Item::host(plan.data.size_key(split), bytes as f64));
         }
         let asker = Asker::new(plan, shape, self.condition);
         let mut phases = vec![("start", vec![asker.loading()])];

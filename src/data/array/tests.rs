@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Cursor, Write};
+use std::os::unix::fs::FileExt;
 
 use ndarray::{Array as Owned, Array3, Dimension, ShapeBuilder};
 use ndarray_npy::{WritableElement, WriteNpyExt};
@@ -93,6 +94,23 @@ fn rows_are_read_in_pieces_of_any_size() {
     let truth: Vec<f64> = (0..n).map(|i| i as f64).collect();
     let bytes = file("'<f8'", false, &[n], &truth.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>());
     assert!(read("x.npy", &bytes, None) == Ok((vec![n], truth)));
+}
+
+#[test]
+fn an_array_may_be_far_larger_than_memory() {
+    // 64 GiB, of which the disk keeps the last row alone.
+    let (folder, header) = (tempfile::tempdir().unwrap(), file("'|u1'", false, &[1 << 30, 64], &[]));
+    let (path, start) = (folder.path().join("x.npy"), header.len() as u64);
+    let disk = fs::File::create(&path).unwrap();
+    disk.set_len(start + (64 << 30)).unwrap();
+    disk.write_all_at(&header, 0).unwrap();
+    disk.write_all_at(&[7; 64], start + (64 << 30) - 64).unwrap();
+    let array = Array::open(&path, None).unwrap();
+    assert_eq!((&array.shape[..], array.bytes()), (&[1 << 30, 64][..], 0));
+    let array = array.ready().unwrap();
+    let mut rows = [0.0; 128];
+    array.rows((1 << 30) - 2, &mut rows, |x| x).unwrap();
+    assert_eq!([&rows[..64], &rows[64..]], [&[0.0; 64], &[7.0; 64]]);
 }
 
 #[test]
