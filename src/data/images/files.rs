@@ -1,8 +1,8 @@
 //! The image files below a folder or in a zip archive.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use walkdir::WalkDir;
 
 use crate::data::source::{Archive, Source};
@@ -11,16 +11,15 @@ use crate::error::{Error, Result};
 /// Image files in the order of their paths, compared folder by folder.
 pub(super) struct Files {
     place: Place,
-    /// Relative to the folder, or within the archive.
-    pub names: Vec<PathBuf>,
+    /// The path of each below the folder or within the archive, and its place among the archive's entries.
+    files: Vec<(PathBuf, usize)>,
     /// How many files are no images, and the first of them.
     left_out: (usize, PathBuf),
 }
 
 enum Place {
     Folder(PathBuf),
-    /// With the place of each file among the archive's entries.
-    Archive(Archive, Vec<usize>),
+    Archive(Archive),
 }
 
 const CURE: &str = "name a folder or a zip archive of PNG and JPEG files, or correct the path";
@@ -31,26 +30,16 @@ pub(super) const DATASET_JSON: &str = "dataset.json";
 impl Files {
     /// Error: there is no such folder or archive, or no image in it.
     pub fn list(path: &Path) -> Result<Files> {
-        let (place, found) = if path.is_dir() { Files::below(path)? } else { Files::within(path)? };
-        let (images, others): (Vec<_>, Vec<_>) =
-            found.into_iter().filter(|(name, _)| !is_hidden(name)).partition(|(name, _)| is_image(name));
-        let others: Vec<PathBuf> = others.into_iter().map(|(name, _)| name).filter(|name| name != Path::new(DATASET_JSON)).collect();
-        if images.is_empty() {
-            let message = match others.iter().min() {
-                None => "holds no PNG or JPEG files".to_owned(),
-                Some(first) => format!("holds no PNG or JPEG files, but others, such as {}", first.display()),
-            };
-            return Err(Error::data(path, message, CURE));
+        let (place, mut found) = if path.is_dir() { Files::below(path)? } else { Files::within(path)? };
+        found.retain(|(name, _)| !is_hidden(name) && name != Path::new(DATASET_JSON));
+        let (mut files, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(name, _)| is_image(name));
+        let left_out = (others.len(), others.into_iter().map(|(name, _)| name).min().unwrap_or_default());
+        if files.is_empty() {
+            let others = if left_out.0 > 0 { format!(", but others, such as {}", left_out.1.display()) } else { String::new() };
+            return Err(Error::data(path, format!("holds no PNG or JPEG files{others}"), CURE));
         }
-        let mut images = images;
-        images.sort();
-        let (names, entries): (Vec<PathBuf>, Vec<usize>) = images.into_iter().unzip();
-        let place = match place {
-            Place::Archive(archive, _) => Place::Archive(archive, entries),
-            folder => folder,
-        };
-        let left_out = (others.len(), others.into_iter().min().unwrap_or_default());
-        Ok(Files { place, names, left_out })
+        files.par_sort_unstable();
+        Ok(Files { place, files, left_out })
     }
 
     fn below(folder: &Path) -> Result<(Place, Vec<(PathBuf, usize)>)> {
@@ -74,17 +63,23 @@ impl Files {
     fn within(path: &Path) -> Result<(Place, Vec<(PathBuf, usize)>)> {
         let archive = Archive::open(path, CURE)?;
         let found = archive.entries.iter().enumerate().map(|(i, entry)| (PathBuf::from(&entry.name), i)).collect();
-        Ok((Place::Archive(archive, Vec::new()), found))
+        Ok((Place::Archive(archive), found))
     }
 
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.files.len()
+    }
+
+    /// The path of each below the folder or within the archive.
+    pub fn names(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(name, _)| name.as_path())
     }
 
     pub fn source(&self, i: usize) -> Result<Source> {
+        let (name, entry) = &self.files[i];
         match &self.place {
-            Place::Folder(folder) => Source::open(&folder.join(&self.names[i]), "it was there before: bring it back"),
-            Place::Archive(archive, entries) => Ok(archive.source(&archive.entries[entries[i]])),
+            Place::Folder(folder) => Source::open(&folder.join(name), "it was there before: bring it back"),
+            Place::Archive(archive) => Ok(archive.source(&archive.entries[*entry])),
         }
     }
 
@@ -92,7 +87,7 @@ impl Files {
     pub fn root(&self) -> &Path {
         match &self.place {
             Place::Folder(folder) => folder,
-            Place::Archive(archive, _) => &archive.path,
+            Place::Archive(archive) => &archive.path,
         }
     }
 
@@ -101,18 +96,18 @@ impl Files {
         let cure = "EDM's dataset_tool.py writes it; for classes by folders give data.images.labels = \"folders\"";
         match &self.place {
             Place::Folder(folder) => Source::open(&folder.join(name), cure),
-            Place::Archive(archive, _) => match archive.entry(name) {
+            Place::Archive(archive) => match archive.entry(name) {
                 Some(entry) => Ok(archive.source(entry)),
                 None => Err(Error::data(&archive.path, format!("holds no {name}"), cure)),
             },
         }
     }
 
-    /// The folder that has the class folders below it: in an archive of one folder, that folder.
+    /// How many folders are around those of the classes: one in an archive that is one folder.
     pub fn depth_of_classes(&self) -> usize {
-        let top = |name: &PathBuf| name.iter().next().map(OsStr::to_owned);
-        let wrapped = |name: &PathBuf| name.iter().count() > 2 && top(name) == top(&self.names[0]);
-        usize::from(matches!(self.place, Place::Archive(..)) && self.names.iter().all(wrapped))
+        let top = self.files[0].0.iter().next();
+        let wrapped = |name: &Path| name.iter().next() == top && name.iter().count() > 2;
+        usize::from(matches!(self.place, Place::Archive(_)) && self.names().all(wrapped))
     }
 
     /// What was left out.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ impl ImageFiles {
 /// The folder of each file.
 fn folders(files: &Files) -> Result<Vec<OsString>> {
     let depth = files.depth_of_classes();
-    let folder = |name: &PathBuf| {
+    let folder = |name: &Path| {
         let mut parts = name.iter().skip(depth);
         match (parts.next(), parts.next()) {
             (Some(class), Some(_)) => Ok(class.to_owned()),
@@ -72,7 +72,7 @@ fn folders(files: &Files) -> Result<Vec<OsString>> {
             )),
         }
     };
-    files.names.iter().map(folder).collect()
+    files.names().map(folder).collect()
 }
 
 fn class_names(files: &Files) -> Result<Vec<OsString>> {
@@ -92,7 +92,7 @@ fn listed(files: &Files) -> Result<Vec<u32>> {
     let listed: Listed = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("can't be understood: {error}")))?;
     let labels: HashMap<String, i64> = listed.labels.ok_or_else(|| wrong("has no labels".into()))?.into_iter().collect();
     let label =
-        |name: &PathBuf| labels.get(&*name.to_string_lossy()).copied().ok_or_else(|| wrong(format!("has no label of {}", name.display())));
-    let labels = files.names.iter().map(label).collect::<Result<Vec<i64>>>()?;
+        |name: &Path| labels.get(&*name.to_string_lossy()).copied().ok_or_else(|| wrong(format!("has no label of {}", name.display())));
+    let labels = files.names().map(label).collect::<Result<Vec<i64>>>()?;
     within(labels).map_err(wrong)
 }

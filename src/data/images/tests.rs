@@ -235,7 +235,7 @@ fn what_is_no_image_is_left_out_and_said() {
     let files = [("b/2.png", image()), ("README.md", vec![]), (".DS_Store", vec![]), ("../1.png", image()), ("b/10.png", image())];
     let archive = archive(&files);
     let set = spec(&archive.path().join("a.zip"), [4, 5], Fit::Exact, Channels::Rgb).open(Split::Train).unwrap();
-    let names: Vec<&str> = set.files.names.iter().map(|name| name.to_str().unwrap()).collect();
+    let names: Vec<&str> = set.files.names().map(|name| name.to_str().unwrap()).collect();
     assert_eq!(names, ["../1.png", "b/10.png", "b/2.png"]);
     assert_eq!(set.note(), Some("1 files that are no PNG or JPEG are left out, such as README.md"));
     assert_eq!(fs::read_dir(archive.path()).unwrap().count(), 1, "nothing is unpacked");
