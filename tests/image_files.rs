@@ -94,7 +94,7 @@ fn data_says_what_the_examples_are_and_which_keys_follow() {
     let end = experiment.find("[condition.class]").unwrap();
     home.write("data.toml", &experiment[begin..end]);
     let (said, _) = home.succeed(&["data", "data.toml"]);
-    for text in ["[data.images], 16 examples of shape [3, 8, 8]", "channel 2", "in model space", "2 classes of 8 to 8 examples", "8  dog"] {
+    for text in ["[data.images], 16 examples of shape [3, 8, 8]", "channel 2", "in model space", "2 classes of 8 examples", "8  dog"] {
         assert!(said.contains(text), "{text} is not in {said}");
     }
     assert!(said.contains("sde.ve.sigma_max = ") && said.contains("precondition.edm.sigma_data = "), "{said}");

@@ -66,7 +66,8 @@ fn show(Statistics { channels, in_model_space, farthest }: &Statistics, labels: 
     }
     let Some(Labels { counts, names }) = labels else { return };
     let [least, most] = [counts.iter().min(), counts.iter().max()].map(|count| count.copied().unwrap_or_default());
-    println!("\nlabels    {} classes of {least} to {most} examples", counts.len());
+    let each = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    println!("\nlabels    {} classes of {each} examples", counts.len());
     for (class, count) in counts.iter().enumerate().take(SHOWN) {
         let name = names.as_ref().map_or(String::new(), |names| format!("  {}", names[class]));
         println!("{class:>9} {count:>9}{name}");

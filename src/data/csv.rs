@@ -28,8 +28,8 @@ pub struct Csv {
     /// The columns of the vectors, in this order. Left out, all but that of the labels, in the file's order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// The column with the class of each vector: words or numbers, which are classes in the order of the alphabet, or of size if all are numbers,
-    /// by the file to train on. Left out, there are none.
+    /// The column with the class of each vector, a word or a number. Classes are those of the file to train on, in the order of the alphabet, or
+    /// of size where all are numbers. Left out, there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// What vectors are divided by for model space, above 0.

@@ -33,7 +33,7 @@ pub enum Filter {
     Box,
     /// A triangle: `Resize` of torchvision.
     Bilinear,
-    /// A cubic with a = -1/2: ADM's.
+    /// A cubic with a = -1/2; ADM takes it after halvings by boxes.
     Bicubic,
     /// Lanczos, three lobes: EDM's.
     Lanczos,

@@ -19,10 +19,10 @@ use super::source::{Source, unread};
 use super::{Dataset, Split, Summary};
 use crate::error::{Error, Fault, Result};
 
-/// `[data.images]`: the PNG and JPEG files below two folders, or in two zip archives, in the order of their paths; what a file is, its content
-/// says and not its name. Other files are left out, and so is what is hidden. Headers and ends of all files are looked at before work, pixels
-/// are decoded ahead of the step that needs them, by all cores; `score-sde data` decodes every file once. Pixels are taken as they are stored,
-/// without colour profiles and without the turn that a camera noted. 16-bit files and such with transparency are refused.
+/// `[data.images]`: the PNG and JPEG files below two folders, or in two zip archives, in the order of their paths. A file's content decides its
+/// format, not its name. Other files and hidden ones are left out. Headers and ends of all files are looked at before work; pixels are decoded
+/// by all cores ahead of the step that needs them, and `score-sde data` decodes every file. Pixels are taken as they are stored, without colour
+/// profiles and without the rotation that a camera noted. Files with 16 bits a colour or with transparency are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFiles {
