@@ -85,7 +85,7 @@ fn what_is_no_vector_and_no_pixel_is_named() {
 }
 
 #[test]
-fn a_file_that_shrinks_is_an_error_of_the_example() {
+fn a_file_that_changes_is_an_error_of_the_example() {
     let (_folder, path) = npy(&array![[1.0f32, 2.0], [3.0, 4.0]]);
     let spec = NpyVectors { train: path.clone(), test: path.clone(), arrays: None, labels: None, scale: 1.0 };
     let set = spec.open(Split::Train).unwrap();
@@ -95,6 +95,10 @@ fn a_file_that_shrinks_is_an_error_of_the_example() {
     set.read(0, &mut row).unwrap();
     assert_eq!(row, [1.0, 2.0]);
     assert!(set.read(1, &mut row).unwrap_err().to_string().ends_with("x.npy: is cut short"));
+    fs::write(&path, [&bytes[..bytes.len() - 4], &f32::NAN.to_le_bytes()].concat()).unwrap();
+    for error in [set.read(1, &mut row).unwrap_err(), read_vectors(&path).unwrap_err()] {
+        assert!(error.to_string().contains("x.npy: row 1 holds numbers that are not finite"), "{error}");
+    }
 }
 
 #[test]
