@@ -99,6 +99,9 @@ fn data_says_what_the_examples_are_and_which_keys_follow() {
     }
     assert!(said.contains("sde.ve.sigma_max = ") && said.contains("precondition.edm.sigma_data = "), "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    home.write("data.toml", experiment[begin..end].replace("labels = \"folders\"\n", ""));
+    let (said, _) = home.succeed(&["data", "data.toml"]);
+    assert!(said.contains("data.images.labels = \"folders\", 2 classes") && !said.contains("labels    "), "{said}");
     // All three pictures of the archive are one.
     let (said, _) = home.succeed(&["data", "tiny.toml", "--split", "test"]);
     assert!(

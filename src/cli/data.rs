@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::codes::Split;
 use super::{Overrides, Voice};
-use crate::data::{Data, Farthest, Labels, Moments, Statistics, Summary};
+use crate::data::{Data, Farthest, ImageFiles, ImageLabels, Labels, Moments, Statistics, Summary};
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::memory;
@@ -83,6 +83,12 @@ fn suggest(data: &Data, Statistics { in_model_space, farthest, .. }: &Statistics
     println!("\nsuggested");
     println!("  sde.ve.sigma_max = {}", short(up(farthest.distance)));
     println!("  precondition.edm.sigma_data = {}", short(std));
+    if let Data::Images(set @ ImageFiles { labels: None, .. }) = data
+        && let Ok(Some(names)) = (ImageFiles { labels: Some(ImageLabels::Folders), ..set.clone() }).class_names()
+        && names.len() > 1
+    {
+        println!("  data.images.labels = \"folders\", {} classes", names.len());
+    }
     if let Scale::Vectors { scale } = data.scale() {
         println!("  data.{}.scale = {}, for a standard deviation of 1", data.name(), short(scale * std));
     }
