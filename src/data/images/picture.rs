@@ -88,7 +88,7 @@ pub(super) fn header(source: &Source) -> Result<[usize; 2], Refused> {
         size => size?,
     };
     let end = if glimpse < source.len { part(source.len - glimpse)? } else { start };
-    match end.windows(kind.end().len()).any(|bytes| bytes == kind.end()) {
+    match end.windows(kind.end().len()).rev().any(|bytes| bytes == kind.end()) {
         true => Ok(size),
         false => Err(Refused::damaged("is cut short: it has no end")),
     }
