@@ -208,6 +208,9 @@ impl<'a> Subject<'a> {
 pub fn likelihood(spec: &Likelihood, subject: &Subject, journal: &mut Journal<Solved>, terminal: &Terminal) -> Result<Likelihoods> {
     let solver = spec.solver.general().map_err(|fault| fault.within("likelihood.solver"))?;
     let mut result = Likelihoods::new(spec, subject);
+    if let Some(t) = result.horizon {
+        terminal.say(&format!("ln p is measured up to t = {t:.4}, where the prior stands for the law of x: t = 1 has no signal"));
+    }
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
     let mut rounds = 0..;
     result.outcome = loop {

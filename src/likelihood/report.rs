@@ -28,6 +28,9 @@ pub struct Report {
     #[serde(flatten)]
     pub cost: Cost,
     pub seconds: f64,
+    /// Where the prior stands for the law of x, if that is not t = 1 but where there is still some signal to divide by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<f64>,
     pub protocol: Protocol<Likelihood>,
     /// Where the law of the data is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +207,7 @@ impl Likelihoods {
             solves: self.solves(),
             cost: self.statistics.cost(),
             seconds: self.seconds,
+            horizon: self.horizon,
             protocol: Protocol::new(
                 &self.spec,
                 weights,

@@ -38,6 +38,8 @@ pub struct Likelihoods {
     /// Nats `[n]` each: what a latent space adds to the score's number, -ln p(x | y) and ln q(y | x).
     pub latent: Option<[Vec<f64>; 2]>,
     pub seconds: f64,
+    /// Where the prior stands for the law of x, if that is not t = 1.
+    pub(super) horizon: Option<f64>,
 }
 
 impl Likelihoods {
@@ -58,6 +60,7 @@ impl Likelihoods {
             classes: subject.conditions.and_then(|conditions| (0..spec.count).map(|example| conditions.class(example)).collect()),
             latent: None,
             seconds: 0.0,
+            horizon: Some(subject.model.sde().horizon()).filter(|horizon| *horizon < 1.0),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Samples {
     /// The class that each was given.
     pub classes: Option<Vec<usize>>,
     pub accuracy: Option<Accuracy>,
+    /// Where their way down began, if that is not t = 1.
+    pub horizon: Option<f64>,
 }
 
 /// How many of the samples a classifier takes for what they were given.
@@ -90,6 +92,9 @@ pub struct Report<'a, P> {
     /// Of samples that were given classes, where there is a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<Accuracy>,
+    /// Where their way down began, if that is not t = 1: a solver that divides by the signal begins where there is some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<f64>,
     /// The table of the experiment.
     pub protocol: &'a P,
 }
@@ -99,7 +104,7 @@ impl Samples {
     pub(crate) fn bare() -> Samples {
         let x = Tensor::zeros([0], (Kind::Float, Device::Cpu));
         let (statistics, seconds) = (Statistics::default(), 0.0);
-        Samples { x, statistics, seconds, trajectory: None, seen: None, rows: None, classes: None, accuracy: None }
+        Samples { x, statistics, seconds, trajectory: None, seen: None, rows: None, classes: None, accuracy: None, horizon: None }
     }
 
     /// Images as a grid, vectors as a scatter plot of their first two components beside `data` [M, D] in data units; rows as theirs.
@@ -201,8 +206,14 @@ impl Samples {
         }
         product.write(&format!("{name}.npz"), &archive.finish())?;
         product.write(&format!("{name}.png"), &plot::png(picture))?;
-        let report =
-            Report { count: self.statistics.len(), seconds: self.seconds, cost: self.statistics.cost(), accuracy: self.accuracy, protocol };
+        let report = Report {
+            count: self.statistics.len(),
+            seconds: self.seconds,
+            cost: self.statistics.cost(),
+            accuracy: self.accuracy,
+            horizon: self.horizon,
+            protocol,
+        };
         product.write_json(&format!("{name}.json"), &report)
     }
 }

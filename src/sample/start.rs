@@ -21,7 +21,7 @@ pub enum Start<'a> {
 
 impl Start<'_> {
     /// t.
-    pub(super) fn time(&self) -> f64 {
+    pub fn time(&self) -> f64 {
         match self {
             Start::Prior { .. } => 1.0,
             Start::At { t, .. } => *t,

@@ -2,6 +2,7 @@
 
 use super::{Session, crc32};
 use crate::data::{self, Split};
+use crate::dynamics::Reverse;
 use crate::error::Result;
 use crate::guidance::{Observed, Way};
 use crate::measurement::{Measurement, mark_of};
@@ -134,12 +135,17 @@ impl Session {
             }
             _ => Way::Free(&*model),
         };
+        let last = spec.solver.last_start(&Reverse { model: way.model(), eta: spec.dynamics.eta() });
+        let horizon = Some(last).filter(|last| *last < start.time());
+        if let Some(t) = horizon {
+            self.terminal.say(&format!("samples begin at t = {t:.4}: the solver divides by the signal, of which t = 1 has none"));
+        }
         let subject = sample::Subject { way: &way, known: known.as_ref() };
         let drawn = sample::sample(spec, self.plan.seed, subject, start, journal, &self.terminal)?;
         let classes = known.as_ref().and_then(|known| (0..spec.count as u64).map(|row| known.class(row)).collect());
         let samples = Samples { classes, seen: fit.as_ref().map(|fit| fit.seen.shallow_clone()), ..drawn };
         let accuracy = classifier.as_ref().map(|classifier| classifier.accuracy(&samples, spec.batch)).transpose()?;
-        Ok(Samples { accuracy: accuracy.flatten(), ..samples })
+        Ok(Samples { accuracy: accuracy.flatten(), horizon, ..samples })
     }
 
     /// Samples of a latent space as samples of the data, `batch` at once; others as they are.
