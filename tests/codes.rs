@@ -153,6 +153,6 @@ fn codes_of_two_networks_are_compared_where_they_can_be() {
     home.succeed(&["run", "poisson.toml", "--set", "likelihood.t_min=0.1", "--set", HEUN]);
     refused(
         &["encode", "runs/tiny", "--against", "runs/poisson", "--name", "poisson"],
-        "a Poisson flow has another flow than a process with normal noise",
+        "a Poisson flow has another noise",
     );
 }
