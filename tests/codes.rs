@@ -151,8 +151,5 @@ fn codes_of_two_networks_are_compared_where_they_can_be() {
             .replace("[precondition.reference]", "[precondition.edm]\nsigma_data = 1.0"),
     );
     home.succeed(&["run", "poisson.toml", "--set", "likelihood.t_min=0.1", "--set", HEUN]);
-    refused(
-        &["encode", "runs/tiny", "--against", "runs/poisson", "--name", "poisson"],
-        "a Poisson flow has another noise",
-    );
+    refused(&["encode", "runs/tiny", "--against", "runs/poisson", "--name", "poisson"], "a Poisson flow has another noise");
 }

@@ -139,7 +139,7 @@ fn images_are_edited_and_share_states() {
     refused(&["edit", "runs/tiny", "number.npy", "--from", "0.5"], "number.npy: has shape []");
     refused(&["edit", "runs/tiny", "nowhere.npy", "--from", "0.5"], "nowhere.npy: there is no such file");
     home.write("broken.npz", "no archive");
-    refused(&["edit", "runs/tiny", "broken.npz", "--from", "0.5"], "broken.npz: holds no array samples");
+    refused(&["edit", "runs/tiny", "broken.npz", "--from", "0.5"], "broken.npz: is no zip archive, or is cut short");
     assert!(home.said(&["edit", "runs/tiny", "x.npy", "--from", "0.5", "--count", "2"]).contains("cannot be used with"));
     refused(&["edit", "runs/tiny", "--from", "0.5", "--count", "5"], "there is no example 4: the split has 4");
     refused(&["share", "runs/tiny", "--from", "1,1,1,1,1,1,1,1,1,1,1", "--each", "10000"], "11 rows of 10000 samples are more than 100000");

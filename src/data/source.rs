@@ -128,7 +128,8 @@ impl Archive {
         let file = open_file(path, cure)?;
         let mut entries = Vec::new();
         Archive::list(&file, &mut entries).map_err(|message| {
-            Error::data(path, message, "make the archive again, stored or deflated and without a password: zip -r -0 images.zip folder")
+            let again = "or make the archive again, stored or deflated and without a password";
+            Error::data(path, message, format!("{cure}, {again}"))
         })?;
         Ok(Archive { path: path.to_owned(), file: Arc::new(file), entries })
     }
