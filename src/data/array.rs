@@ -27,7 +27,7 @@ struct Element {
     big_endian: bool,
 }
 
-const CURE: &str = "save the array there with numpy.save, or correct the path";
+const CURE: &str = "save the array there with numpy.save or numpy.savez, or correct the path";
 
 /// Bytes of a file that may be its header.
 const HEADER: u64 = 1 << 16;

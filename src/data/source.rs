@@ -123,14 +123,11 @@ pub(super) struct Entry {
 }
 
 impl Archive {
-    /// Errors: it is no archive, or holds what can't be unpacked here.
+    /// `cure` says what brings it when it is missing or damaged. Errors: it is no archive, or holds what can't be unpacked here.
     pub fn open(path: &Path, cure: &str) -> Result<Archive> {
         let file = open_file(path, cure)?;
         let mut entries = Vec::new();
-        Archive::list(&file, &mut entries).map_err(|message| {
-            let again = "or make the archive again, stored or deflated and without a password";
-            Error::data(path, message, format!("{cure}, {again}"))
-        })?;
+        Archive::list(&file, &mut entries).map_err(|message| Error::data(path, message, cure))?;
         Ok(Archive { path: path.to_owned(), file: Arc::new(file), entries })
     }
 

@@ -22,7 +22,7 @@ enum Place {
     Archive(Archive),
 }
 
-const CURE: &str = "name a folder or a zip archive of PNG and JPEG files, or correct the path";
+const CURE: &str = "name a folder of PNG and JPEG files, or a zip archive of them without a password: zip -r -0 images.zip folder";
 
 /// The labels of EDM's data sets, beside the images.
 pub(super) const DATASET_JSON: &str = "dataset.json";
