@@ -75,7 +75,7 @@ fn noise_that_is_paired_with_the_data_has_a_flow_and_no_score() {
         assert!(said.starts_with(key) && (said.contains(paired) || said.contains("paired")), "{setting}: {said}");
     }
     home.succeed(&["run", "tiny.toml"]);
-    let said = home.fail(&["edit", "runs/tiny", "--from", "0.5", "--examples", "test:0"]);
+    let said = home.fail(&["edit", "runs/tiny", "--from", "0.5", "--count", "1"]);
     assert!(said.contains("give a run of another process, such as [sde.linear]"), "{said}");
 }
 
