@@ -74,6 +74,8 @@ fn noise_that_is_paired_with_the_data_has_a_flow_and_no_score() {
         let said = home.fail(&["run", "tiny.toml", "--set", setting]);
         assert!(said.starts_with(key) && (said.contains(paired) || said.contains("paired")), "{setting}: {said}");
     }
+    let said = home.fail(&["run", "tiny.toml", "--set", "train.batch=200000"]);
+    assert!(said.contains("lower train.batch"), "pairs of so many take more memory than there is: {said}");
     home.succeed(&["run", "tiny.toml"]);
     let said = home.fail(&["edit", "runs/tiny", "--from", "0.5", "--count", "1"]);
     assert!(said.contains("give a run of another process, such as [sde.linear]"), "{said}");
