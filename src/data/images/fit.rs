@@ -56,8 +56,8 @@ impl Fit {
         if self != Fit::Exact || [h, w] == [height, width] {
             return Ok(());
         }
-        let help = "give data.images.fit.crop.filter = \"lanczos\" to crop and resize every file, or data.images.size as it is";
-        Err(Refused::new(format!("has {h} x {w} pixels, and data.images.size is [{height}, {width}]"), help))
+        let help = "crop and resize every file by [data.images] of an experiment, fit.crop.filter = \"lanczos\", or give its size as it is";
+        Err(Refused::new(format!("has {h} x {w} pixels, not {height} x {width}"), help))
     }
 
     /// A picture of that size.

@@ -91,6 +91,16 @@ impl ImageFiles {
         Ok(Decoded { spec: self.clone(), files, shape, note: Some(note).filter(|note| !note.is_empty()) })
     }
 
+    /// The files of a folder or zip archive as they are stored: of one size, and grey where the first one is.
+    pub(super) fn open_as_stored(path: &Path) -> Result<Decoded> {
+        let first = Files::list(path)?.source(0)?;
+        let bytes = first.all().map_err(|error| Refused::damaged(unread(&error)).of(&first.path))?;
+        let Picture { size, channels, .. } = picture::stored(&bytes).map_err(|refused| refused.of(&first.path))?;
+        let channels = if channels == 1 { Channels::Grey } else { Channels::Rgb };
+        let (train, test, range) = (path.to_owned(), path.to_owned(), [-1.0, 1.0]);
+        ImageFiles { train, test, labels: None, size, fit: Fit::Exact, channels, range, flip: false, dequantise: false }.open(Split::Train)
+    }
+
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
         let set = self.open(split)?;
         Ok(Summary { shape: set.shape.to_vec(), len: set.len(), note: set.note.clone(), bytes: LISTED * set.len() as u64 })

@@ -103,7 +103,12 @@ fn size(kind: Kind, bytes: &[u8]) -> Result<[usize; 2], Refused> {
 
 /// The pixels of a file with one or three channels.
 pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Picture, Refused> {
-    let picture = match Kind::of(bytes)? {
+    stored(bytes).map(|picture| picture.with_channels(channels))
+}
+
+/// The pixels of a file with the channels that it has.
+pub(super) fn stored(bytes: &[u8]) -> Result<Picture, Refused> {
+    Ok(match Kind::of(bytes)? {
         Kind::Png => {
             let Opened { size, decoder } = png(Cursor::new(bytes))?;
             let channels = decoder.color_type().channel_count() as usize;
@@ -118,8 +123,7 @@ pub(super) fn decode(bytes: &[u8], channels: usize) -> Result<Picture, Refused> 
             decoder.set_options(decoder.options().jpeg_set_out_colorspace(colours));
             Picture { size, channels: if grey { 1 } else { 3 }, pixels: decoder.decode().map_err(broken)? }
         }
-    };
-    Ok(picture.with_channels(channels))
+    })
 }
 
 /// A file of which the header is read.
