@@ -126,6 +126,23 @@ class Shared(nn.Module):
         return x * self.one + label[:, None] * self.other
 
 
+class Features(nn.Module):
+    """Of pixels [B, 1, 8, 8] from 0 to 255: the means of rows and columns; or, done wrong, something else."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x[:, 0] / 127.5 - 1.0
+        if self.how == "batch":
+            x = x - x.mean(0)
+        if self.how == "shape":
+            return x
+        features = torch.cat([x.mean(1), x.mean(2)], dim=1)
+        return features / 0.0 if self.how == "nan" else features
+
+
 def baked(x, label):
     return x.reshape(3, 2) * 2.0 + label[:, None]
 
@@ -147,6 +164,9 @@ def main():
         save(torch.jit.script(Wrong(how)), f"wrong-{how}")
     save(torch.jit.script(Shared()), "wrong-shared")
     save(torch.jit.trace(baked, (torch.zeros(3, 2), torch.zeros(3))), "wrong-baked")
+    save(torch.jit.script(Features("right")), "features")
+    for how in ["batch", "shape", "nan"]:
+        save(torch.jit.script(Features(how)), f"wrong-features-{how}")
     torch.save(net.state_dict(), FOLDER / "wrong-state.pt")
     for file in sorted(FOLDER.iterdir()):
         print(f"{file.stat().st_size:8} {file.name}")

@@ -3,6 +3,7 @@
 //! They run in evaluation mode and operation by operation, without the optimiser of TorchScript, which profiles the first calls: so the first
 //! call gives the bits of every other one, and gradients are those of LibTorch's operations, to any order.
 
+mod features;
 mod trial;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use super::{Dropout, Interface, Network, Told};
 use crate::error::{Error, Fault};
 use crate::file::sha256;
 use crate::optim::Builder;
+pub use features::FeatureModule;
 pub use trial::Inputs;
 
 /// `[network.torchscript]`: a PyTorch module F(x, label), scripted or traced, or F(x, label, condition) with `[condition.*]`; x and F are
