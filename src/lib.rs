@@ -10,6 +10,7 @@ pub mod dequantisation;
 pub mod divergence;
 pub mod dynamics;
 pub mod error;
+pub mod evaluation;
 pub mod experiment;
 pub mod file;
 pub mod generator;

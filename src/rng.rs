@@ -70,6 +70,8 @@ pub enum Purpose {
     Classifier = 33,
     /// A random mask (index 0) and the noise of a measurement (index 1).
     Measurement = 31,
+    /// The seeds of an evaluation: the order of the examples of each set, and a classifier of them.
+    Evaluation = 36,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

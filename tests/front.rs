@@ -106,6 +106,7 @@ fn a_verb_takes_no_flag_that_it_would_ignore() {
         ("edit", &named),
         ("share", &named),
         ("lab", &run),
+        ("evaluate", &["--device", "--threads", "--quiet"]),
         ("verify", &[]),
         ("verify-resume", &["--set", "--threads"]),
         ("parity", &["--threads"]),

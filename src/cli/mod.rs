@@ -3,6 +3,7 @@
 mod check;
 mod codes;
 mod data;
+mod evaluate;
 mod export;
 mod given;
 mod import;
@@ -65,6 +66,9 @@ enum Verb {
     /// Compare solvers on one score: what each costs, how far it is from an accurate solve of the same start points, and from the data; or
     /// methods that make samples fit a measurement, with the exact posterior or by their coverage of examples.
     Lab(lab::Arguments),
+    /// Compare two sets of examples: samples of runs, splits of data, arrays, image files, or features kept of these; every number has an
+    /// interval, and the protocol goes with them as JSON.
+    Evaluate(evaluate::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
     Verify(verify::Arguments),
     /// Run a few steps of every phase of an experiment, kill it in each, resume it, and compare bit for bit with a run left in peace.
@@ -98,6 +102,7 @@ impl Arguments {
             Verb::Share(arguments) => given::share(arguments),
             Verb::Lab(arguments) if arguments.posterior => posterior::posterior(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
+            Verb::Evaluate(arguments) => evaluate::evaluate(arguments),
             Verb::Verify(arguments) => verify::verify(arguments),
             Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),
             Verb::Parity(arguments) => parity::parity(arguments),

@@ -10,7 +10,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 
 /// The verbs that compute, and so can be told their threads.
-const COMPUTING: [&str; 6] = ["run", "sample", "likelihood", "lab", "parity", "verify-resume"];
+const COMPUTING: [&str; 7] = ["run", "sample", "likelihood", "evaluate", "lab", "parity", "verify-resume"];
 
 /// A whole experiment on vectors that takes a fraction of a second.
 pub const VECTORS: &str = r#"seed = 1

@@ -1,0 +1,98 @@
+//! `score-sde evaluate`: two sets of examples compared.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Machine;
+use crate::error::{Error, Result};
+use crate::evaluation::{Extractor, FeatureTable, Report, Set, compare};
+use crate::progress::Terminal;
+use crate::run::replace;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// What is measured: a run folder (its samples) or RUN:NAME; FILE.toml:train or FILE.toml:test, a split of an experiment's data; an .npy or
+    /// .npz file, or FILE.npz:ARRAY; a folder or .zip of PNG and JPEG files; or features that --save wrote.
+    a: String,
+    /// What it is compared with, named likewise [default: of a run, the test split of its experiment].
+    #[arg(long, value_name = "B")]
+    against: Option<String>,
+    /// A TorchScript module x [B, ...] -> features [B, D], with pixels from 0 to 255 [default: examples are their own features].
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// So many examples of each set, drawn by the seed [default: all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    count: Option<u64>,
+    /// Examples that are read, and handed to the module, at once.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    batch: u64,
+    /// What everything random is a function of.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Writes numbers and protocol to a file, or with - to standard output in place of the table.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keeps the features of A, a .safetensors file, to be named in place of A or B.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub fn evaluate(Arguments { a, against, features, count, batch, seed, json, save, machine }: Arguments) -> Result<()> {
+    let against = against.or_else(|| test_split(&a));
+    if against.is_none() && save.is_none() {
+        let message = format!("there is nothing to compare {a} with");
+        return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
+    }
+    check_name(save.as_deref())?;
+    let extractor = Extractor::new(features.as_deref(), machine.device)?;
+    let terminal = Terminal::new(machine.voice.quiet);
+    let (a, b) = (Set::open(&a)?, against.map(|b| Set::open(&b)).transpose()?);
+    tch::set_num_threads(machine.threads.unwrap_or_else(cores));
+    let features = |set| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
+    let (a, b) = (features(a)?, b.map(features).transpose()?);
+    if let Some(path) = &save {
+        a.save(path)?;
+    }
+    let measures = b.as_ref().map(|b| compare(&a, b, seed)).transpose()?;
+    let report = Report::new(seed, a.about, b.map(|FeatureTable { about, .. }| about), measures.unwrap_or_default());
+    say(&report, json.as_deref())
+}
+
+/// The test split of a run's experiment.
+fn test_split(a: &str) -> Option<String> {
+    let run = [Some(a), a.rsplit_once(':').map(|(run, _)| run)].into_iter().flatten();
+    let experiment = run.map(|run| Path::new(run).join("experiment.toml")).find(|path| path.is_file())?;
+    Some(format!("{}:test", experiment.display()))
+}
+
+/// Error: kept features could not be told from something else by their name.
+fn check_name(save: Option<&Path>) -> Result<()> {
+    match save.filter(|path| path.extension().is_none_or(|extension| extension != "safetensors")) {
+        None => Ok(()),
+        Some(path) => Err(Error::Usage {
+            message: format!("--save {} does not end with .safetensors", path.display()),
+            help: format!("give --save {}", path.with_extension("safetensors").display()),
+        }),
+    }
+}
+
+fn cores() -> i32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as i32)
+}
+
+fn say(report: &Report, json: Option<&Path>) -> Result<()> {
+    let text = serde_json::to_string_pretty(report).expect("a report is JSON") + "\n";
+    match json {
+        Some(path) if path == Path::new("-") => print!("{text}"),
+        Some(path) => {
+            replace(path, |file| file.write_all(text.as_bytes()))?;
+            print!("{report}");
+        }
+        None => print!("{report}"),
+    }
+    Ok(())
+}

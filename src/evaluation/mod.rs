@@ -1,0 +1,16 @@
+//! Evaluation: two sets of examples compared by their features, with an interval on every number and the protocol beside it.
+//!
+//! A [`Set`] is what a name stands for, an [`Extractor`] makes a [`FeatureTable`] [N, D] of it, [`compare`] measures two of these, and a
+//! [`Report`] says what was compared and how.
+
+mod compare;
+mod extractor;
+mod report;
+mod set;
+mod table;
+
+pub use compare::{Measure, compare};
+pub use extractor::Extractor;
+pub use report::Report;
+pub use set::{Holds, Set};
+pub use table::{About, FeatureKind, FeatureTable};

@@ -1,0 +1,97 @@
+//! Features of the examples of a set, in memory and in a file, so that they are computed once.
+
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tch::Tensor;
+
+use crate::error::{Error, Result};
+use crate::file::{self, sha256};
+use crate::run::{replace, tensors};
+
+/// Features, and what they are of.
+pub struct FeatureTable {
+    /// [N, D], f32, on the CPU.
+    pub x: Tensor,
+    pub about: About,
+}
+
+/// What features are of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct About {
+    /// As the set was given.
+    pub name: String,
+    pub count: usize,
+    /// Of one example.
+    pub shape: Vec<usize>,
+    /// The SHA-256 of the examples' numbers in data units, as little-endian f32, images by channel, row and column.
+    pub sha256: String,
+    /// What the set says of itself, such as files that are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The report of the samples of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Value>,
+    pub features: FeatureKind,
+}
+
+/// What was computed of each example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeatureKind {
+    /// `data`, or the module's file.
+    pub name: String,
+    /// D
+    pub dimension: usize,
+    /// Of the module's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Its name, and of a module the beginning of its hash.
+impl fmt::Display for FeatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match &self.sha256 {
+            None => write!(f, "the examples as they are, {} numbers", self.dimension),
+            Some(sha256) => write!(f, "{}, SHA-256 {}, {} numbers", self.name, sha256.get(..12).unwrap_or(sha256), self.dimension),
+        }
+    }
+}
+
+const FEATURES: &str = "features";
+const ABOUT: &str = "about";
+const CHECKSUM: &str = "sha256";
+const CURE: &str = "make it again: score-sde evaluate SET --save FILE.safetensors";
+
+impl FeatureTable {
+    /// Writes a safetensors file: `features` [N, D], f32, and in its metadata what they are of and the SHA-256 of both.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let about = serde_json::to_string(&self.about).expect("words and numbers are JSON");
+        let x = self.x.contiguous();
+        let sum = checksum(&about, tensors::bytes(&x));
+        let bytes = tensors::encode(&[(FEATURES.to_owned(), &x)], &[(ABOUT, about), (CHECKSUM, sum)]);
+        replace(path, |file| file.write_all(&bytes))
+    }
+
+    /// Reads it. Errors: there is no such file, it is another one, or damaged.
+    pub fn read(path: &Path) -> Result<FeatureTable> {
+        let bytes = file::read(path).map_err(|error| Error::io("read", path, error))?;
+        let bytes = bytes.ok_or_else(|| Error::data(path, "there is no such file", CURE))?;
+        let (mut named, meta) = tensors::parse(&bytes).map_err(|message| Error::data(path, message, CURE))?;
+        let (Some(x), Some(text), Some(sum)) = (named.remove(FEATURES), meta.get(ABOUT), meta.get(CHECKSUM)) else {
+            return Err(Error::data(path, "holds no features: it is another safetensors file", CURE));
+        };
+        let damaged = || Error::data(path, "is damaged: its checksum does not fit its content", CURE);
+        if *sum != checksum(text, tensors::bytes(&x)) {
+            return Err(damaged());
+        }
+        let about: About = serde_json::from_str(text).map_err(|_| damaged())?;
+        Ok(FeatureTable { x, about })
+    }
+}
+
+fn checksum(about: &str, features: &[u8]) -> String {
+    sha256(&[about.as_bytes(), features].concat())
+}

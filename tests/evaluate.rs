@@ -1,0 +1,197 @@
+//! `score-sde evaluate`, through the binary: one set by all its names, numbers that are known, and what can't be compared.
+
+mod common;
+
+use std::path::Path;
+
+use common::home::{Home, IMAGES, VECTORS, idx};
+use ndarray::{Array2, Array4, Axis};
+use ndarray_npy::write_npy;
+use score_sde::rng::{Law, Purpose, rows};
+use score_sde::tensor::to_vec;
+use serde_json::Value;
+use tch::Device;
+
+/// n normal points in the plane around (shift, 0).
+fn normal(seed: u64, n: usize, shift: f64) -> Array2<f64> {
+    let z = to_vec(&rows(Law::Gaussian, seed, Purpose::Noise, 0..n as u64, 0, &[2], Device::Cpu));
+    Array2::from_shape_fn((n, 2), |(i, j)| z[2 * i + j] + if j == 0 { shift } else { 0.0 })
+}
+
+/// The pixels of [`idx`], [N, H, W, 1].
+fn pixels(n: usize) -> Array4<u8> {
+    Array4::from_shape_vec((n, 8, 8, 1), idx(n, 8)[16..].to_vec()).unwrap()
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torchscript").join(name)).unwrap()
+}
+
+fn evaluate(home: &Home, words: &[&str]) -> Value {
+    let (stdout, _) = home.succeed(&[&["evaluate"], words, &["--json", "-"]].concat());
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// Value and half-width of a metric.
+fn measured(report: &Value, metric: &str) -> (f64, f64) {
+    let measures = report["measures"].as_array().unwrap();
+    let measure = measures.iter().find(|measure| measure["metric"] == metric).unwrap_or_else(|| panic!("no {metric} in {report}"));
+    (measure["value"].as_f64().unwrap(), measure["half_width"].as_f64().unwrap())
+}
+
+#[test]
+fn equal_laws_can_not_be_told_apart_and_others_can() {
+    let home = Home::with(VECTORS);
+    for (name, seed, n, shift) in [("x", 1, 300, 0.0), ("y", 2, 400, 0.0), ("z", 3, 300, 2.0)] {
+        write_npy(home.path(&format!("{name}.npy")), &normal(seed, n, shift)).unwrap();
+    }
+    let [equal, other] = ["y.npy", "z.npy"].map(|b| evaluate(&home, &["x.npy", "--against", b]));
+    for measure in equal["measures"].as_array().unwrap() {
+        let (value, half_width) = measured(&equal, measure["metric"].as_str().unwrap());
+        let truth = measure["equal_laws"].as_f64().unwrap();
+        assert!((value - truth).abs() < 1.5 * half_width, "{measure}");
+        let (value, half_width) = measured(&other, measure["metric"].as_str().unwrap());
+        assert!((value - truth).abs() > 3.0 * half_width, "{measure} and {value} ± {half_width}");
+    }
+    // The best classifier of two normal laws whose means are 2 apart is right with probability Φ(1).
+    let (accuracy, half_width) = measured(&other, "C2ST accuracy");
+    assert!((accuracy - 0.8413).abs() < 2.0 * half_width, "{accuracy} ± {half_width}");
+    // The same command gives the same bits; another seed another order, and so other intervals.
+    let again = |seed| evaluate(&home, &["x.npy", "--against", "y.npy", "--seed", seed]);
+    assert_eq!(again("1"), equal);
+    assert_ne!(measured(&again("2"), "energy distance").1, measured(&equal, "energy distance").1);
+}
+
+#[test]
+fn a_table_fits_a_terminal_and_says_what_was_compared() {
+    let home = Home::with(VECTORS);
+    home.succeed(&["run", "tiny.toml", "--set", "sample.count=30"]);
+    let words = ["evaluate", "runs/tiny", "--count", "20", "--json", "report.json"];
+    let (table, _) = home.succeed(&words);
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    for text in ["runs/tiny/experiment.toml:test", "20 examples of shape [2]", "energy distance", "the examples as they are, 2 numbers"] {
+        assert!(table.contains(text), "{text} is not in {table}");
+    }
+    let report = home.json("report.json");
+    assert_eq!((&report["a"]["count"], &report["b"]["count"]), (&20.into(), &20.into()));
+    assert_eq!(report["a"]["made_by"]["protocol"]["t_min"], 1e-3, "{report}");
+    assert_eq!(report["a"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    let report = home.fail(&["evaluate", "runs/tiny:other"]);
+    assert!(report.contains("has no samples named other") && report.contains("its samples are samples"), "{report}");
+    let train = evaluate(&home, &["runs/tiny:samples", "--against", "tiny.toml:train"]);
+    assert_eq!(train["b"]["count"], 100);
+}
+
+#[test]
+fn one_set_has_one_hash_by_all_its_names() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    let pixels = pixels(24);
+    write_npy(home.path("x.npy"), &pixels).unwrap();
+    std::fs::create_dir(home.path("files")).unwrap();
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(home.path("x.zip")).unwrap());
+    for (i, image) in pixels.axis_iter(Axis(0)).enumerate() {
+        let image = image::GrayImage::from_raw(8, 8, image.iter().copied().collect()).unwrap();
+        image.save(home.path(&format!("files/{i:02}.png"))).unwrap();
+        archive.start_file(format!("{i:02}.png"), zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::copy(&mut &home.read(&format!("files/{i:02}.png"))[..], &mut archive).unwrap();
+    }
+    archive.finish().unwrap();
+    let mut hashes = Vec::new();
+    for name in ["tiny.toml:train", "files", "x.zip"] {
+        let report = evaluate(&home, &[name, "--against", "x.npy"]);
+        hashes.extend(["a", "b"].map(|side| report[side]["sha256"].clone()));
+        assert!(measured(&report, "energy distance").0 < 0.0, "{report}");
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+}
+
+#[test]
+fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    write_npy(home.path("x.npy"), &pixels(24).mapv(|pixel| 255 - pixel)).unwrap();
+    home.write("features.pt", fixture("features.pt"));
+    let with = ["--features", "features.pt"];
+    let (said, _) = home.succeed(&[&["evaluate", "tiny.toml:train", "--save", "kept.safetensors"], &with[..]].concat());
+    assert!(said.contains("features.pt, SHA-256") && said.contains("16 numbers"), "{said}");
+    let once = evaluate(&home, &[&["tiny.toml:train", "--against", "x.npy"], &with[..]].concat());
+    let kept = evaluate(&home, &[&["kept.safetensors", "--against", "x.npy", "--batch", "5"], &with[..]].concat());
+    assert_eq!(once, kept);
+    assert_eq!(once["a"]["features"]["dimension"], 16);
+    // What the module computes: means of rows and columns.
+    let means = Array2::from_shape_fn((24, 16), |(i, j)| {
+        let of = |h: usize, w: usize| f64::from(idx(24, 8)[16 + 64 * i + 8 * h + w]) / 127.5 - 1.0;
+        (0..8).map(|k| if j < 8 { of(k, j) } else { of(j - 8, k) }).sum::<f64>() / 8.0
+    });
+    write_npy(home.path("means.npy"), &means).unwrap();
+    write_npy(home.path("others.npy"), &means.mapv(|mean| -mean)).unwrap();
+    let by_hand = evaluate(&home, &["means.npy", "--against", "others.npy"]);
+    let [energy, expected] = [&once, &by_hand].map(|report| measured(report, "energy distance").0);
+    assert!((energy - expected).abs() < 1e-5 * expected, "{energy} is not {expected}");
+
+    let refused = |words: &[&str], texts: [&str; 2]| {
+        let report = home.fail(&[&["evaluate"], words].concat());
+        assert!(texts.iter().all(|text| report.contains(text)), "{words:?}: {report}");
+    };
+    refused(&["kept.safetensors", "--against", "x.npy"], ["of the examples as they are, 64 numbers", "give --features FILE"]);
+    refused(&["kept.safetensors", "--against", "x.npy", "--count", "5"], ["keeps the features of 24 examples, not of 5", "--save"]);
+    let mut damaged = home.read("kept.safetensors");
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    home.write("damaged.safetensors", &damaged);
+    refused(&["damaged.safetensors", "--against", "x.npy"], ["damaged.safetensors: is damaged: its checksum", "make it again"]);
+    for (how, texts) in [
+        ("wrong-features-batch.pt", ["when it is alone than in a batch", "module.eval()"]),
+        ("wrong-features-shape.pt", ["gives [3, 8, 8] for x [3, 1, 8, 8]; expected [3, D]", "flatten(1)"]),
+        ("wrong-features-nan.pt", ["has a feature that is not a finite number", "example 0"]),
+        ("net.pt", ["can't do F(x) for x [3, 1, 8, 8] in f32", "its forward takes x"]),
+    ] {
+        home.write(how, fixture(how));
+        refused(&["x.npy", "--against", "tiny.toml:train", "--features", how], texts);
+    }
+    home.write("noise.pt", "no module");
+    refused(&["x.npy", "--against", "x.npy", "--features", "noise.pt"], ["noise.pt: is no TorchScript module", "torch.jit.save"]);
+    refused(&["x.npy", "--against", "x.npy", "--features", "none.pt"], ["none.pt: there is no such file", "torch.jit.save"]);
+}
+
+#[test]
+fn what_can_not_be_compared_is_refused_in_words() {
+    let home = Home::with(VECTORS);
+    write_npy(home.path("x.npy"), &normal(1, 30, 0.0)).unwrap();
+    write_npy(home.path("one.npy"), &normal(1, 1, 0.0)).unwrap();
+    write_npy(home.path("constant.npy"), &Array2::<f64>::ones((30, 2))).unwrap();
+    write_npy(home.path("nan.npy"), &Array2::from_elem((30, 2), f64::NAN)).unwrap();
+    write_npy(home.path("wide.npy"), &Array2::<f64>::zeros((30, 3))).unwrap();
+    write_npy(home.path("line.npy"), &ndarray::Array1::<f64>::zeros(30)).unwrap();
+    std::fs::create_dir(home.path("empty")).unwrap();
+    home.write("notes.txt", "what is here");
+    home.write("other.safetensors", [8u64.to_le_bytes().as_slice(), b"{}      "].concat());
+    for (b, texts) in [
+        ("one.npy", ["one.npy: there are 1 examples", "20 or more"]),
+        ("constant.npy", ["constant.npy: all examples have the same features", "features that tell examples apart"]),
+        ("nan.npy", ["nan.npy: row 0 holds numbers that are not finite", "numpy.save"]),
+        ("wide.npy", ["x.npy has examples of shape [2], wide.npy of [3]", "one shape"]),
+        ("line.npy", ["line.npy: has 1 axes", "numpy.save"]),
+        ("empty", ["empty: holds no PNG or JPEG files", "name a folder"]),
+        ("none.npy", ["none.npy: there is no such file", "give a run folder"]),
+        ("none", ["none: there is no such file or folder", "give a run folder"]),
+        ("none:other", ["none: there is no such file or folder", "give a run folder"]),
+        ("notes.txt", ["notes.txt: its name does not tell what it holds", "give a run folder"]),
+        ("x.npy:x", ["x.npy has no parts with names", "FILE.npz:ARRAY"]),
+        ("tiny.toml", ["tiny.toml has two splits", "tiny.toml:test"]),
+        ("tiny.toml:tset", ["tset is neither", "tiny.toml:test"]),
+        ("other.safetensors", ["other.safetensors: holds no features", "--save"]),
+    ] {
+        let report = home.fail(&["evaluate", "x.npy", "--against", b]);
+        assert!(texts.iter().all(|text| report.contains(text)), "{b}: {report}");
+    }
+    let report = home.fail(&["evaluate", "x.npy"]);
+    assert!(report.contains("nothing to compare x.npy with") && report.contains("--against B, or --save FILE"), "{report}");
+    let report = home.fail(&["evaluate", "x.npy", "--save", "kept"]);
+    assert!(report.contains("does not end with .safetensors"), "{report}");
+    let report = home.fail(&["evaluate", "x.npy", "--against", "x.npy", "--count", "31"]);
+    assert!(report.contains("x.npy holds 30 examples, and --count is 31"), "{report}");
+    assert_eq!(home.names(".").iter().filter(|name| name.starts_with("kept")).count(), 0);
+}
