@@ -68,6 +68,8 @@ pub enum Purpose {
     Hidden = 32,
     /// The seed of a classifier's training.
     Classifier = 33,
+    /// The order in which examples are parted into groups for the jackknife.
+    Groups = 34,
     /// A random mask (index 0) and the noise of a measurement (index 1).
     Measurement = 31,
     /// The seeds of an evaluation: the order of the examples of each set, and a classifier of them.

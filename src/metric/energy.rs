@@ -1,14 +1,10 @@
 //! The energy distance with its interval.
 
-use statrs::statistics::Statistics;
 use tch::{Kind, Tensor};
 
 use super::Estimate;
-use super::estimate::student;
+use super::estimate::{GROUPS, Jackknife};
 use crate::tensor::{sum_per_example, to_vec};
-
-/// Groups of points; the interval comes from leaving out one after the other.
-const GROUPS: usize = 10;
 
 /// Sums of ‖a - b‖ over the pairs of group g of x and group h of y.
 fn sums(x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -43,16 +39,13 @@ impl Energy {
         let (within, between) = (sums(&x, &x), sums(&x, &self.y));
         let sizes = |x: &[Tensor]| x.iter().map(|x| x.size()[0] as f64).collect::<Vec<_>>();
         let (nx, ny) = (sizes(&x), sizes(&self.y));
-        // The estimate without one group, or with all.
         let without = |left_out: usize| {
             let kept = || (0..GROUPS).filter(move |&g| g != left_out);
             let total = |sums: &[Vec<f64>]| kept().flat_map(|g| kept().map(move |h| sums[g][h])).sum::<f64>();
             let (n, m): (f64, f64) = (kept().map(|g| nx[g]).sum(), kept().map(|g| ny[g]).sum());
             2.0 * total(&between) / (n * m) - total(&within) / (n * (n - 1.0)) - total(&self.within) / (m * (m - 1.0))
         };
-        let parts: Vec<f64> = (0..GROUPS).map(without).collect();
-        let freedom = GROUPS as f64 - 1.0;
-        Estimate { value: without(GROUPS), half_width: student(freedom) * freedom * parts.iter().std_dev() / (GROUPS as f64).sqrt() }
+        Jackknife::new(without).plain()
     }
 }
 
@@ -69,6 +62,7 @@ mod tests {
     use super::*;
     use crate::metric::tests::normal;
     use statrs::distribution::{ContinuousCDF, Normal};
+    use statrs::statistics::Statistics;
 
     #[test]
     fn energy_is_zero_for_one_law_and_known_for_two_points() {

@@ -19,6 +19,37 @@ impl Estimate {
     }
 }
 
+/// Groups of examples that the jackknife leaves out, one after the other.
+pub(super) const GROUPS: usize = 10;
+
+/// An estimate from all examples, and from those without one group, for each group.
+pub(super) struct Jackknife {
+    whole: f64,
+    parts: Vec<f64>,
+}
+
+impl Jackknife {
+    /// `without` takes the group that is left out, or [`GROUPS`] for none.
+    pub fn new(without: impl FnMut(usize) -> f64) -> Jackknife {
+        let mut parts: Vec<f64> = (0..=GROUPS).map(without).collect();
+        Jackknife { whole: parts.pop().expect("the estimate from all"), parts }
+    }
+
+    /// The estimate from all, with the jackknife's interval of Student's law: in the mean over samples it is not too narrow (Efron & Stein
+    /// 1981), for what the estimate is in the mean at these counts.
+    pub fn plain(&self) -> Estimate {
+        let freedom = GROUPS as f64 - 1.0;
+        Estimate { value: self.whole, half_width: student(freedom) * freedom * (&self.parts).std_dev() / (GROUPS as f64).sqrt() }
+    }
+
+    /// The estimate at infinitely many examples: where the line in 1/N through the estimates from all and from nine tenths, averaged over the
+    /// groups, meets 1/N = 0 (Quenouille 1956). The rest of the bias falls with 1/N².
+    pub fn extrapolated(&self) -> Estimate {
+        let freedom = GROUPS as f64 - 1.0;
+        Estimate { value: GROUPS as f64 * self.whole - freedom * (&self.parts).mean(), ..self.plain() }
+    }
+}
+
 /// The 97.5 % quantile of Student's law; `freedom` is above 0.
 pub(super) fn student(freedom: f64) -> f64 {
     StudentsT::new(0.0, 1.0, freedom).expect("degrees of freedom above 0").inverse_cdf(0.975)
