@@ -70,6 +70,8 @@ pub enum Purpose {
     Classifier = 33,
     /// The order in which examples are parted into groups for the jackknife.
     Groups = 34,
+    /// Directions of the sliced Wasserstein distance; index: direction.
+    Slice = 35,
     /// A random mask (index 0) and the noise of a measurement (index 1).
     Measurement = 31,
     /// The seeds of an evaluation: the order of the examples of each set, and a classifier of them.

@@ -17,8 +17,17 @@ impl Estimate {
         let n = values.len() as f64;
         Estimate { value: values.mean(), half_width: student(n - 1.0) * values.std_dev() / n.sqrt() }
     }
+
+    /// The share of `count` among `n` independent trials; the half-width reaches both ends of Agresti & Coull's interval (1998), also where the
+    /// share is 0 or 1.
+    pub fn of_share(count: f64, n: f64) -> Estimate {
+        let (shrunk, trials) = ((count + 2.0) / (n + 4.0), n + 4.0);
+        Estimate { value: count / n, half_width: NORMAL * (shrunk * (1.0 - shrunk) / trials).sqrt() + (shrunk - count / n).abs() }
+    }
 }
 
+/// The 97.5 % quantile of the normal law.
+pub(super) const NORMAL: f64 = 1.959964;
 /// Groups of examples that the jackknife leaves out, one after the other.
 pub(super) const GROUPS: usize = 10;
 

@@ -11,6 +11,7 @@ mod frechet;
 mod kernel;
 mod ks;
 mod ranks;
+mod sliced;
 
 pub use classifier::classifier_accuracy;
 pub use energy::{Energy, energy_distances};
@@ -20,6 +21,7 @@ pub use frechet::{Frechet, Moments};
 pub use kernel::{kid, median_distance, mmd};
 pub use ks::kolmogorov_smirnov;
 pub use ranks::Uniformity;
+pub use sliced::sliced_wasserstein;
 use tch::{Kind, Tensor};
 
 /// Root mean square of x - y over all numbers.
