@@ -12,6 +12,7 @@ mod kernel;
 mod ks;
 mod ranks;
 mod sliced;
+mod support;
 
 pub use classifier::classifier_accuracy;
 pub use energy::{Energy, energy_distances};
@@ -22,6 +23,7 @@ pub use kernel::{kid, median_distance, mmd};
 pub use ks::kolmogorov_smirnov;
 pub use ranks::Uniformity;
 pub use sliced::sliced_wasserstein;
+pub use support::{Support, expected_coverage};
 use tch::{Kind, Tensor};
 
 /// Root mean square of x - y over all numbers.
