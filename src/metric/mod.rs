@@ -13,6 +13,7 @@ mod ks;
 mod ranks;
 mod sliced;
 mod support;
+mod vendi;
 
 pub use classifier::classifier_accuracy;
 pub use energy::{Energy, energy_distances};
@@ -25,6 +26,7 @@ pub use ranks::Uniformity;
 pub use sliced::sliced_wasserstein;
 pub use support::{Support, expected_coverage};
 use tch::{Kind, Tensor};
+pub use vendi::vendi;
 
 /// Root mean square of x - y over all numbers.
 pub fn rms(x: &Tensor, y: &Tensor) -> f64 {
