@@ -66,6 +66,11 @@ impl Features {
         self.rows.device()
     }
 
+    /// [N, D], in the order and the kind they were given in.
+    pub(super) fn rows(&self) -> &Tensor {
+        &self.rows
+    }
+
     /// The rows of a group, f64.
     pub(super) fn group(&self, g: usize) -> Tensor {
         self.rows.index_select(0, &self.groups[g]).to_kind(Kind::Double)
