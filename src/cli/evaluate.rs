@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Machine;
 use crate::error::{Error, Result};
-use crate::evaluation::{Extractor, FeatureTable, Report, Set, compare};
+use crate::evaluation::{Extractor, FeatureTable, Memorisation, Report, Set, Settings, compare};
 use crate::progress::Terminal;
 use crate::run::replace;
 
@@ -19,6 +19,12 @@ pub struct Arguments {
     /// What it is compared with, named likewise [default: of a run, the test split of its experiment].
     #[arg(long, value_name = "B")]
     against: Option<String>,
+    /// Another set, whose distances from B are compared with those of A.
+    #[arg(long, value_name = "C")]
+    than: Option<String>,
+    /// The examples that a model was trained on, in which copies are looked for: how authentic A is, and which pairs are nearest.
+    #[arg(long, value_name = "T")]
+    train: Option<String>,
     /// A TorchScript module x [B, ...] -> features [B, D], with pixels from 0 to 255 [default: examples are their own features].
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
@@ -28,6 +34,9 @@ pub struct Arguments {
     /// Examples that are read, and handed to the module, at once.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
+    /// Which neighbour the balls of precision, recall, density and coverage reach to.
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    neighbours: i64,
     /// What everything random is a function of.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -41,24 +50,38 @@ pub struct Arguments {
     machine: Machine,
 }
 
-pub fn evaluate(Arguments { a, against, features, count, batch, seed, json, save, machine }: Arguments) -> Result<()> {
+pub fn evaluate(arguments: Arguments) -> Result<()> {
+    let Arguments { a, against, than, train, features, count, batch, neighbours, seed, json, save, machine } = arguments;
     let against = against.or_else(|| test_split(&a));
-    if against.is_none() && save.is_none() {
+    if against.is_none() && (save.is_none() || than.is_some() || train.is_some()) {
         let message = format!("there is nothing to compare {a} with");
         return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
     }
     check_name(save.as_deref())?;
     let extractor = Extractor::new(features.as_deref(), machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
-    let (a, b) = (Set::open(&a)?, against.map(|b| Set::open(&b)).transpose()?);
+    let a = Set::open(&a)?;
+    let [b, c, train] = [against, than, train].map(|name| name.map(|name| Set::open(&name)).transpose());
+    let (b, c, train) = (b?, c?, train?);
     tch::set_num_threads(machine.threads.unwrap_or_else(cores));
-    let features = |set| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
-    let (a, b) = (features(a)?, b.map(features).transpose()?);
+    let features = |set, count: Option<u64>| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
+    let (settings, a) = (Settings { seed, neighbours }, features(a, count)?);
     if let Some(path) = &save {
         a.save(path)?;
     }
-    let measures = b.as_ref().map(|b| compare(&a, b, seed)).transpose()?;
-    let report = Report::new(seed, a.about, b.map(|FeatureTable { about, .. }| about), measures.unwrap_or_default());
+    let Some(b) = b.map(|b| features(b, count)).transpose()? else {
+        return say(&Report::new(settings, a.about, None, Vec::new()), json.as_deref());
+    };
+    let compare = |table: &FeatureTable| compare(table, &b, settings, machine.device, &terminal);
+    let mut report = Report::new(settings, a.about.clone(), Some(b.about.clone()), compare(&a)?);
+    if let Some(c) = c {
+        let c = features(c, count)?;
+        let measures = compare(&c)?;
+        report = report.beside(c.about, measures);
+    }
+    if let Some(train) = train {
+        report.memorisation = Some(Memorisation::of(&a, &b, features(train, None)?, seed, machine.device)?);
+    }
     say(&report, json.as_deref())
 }
 

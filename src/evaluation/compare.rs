@@ -1,86 +1,135 @@
 //! What is measured of two sets of features.
 
 use serde::Serialize;
-use tch::{Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::table::FeatureTable;
 use crate::data::examples_at;
 use crate::error::{Error, Result};
-use crate::metric::{Energy, Estimate, classifier_accuracy};
+use crate::metric::{
+    Energy, Estimate, Features, Frechet, Support, classifier_accuracy, expected_coverage, kid, median_distance, mmd, sliced_wasserstein,
+    vendi,
+};
+use crate::progress::{Terminal, warn};
 use crate::rng::{self, Purpose};
-use crate::tensor::{select, to_vec};
+use crate::tensor::select;
 
-/// Examples that a set needs: the intervals leave out one after the other of ten groups of two.
-const FEWEST: usize = 20;
-
-/// A number and what it would be.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// A number of a metric.
+#[derive(Clone, Debug, Serialize)]
 pub struct Measure {
     /// The metric's name.
     pub metric: &'static str,
     /// With its 95 % interval.
     #[serde(flatten)]
     pub estimate: Estimate,
-    /// In the mean where both sets are drawn from one law.
-    pub equal_laws: f64,
+    /// In the mean where both sets are drawn from one law, if that is a number whatever the law.
+    pub equal_laws: Option<f64>,
+    /// What a set that is nearer to the other has, where that can be told.
+    pub better: Option<Better>,
 }
 
-/// Measures how the laws differ that two sets are drawn from. The order of the examples, which intervals depend on, is drawn by `seed`.
+/// Which of two numbers is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    Smaller,
+    Larger,
+}
+
+/// Directions of the sliced Wasserstein distance.
+const DIRECTIONS: u64 = 256;
+
+/// How sets are compared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Settings {
+    /// What everything random is a function of.
+    pub seed: u64,
+    /// Which neighbour the balls of precision, recall, density and coverage reach to.
+    pub neighbours: i64,
+}
+
+fn distance(metric: &'static str, estimate: Estimate) -> Measure {
+    Measure { metric, estimate, equal_laws: Some(0.0), better: Some(Better::Smaller) }
+}
+
+/// Measures how far the law that `a` is drawn from is from that of `b`, on a device.
 ///
-/// Error: their features are not of one kind, or a set has too few examples.
-pub fn compare(a: &FeatureTable, b: &FeatureTable, seed: u64) -> Result<Vec<Measure>> {
+/// Error: their features are not of one kind, or say nothing: too few, not finite, or all alike.
+pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: Device, terminal: &Terminal) -> Result<Vec<Measure>> {
+    let Settings { seed, neighbours } = settings;
     check(a, b)?;
-    let seed = rng::derive(seed, Purpose::Evaluation, 1);
-    let [x, y] = [a, b].map(|table| in_order(&table.x, seed));
-    let energy = Energy::new(&y).distance(&x);
-    let accuracy = told_apart(&x, &y, seed);
+    let [x, y] = [a.features(seed, device)?, b.features(seed, device)?];
+    let [all_x, all_y] = [a, b].map(|table| in_order(&table.x.to_device(device), seed));
+    for FeatureTable { about, .. } in [a, b].into_iter().filter(|table| table.about.count <= table.about.features.dimension) {
+        let [n, d] = [about.count, about.features.dimension];
+        warn(&format!("{}: {n} examples have no full covariance of {d} features, and the Fréchet distance is far too large", about.name));
+    }
+    let frechet = || {
+        let Frechet { plain, extrapolated } = Frechet::new(&x, &y)?;
+        let plain = Measure { equal_laws: None, ..distance("Fréchet distance", plain) };
+        Ok(vec![plain, distance("Fréchet distance, N → ∞", extrapolated)])
+    };
+    let kernel = || Ok(vec![distance("KID", kid(&x, &y)?), distance("MMD²", mmd(&x, &y, median_distance(&x, &y)?)?)]);
+    let sliced = || Ok(vec![distance("sliced Wasserstein²", sliced_wasserstein(&x, &y, DIRECTIONS, seed)?)]);
+    let energy = || Ok(vec![distance("energy distance", Energy::new(&all_y).distance(&all_x))]);
+    let classifier = || Ok(vec![Measure { equal_laws: Some(0.5), ..distance("C2ST accuracy", told_apart(&all_x, &all_y, seed)) }]);
+    let support = || supports(&x, &y, neighbours);
+    let diversity = || Ok(diversities(&x, &y));
+    let parts: [&dyn Fn() -> Result<Vec<Measure>>; 7] = [&frechet, &kernel, &sliced, &energy, &classifier, &support, &diversity];
+    let mut phase = terminal.phase("compare", "metrics", parts.len() as u64, 0);
+    let mut measures = Vec::new();
+    for (i, part) in parts.into_iter().enumerate() {
+        measures.extend(part()?);
+        phase.set(i as u64 + 1, "");
+    }
+    phase.finish("");
+    Ok(measures)
+}
+
+fn supports(x: &Features, y: &Features, k: i64) -> Result<Vec<Measure>> {
+    let Support { precision, recall, density, coverage } = Support::new(x, y, k)?;
+    let share = |metric, estimate| Measure { metric, estimate, equal_laws: None, better: Some(Better::Larger) };
     Ok(vec![
-        Measure { metric: "energy distance", estimate: energy, equal_laws: 0.0 },
-        Measure { metric: "C2ST accuracy", estimate: accuracy, equal_laws: 0.5 },
+        share("precision", precision),
+        share("recall", recall),
+        // That of samples from the densest place alone is above 1.
+        Measure { equal_laws: Some(1.0), better: None, ..share("density", density) },
+        Measure { equal_laws: Some(expected_coverage(x.count(), y.count(), k)), ..share("coverage", coverage) },
     ])
 }
 
-fn check(a: &FeatureTable, b: &FeatureTable) -> Result<()> {
+/// Of each set; of one with an example that is all 0, which has no direction, there is none.
+fn diversities(x: &Features, y: &Features) -> Vec<Measure> {
+    let score = |metric, set| vendi(set).ok().map(|estimate| Measure { metric, estimate, equal_laws: None, better: None });
+    [score("Vendi score", x), score("Vendi score of B", y)].into_iter().flatten().collect()
+}
+
+pub(super) fn check(a: &FeatureTable, b: &FeatureTable) -> Result<()> {
     let (of_a, of_b) = (&a.about.features, &b.about.features);
     if of_a.sha256 != of_b.sha256 {
         let message = format!("the features of {} are of {of_a}, those of {} of {of_b}", a.about.name, b.about.name);
-        return Err(Error::Usage {
-            message,
-            help: "compare features of one kind: give --features FILE with the module of the kept ones".into(),
-        });
+        let help = "compare features of one kind: give --features FILE with the module of the kept ones";
+        return Err(Error::Usage { message, help: help.into() });
     }
     if of_a.dimension != of_b.dimension || (of_a.sha256.is_none() && a.about.shape != b.about.shape) {
         let message = format!("{} has examples of shape {:?}, {} of {:?}", a.about.name, a.about.shape, b.about.name, b.about.shape);
-        let help = "bring them to one shape: images by [data.images] of an experiment, whose split FILE.toml:train or FILE.toml:test is";
+        let help = "bring them to one shape; for images in files, [data.images] of an experiment, whose splits are FILE.toml:train and \
+                    FILE.toml:test, has size, fit and channels";
         return Err(Error::Usage { message, help: help.into() });
-    }
-    [a, b].into_iter().try_for_each(check_table)
-}
-
-fn check_table(FeatureTable { x, about }: &FeatureTable) -> Result<()> {
-    let wrong = |message: String, help: String| Err(Error::Usage { message: format!("{}: {message}", about.name), help });
-    if about.count < FEWEST {
-        let message = format!("there are {} examples", about.count);
-        return wrong(message, format!("give {FEWEST} or more: intervals come from ten groups of them"));
-    }
-    let finite = x.isfinite().all_dim(1, false).to_kind(Kind::Float);
-    if let Some(i) = to_vec(&finite).iter().position(|&finite| finite == 0.0) {
-        return wrong(format!("example {i} has a feature that is not a finite number"), "look at what made this example".into());
-    }
-    if x.eq_tensor(&x.narrow(0, 0, 1)).all().int64_value(&[]) == 1 {
-        return wrong("all examples have the same features".into(), "features that tell examples apart are needed".into());
     }
     Ok(())
 }
 
+/// Examples in an order that says nothing of them.
 fn in_order(x: &Tensor, seed: u64) -> Tensor {
     let n = x.size()[0] as usize;
-    select(x, &examples_at(seed, n, 0..n as u64))
+    select(x, &examples_at(rng::derive(seed, Purpose::Evaluation, 1), n, 0..n as u64))
 }
 
 /// The classifier two-sample test of as many examples of each.
 fn told_apart(x: &Tensor, y: &Tensor, seed: u64) -> Estimate {
     let n = x.size()[0].min(y.size()[0]);
     let [x, y] = [x, y].map(|x| x.narrow(0, 0, n).unsqueeze(1));
-    classifier_accuracy(&x, &y, &Tensor::zeros([n, 0], (x.kind(), x.device())), seed)
+    let none = Tensor::zeros([n, 0], (x.kind(), x.device()));
+    classifier_accuracy(&x, &y, &none, rng::derive(seed, Purpose::Evaluation, 2))
 }

@@ -76,7 +76,7 @@ impl Extractor {
             made_by,
             features: self.kind(x.size()[1] as usize),
         };
-        Ok(FeatureTable { x, about })
+        Ok(FeatureTable { x, places: indices.into_iter().map(|place| place as i64).collect(), about })
     }
 }
 

@@ -5,12 +5,16 @@
 
 mod compare;
 mod extractor;
+mod memorisation;
 mod report;
 mod set;
 mod table;
+mod verdict;
 
-pub use compare::{Measure, compare};
+pub use compare::{Better, Measure, Settings, compare};
 pub use extractor::Extractor;
-pub use report::Report;
+pub use memorisation::{Memorisation, Pair};
+pub use report::{Report, Than};
 pub use set::{Holds, Set};
 pub use table::{About, FeatureKind, FeatureTable};
+pub use verdict::Verdict;

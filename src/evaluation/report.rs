@@ -4,26 +4,50 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::compare::Measure;
+use super::compare::{Measure, Settings};
+use super::memorisation::{Memorisation, Pair};
 use super::table::About;
+use super::verdict::{Verdict, number};
 
 /// A comparison with its protocol.
 #[derive(Serialize)]
 pub struct Report {
     /// Of this program.
     pub version: &'static str,
-    /// What everything random here is a function of.
-    pub seed: u64,
+    #[serde(flatten)]
+    pub settings: Settings,
     pub a: About,
     /// What `a` is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<About>,
+    /// Of `a` and `b`.
     pub measures: Vec<Measure>,
+    /// What `a` should be better than.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub than: Option<Than>,
+    /// Of `a`, beside the training set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memorisation: Option<Memorisation>,
+}
+
+/// Another set beside the first.
+#[derive(Serialize)]
+pub struct Than {
+    pub c: About,
+    /// Of `c` and `b`.
+    pub measures: Vec<Measure>,
+    pub verdicts: Vec<Verdict>,
 }
 
 impl Report {
-    pub fn new(seed: u64, a: About, b: Option<About>, measures: Vec<Measure>) -> Report {
-        Report { version: env!("CARGO_PKG_VERSION"), seed, a, b, measures }
+    pub fn new(settings: Settings, a: About, b: Option<About>, measures: Vec<Measure>) -> Report {
+        Report { version: env!("CARGO_PKG_VERSION"), settings, a, b, measures, than: None, memorisation: None }
+    }
+
+    /// Of another set beside the first: `measures` of it and `b`, of the same metrics.
+    pub fn beside(self, c: About, measures: Vec<Measure>) -> Report {
+        let verdicts = self.measures.iter().zip(&measures).filter_map(|(a, c)| Verdict::of(a, c)).collect();
+        Report { than: Some(Than { c, measures, verdicts }), ..self }
     }
 }
 
@@ -33,22 +57,44 @@ const SHOWN: usize = 12;
 /// A table of 80 columns, but for names that are longer.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for (side, about) in [("A", Some(&self.a)), ("B", self.b.as_ref())] {
+        let c = self.than.as_ref().map(|than| &than.c);
+        let train = self.memorisation.as_ref().map(|memorisation| &memorisation.train);
+        for (side, about) in [("A", Some(&self.a)), ("B", self.b.as_ref()), ("C", c), ("train", train)] {
             let Some(About { name, count, shape, sha256, note, .. }) = about else { continue };
             writeln!(
                 f,
-                "{side}         {name}\n          {count} examples of shape {shape:?}, SHA-256 {}",
+                "{side:<10}{name}\n          {count} examples of shape {shape:?}, SHA-256 {}",
                 sha256.get(..SHOWN).unwrap_or(sha256)
             )?;
             note.iter().flat_map(|note| note.split("; ")).try_for_each(|note| writeln!(f, "          {note}"))?;
         }
-        writeln!(f, "features  {}\nseed      {}", self.a.features, self.seed)?;
-        if !self.measures.is_empty() {
-            writeln!(f, "\n{:<32}{:>14}{:>16}{:>18}", "", "value", "95 % interval", "if laws are equal")?;
+        writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)?;
+        lines(f, if c.is_some() { "A and B" } else { "" }, &self.measures)?;
+        if let Some(Than { measures, verdicts, .. }) = &self.than {
+            lines(f, "C and B", measures)?;
+            writeln!(f)?;
+            verdicts.iter().try_for_each(|verdict| writeln!(f, "{:<26}{}", verdict.metric, verdict.sentence()))?;
         }
-        for Measure { metric, estimate, equal_laws } in &self.measures {
-            writeln!(f, "{metric:<32}{:>14.6}{:>16}{equal_laws:>18}", estimate.value, format!("± {:.6}", estimate.half_width))?;
-        }
-        Ok(())
+        self.memorisation.as_ref().map_or(Ok(()), |memorisation| copies(f, memorisation))
     }
+}
+
+fn copies(f: &mut fmt::Formatter, Memorisation { authenticity, authenticity_of_b, copies, nearest, .. }: &Memorisation) -> fmt::Result {
+    writeln!(f, "\n{:<26}{:>16}{:>18}", "beside train", "value", "95 % interval")?;
+    for (name, estimate) in [("authenticity", authenticity), ("authenticity of B", authenticity_of_b)] {
+        writeln!(f, "{name:<26}{:>16}{:>18}", number(estimate.value), format!("± {}", number(estimate.half_width)))?;
+    }
+    writeln!(f, "{:<26}{copies:>16}", "copies")?;
+    let Some(Pair { example, train, distance }) = nearest.first() else { return Ok(()) };
+    writeln!(f, "nearest: example {example} of A to example {train} of train, {} apart", number(*distance))
+}
+
+fn lines(f: &mut fmt::Formatter, title: &str, measures: &[Measure]) -> fmt::Result {
+    if !measures.is_empty() {
+        writeln!(f, "\n{title:<26}{:>16}{:>18}{:>20}", "value", "95 % interval", "if laws are equal")?;
+    }
+    measures.iter().try_for_each(|Measure { metric, estimate, equal_laws, .. }| {
+        let equal = equal_laws.map_or("-".to_owned(), |value| format!("{value:.3}"));
+        writeln!(f, "{metric:<26}{:>16}{:>18}{equal:>20}", number(estimate.value), format!("± {}", number(estimate.half_width)))
+    })
 }

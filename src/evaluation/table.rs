@@ -6,16 +6,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file::{self, sha256};
+use crate::metric::Features;
 use crate::run::{replace, tensors};
 
 /// Features, and what they are of.
 pub struct FeatureTable {
     /// [N, D], f32, on the CPU.
     pub x: Tensor,
+    /// The place of each in its set, `[N]`.
+    pub places: Vec<i64>,
     pub about: About,
 }
 
@@ -61,17 +64,23 @@ impl fmt::Display for FeatureKind {
 }
 
 const FEATURES: &str = "features";
+const PLACES: &str = "places";
 const ABOUT: &str = "about";
 const CHECKSUM: &str = "sha256";
 const CURE: &str = "make it again: score-sde evaluate SET --save FILE.safetensors";
 
 impl FeatureTable {
-    /// Writes a safetensors file: `features` [N, D], f32, and in its metadata what they are of and the SHA-256 of both.
+    /// As metrics take them, on a device. Error: they are too few, not finite, or all alike.
+    pub fn features(&self, seed: u64, device: Device) -> Result<Features> {
+        Features::new(&self.about.name, &self.x.to_device(device), seed)
+    }
+
+    /// Writes a safetensors file: `features` [N, D], f32, `places` `[N]`, i64, and in its metadata what they are of and the SHA-256 of all.
     pub fn save(&self, path: &Path) -> Result<()> {
         let about = serde_json::to_string(&self.about).expect("words and numbers are JSON");
-        let x = self.x.contiguous();
-        let sum = checksum(&about, tensors::bytes(&x));
-        let bytes = tensors::encode(&[(FEATURES.to_owned(), &x)], &[(ABOUT, about), (CHECKSUM, sum)]);
+        let (x, places) = (self.x.contiguous(), Tensor::from_slice(&self.places));
+        let sum = checksum(&about, [&x, &places]);
+        let bytes = tensors::encode(&[(FEATURES.to_owned(), &x), (PLACES.to_owned(), &places)], &[(ABOUT, about), (CHECKSUM, sum)]);
         replace(path, |file| file.write_all(&bytes))
     }
 
@@ -80,18 +89,22 @@ impl FeatureTable {
         let bytes = file::read(path).map_err(|error| Error::io("read", path, error))?;
         let bytes = bytes.ok_or_else(|| Error::data(path, "there is no such file", CURE))?;
         let (mut named, meta) = tensors::parse(&bytes).map_err(|message| Error::data(path, message, CURE))?;
-        let (Some(x), Some(text), Some(sum)) = (named.remove(FEATURES), meta.get(ABOUT), meta.get(CHECKSUM)) else {
+        let of_meta = |key: &str| meta.get(key).map(String::as_str);
+        let parts = (named.remove(FEATURES), named.remove(PLACES), of_meta(ABOUT), of_meta(CHECKSUM));
+        let (Some(x), Some(places), Some(text), Some(sum)) = parts else {
             return Err(Error::data(path, "holds no features: it is another safetensors file", CURE));
         };
         let damaged = || Error::data(path, "is damaged: its checksum does not fit its content", CURE);
-        if *sum != checksum(text, tensors::bytes(&x)) {
+        if sum != checksum(text, [&x, &places]) {
             return Err(damaged());
         }
         let about: About = serde_json::from_str(text).map_err(|_| damaged())?;
-        Ok(FeatureTable { x, about })
+        let places = Vec::try_from(&places).map_err(|_| damaged())?;
+        Ok(FeatureTable { x, places, about })
     }
 }
 
-fn checksum(about: &str, features: &[u8]) -> String {
-    sha256(&[about.as_bytes(), features].concat())
+fn checksum(about: &str, tensors: [&Tensor; 2]) -> String {
+    let [features, places] = tensors.map(tensors::bytes);
+    sha256(&[about.as_bytes(), features, places].concat())
 }

@@ -1,0 +1,53 @@
+//! Whether samples are copies of training examples.
+
+use serde::Serialize;
+use tch::Device;
+
+use super::compare::check;
+use super::table::{About, FeatureTable};
+use crate::error::Result;
+use crate::metric::{Estimate, authenticity, nearest};
+
+/// A set beside the examples that a model was trained on.
+#[derive(Serialize)]
+pub struct Memorisation {
+    pub train: About,
+    /// The share of A that is farther from its nearest training example than that one is from its own nearest (Alaa et al. 2022).
+    pub authenticity: Estimate,
+    /// The same of B. Where B was held out of training, A should not be below it.
+    pub authenticity_of_b: Estimate,
+    /// How many of A have the very features of a training example.
+    pub copies: usize,
+    /// The pairs that are nearest to each other, the nearest first.
+    pub nearest: Vec<Pair>,
+}
+
+/// An example of A and the training example that is nearest to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pair {
+    /// The place of each in its set, from 0.
+    pub example: i64,
+    pub train: i64,
+    /// Between their features.
+    pub distance: f64,
+}
+
+/// Pairs that are named.
+const NAMED: usize = 20;
+
+impl Memorisation {
+    /// Error: as [`super::compare`].
+    pub fn of(a: &FeatureTable, b: &FeatureTable, train: FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
+        check(a, &train)?;
+        let [x, y, seen] = [a.features(seed, device)?, b.features(seed, device)?, train.features(seed, device)?];
+        let near = nearest(&x, &seen)?;
+        let pair =
+            |(i, (&distance, &place)): (usize, (&f64, &i64))| Pair { example: a.places[i], train: train.places[place as usize], distance };
+        let mut pairs: Vec<Pair> = near.distances.iter().zip(&near.places).enumerate().map(pair).collect();
+        pairs.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        let copies = pairs.iter().filter(|pair| pair.distance == 0.0).count();
+        pairs.truncate(NAMED);
+        let [authenticity, authenticity_of_b] = [authenticity(&x, &seen)?, authenticity(&y, &seen)?];
+        Ok(Memorisation { train: train.about, authenticity, authenticity_of_b, copies, nearest: pairs })
+    }
+}

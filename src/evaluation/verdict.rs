@@ -1,0 +1,71 @@
+//! Which of two sets is nearer to a third.
+
+use serde::Serialize;
+
+use super::compare::{Better, Measure};
+use crate::metric::Estimate;
+
+/// By one metric, whether A or C is nearer to B.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub metric: &'static str,
+    /// By how much A is better than C: above 0 where it is. Half of the interval is √(a² + c²) of those of A and C, as of independent
+    /// numbers: too wide where both move together, as they do with the examples of B.
+    #[serde(flatten)]
+    pub difference: Estimate,
+}
+
+/// A number as tables show it.
+pub(super) fn number(x: f64) -> String {
+    if x == 0.0 || (1e-3..1e5).contains(&x.abs()) { format!("{x:.5}") } else { format!("{x:.3e}") }
+}
+
+/// More than this many times the examples is no advice.
+const MOST: f64 = 1000.0;
+
+impl Verdict {
+    /// Of one metric of A and of C, both to B; none where neither value is the better one.
+    pub fn of(a: &Measure, c: &Measure) -> Option<Verdict> {
+        let towards = match a.better? {
+            Better::Smaller => -1.0,
+            Better::Larger => 1.0,
+        };
+        let value = towards * (a.estimate.value - c.estimate.value);
+        Some(Verdict { metric: a.metric, difference: Estimate { value, half_width: a.estimate.half_width.hypot(c.estimate.half_width) } })
+    }
+
+    /// In words. Intervals shrink with the square root of the number of examples, which says how many would tell if the difference stayed
+    /// as it is.
+    pub fn sentence(&self) -> String {
+        let Estimate { value, half_width } = self.difference;
+        let [better, worse] = if value > 0.0 { ["A", "C"] } else { ["C", "A"] };
+        let size = value.abs();
+        if size > half_width {
+            return format!("{better} is better than {worse} by {} ± {}", number(size), number(half_width));
+        }
+        match (half_width / size).powi(2).ceil() {
+            times if times <= MOST => format!("cannot tell A from C, needs about {}x the examples", times.max(2.0)),
+            _ => format!("cannot tell A from C, needs more than {MOST}x the examples"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_where_its_interval_is_without_zero() {
+        let measure = |value, half_width| Measure {
+            metric: "energy distance",
+            estimate: Estimate { value, half_width },
+            equal_laws: Some(0.0),
+            better: Some(Better::Smaller),
+        };
+        let sentence = |a, c| Verdict::of(&a, &c).unwrap().sentence();
+        assert_eq!(sentence(measure(0.25, 0.3), measure(1.25, 0.4)), "A is better than C by 1.00000 ± 0.50000");
+        assert_eq!(sentence(measure(1.25, 0.3), measure(0.25, 0.4)), "C is better than A by 1.00000 ± 0.50000");
+        assert_eq!(sentence(measure(0.5, 0.3), measure(0.25, 0.4)), "cannot tell A from C, needs about 4x the examples");
+        assert_eq!(sentence(measure(0.5, 0.3), measure(0.5, 0.4)), "cannot tell A from C, needs more than 1000x the examples");
+    }
+}
