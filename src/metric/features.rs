@@ -17,6 +17,7 @@ const BLOCK: i64 = 1 << 22;
 /// groups, which intervals come from, so that no order of theirs matters. Sets of equal size are parted alike: where example i of one goes
 /// with example i of another (samples from the same start), the intervals know of it.
 pub struct Features {
+    name: String,
     rows: Tensor,
     /// The places of each group's examples.
     groups: Vec<Tensor>,
@@ -44,7 +45,12 @@ impl Features {
         let mut order: Vec<usize> = (0..n as usize).collect();
         order.shuffle(&mut generator(seed, Purpose::Groups, 0));
         let group = |g: usize| indices(&order[g * order.len() / GROUPS..(g + 1) * order.len() / GROUPS], rows.device());
-        Ok(Features { groups: (0..GROUPS).map(group).collect(), rows })
+        Ok(Features { name: name.into(), groups: (0..GROUPS).map(group).collect(), rows })
+    }
+
+    /// What errors call the set.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// N.
@@ -59,7 +65,7 @@ impl Features {
 
     /// Refuses sets whose examples have other numbers of features.
     pub(super) fn beside(&self, other: &Features) -> Result<()> {
-        same_width(self.width(), other.width())
+        same_width([&self.name, &other.name], [self.width(), other.width()])
     }
 
     pub(super) fn device(&self) -> Device {
@@ -80,19 +86,14 @@ impl Features {
     pub(super) fn group_count(&self, g: usize) -> i64 {
         self.groups[g].size()[0]
     }
-
-    /// The mean of the rows `[D]`, f64.
-    pub(super) fn mean(&self) -> Tensor {
-        self.rows.mean_dim(0i64, false, Kind::Double)
-    }
 }
 
 /// Refuses features of two kinds.
-pub(super) fn same_width(x: i64, y: i64) -> Result<()> {
-    if x == y {
+pub(super) fn same_width([x, y]: [&str; 2], [of_x, of_y]: [i64; 2]) -> Result<()> {
+    if of_x == of_y {
         return Ok(());
     }
-    let message = format!("the examples of one set have {x} features and those of the other {y}");
+    let message = format!("{x} has {of_x} features for each example, and {y} has {of_y}");
     Err(Error::Usage { message, help: "compare sets by the same features".into() })
 }
 
@@ -121,7 +122,7 @@ mod tests {
             refused(&x, "example 7");
         }
         let [x, y] = [2, 3].map(|d| Features::new("a", &normal(1, 30, d), 1).unwrap());
-        assert!(x.beside(&y).unwrap_err().to_string().contains("2 features"));
+        assert_eq!(x.beside(&y).unwrap_err().to_string(), "a has 2 features for each example, and a has 3");
     }
 
     #[test]

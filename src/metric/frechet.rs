@@ -47,7 +47,7 @@ impl Moments {
     /// ‖μ - μ'‖² + tr(C + C' - 2 (C C')^{1/2}), the squared 2-Wasserstein distance of the Gaussian laws with these moments (Dowson & Landau
     /// 1982), in squared units of the features. tr (C C')^{1/2} is the sum of √λ over the eigenvalues λ of C^{1/2} C' C^{1/2}.
     pub fn distance(&self, other: &Moments) -> Result<f64> {
-        same_width(self.mean.size()[0], other.mean.size()[0])?;
+        same_width(["one law", "the other"], [self.mean.size()[0], other.mean.size()[0]])?;
         Ok(self.distance_to(other))
     }
 
@@ -60,7 +60,7 @@ impl Moments {
     }
 }
 
-/// Sums over examples, about their mean.
+/// Sums over examples, about the mean of some, so that little is lost by subtraction.
 struct Sums<'a> {
     features: &'a Features,
     centre: Tensor,
@@ -78,7 +78,7 @@ impl Sums<'_> {
         let d = features.width();
         let options = (Kind::Double, features.device());
         let none = Sum { count: 0.0, first: Tensor::zeros([d], options), second: Tensor::zeros([d, d], options) };
-        let mut sums = Sums { features, centre: features.mean(), total: none };
+        let mut sums = Sums { features, centre: features.group(0).mean_dim(0i64, false, None::<Kind>), total: none };
         for g in 0..GROUPS {
             let group = sums.group(g);
             sums.total.count += group.count;
@@ -133,9 +133,17 @@ impl Frechet {
 
     /// Of x [N, D] and a law of these moments, as they are.
     pub fn to(x: &Features, y: &Moments) -> Result<Frechet> {
-        same_width(x.width(), y.mean.size()[0])?;
+        same_width([x.name(), "the law of these moments"], [x.width(), y.mean.size()[0]])?;
         let x = Sums::new(x);
         Ok(Frechet::of(Jackknife::new(|g| x.without(g).distance_to(y))))
+    }
+
+    /// What is to be said of a set with too few examples for a Fréchet distance, if it is one.
+    pub fn warning(set: &Features) -> Option<String> {
+        let (name, n, d) = (set.name(), set.count(), set.width());
+        (n <= d).then(|| {
+            format!("{name}: {n} examples of {d} features: the Fréchet distance is far too large, also extrapolated; take more than {d}")
+        })
     }
 
     fn of(jackknife: Jackknife) -> Frechet {
@@ -188,6 +196,12 @@ mod tests {
         calibrated("Fréchet of equal laws", 0.0, |i| Frechet::new_of(&pair(i, [300, 400], 4, |x| x.shallow_clone())));
         let law = Moments::new(&shift, &scale.square().diag(0)).unwrap();
         calibrated("Fréchet to a law", truth, |i| Frechet::to(&pair(i, [300, 20], 4, other)[0], &law).unwrap().extrapolated);
+    }
+
+    #[test]
+    fn a_set_with_fewer_examples_than_features_is_warned_of() {
+        let [few, enough] = [30, 31].map(|n| Features::new("a.npy", &normal(1, n, 30), 1).unwrap());
+        assert!(Frechet::warning(&few).unwrap().contains("a.npy: 30 examples of 30 features") && Frechet::warning(&enough).is_none());
     }
 
     impl Frechet {

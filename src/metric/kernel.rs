@@ -8,8 +8,8 @@ use super::features::{Features, blocks};
 use crate::error::Result;
 use crate::tensor::numbers;
 
-/// Rows of each set that the median distance is taken of.
-const MEDIAN: i64 = 1000;
+/// Examples of each group that the median distance is taken of.
+const MEDIAN: i64 = 100;
 
 /// The kernel inception distance (Bińkowski et al. 2018, arXiv 1801.01401) of the laws that x [N, D] and y [M, D] are drawn from: their squared
 /// maximum mean discrepancy by the kernel (x·y/D + 1)³, 0 for laws whose moments up to the third are equal.
@@ -32,14 +32,13 @@ pub fn mmd(x: &Features, y: &Features, bandwidth: f64) -> Result<Estimate> {
     discrepancy(x, y, |x, y| (distances(x, y).square() * rate).exp())
 }
 
-/// The median distance between two examples of both sets, or of the first thousand of each in the order of their groups: a bandwidth for
-/// [`mmd`] (Gretton et al. 2012).
+/// The median distance between two examples of both sets, or of a hundred of each of their ten groups, which are random: a bandwidth for [`mmd`]
+/// (Gretton et al. 2012).
 pub fn median_distance(x: &Features, y: &Features) -> Result<f64> {
     x.beside(y)?;
     let some = |features: &Features| {
-        let groups: Vec<Tensor> = (0..GROUPS).map(|g| features.group(g)).collect();
-        let rows = Tensor::cat(&groups, 0);
-        rows.narrow(0, 0, rows.size()[0].min(MEDIAN))
+        let first = |g| features.group(g).narrow(0, 0, features.group_count(g).min(MEDIAN));
+        Tensor::cat(&(0..GROUPS).map(first).collect::<Vec<_>>(), 0)
     };
     let points = Tensor::cat(&[some(x), some(y)], 0);
     let pairs = points.pdist(2.0);

@@ -6,7 +6,7 @@ use super::estimate::{Estimate, GROUPS, Jackknife};
 use super::features::{Features, blocks};
 use super::kernel::distances;
 use crate::error::{Error, Result};
-use crate::tensor::numbers;
+use crate::tensor::to_vec;
 
 /// How two sets of features, samples x [N, D] and data y [M, D], lie in the balls around each other's points that reach to a point's k-th
 /// neighbour in its own set.
@@ -49,92 +49,92 @@ impl Support {
     }
 }
 
-/// The points of a set by groups, and the radii of their balls.
-struct Balls {
-    points: Vec<Tensor>,
-    /// [GROUPS + 1, N], of the set without each group, and of all of it; -1 for a point that is left out.
-    radii: Tensor,
+/// The points of a set with the radii of their balls.
+struct Balls<'a> {
+    set: &'a Features,
+    /// Of each group: [GROUPS + 1, N], the radii in the set without each group, and (the last) in all of it.
+    radii: Vec<Tensor>,
 }
 
-impl Balls {
-    fn new(set: &Features, k: i64) -> Balls {
-        let points: Vec<Tensor> = (0..GROUPS).map(|g| set.group(g)).collect();
-        let radii: Vec<Tensor> = (0..GROUPS).flat_map(|own| radii(&points, own, k)).collect();
-        Balls { radii: Tensor::cat(&radii, 1), points }
+impl Balls<'_> {
+    fn new(set: &Features, k: i64) -> Balls<'_> {
+        Balls { set, radii: (0..GROUPS).map(|g| radii(set, g, k)).collect() }
     }
 
-    /// Radii [N] with one group left out, or none.
-    fn without(&self, left_out: usize) -> Tensor {
-        self.radii.get(left_out as i64)
-    }
-
-    /// How many points are not left out.
-    fn kept(&self, left_out: usize) -> Tensor {
-        self.without(left_out).ge(0.0).sum(Kind::Double)
+    /// How many points there are without a group.
+    fn kept(&self, left_out: usize) -> f64 {
+        (0..GROUPS).filter(|&g| g != left_out).map(|g| self.set.group_count(g) as f64).sum()
     }
 }
 
-/// The radii [GROUPS + 1, B] of the blocks of a group's points.
-fn radii(points: &[Tensor], own: usize, k: i64) -> Vec<Tensor> {
-    let mut start = 0;
-    let of_block = |block: &Tensor| {
-        let rows = block.size()[0];
-        // The nearest in each group are enough to know the nearest without any of them.
-        let nearest = |(group, others): (usize, &Tensor)| {
-            let apart = distances(block, others);
+/// The radii [GROUPS + 1, N] of a group's points.
+fn radii(set: &Features, own: usize, k: i64) -> Tensor {
+    let points = set.group(own);
+    // The nearest in each group are enough to know the nearest without any of them.
+    let nearest = |group: usize| {
+        let (others, mut start) = (set.group(group), 0);
+        let of_block = |block: &Tensor| {
+            let apart = distances(block, &others);
             if group == own {
-                let _ = apart.narrow(1, start, rows).diagonal(0, 0, 1).fill_(f64::INFINITY);
+                let _ = apart.narrow(1, start, block.size()[0]).diagonal(0, 0, 1).fill_(f64::INFINITY);
             }
+            start += block.size()[0];
             apart.topk(k.min(others.size()[0]), 1, false, false).0
         };
-        let nearest: Vec<Tensor> = points.iter().enumerate().map(nearest).collect();
-        start += rows;
-        let without = |left_out: usize| {
-            if left_out == own {
-                return Tensor::full([rows], -1.0, (Kind::Double, block.device()));
-            }
-            let kept: Vec<&Tensor> = nearest.iter().enumerate().filter(|&(g, _)| g != left_out).map(|(_, near)| near).collect();
-            Tensor::cat(&kept, 1).kthvalue(k, 1, false).0
-        };
-        Tensor::stack(&(0..=GROUPS).map(without).collect::<Vec<_>>(), 0)
+        Tensor::cat(&blocks(&points, others.size()[0]).iter().map(of_block).collect::<Vec<_>>(), 0)
     };
-    let widest = points.iter().map(|group| group.size()[0]).max().unwrap_or(1);
-    blocks(&points[own], widest).iter().map(of_block).collect()
+    let nearest: Vec<Tensor> = (0..GROUPS).map(nearest).collect();
+    let without = |left_out: usize| {
+        let kept: Vec<&Tensor> = nearest.iter().enumerate().filter(|&(g, _)| g != left_out).map(|(_, near)| near).collect();
+        Tensor::cat(&kept, 1).kthvalue(k, 1, false).0
+    };
+    Tensor::stack(&(0..=GROUPS).map(without).collect::<Vec<_>>(), 0)
 }
 
 /// Precision, recall, k times density and coverage, without each group and of all.
 fn counts(x: &Balls, y: &Balls) -> Vec<[f64; 4]> {
-    let data = Tensor::cat(&y.points, 0);
-    let m = data.size()[0];
-    let options = (Kind::Double, data.device());
-    let tally = |_| [Tensor::zeros([], options), Tensor::zeros([m], options), Tensor::zeros([], options), Tensor::zeros([m], options)];
-    let mut tallies: Vec<[Tensor; 4]> = (0..=GROUPS).map(tally).collect();
-    let mut start = 0;
-    for (group, samples) in x.points.iter().enumerate() {
-        for block in blocks(samples, m) {
-            let (apart, rows) = (distances(&block, &data), block.size()[0]);
-            for (left_out, [precise, recalled, dense, covered]) in tallies.iter_mut().enumerate().filter(|&(g, _)| g != group) {
-                let in_data = apart.le_tensor(&y.without(left_out));
-                *precise += in_data.any_dim(1, false).sum(Kind::Double);
-                *dense += in_data.sum(Kind::Double);
-                *covered += in_data.any_dim(0, false);
-                *recalled += apart.le_tensor(&x.without(left_out).narrow(0, start, rows).unsqueeze(1)).any_dim(0, false);
+    let rows = |set: &Features| -> Vec<Tensor> {
+        let of = |g| Tensor::zeros([GROUPS as i64 + 1, set.group_count(g)], (Kind::Double, set.device()));
+        (0..GROUPS).map(of).collect()
+    };
+    // How many balls of the data a sample is in; how many blocks of samples have one in a point's ball, or one whose ball the point is in.
+    let (inside, covered, recalled) = (rows(x.set), rows(y.set), rows(y.set));
+    for h in 0..GROUPS {
+        let data = y.set.group(h);
+        for g in 0..GROUPS {
+            let mut start = 0;
+            for block in blocks(&x.set.group(g), data.size()[0]) {
+                let (apart, size) = (distances(&block, &data), block.size()[0]);
+                for left_out in (0..=GROUPS).filter(|out| ![g, h].contains(out)) {
+                    let of = |all: &[Tensor], group: usize| all[group].get(left_out as i64);
+                    let in_data = apart.le_tensor(&of(&y.radii, h));
+                    let in_samples = apart.le_tensor(&of(&x.radii, g).narrow(0, start, size).unsqueeze(1));
+                    let mut samples = of(&inside, g).narrow(0, start, size);
+                    samples += in_data.sum_dim_intlist(1i64, false, Kind::Double);
+                    let (mut points, mut held) = (of(&covered, h), of(&recalled, h));
+                    points += in_data.any_dim(0, false);
+                    held += in_samples.any_dim(0, false);
+                }
+                start += size;
             }
-            start += rows;
         }
     }
-    let shares = |(left_out, [precise, recalled, dense, covered]): (usize, &[Tensor; 4])| {
-        let (n, m, there) = (x.kept(left_out), y.kept(left_out), y.without(left_out).ge(0.0));
-        let share = |of: &Tensor| of.gt(0.0).logical_and(&there).sum(Kind::Double) / &m;
-        numbers([precise / &n, share(recalled), dense / &n, share(covered)])
+    let [inside, covered, recalled] = [inside, covered, recalled].map(|of| Tensor::cat(&of, 1));
+    let some = |of: &Tensor| to_vec(&of.gt(0.0).sum_dim_intlist(1i64, false, Kind::Double));
+    let (precise, recalled, covered) = (some(&inside), some(&recalled), some(&covered));
+    let dense = to_vec(&inside.sum_dim_intlist(1i64, false, Kind::Double));
+    let shares = |left_out: usize| {
+        let (n, m) = (x.kept(left_out), y.kept(left_out));
+        [precise[left_out] / n, recalled[left_out] / m, dense[left_out] / n, covered[left_out] / m]
     };
-    tallies.iter().enumerate().map(shares).collect()
+    (0..=GROUPS).map(shares).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metric::tests::{calibrated, normal, pair};
+    use crate::tensor::numbers;
 
     fn support([x, y]: &[Features; 2]) -> Support {
         Support::new(x, y, 3).unwrap()
