@@ -176,7 +176,7 @@ fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
     assert!(said.contains("features.pt, SHA-256") && said.contains("16 numbers"), "{said}");
     let once = evaluate(&home, &[&["tiny.toml:train", "--against", "x.npy"], &with[..]].concat());
     let said = home.said(&["evaluate", "tiny.toml:train", "--against", "x.npy", "--quiet"]);
-    assert_eq!(said.matches("24 examples have no full covariance of 64 features").count(), 2, "{said}");
+    assert_eq!(said.matches("24 examples of 64 features: the Fréchet distance is far too large").count(), 2, "{said}");
     let kept = evaluate(&home, &[&["kept.safetensors", "--against", "x.npy", "--batch", "5"], &with[..]].concat());
     assert_eq!(once, kept);
     assert_eq!(once["a"]["features"]["dimension"], 16);

@@ -60,10 +60,7 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     check(a, b)?;
     let [x, y] = [a.features(seed, device)?, b.features(seed, device)?];
     let [all_x, all_y] = [a, b].map(|table| in_order(&table.x.to_device(device), seed));
-    for FeatureTable { about, .. } in [a, b].into_iter().filter(|table| table.about.count <= table.about.features.dimension) {
-        let [n, d] = [about.count, about.features.dimension];
-        warn(&format!("{}: {n} examples have no full covariance of {d} features, and the Fréchet distance is far too large", about.name));
-    }
+    [&x, &y].into_iter().filter_map(Frechet::warning).for_each(|warning| warn(&warning));
     let frechet = || {
         let Frechet { plain, extrapolated } = Frechet::new(&x, &y)?;
         let plain = Measure { equal_laws: None, ..distance("Fréchet distance", plain) };

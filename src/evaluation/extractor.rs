@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::set::{Holds, Set};
 use super::table::{About, FeatureKind, FeatureTable};
 use crate::data::{chosen, examples_at};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::net::torchscript::FeatureModule;
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
@@ -58,15 +59,20 @@ impl Extractor {
             module.try_out(&chosen(&*examples, &indices[..indices.len().min(3)])?)?;
         }
         let mut phase = terminal.phase("features", "examples", indices.len() as u64, 0);
-        let (mut hash, mut parts) = (Sha256::new(), Vec::new());
-        for places in indices.chunks(batch) {
+        let (mut hash, mut rows) = (Sha256::new(), None);
+        for (i, places) in indices.chunks(batch).enumerate() {
             let x = chosen(&*examples, places)?;
             hash.update(tensors::bytes(&x));
-            parts.push(self.of(&x)?);
-            phase.set((parts.len() * batch).min(indices.len()) as u64, "");
+            let features = self.of(&x)?;
+            let all = match &rows {
+                Some(all) => all,
+                None => rows.insert(room(&set.name, indices.len(), features.size()[1])?),
+            };
+            put(&set.name, &features, all, i * batch)?;
+            phase.set((i * batch + places.len()) as u64, "");
         }
         phase.finish("");
-        let x = Tensor::cat(&parts, 0);
+        let x = rows.expect("a set has examples");
         let about = About {
             name: set.name,
             count: indices.len(),
@@ -104,4 +110,25 @@ fn indices(name: &str, len: usize, count: Option<usize>, seed: u64) -> Result<Ve
             Ok(examples_at(seed, len, 0..count as u64).into_iter().collect::<BTreeSet<_>>().into_iter().collect())
         }
     }
+}
+
+/// For n rows of features. Error: they need more memory than there is.
+fn room(name: &str, n: usize, dimension: i64) -> Result<Tensor> {
+    let bytes = 4 * n as u64 * dimension as u64;
+    if memory::available().is_some_and(|available| bytes > available) {
+        let message = format!("{name}: {n} examples of {dimension} features take {} of memory, more than there is", memory::bytes(bytes));
+        return Err(Error::Memory { message, help: "give --count N for fewer examples".into() });
+    }
+    Ok(Tensor::empty([n as i64, dimension], (Kind::Float, Device::Cpu)))
+}
+
+/// Puts the features of a batch in their place. Error: they are not as many as before.
+fn put(name: &str, features: &Tensor, rows: &Tensor, at: usize) -> Result<()> {
+    let [found, expected] = [features, rows].map(|x| x.size()[1]);
+    if found != expected {
+        let message = format!("{name}: the module gives {expected} features for one batch and {found} for another");
+        return Err(Error::Usage { message, help: "give a module whose features are as many for every x".into() });
+    }
+    rows.narrow(0, at as i64, features.size()[0]).copy_(features);
+    Ok(())
 }
