@@ -110,6 +110,17 @@ fn planted_copies_and_a_lost_mode_are_found() {
     let pairs = copied["nearest"].as_array().unwrap();
     let first = pairs.iter().find(|pair| pair["example"] == 30).unwrap();
     assert_eq!((&first["train"], &first["distance"]), (&123.into(), &0.0.into()));
+    // Places are those of the whole set, also where some of it is drawn, or its features were kept.
+    home.succeed(&["evaluate", "copied.npy", "--count", "150", "--save", "kept.safetensors"]);
+    for (a, count) in [("copied.npy", "150"), ("kept.safetensors", "150")] {
+        let words = [a, "--against", "held.npy", "--train", "train.npy", "--count", count];
+        let pairs = evaluate(&home, &words)["memorisation"]["nearest"].clone();
+        let place = |pair: &Value, of: &str| pair[of].as_i64().unwrap();
+        for pair in pairs.as_array().unwrap() {
+            let expected = if place(pair, "example") == 30 { 123 } else { place(pair, "example") - 100 };
+            assert_eq!((place(pair, "train"), &pair["distance"]), (expected, &0.0.into()), "{pair}");
+        }
+    }
     let lost = evaluate(&home, &["lost.npy", "--against", "held.npy"]);
     for metric in ["recall", "coverage"] {
         let (value, half_width) = measured(&lost, metric);
