@@ -208,6 +208,9 @@ fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
     };
     refused(&["kept.safetensors", "--against", "x.npy"], ["of the examples as they are, 64 numbers", "give --features FILE"]);
     refused(&["kept.safetensors", "--against", "x.npy", "--count", "5"], ["keeps the features of 24 examples, not of 5", "--save"]);
+    home.write("other.pt", fixture("wrong-features-batch.pt"));
+    let other = ["kept.safetensors", "--against", "kept.safetensors", "--features", "other.pt"];
+    refused(&other, ["keeps features of features.pt, SHA-256", "leave out --features"]);
     let mut damaged = home.read("kept.safetensors");
     let last = damaged.len() - 1;
     damaged[last] ^= 1;

@@ -51,7 +51,7 @@ impl Extractor {
     /// Errors: the set has fewer, an example can't be read, or the module fails.
     pub fn features(&self, set: Set, count: Option<usize>, batch: usize, seed: u64, terminal: &Terminal) -> Result<FeatureTable> {
         let (examples, made_by) = match set.holds {
-            Holds::Features(features) => return taken(*features, set.name, count),
+            Holds::Features(features) => return self.taken(*features, set.name, count),
             Holds::Examples(examples, made_by) => (examples, made_by),
         };
         let indices = indices(&set.name, examples.len(), count, seed)?;
@@ -84,16 +84,23 @@ impl Extractor {
         };
         Ok(FeatureTable { x, places: indices.into_iter().map(|place| place as i64).collect(), about })
     }
-}
 
-/// Kept features: all of them, since what they are of is known of all alone.
-fn taken(features: FeatureTable, name: String, count: Option<usize>) -> Result<FeatureTable> {
-    match count {
-        Some(count) if count != features.about.count => {
-            let message = format!("{name} keeps the features of {} examples, not of {count}", features.about.count);
-            Err(Error::Usage { message, help: "leave out --count, or make the file again: --count with --save".into() })
+    /// Kept features: all of them, since what they are of is known of all alone.
+    fn taken(&self, features: FeatureTable, name: String, count: Option<usize>) -> Result<FeatureTable> {
+        let FeatureTable { about, .. } = &features;
+        if let Extractor::Module(module, file) = self
+            && about.features.sha256.as_ref() != Some(&module.sha256)
+        {
+            let message = format!("{name} keeps features of {}, not of {file}", about.features);
+            return Err(Error::Usage { message, help: "leave out --features, or make the file again: --features with --save".into() });
         }
-        _ => Ok(features),
+        match count {
+            Some(count) if count != about.count => {
+                let message = format!("{name} keeps the features of {} examples, not of {count}", about.count);
+                Err(Error::Usage { message, help: "leave out --count, or make the file again: --count with --save".into() })
+            }
+            _ => Ok(features),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file::{self, sha256};
@@ -99,8 +99,14 @@ impl FeatureTable {
             return Err(damaged());
         }
         let about: About = serde_json::from_str(text).map_err(|_| damaged())?;
-        let places = Vec::try_from(&places).map_err(|_| damaged())?;
-        Ok(FeatureTable { x, places, about })
+        let places: Vec<i64> = Vec::try_from(&places).map_err(|_| damaged())?;
+        match x.kind() == Kind::Float
+            && x.size() == [about.count, about.features.dimension].map(|n| n as i64)
+            && places.len() == about.count
+        {
+            true => Ok(FeatureTable { x, places, about }),
+            false => Err(damaged()),
+        }
     }
 }
 
