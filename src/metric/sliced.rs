@@ -94,6 +94,10 @@ mod tests {
         let (m, s, d) = (0.6, 1.3, 3);
         calibrated("sliced Wasserstein", m * m + (s - 1.0f64).powi(2), |i| of(&pair(i, [200, 300], d, |x| x * s + m), i));
         calibrated("sliced Wasserstein of equal laws", 0.0, |i| of(&pair(i, [200, 300], d, |x| x.shallow_clone()), i));
+        // A shift along one axis of ten, which the directions see more or less of.
+        let far = Tensor::from_slice(&[3.0]).constant_pad_nd([0, 9]);
+        let few = |[x, y]: &[Features; 2], i| sliced_wasserstein(x, y, 60, i).unwrap();
+        calibrated("sliced Wasserstein of few directions", 0.9, |i| few(&pair(i, [300, 300], 10, |x| x + &far), i));
         // One direction there is, and W₂² itself.
         calibrated("Wasserstein", 0.36, |i| of(&pair(i, [200, 300], 1, |x| x + m), i));
     }
