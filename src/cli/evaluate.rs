@@ -63,7 +63,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     let a = Set::open(&a)?;
     let [b, c, train] = [against, than, train].map(|name| name.map(|name| Set::open(&name)).transpose());
     let (b, c, train) = (b?, c?, train?);
-    tch::set_num_threads(machine.threads.unwrap_or_else(cores));
+    tch::set_num_threads(machine.threads.unwrap_or(if a.shape().len() == 1 { 1 } else { cores() }));
     let features = |set, count: Option<u64>| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
     let (settings, a) = (Settings { seed, neighbours }, features(a, count)?);
     if let Some(path) = &save {

@@ -53,6 +53,14 @@ impl Set {
         };
         Ok(Set { name: name.to_owned(), holds })
     }
+
+    /// The shape of one example: `[D]` or [C, H, W].
+    pub fn shape(&self) -> &[usize] {
+        match &self.holds {
+            Holds::Examples(examples, _) => examples.shape(),
+            Holds::Features(features) => &features.about.shape,
+        }
+    }
 }
 
 /// The path of a name and the word after its last colon; a path that exists has none.
