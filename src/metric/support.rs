@@ -12,8 +12,9 @@ use crate::tensor::to_vec;
 /// neighbour in its own set.
 ///
 /// All four depend on k, N and M: only values at the same counts can be compared. Where the laws are equal, density is 1 in the mean, coverage
-/// is [`expected_coverage`], and precision and recall are below 1, by what two sets of the data show. The intervals are the jackknife's over
-/// ten groups, for the mean at these counts, nearly twice as wide as need be where the laws are equal; where a share is 0 or 1 without any group, too, they have no width.
+/// is [`expected_coverage`], and precision and recall are below 1, in many dimensions far below (0.42 for twice 20,000 normal points in 2048, k = 5):
+/// two sets of the data show how far. The intervals are the jackknife's over ten groups, for the mean at these counts, nearly twice as wide as need
+/// be where the laws are equal; where a share is 0 or 1 without any group, too, they have no width.
 #[derive(Clone, Copy, Debug)]
 pub struct Support {
     /// The share of samples in the ball of at least one data point (Kynkäänniemi et al. 2019, arXiv 1904.06991).
