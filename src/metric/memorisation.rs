@@ -31,8 +31,9 @@ pub fn nearest(x: &Features, y: &Features) -> Result<Nearest> {
 /// others (Alaa et al. 2022, arXiv 2102.08921): 0 for copies.
 ///
 /// Fresh examples of the data's own law are not at 1, but at 1 less the chance that a point is the nearest of its nearest: 1/3 in one dimension,
-/// 0.378 in two, and towards 1/2 in many. Held-out data show what is to be expected; a value below theirs is a sign of memorisation. The
-/// interval takes the samples for independent and these training examples as they are (Agresti & Coull 1998).
+/// 0.378 in two, and near 1 in many, where few points are the nearest of most (0.944 for twice 20,000 normal points in 2048). Held-out data show
+/// what is to be expected; a value below theirs is a sign of memorisation. The interval takes the samples for independent and these training
+/// examples as they are (Agresti & Coull 1998).
 pub fn authenticity(x: &Features, y: &Features) -> Result<Estimate> {
     x.beside(y)?;
     let (to_sample, places) = nearest_of(x.rows(), y.rows(), None);
