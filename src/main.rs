@@ -5,6 +5,7 @@
 #[expect(unsafe_code, reason = "an allocator is unsafe by its nature")]
 mod allocator;
 
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
         Ok(Err(error)) => report(error),
         Err(_) => {
             let said = PANIC.lock().unwrap_or_else(|broken| broken.into_inner()).take().unwrap_or_default();
-            memory::ran_out(&said).or_else(|| torchscript::failed(&said)).map_or_else(|| bug(&said), report)
+            let error = memory::ran_out(&said).or_else(|| torchscript::failed(&said));
+            error.map(report).or_else(|| unwritten(&said)).unwrap_or_else(|| bug(&said))
         }
     }
 }
@@ -41,6 +43,18 @@ fn report(error: Error) -> ExitCode {
     let code = error.exit_code();
     eprintln!("{:?}", miette::Report::new(error));
     ExitCode::from(code)
+}
+
+/// Of a panic that standard output brought about, which `print!` can't refuse.
+fn unwritten(said: &str) -> Option<ExitCode> {
+    let (_, reason) = said.split_once("failed printing to stdout: ")?;
+    let number = reason.rsplit_once("(os error ")?.1.trim_end_matches(')').parse().ok()?;
+    let reason = io::Error::from_raw_os_error(number);
+    Some(match reason.kind() {
+        // Whoever reads has enough: the exit code of a program that SIGPIPE ends.
+        io::ErrorKind::BrokenPipe => ExitCode::from(141),
+        _ => report(Error::io("write to", "standard output", reason)),
+    })
 }
 
 /// A panic is a mistake of this program, never of its user. 101 is Rust's exit code for it.

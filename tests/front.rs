@@ -235,3 +235,17 @@ fn checkpoints_stay_by_number_and_by_value_and_can_be_chosen() {
     let missing = home.fail(&["sample", "runs/tiny", "--step", "7"]);
     assert!(missing.contains("holds no checkpoint of step 7") && missing.contains("6, "), "{missing}");
 }
+
+#[test]
+fn an_output_that_is_closed_or_full_is_no_panic() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    for arguments in [&["check", "tiny.toml"][..], &["verify", "runs/tiny"], &["data", "tiny.toml"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(home.writing_to(writer.into(), arguments), (Some(141), String::new()), "{arguments:?}");
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, said) = home.writing_to(full.into(), arguments);
+        assert!(code == Some(1) && said.contains("cannot write to standard output") && said.contains("help:"), "{arguments:?}: {said}");
+    }
+}

@@ -237,6 +237,12 @@ impl Home {
         command
     }
 
+    /// How a command ends whose standard output goes elsewhere: its exit code and stderr.
+    pub fn writing_to(&self, output: Stdio, arguments: &[&str]) -> (Option<i32>, String) {
+        let (output, _, stderr) = said(self.command(arguments).stdout(output).output().unwrap());
+        (output.status.code(), stderr)
+    }
+
     /// A process that works meanwhile.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().unwrap()
