@@ -2,7 +2,7 @@
 
 use super::{At, Model, Prediction, Quantity};
 use crate::sde::{Level, Sde, SdeSpec};
-use crate::tensor::column_of;
+use crate::tensor::column;
 
 /// The law of x_t is, up to a scale of x, that of the signal-to-noise ratio α² / σ² alone. So a model under one path serves any other, without
 /// training: it is asked where its own path has the log-SNR, at x times the ratio of both scales, and the data and the noise that it finds there are
@@ -22,10 +22,13 @@ impl Model for Rescheduled<'_> {
 
     fn predict(&self, at: &At) -> Prediction {
         let (here, there) = (self.sde(), self.model.sde());
-        let time = |t: f64| there.time_of_log_snr(here.log_snr(t)).clamp(0.0, there.horizon());
-        let times: Vec<f64> = at.t.iter().map(|&t| time(t)).collect();
+        let last = there.horizon();
+        let time = |t: f64| there.time_of_log_snr(here.log_snr(t)).clamp(0.0, last);
+        // The inverse of a path of one's own takes many evaluations.
+        let together = at.t.iter().all(|&t| t == at.t[0]);
+        let times = if together { vec![time(at.t[0]); at.t.len()] } else { at.t.iter().map(|&t| time(t)).collect() };
         let size = |Level { alpha, sigma, .. }: Level| alpha.hypot(sigma);
-        let x = at.x * column_of(at.x, at.t, |t| size(there.level(time(t))) / size(here.level(t)));
+        let x = at.x * column(at.x, at.t.iter().zip(&times).map(|(&t, &time)| size(there.level(time)) / size(here.level(t))));
         let at = At { t: &times, ..at.moved(&x) };
         let said = self.model.predict(&at);
         let quantity = if said.quantity == Quantity::Data { Quantity::Data } else { Quantity::Noise };
