@@ -133,7 +133,11 @@ mod tests {
                     })
                     .collect();
                 assert!(gaps[0] > 2.0 * gaps[1], "{name} {variance:?}: the gap goes from {} to {}", gaps[0], gaps[1]);
-                assert!(gaps[1] < 1.6, "{name} {variance:?}: {} of a nat is left", gaps[1]);
+                assert!(
+                    gaps[1] < if name == "linear" || name == "formula" { 1.6 } else { 1.5 },
+                    "{name} {variance:?}: {} of a nat is left",
+                    gaps[1]
+                );
             }
         }
     }

@@ -104,7 +104,9 @@ fn with_a_models_steps_every_term_is_the_chains() {
             if i < LEVELS {
                 truth += surplus(&noise.get(i as i64)) * of_surplus;
             }
-            let apart = largest(&((&got - &truth) / (truth.abs() + 1e-3)));
+            // Next to nothing of the data is left in these priors, whose terms are differences.
+            let least = if matches!(name, "linear" | "formula") { 1e-3 } else { 0.0 };
+            let apart = largest(&((&got - &truth) / truth.abs().clamp_min(least)));
             assert!(apart < 1e-9, "{name} {:?}: L_{i} is {got}, not {truth}", vlb.variance);
         }
     });

@@ -213,6 +213,6 @@ fn twenty_evaluations_are_as_good_as_the_two_thousand_of_predictor_and_corrector
         );
         // What chance leaves of the distances of 4000 points of the very law.
         assert!(marginal < slow_marginal.max(1.36 / (n as f64).sqrt()), "{name}: {marginal} is not {slow_marginal}");
-        assert!(energy < slow_energy.max(1.5), "{name}: {energy} is not {slow_energy}");
+        assert!(energy < slow_energy.max(if name == "edm" { 1.5 } else { 1.0 }), "{name}: {energy} is not {slow_energy}");
     }
 }

@@ -46,7 +46,7 @@ fn per_example_norms_bend_the_law_in_few_dimensions() {
             println!("{case}");
             assert!(batch < 0.06 && (batch_variance - 1.0).abs() < 0.06, "{case}");
             match d {
-                2 => assert!(own > 0.15 && own_variance > 3.0, "{case}"),
+                2 => assert!(own > if name == "edm" { 0.15 } else { 0.2 } && own_variance > 3.0, "{case}"),
                 4 | 16 => assert!(own_variance > 1.1, "{case}"),
                 _ => assert!(own < 0.06 && own_variance < 1.08, "{case}"),
             }

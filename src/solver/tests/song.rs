@@ -419,6 +419,6 @@ fn the_flow_keeps_an_error_of_its_start_and_the_reverse_sde_forgets_it() {
         let grid = TimeGrid::LogSnr { steps: 400 };
         let (flow, reverse) = (left(&SolverSpec::Heun { grid }, 0.0), left(&SolverSpec::Euler { grid }, 1.0));
         println!("{name}: {flow:.3} of an error of the start is left by the flow, {reverse:.1e} by the reverse SDE");
-        assert!((flow - 1.0).abs() < 0.01 && reverse < 5e-3, "{name}: {flow}, {reverse}");
+        assert!((flow - 1.0).abs() < 0.01 && reverse < if name == "edm" { 5e-3 } else { 1e-3 }, "{name}: {flow}, {reverse}");
     }
 }
