@@ -26,7 +26,12 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// The SHA-256 of a file's content, in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// In hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Error: this is no regular file.

@@ -36,10 +36,10 @@ impl Elbo<'_> {
         self.model.sde()
     }
 
-    /// The level at the share u in [0, 1] of the way from λ(t_min) to λ(1).
-    pub fn level(&self, u: f64) -> Level {
-        let highest = self.sde().log_snr(self.t_min);
-        self.sde().level(self.sde().time_of_log_snr(highest - u * self.span()))
+    /// The levels at the shares u in [0, 1] of the way from λ(t_min) to λ(1).
+    pub fn levels(&self, u: &[f64]) -> Vec<Level> {
+        let (highest, span) = (self.sde().log_snr(self.t_min), self.span());
+        u.iter().map(|u| self.sde().level(self.sde().time_of_log_snr(highest - u * span))).collect()
     }
 
     /// That at which the prior stands for the law of x: t = 1, or the horizon of a process that ends without a signal.
@@ -61,7 +61,7 @@ impl Elbo<'_> {
     /// One draw of the denoising form `[B]`, f64, from x_0: `x0`, `z` [B, ...], one `u` in [0, 1) per example. It can be differentiated
     /// through `x0`.
     pub fn denoising(&self, x0: &Tensor, u: &[f64], z: &Tensor) -> Tensor {
-        let levels: Vec<Level> = u.iter().map(|&u| self.level(u)).collect();
+        let levels = self.levels(u);
         let error = denoising_error(self.model, x0, &levels, z) - dimension(x0);
         let last = self.last();
         self.ends(x0, (last.alpha, last.sigma.powi(2))) + error * (0.5 * self.span())
@@ -76,7 +76,7 @@ impl Elbo<'_> {
             Start::Zero => (level.alpha, level.sigma.powi(2)),
             Start::TMin => kernel(level, &lowest),
         };
-        let levels: Vec<Level> = u.iter().map(|&u| self.level(u)).collect();
+        let levels = self.levels(u);
         let of = |f: &dyn Fn(&Level) -> f64| column(x, levels.iter().map(f));
         let state = x * of(&|level| from_start(level).0) + z * of(&|level| from_start(level).1.sqrt());
         let times: Vec<f64> = levels.iter().map(|level| level.t).collect();
@@ -193,11 +193,12 @@ mod tests {
     fn the_share_of_the_way_is_a_law_of_time_proportional_to_g2_over_sigma2() {
         for (name, sde) in sdes() {
             let elbo = Elbo { model: &never_asked(sde), t_min: 1e-5 };
-            assert!((elbo.level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (elbo.level(1.0).t - sde.horizon()).abs() < 1e-9, "{name}: the ends");
+            let level = |u: f64| elbo.levels(&[u])[0];
+            assert!((level(0.0).t / 1e-5 - 1.0).abs() < 1e-6 && (level(1.0).t - sde.horizon()).abs() < 1e-9, "{name}: the ends");
             for u in [0.1, 0.5, 0.9] {
                 let h = 1e-5;
-                let slope = (elbo.level(u + h).t - elbo.level(u - h).t) / (2.0 * h);
-                let t = elbo.level(u).t;
+                let slope = (level(u + h).t - level(u - h).t) / (2.0 * h);
+                let t = level(u).t;
                 let density = (sde.diffusion(t) / sde.sigma(t)).powi(2) / elbo.span();
                 assert!((slope * density - 1.0).abs() < 1e-5, "{name} at u = {u}");
             }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Extractor, FeatureTable, Memorisation, Report, Set, Settings, compare};
 use crate::progress::Terminal;
 use crate::run::replace;
+use crate::session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -63,7 +64,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     let a = Set::open(&a)?;
     let [b, c, train] = [against, than, train].map(|name| name.map(|name| Set::open(&name)).transpose());
     let (b, c, train) = (b?, c?, train?);
-    tch::set_num_threads(machine.threads.unwrap_or(if a.shape().len() == 1 { 1 } else { cores() }));
+    session::Machine::from(machine.clone()).set_threads(a.shape());
     let features = |set, count: Option<u64>| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
     let (settings, a) = (Settings { seed, neighbours }, features(a, count)?);
     if let Some(path) = &save {
@@ -101,10 +102,6 @@ fn check_name(save: Option<&Path>) -> Result<()> {
             help: format!("give --save {}", path.with_extension("safetensors").display()),
         }),
     }
-}
-
-fn cores() -> i32 {
-    std::thread::available_parallelism().map_or(1, |n| n.get() as i32)
 }
 
 fn say(report: &Report, json: Option<&Path>) -> Result<()> {

@@ -46,8 +46,7 @@ impl Array {
             Some(name) => {
                 let archive = Archive::open(path, CURE)?;
                 let Some(entry) = archive.entry(&format!("{name}.npy")) else {
-                    let names: Vec<&str> = archive.entries.iter().filter_map(|entry| entry.name.strip_suffix(".npy")).collect();
-                    return Err(Error::data(path, format!("holds no array {name}"), format!("it holds {}", names.join(", "))));
+                    return Err(Error::data(path, format!("holds no array {name}"), format!("it holds {}", archive.arrays().join(", "))));
                 };
                 archive.source(entry)
             }

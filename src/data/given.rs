@@ -42,8 +42,7 @@ fn array_of(path: &Path, name: Option<&str>) -> Result<String> {
         return Ok(name.to_owned());
     }
     let archive = Archive::open(path, "correct the path")?;
-    let names: Vec<&str> = archive.entries.iter().filter_map(|entry| entry.name.strip_suffix(".npy")).collect();
-    match &names[..] {
+    match &archive.arrays()[..] {
         [only] => Ok((*only).to_owned()),
         [] => Err(Error::data(path, "holds no arrays", "save one there: numpy.savez(path, samples=x)")),
         names if names.contains(&SAMPLES) => Ok(SAMPLES.to_owned()),

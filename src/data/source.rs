@@ -151,6 +151,11 @@ impl Archive {
         Ok(())
     }
 
+    /// The names of NumPy's arrays in it.
+    pub fn arrays(&self) -> Vec<&str> {
+        self.entries.iter().filter_map(|entry| entry.name.strip_suffix(".npy")).collect()
+    }
+
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }

@@ -119,7 +119,7 @@ impl Dequantiser {
     }
 
     /// One draw of the bound on -ln P(pixels) `[B]`, nats, with the score's bound at t_min in place of -ln p, each example at its share of the
-    /// way in log-SNR ([`Elbo::level`]); it can be differentiated.
+    /// way in log-SNR ([`Elbo::levels`]); it can be differentiated.
     pub fn bound(&self, elbo: &Elbo, scale: Scale, pixels: &Tensor, noise: &Tensor, shares: &[f64], z: &Tensor) -> Tensor {
         let (u, log_q) = self.draw(pixels, noise);
         let x0 = scale.dequantised(&pixels.to_kind(Kind::Double), &u);

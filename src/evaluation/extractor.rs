@@ -10,6 +10,7 @@ use super::set::{Holds, Set};
 use super::table::{About, FeatureKind, FeatureTable};
 use crate::data::{chosen, examples_at};
 use crate::error::{Error, Result};
+use crate::file::hex;
 use crate::memory;
 use crate::net::torchscript::FeatureModule;
 use crate::progress::Terminal;
@@ -77,7 +78,7 @@ impl Extractor {
             name: set.name,
             count: indices.len(),
             shape: examples.shape().to_vec(),
-            sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex(&hash.finalize()),
             note: examples.note().map(str::to_owned),
             made_by,
             features: self.kind(x.size()[1] as usize),

@@ -48,6 +48,14 @@ pub struct Machine {
     pub quiet: bool,
 }
 
+impl Machine {
+    /// Tells LibTorch its threads for examples of this shape.
+    pub fn set_threads(&self, shape: &[usize]) {
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+        tch::set_num_threads(self.threads.unwrap_or_else(|| if shape.len() == 1 { 1 } else { cores() }));
+    }
+}
+
 impl Default for Machine {
     fn default() -> Machine {
         Machine { device: Device::Cpu, threads: None, quiet: true }
@@ -92,8 +100,7 @@ impl Session {
     /// A session with fresh weights.
     pub fn new(loaded: &Loaded, machine: Machine) -> Session {
         let Loaded { plan, shape, condition, .. } = loaded;
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
-        tch::set_num_threads(machine.threads.unwrap_or(if shape.len() == 1 { 1 } else { cores }));
+        machine.set_threads(shape);
         let (seed, device, model_shape) = (plan.seed, machine.device, loaded.model_shape());
         let subject = match &plan.family {
             Family::Known(sde, score) => Subject::Known(sde.clone(), score.clone()),

@@ -165,15 +165,14 @@ impl PredictorCorrector {
 
     /// Those at or below where the way begins: a step of 1 / N is as long wherever that is.
     pub(super) fn times(&self, reverse: &Reverse, (start, end): (f64, f64)) -> Vec<f64> {
-        let last = if self.divides_by_signal() { reverse.sde().horizon() } else { reverse.model.last_time() };
-        let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(reverse.sde(), (last, end));
+        let mut times = TimeGrid::Uniform { steps: self.steps - 1 }.times(reverse.sde(), (self.last_start(reverse), end));
         times.retain(|&t| t <= start);
         times
     }
 
-    /// Whether it asks for the process's own drift, α' / α.
-    pub(super) fn divides_by_signal(&self) -> bool {
-        self.predictor == Predictor::EulerMaruyama
+    /// The last time at which it can begin: Euler and Maruyama's predictor asks for the process's own drift, α' / α.
+    pub(super) fn last_start(&self, reverse: &Reverse) -> f64 {
+        if self.predictor == Predictor::EulerMaruyama { reverse.sde().horizon() } else { reverse.model.last_time() }
     }
 
     /// The mean of the next state, and the factor on its noise.

@@ -285,7 +285,7 @@ impl SolverSpec {
         match (self, self.general()) {
             // A chain has a signal at all of its levels.
             (SolverSpec::DiscreteChain(_), _) => 1.0,
-            (SolverSpec::PredictorCorrector(sampler), _) if !sampler.divides_by_signal() => reverse.model.last_time(),
+            (SolverSpec::PredictorCorrector(sampler), _) => sampler.last_start(reverse),
             (_, Ok(general)) if reverse.eta == 0.0 => general.last_start(reverse.model),
             _ => reverse.sde().horizon(),
         }
