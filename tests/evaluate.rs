@@ -83,6 +83,13 @@ fn the_better_of_two_is_named_or_it_is_said_that_nobody_can_tell() {
     let verdicts = report["than"]["verdicts"].as_array().unwrap();
     let verdict = verdicts.iter().find(|verdict| verdict["metric"] == "energy distance").unwrap();
     assert!((verdict["value"].as_f64().unwrap() - (c - a)).abs() < 1e-12, "{verdict}");
+    // Samples from the same starts are told apart by their difference, where two sets of their own hide it.
+    for (name, seed, scale) in [("narrow", 7, 1.2), ("wide", 7, 1.35), ("other", 8, 1.35)] {
+        write_npy(home.path(&format!("{name}.npy")), &normal(seed, 300, 0.0).mapv(|x| scale * x)).unwrap();
+    }
+    let line = |c: &str| line(&than("narrow.npy", c));
+    assert!(line("wide.npy").contains("A is better than C by "), "{}", line("wide.npy"));
+    assert!(line("other.npy").contains("cannot tell A from C"), "{}", line("other.npy"));
 }
 
 #[test]

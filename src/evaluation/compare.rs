@@ -1,18 +1,16 @@
 //! What is measured of two sets of features.
 
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use super::table::FeatureTable;
-use crate::data::examples_at;
 use crate::error::{Error, Result};
 use crate::metric::{
-    Energy, Estimate, Features, Frechet, Support, classifier_accuracy, expected_coverage, kid, median_distance, mmd, sliced_wasserstein,
+    Estimate, Features, Frechet, Support, energy_distance, expected_coverage, kid, median_distance, mmd, sliced_wasserstein, told_apart,
     vendi,
 };
 use crate::progress::{Terminal, warn};
 use crate::rng::{self, Purpose};
-use crate::tensor::select;
 
 /// A number of a metric.
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +57,6 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     let Settings { seed, neighbours } = settings;
     check(a, b)?;
     let [x, y] = [a.features(seed, device)?, b.features(seed, device)?];
-    let [all_x, all_y] = [a, b].map(|table| in_order(&table.x.to_device(device), seed));
     [&x, &y].into_iter().filter_map(Frechet::warning).for_each(|warning| warn(&warning));
     let frechet = || {
         let Frechet { plain, extrapolated } = Frechet::new(&x, &y)?;
@@ -68,8 +65,11 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     };
     let kernel = || Ok(vec![distance("KID", kid(&x, &y)?), distance("MMD²", mmd(&x, &y, median_distance(&x, &y)?)?)]);
     let sliced = || Ok(vec![distance("sliced Wasserstein²", sliced_wasserstein(&x, &y, DIRECTIONS, seed)?)]);
-    let energy = || Ok(vec![distance("energy distance", Energy::new(&all_y).distance(&all_x))]);
-    let classifier = || Ok(vec![Measure { equal_laws: Some(0.5), ..distance("C2ST accuracy", told_apart(&all_x, &all_y, seed)) }]);
+    let energy = || Ok(vec![distance("energy distance", energy_distance(&x, &y)?)]);
+    let classifier = || {
+        let accuracy = told_apart(&x, &y, rng::derive(seed, Purpose::Evaluation, 1))?;
+        Ok(vec![Measure { equal_laws: Some(0.5), ..distance("C2ST accuracy", accuracy) }])
+    };
     let support = || supports(&x, &y, neighbours);
     let diversity = || Ok(diversities(&x, &y));
     let parts: [&dyn Fn() -> Result<Vec<Measure>>; 7] = [&frechet, &kernel, &sliced, &energy, &classifier, &support, &diversity];
@@ -115,18 +115,4 @@ pub(super) fn check(a: &FeatureTable, b: &FeatureTable) -> Result<()> {
         return Err(Error::Usage { message, help: help.into() });
     }
     Ok(())
-}
-
-/// Examples in an order that says nothing of them.
-fn in_order(x: &Tensor, seed: u64) -> Tensor {
-    let n = x.size()[0] as usize;
-    select(x, &examples_at(rng::derive(seed, Purpose::Evaluation, 1), n, 0..n as u64))
-}
-
-/// The classifier two-sample test of as many examples of each.
-fn told_apart(x: &Tensor, y: &Tensor, seed: u64) -> Estimate {
-    let n = x.size()[0].min(y.size()[0]);
-    let [x, y] = [x, y].map(|x| x.narrow(0, 0, n).unsqueeze(1));
-    let none = Tensor::zeros([n, 0], (x.kind(), x.device()));
-    classifier_accuracy(&x, &y, &none, rng::derive(seed, Purpose::Evaluation, 2))
 }

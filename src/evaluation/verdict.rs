@@ -9,8 +9,7 @@ use crate::metric::Estimate;
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
     pub metric: &'static str,
-    /// By how much A is better than C: above 0 where it is. Half of the interval is √(a² + c²) of those of A and C, as of independent
-    /// numbers: too wide where both move together, as they do with the examples of B.
+    /// By how much A is better than C: above 0 where it is, by [`Estimate::minus`].
     #[serde(flatten)]
     pub difference: Estimate,
 }
@@ -26,18 +25,17 @@ const MOST: f64 = 1000.0;
 impl Verdict {
     /// Of one metric of A and of C, both to B; none where neither value is the better one.
     pub fn of(a: &Measure, c: &Measure) -> Option<Verdict> {
-        let towards = match a.better? {
-            Better::Smaller => -1.0,
-            Better::Larger => 1.0,
+        let (better, worse) = match a.better? {
+            Better::Smaller => (c, a),
+            Better::Larger => (a, c),
         };
-        let value = towards * (a.estimate.value - c.estimate.value);
-        Some(Verdict { metric: a.metric, difference: Estimate { value, half_width: a.estimate.half_width.hypot(c.estimate.half_width) } })
+        Some(Verdict { metric: a.metric, difference: better.estimate.minus(&worse.estimate) })
     }
 
     /// In words. Intervals shrink with the square root of the number of examples, which says how many would tell if the difference stayed
     /// as it is.
     pub fn sentence(&self) -> String {
-        let Estimate { value, half_width } = self.difference;
+        let Estimate { value, half_width, .. } = self.difference;
         let [better, worse] = if value > 0.0 { ["A", "C"] } else { ["C", "A"] };
         let size = value.abs();
         if size > half_width {
@@ -58,7 +56,7 @@ mod tests {
     fn a_difference_is_told_where_its_interval_is_without_zero() {
         let measure = |value, half_width| Measure {
             metric: "energy distance",
-            estimate: Estimate { value, half_width },
+            estimate: Estimate::new(value, half_width),
             equal_laws: Some(0.0),
             better: Some(Better::Smaller),
         };

@@ -79,7 +79,7 @@ pub fn markdown(points: &[Point]) -> String {
     text
 }
 
-fn bar(Estimate { value, half_width }: &Estimate) -> String {
+fn bar(Estimate { value, half_width, .. }: &Estimate) -> String {
     format!("{value:.1e} ± {half_width:.0e}")
 }
 

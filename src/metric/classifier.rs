@@ -2,7 +2,9 @@
 
 use tch::{Kind, Reduction, Tensor, no_grad};
 
-use super::Estimate;
+use super::estimate::{Estimate, GROUPS, Jackknife};
+use super::features::Features;
+use crate::error::Result;
 use crate::net::perceptron::Perceptron;
 use crate::optim::{Adam, Builder};
 use crate::tensor::{select, to_vec};
@@ -18,6 +20,27 @@ const DECAY: f64 = 1e-3;
 /// Standard deviations beyond which all points are alike.
 const FAR: f64 = 10.0;
 
+/// How well a network tells examples of x [N, D] from those of y [M, D], by [`classifier_accuracy`] of as many
+/// examples of each, in an order that says nothing of them.
+pub fn told_apart(x: &Features, y: &Features, seed: u64) -> Result<Estimate> {
+    x.beside(y)?;
+    let counts: Vec<i64> = (0..GROUPS).map(|g| x.group_count(g).min(y.group_count(g))).collect();
+    let points = |set: &Features| {
+        let groups: Vec<Tensor> = counts.iter().enumerate().map(|(g, &count)| set.group(g).narrow(0, 0, count)).collect();
+        Tensor::cat(&groups, 0).unsqueeze(1)
+    };
+    let (x, y) = (points(x), points(y));
+    let right = accuracies(&x, &y, &Tensor::zeros([x.size()[0], 0], (x.kind(), x.device())), seed);
+    let whole = Estimate::of_mean(&right);
+    let mut rest = &right[..];
+    let sums: Vec<f64> = counts.iter().map(|&count| rest.split_off(..count as usize).expect("all groups").iter().sum()).collect();
+    let without = |left_out: usize| {
+        let kept = || (0..GROUPS).filter(move |&g| g != left_out);
+        kept().map(|g| sums[g]).sum::<f64>() / kept().map(|g| counts[g] as f64).sum::<f64>()
+    };
+    Ok(Jackknife::new(without).within(whole.half_width))
+}
+
 /// How well a network tells x from x' given y (Lopez-Paz & Oquab 2017, arXiv 1610.06545): its accuracy on pairs that it was not trained on,
 /// 1/2 where the laws are equal, 1 where they do not overlap.
 ///
@@ -25,6 +48,11 @@ const FAR: f64 = 10.0;
 /// on four fifths of the y and asked on the last, in turn. The interval takes the accuracies of the y for independent, as they are but
 /// for the networks that they share. Initial weights are a function of `seed`.
 pub fn classifier_accuracy(x: &Tensor, other: &Tensor, given: &Tensor, seed: u64) -> Estimate {
+    Estimate::of_mean(&accuracies(x, other, given, seed))
+}
+
+/// The accuracy on the points of each y.
+fn accuracies(x: &Tensor, other: &Tensor, given: &Tensor, seed: u64) -> Vec<f64> {
     let (n, draws) = (x.size()[0] as usize, x.size()[1]);
     let y = given.unsqueeze(1).expand([n as i64, draws, given.size()[1]], false);
     let both = |x: &Tensor| Tensor::cat(&[x, &y.to_kind(x.kind())], 2);
@@ -44,7 +72,7 @@ pub fn classifier_accuracy(x: &Tensor, other: &Tensor, given: &Tensor, seed: u64
         let correct = logits.gt(0.0).to_kind(Kind::Float).eq_tensor(&labels).to_kind(Kind::Double);
         right.extend(to_vec(&correct.mean_dim(1i64, false, Kind::Double)));
     }
-    Estimate::of_mean(&right)
+    right
 }
 
 /// A perceptron [N, 2 L, D + M] -> logit [N, 2 L, 1], trained by Adam on the cross-entropy.

@@ -2,18 +2,27 @@
 
 use tch::{Kind, Tensor};
 
-use super::Estimate;
-use super::estimate::{GROUPS, Jackknife};
+use super::estimate::{Estimate, GROUPS};
+use super::features::Features;
+use super::kernel::jackknife;
+use crate::error::Result;
 use crate::tensor::{sum_per_example, to_vec};
 
-/// Sums of ‖a - b‖ over the pairs of group g of x and group h of y.
+/// Sums of -‖a - b‖ over the pairs of group g of x and group h of y.
 fn sums(x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
-    let sum = |x: &Tensor, y: &Tensor| Tensor::cdist(x, y, 2.0, 2).sum(Kind::Double).double_value(&[]);
+    let sum = |x: &Tensor, y: &Tensor| Tensor::cdist(x, y, 2.0, 2).sum(Kind::Double).neg().double_value(&[]);
     x.iter().map(|x| y.iter().map(|y| sum(x, y)).collect()).collect()
 }
 
 fn groups(x: &Tensor) -> Vec<Tensor> {
     x.flatten(1, -1).to_kind(Kind::Double).tensor_split(GROUPS as i64, 0)
+}
+
+/// The energy distance [`Energy::distance`] of the laws that x [N, D] and y [M, D] are drawn from.
+pub fn energy_distance(x: &Features, y: &Features) -> Result<Estimate> {
+    x.beside(y)?;
+    let groups = |set: &Features| (0..GROUPS).map(|g| set.group(g)).collect();
+    Ok(Energy::of(groups(y)).to(groups(x)))
 }
 
 /// A sample that others are compared with.
@@ -25,7 +34,10 @@ pub struct Energy {
 impl Energy {
     /// y [M, ...], M at least 20.
     pub fn new(y: &Tensor) -> Energy {
-        let y = groups(y);
+        Energy::of(groups(y))
+    }
+
+    fn of(y: Vec<Tensor>) -> Energy {
         Energy { within: sums(&y, &y), y }
     }
 
@@ -35,17 +47,13 @@ impl Energy {
     /// Unbiased, so that it scatters around 0, on both sides, for samples of the very law. The interval is the jackknife's over ten
     /// groups, which is wider than it need be where the laws are equal.
     pub fn distance(&self, x: &Tensor) -> Estimate {
-        let x = groups(x);
+        self.to(groups(x))
+    }
+
+    fn to(&self, x: Vec<Tensor>) -> Estimate {
         let (within, between) = (sums(&x, &x), sums(&x, &self.y));
-        let sizes = |x: &[Tensor]| x.iter().map(|x| x.size()[0] as f64).collect::<Vec<_>>();
-        let (nx, ny) = (sizes(&x), sizes(&self.y));
-        let without = |left_out: usize| {
-            let kept = || (0..GROUPS).filter(move |&g| g != left_out);
-            let total = |sums: &[Vec<f64>]| kept().flat_map(|g| kept().map(move |h| sums[g][h])).sum::<f64>();
-            let (n, m): (f64, f64) = (kept().map(|g| nx[g]).sum(), kept().map(|g| ny[g]).sum());
-            2.0 * total(&between) / (n * m) - total(&within) / (n * (n - 1.0)) - total(&self.within) / (m * (m - 1.0))
-        };
-        Jackknife::new(without).plain()
+        let counts = [&x, &self.y].map(|groups| groups.iter().map(|group| group.size()[0]).collect());
+        jackknife([&within, &self.within, &between], counts).plain()
     }
 }
 

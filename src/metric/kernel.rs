@@ -3,10 +3,9 @@
 use statrs::statistics::Statistics;
 use tch::{Kind, Tensor};
 
-use super::estimate::{Estimate, GROUPS, student};
+use super::estimate::{Estimate, GROUPS, Jackknife, student};
 use super::features::{Features, blocks};
 use crate::error::Result;
-use crate::tensor::numbers;
 
 /// Examples of each group that the median distance is taken of.
 const MEDIAN: i64 = 100;
@@ -56,40 +55,69 @@ pub(super) fn distances(x: &Tensor, y: &Tensor) -> Tensor {
 fn discrepancy(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<Estimate> {
     x.beside(y)?;
     let (n, m) = (x.count() as f64, y.count() as f64);
-    // Means of k over the other examples of the same set.
-    let within = |x: &Features, n: f64| {
+    let (within_x, within_y, between) = (Sums::within(x, &kernel), Sums::within(y, &kernel), Sums::new(x, y, &kernel));
+    let error = |within: Tensor, between: Tensor, n: f64| (within - between).var(true).double_value(&[]) * 4.0 / n;
+    let variance = error(within_x.of_x / (n - 1.0), between.of_x / m, n) + error(within_y.of_x / (m - 1.0), between.of_y / n, m);
+    let counts = [x, y].map(|set| (0..GROUPS).map(|g| set.group_count(g)).collect::<Vec<_>>());
+    let jackknife = jackknife([&within_x.of_groups, &within_y.of_groups, &between.of_groups], counts);
+    Ok(jackknife.within(student(n.min(m) - 1.0) * variance.sqrt()))
+}
+
+/// E k(X, X') + E k(Y, Y') - 2 E k(X, Y), over all pairs of different examples, from the sums of k over the pairs of group g and group h, of x and
+/// x, y and y, and x and y.
+pub(super) fn jackknife(sums: [&[Vec<f64>]; 3], [of_x, of_y]: [Vec<i64>; 2]) -> Jackknife {
+    let without = |left_out: usize| {
+        let kept = || (0..GROUPS).filter(move |&g| g != left_out);
+        let [within_x, within_y, between] = sums.map(|sums| kept().flat_map(|g| kept().map(move |h| sums[g][h])).sum::<f64>());
+        let [n, m] = [&of_x, &of_y].map(|counts| kept().map(|g| counts[g] as f64).sum::<f64>());
+        within_x / (n * (n - 1.0)) + within_y / (m * (m - 1.0)) - 2.0 * between / (n * m)
+    };
+    Jackknife::new(without)
+}
+
+/// Sums of a kernel k over pairs of examples.
+struct Sums {
+    /// Of k(x, y) over y, for each x, and over x, for each y, in the order of their groups.
+    of_x: Tensor,
+    of_y: Tensor,
+    /// Over the pairs of a group of x and one of y.
+    of_groups: Vec<Vec<f64>>,
+}
+
+impl Sums {
+    fn new(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Sums {
+        let zeros = |features: &Features| -> Vec<Tensor> {
+            (0..GROUPS).map(|g| Tensor::zeros([features.group_count(g)], (Kind::Double, features.device()))).collect()
+        };
+        let (mut of_x, mut of_y) = (zeros(x), zeros(y));
+        let mut of_groups = vec![vec![0.0; GROUPS]; GROUPS];
+        for (h, of_y) in of_y.iter_mut().enumerate() {
+            let y = y.group(h);
+            for (g, of_x) in of_x.iter_mut().enumerate() {
+                let block = |x: &Tensor| {
+                    let values = kernel(x, &y);
+                    *of_y += values.sum_dim_intlist(0i64, false, None::<Kind>);
+                    values.sum_dim_intlist(1i64, false, None::<Kind>)
+                };
+                let sums = Tensor::cat(&blocks(&x.group(g), y.size()[0]).iter().map(block).collect::<Vec<_>>(), 0);
+                of_groups[g][h] = sums.sum(None).double_value(&[]);
+                *of_x += sums;
+            }
+        }
+        Sums { of_x: Tensor::cat(&of_x, 0), of_y: Tensor::cat(&of_y, 0), of_groups }
+    }
+
+    /// Over the pairs of different examples of one set.
+    fn within(x: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Sums {
         let itself = |g| {
             let x = x.group(g).unsqueeze(1);
             kernel(&x, &x).view(-1)
         };
-        (sums(x, x, &kernel).0 - Tensor::cat(&(0..GROUPS).map(itself).collect::<Vec<_>>(), 0)) / (n - 1.0)
-    };
-    let (of_x, of_y) = sums(x, y, &kernel);
-    let (within_x, within_y, between_x, between_y) = (within(x, n), within(y, m), of_x / m, of_y / n);
-    let [own, others, both] = numbers([&within_x, &within_y, &between_x].map(|means| means.mean(None)));
-    let error = |within: Tensor, between: Tensor, n: f64| (within - between).var(true).double_value(&[]) * 4.0 / n;
-    let variance = error(within_x, between_x, n) + error(within_y, between_y, m);
-    Ok(Estimate { value: own + others - 2.0 * both, half_width: student(n.min(m) - 1.0) * variance.sqrt() })
-}
-
-/// Sums of k(x, y) over y, for each x, and over x, for each y, in the order of their groups.
-fn sums(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> (Tensor, Tensor) {
-    let zeros = |features: &Features| -> Vec<Tensor> {
-        (0..GROUPS).map(|g| Tensor::zeros([features.group_count(g)], (Kind::Double, features.device()))).collect()
-    };
-    let (mut of_x, mut of_y) = (zeros(x), zeros(y));
-    for (h, of_y) in of_y.iter_mut().enumerate() {
-        let y = y.group(h);
-        for (g, of_x) in of_x.iter_mut().enumerate() {
-            let block = |x: &Tensor| {
-                let values = kernel(x, &y);
-                *of_y += values.sum_dim_intlist(0i64, false, None::<Kind>);
-                values.sum_dim_intlist(1i64, false, None::<Kind>)
-            };
-            *of_x += Tensor::cat(&blocks(&x.group(g), y.size()[0]).iter().map(block).collect::<Vec<_>>(), 0);
-        }
+        let itself: Vec<Tensor> = (0..GROUPS).map(itself).collect();
+        let mut sums = Sums::new(x, x, kernel);
+        itself.iter().enumerate().for_each(|(g, own)| sums.of_groups[g][g] -= own.sum(None).double_value(&[]));
+        Sums { of_x: sums.of_x - Tensor::cat(&itself, 0), ..sums }
     }
-    (Tensor::cat(&of_x, 0), Tensor::cat(&of_y, 0))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ mod sliced;
 mod support;
 mod vendi;
 
-pub use classifier::classifier_accuracy;
-pub use energy::{Energy, energy_distances};
+pub use classifier::{classifier_accuracy, told_apart};
+pub use energy::{Energy, energy_distance, energy_distances};
 pub use estimate::Estimate;
 pub use features::Features;
 pub use frechet::{Frechet, Moments};

@@ -31,9 +31,8 @@ pub fn sliced_wasserstein(x: &Features, y: &Features, directions: u64, seed: u64
             costs.extend(to_vec(&squared_wasserstein(&x.without(left_out), &y.without(left_out))));
         }
     }
-    let estimate = Jackknife::new(|g| (&costs[g]).mean()).extrapolated();
     let of_directions = NORMAL * (&costs[GROUPS]).std_dev() / (directions as f64).sqrt();
-    Ok(Estimate { half_width: estimate.half_width.hypot(of_directions), ..estimate })
+    Ok(Jackknife::new(|g| (&costs[g]).mean()).extrapolated().beside(of_directions))
 }
 
 /// Points along P directions [P, N], sorted, and the group of each.

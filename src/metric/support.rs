@@ -45,8 +45,7 @@ impl Support {
         }
         let counts = counts(&Balls::new(x, k), &Balls::new(y, k));
         let share = |of: usize| Jackknife::new(|g| counts[g][of]).plain();
-        let of_k = |Estimate { value, half_width }| Estimate { value: value / k as f64, half_width: half_width / k as f64 };
-        Ok(Support { precision: share(0), recall: share(1), density: of_k(share(2)), coverage: share(3) })
+        Ok(Support { precision: share(0), recall: share(1), density: share(2).times(1.0 / k as f64), coverage: share(3) })
     }
 }
 

@@ -59,7 +59,7 @@ impl Point {
     fn columns(&self) -> [String; 8] {
         let Line { method, solver, evaluations, .. } = self.line();
         let Verdict { coverage: [half, most], energy, classifier, ranks } = &self.measured.verdict;
-        let percent = |Estimate { value, half_width }: &Estimate| format!("{:.0}({:.0})", 100.0 * value, (100.0 * half_width).ceil());
+        let percent = |Estimate { value, half_width, .. }: &Estimate| format!("{:.0}({:.0})", 100.0 * value, (100.0 * half_width).ceil());
         let p = |Uniformity { p, .. }: &Uniformity| if *p < 0.001 { "<.001".into() } else { format!("{p:.3}") };
         let evaluations = format!("{evaluations:.0}");
         let known = |column: Option<String>| column.unwrap_or_else(|| "-".into());
