@@ -12,6 +12,7 @@ pub mod dynamics;
 pub mod error;
 pub mod evaluation;
 pub mod experiment;
+pub mod features;
 pub mod file;
 pub mod generator;
 pub mod guidance;

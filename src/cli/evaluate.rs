@@ -8,6 +8,7 @@ use clap::Args;
 use super::Machine;
 use crate::error::{Error, Result};
 use crate::evaluation::{Extractor, FeatureTable, Memorisation, Report, Set, Settings, compare};
+use crate::features::FeatureSpec;
 use crate::progress::Terminal;
 use crate::run::replace;
 use crate::session;
@@ -26,9 +27,10 @@ pub struct Arguments {
     /// The examples that a model was trained on, in which copies are looked for: how authentic A is, and which pairs are nearest.
     #[arg(long, value_name = "T")]
     train: Option<String>,
-    /// A TorchScript module x [B, ...] -> features [B, D], with pixels from 0 to 255 [default: examples are their own features].
-    #[arg(long, value_name = "FILE")]
-    features: Option<PathBuf>,
+    /// What makes features of examples: data, where they are their own, or a TorchScript file, a module x [B, ...] -> features [B, D] with
+    /// pixels from 0 to 255.
+    #[arg(long, value_name = "data|FILE", default_value = "data")]
+    features: FeatureSpec,
     /// So many examples of each set, drawn by the seed [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     count: Option<u64>,
@@ -59,7 +61,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
         return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
     }
     check_name(save.as_deref())?;
-    let extractor = Extractor::new(features.as_deref(), machine.device)?;
+    let extractor = Extractor::new(&features, machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
     let a = Set::open(&a)?;
     let [b, c, train] = [against, than, train].map(|name| name.map(|name| Set::open(&name)).transpose());

@@ -1,7 +1,6 @@
 //! Features of the examples of a set.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
@@ -10,6 +9,7 @@ use super::set::{Holds, Set};
 use super::table::{About, FeatureKind, FeatureTable};
 use crate::data::{chosen, examples_at};
 use crate::error::{Error, Result};
+use crate::features::FeatureSpec;
 use crate::file::hex;
 use crate::memory;
 use crate::net::torchscript::FeatureModule;
@@ -25,11 +25,11 @@ pub enum Extractor {
 }
 
 impl Extractor {
-    /// Of a TorchScript file, or of none.
-    pub fn new(file: Option<&Path>, device: Device) -> Result<Extractor> {
-        Ok(match file {
-            None => Extractor::Data,
-            Some(file) => Extractor::Module(FeatureModule::load(file, device)?, file.display().to_string()),
+    /// Error: a file of it is missing, or is something else.
+    pub fn new(spec: &FeatureSpec, device: Device) -> Result<Extractor> {
+        Ok(match spec {
+            FeatureSpec::Data {} => Extractor::Data,
+            FeatureSpec::Torchscript { file } => Extractor::Module(FeatureModule::load(file, device)?, file.display().to_string()),
         })
     }
 
