@@ -54,15 +54,15 @@ fn equal_laws_can_not_be_told_apart_and_others_can() {
         assert!((value - truth).abs() > half_width, "{measure} and {value} ± {half_width}");
     }
     // The best classifier of two normal laws whose means are 2 apart is right with probability Φ(1).
-    let (accuracy, half_width) = measured(&other, "C2ST accuracy");
+    let (accuracy, half_width) = measured(&other, "c2st_accuracy");
     assert!((accuracy - 0.8413).abs() < 2.0 * half_width, "{accuracy} ± {half_width}");
     // ‖(2, 0)‖² between equal covariances.
-    let (frechet, half_width) = measured(&other, "Fréchet distance, N → ∞");
+    let (frechet, half_width) = measured(&other, "frechet_distance_extrapolated");
     assert!((frechet - 4.0).abs() < 1.5 * half_width, "{frechet} ± {half_width}");
     // The same command gives the same bits; another seed another order, and so other intervals.
     let again = |seed| evaluate(&home, &["x.npy", "--against", "y.npy", "--seed", seed]);
     assert_eq!(again("1"), equal);
-    assert_ne!(measured(&again("2"), "energy distance").1, measured(&equal, "energy distance").1);
+    assert_ne!(measured(&again("2"), "energy_distance").1, measured(&equal, "energy_distance").1);
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn the_better_of_two_is_named_or_it_is_said_that_nobody_can_tell() {
     assert!(line(&than("far.npy", "near.npy")).contains("C is better than A by "));
     assert!(line(&than("near.npy", "alike.npy")).contains("cannot tell A from C, needs "));
     let report = evaluate(&home, &["near.npy", "--against", "truth.npy", "--than", "far.npy"]);
-    let [a, c] = [&report, &report["than"]].map(|report| measured(report, "energy distance").0);
+    let [a, c] = [&report, &report["than"]].map(|report| measured(report, "energy_distance").0);
     let verdicts = report["than"]["verdicts"].as_array().unwrap();
-    let verdict = verdicts.iter().find(|verdict| verdict["metric"] == "energy distance").unwrap();
+    let verdict = verdicts.iter().find(|verdict| verdict["metric"] == "energy_distance").unwrap();
     assert!((verdict["value"].as_f64().unwrap() - (c - a)).abs() < 1e-12, "{verdict}");
     // Samples from the same starts are told apart by their difference, where two sets of their own hide it.
     for (name, seed, scale) in [("narrow", 7, 1.2), ("wide", 7, 1.35), ("other", 8, 1.35)] {
@@ -178,7 +178,7 @@ fn one_set_has_one_hash_by_all_its_names() {
     for name in ["tiny.toml:train", "files", "x.zip"] {
         let report = evaluate(&home, &[name, "--against", "x.npy"]);
         hashes.extend(["a", "b"].map(|side| report[side]["sha256"].clone()));
-        assert!(measured(&report, "energy distance").0 < 0.0, "{report}");
+        assert!(measured(&report, "energy_distance").0 < 0.0, "{report}");
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 }
@@ -206,7 +206,7 @@ fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
     write_npy(home.path("means.npy"), &means).unwrap();
     write_npy(home.path("others.npy"), &means.mapv(|mean| -mean)).unwrap();
     let by_hand = evaluate(&home, &["means.npy", "--against", "others.npy"]);
-    let [energy, expected] = [&once, &by_hand].map(|report| measured(report, "energy distance").0);
+    let [energy, expected] = [&once, &by_hand].map(|report| measured(report, "energy_distance").0);
     assert!((energy - expected).abs() < 1e-5 * expected, "{energy} is not {expected}");
 
     let refused = |words: &[&str], texts: [&str; 2]| {

@@ -217,7 +217,7 @@ fn misspelt_keys() {
     assert_snapshot!(refused(&changed("[sample]", "[sampel]"), &[]), @r"
      × unknown field `sampel`, expected one of `seed`, `sde`, `data`, `condition`, `space`, `score`,
      │ `network`, `precondition`, `flow`, `vae`, `hierarchical_vae`, `train`, `classifier`,
-     │ `analytic_variance`, `sample`, `dequantisation`, `likelihood`, `draw`, `density`
+     │ `analytic_variance`, `sample`, `dequantisation`, `likelihood`, `draw`, `density`, `evaluate`
        ╭─[tiny.toml:39:2]
     38 │ 
     39 │ [sampel]

@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::Machine;
 use crate::error::{Error, Result};
-use crate::evaluation::{Extractor, FeatureTable, Memorisation, Report, Set, Settings, compare};
+use crate::evaluation::{Comparison, Extractor, Report, Set, Settings};
 use crate::features::FeatureSpec;
 use crate::progress::Terminal;
 use crate::run::replace;
-use crate::session;
+use crate::session::{self, open_set};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -63,28 +63,21 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     check_name(save.as_deref())?;
     let extractor = Extractor::new(&features, machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
-    let a = Set::open(&a)?;
-    let [b, c, train] = [against, than, train].map(|name| name.map(|name| Set::open(&name)).transpose());
+    let a = open_set(&a)?;
+    let [b, c, train] = [against, than, train].map(|name| name.map(|name| open_set(&name)).transpose());
     let (b, c, train) = (b?, c?, train?);
     session::Machine::from(machine.clone()).set_threads(a.shape());
-    let features = |set, count: Option<u64>| extractor.features(set, count.map(|n| n as usize), batch as usize, seed, &terminal);
-    let (settings, a) = (Settings { seed, neighbours }, features(a, count)?);
+    let (settings, count) = (Settings { seed, neighbours }, count.map(|n| n as usize));
+    let comparison = Comparison { settings, extractor: &extractor, batch: batch as usize, device: machine.device, terminal: &terminal };
+    let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();
+    let a = comparison.features(a, count)?;
     if let Some(path) = &save {
         a.save(path)?;
     }
-    let Some(b) = b.map(|b| features(b, count)).transpose()? else {
-        return say(&Report::new(settings, a.about, None, Vec::new()), json.as_deref());
+    let report = match features(b, count)? {
+        Some(b) => comparison.report(&a, &b, features(c, count)?.as_ref(), features(train, None)?.as_ref())?,
+        None => Report::new(settings, a.about, None, Vec::new()),
     };
-    let compare = |table: &FeatureTable| compare(table, &b, settings, machine.device, &terminal);
-    let mut report = Report::new(settings, a.about.clone(), Some(b.about.clone()), compare(&a)?);
-    if let Some(c) = c {
-        let c = features(c, count)?;
-        let measures = compare(&c)?;
-        report = report.beside(c.about, measures);
-    }
-    if let Some(train) = train {
-        report.memorisation = Some(Memorisation::of(&a, &b, features(train, None)?, seed, machine.device)?);
-    }
     say(&report, json.as_deref())
 }
 

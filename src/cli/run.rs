@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Machine, Overrides};
 use crate::data::Split;
 use crate::error::Result;
+use crate::evaluation::Extractor;
 use crate::experiment::{self, default_run_folder};
 use crate::phase::{Performed, perform};
 use crate::run::Run;
@@ -58,6 +59,10 @@ fn open_data(session: &Session) -> Result<()> {
     }
     if let Some(measured) = session.plan().sample.as_ref().and_then(|sample| sample.measurement.as_ref()) {
         session.observed(measured)?;
+    }
+    if let Some(evaluate) = &session.plan().evaluate {
+        session.dataset(evaluate.against)?;
+        Extractor::new(&evaluate.features, session.device())?;
     }
     match session.plan().measured() {
         Some(split) => session.dataset(split).and_then(|_| session.conditions(split)).map(drop),

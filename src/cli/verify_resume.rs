@@ -56,11 +56,15 @@ fn marks(experiment: &Experiment, trained: &str) -> Vec<String> {
         (experiment.analytic_variance.is_some(), "analytic_variance.journal".into()),
         (classifier && beside, format!("{CLASSIFIER}/{trained}")),
         (experiment.sample.is_some() || experiment.draw.is_some(), "samples/samples.journal".into()),
+        (experiment.evaluate.is_some(), "samples/samples.manifest".into()),
         (experiment.dequantisation.is_some(), "dequantiser.journal".into()),
         (experiment.likelihood.is_some() || experiment.density.is_some(), "likelihood.journal".into()),
     ];
     all.into_iter().filter(|(there, _)| *there).map(|(_, mark)| mark).collect()
 }
+
+/// Samples that can be compared.
+const COMPARED: usize = 20;
 
 /// Settings that make every phase as short as can be and still be killed in its middle.
 fn shortened(experiment: &Experiment, steps: u64) -> Vec<String> {
@@ -79,8 +83,13 @@ fn shortened(experiment: &Experiment, steps: u64) -> Vec<String> {
     if experiment.dequantisation.is_some() {
         settings.push(format!("dequantisation.variational.steps={}", 2 * steps));
     }
+    if let Some(evaluate) = &experiment.evaluate {
+        settings.push(format!("evaluate.examples={}", evaluate.examples.unwrap_or(COMPARED).min(COMPARED)));
+        settings.extend(evaluate.during_training.map(|_| format!("evaluate.during_training={{every={steps},count={COMPARED}}}")));
+    }
+    let least = if experiment.evaluate.is_some() { COMPARED } else { 4 };
     let halves = |table: &str, count: usize, couples: bool| {
-        let count = count.min(4);
+        let count = if ["sample", "draw"].contains(&table) { count.min(least) } else { count.min(4) };
         let batch = if couples { None } else { Some(format!("{table}.batch={}", count.div_ceil(2))) };
         [Some(format!("{table}.count={count}")), batch].into_iter().flatten()
     };

@@ -56,6 +56,11 @@ pub enum Split {
 }
 
 impl Split {
+    /// As experiments write it.
+    pub fn name(self) -> &'static str {
+        self.of("train", "test")
+    }
+
     /// That one of two which is for this split.
     fn of<T>(self, train: T, test: T) -> T {
         match self {

@@ -15,8 +15,11 @@ use crate::rng::{self, Purpose};
 /// A number of a metric.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measure {
-    /// The metric's name.
+    /// What the metric is called in JSON and curves, such as `energy_distance`.
     pub metric: &'static str,
+    /// What people call it.
+    #[serde(skip)]
+    pub name: &'static str,
     /// With its 95 % interval.
     #[serde(flatten)]
     pub estimate: Estimate,
@@ -46,8 +49,8 @@ pub struct Settings {
     pub neighbours: i64,
 }
 
-fn distance(metric: &'static str, estimate: Estimate) -> Measure {
-    Measure { metric, estimate, equal_laws: Some(0.0), better: Some(Better::Smaller) }
+fn distance([metric, name]: [&'static str; 2], estimate: Estimate) -> Measure {
+    Measure { metric, name, estimate, equal_laws: Some(0.0), better: Some(Better::Smaller) }
 }
 
 /// Measures how far the law that `a` is drawn from is from that of `b`, on a device.
@@ -60,15 +63,17 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     [&x, &y].into_iter().filter_map(Frechet::warning).for_each(|warning| warn(&warning));
     let frechet = || {
         let Frechet { plain, extrapolated } = Frechet::new(&x, &y)?;
-        let plain = Measure { equal_laws: None, ..distance("Fréchet distance", plain) };
-        Ok(vec![plain, distance("Fréchet distance, N → ∞", extrapolated)])
+        let plain = Measure { equal_laws: None, ..distance(["frechet_distance", "Fréchet distance"], plain) };
+        Ok(vec![plain, distance(["frechet_distance_extrapolated", "Fréchet distance, N → ∞"], extrapolated)])
     };
-    let kernel = || Ok(vec![distance("KID", kid(&x, &y)?), distance("MMD²", mmd(&x, &y, median_distance(&x, &y)?)?)]);
-    let sliced = || Ok(vec![distance("sliced Wasserstein²", sliced_wasserstein(&x, &y, DIRECTIONS, seed)?)]);
-    let energy = || Ok(vec![distance("energy distance", energy_distance(&x, &y)?)]);
+    let kernel =
+        || Ok(vec![distance(["kid", "KID"], kid(&x, &y)?), distance(["squared_mmd", "MMD²"], mmd(&x, &y, median_distance(&x, &y)?)?)]);
+    let sliced =
+        || Ok(vec![distance(["squared_sliced_wasserstein", "sliced Wasserstein²"], sliced_wasserstein(&x, &y, DIRECTIONS, seed)?)]);
+    let energy = || Ok(vec![distance(["energy_distance", "energy distance"], energy_distance(&x, &y)?)]);
     let classifier = || {
         let accuracy = told_apart(&x, &y, rng::derive(seed, Purpose::Evaluation, 1))?;
-        Ok(vec![Measure { equal_laws: Some(0.5), ..distance("C2ST accuracy", accuracy) }])
+        Ok(vec![Measure { equal_laws: Some(0.5), ..distance(["c2st_accuracy", "C2ST accuracy"], accuracy) }])
     };
     let support = || supports(&x, &y, neighbours);
     let diversity = || Ok(diversities(&x, &y));
@@ -85,7 +90,7 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
 
 fn supports(x: &Features, y: &Features, k: i64) -> Result<Vec<Measure>> {
     let Support { precision, recall, density, coverage } = Support::new(x, y, k)?;
-    let share = |metric, estimate| Measure { metric, estimate, equal_laws: None, better: Some(Better::Larger) };
+    let share = |metric, estimate| Measure { metric, name: metric, estimate, equal_laws: None, better: Some(Better::Larger) };
     Ok(vec![
         share("precision", precision),
         share("recall", recall),
@@ -97,8 +102,11 @@ fn supports(x: &Features, y: &Features, k: i64) -> Result<Vec<Measure>> {
 
 /// Of each set; of one with an example that is all 0, which has no direction, there is none.
 fn diversities(x: &Features, y: &Features) -> Vec<Measure> {
-    let score = |metric, set| vendi(set).ok().map(|estimate| Measure { metric, estimate, equal_laws: None, better: None });
-    [score("Vendi score", x), score("Vendi score of B", y)].into_iter().flatten().collect()
+    let score = |[metric, name]: [&'static str; 2], set| {
+        vendi(set).ok().map(|estimate| Measure { metric, name, estimate, equal_laws: None, better: None })
+    };
+    let both = [score(["vendi_score", "Vendi score"], x), score(["vendi_score_of_b", "Vendi score of B"], y)];
+    both.into_iter().flatten().collect()
 }
 
 pub(super) fn check(a: &FeatureTable, b: &FeatureTable) -> Result<()> {

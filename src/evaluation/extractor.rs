@@ -33,6 +33,14 @@ impl Extractor {
         })
     }
 
+    /// Of the file that makes them, if one does.
+    pub fn sha256(&self) -> Option<&str> {
+        match self {
+            Extractor::Data => None,
+            Extractor::Module(module, _) => Some(&module.sha256),
+        }
+    }
+
     fn kind(&self, dimension: usize) -> FeatureKind {
         match self {
             Extractor::Data => FeatureKind { name: "data".into(), dimension, sha256: None },

@@ -37,8 +37,8 @@ const NAMED: usize = 20;
 
 impl Memorisation {
     /// Error: as [`super::compare`].
-    pub fn of(a: &FeatureTable, b: &FeatureTable, train: FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
-        check(a, &train)?;
+    pub fn of(a: &FeatureTable, b: &FeatureTable, train: &FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
+        check(a, train)?;
         let [x, y, seen] = [a.features(seed, device)?, b.features(seed, device)?, train.features(seed, device)?];
         let near = nearest(&x, &seen)?;
         let pair =
@@ -48,6 +48,6 @@ impl Memorisation {
         let copies = pairs.iter().filter(|pair| pair.distance == 0.0).count();
         pairs.truncate(NAMED);
         let [authenticity, authenticity_of_b] = [authenticity(&x, &seen)?, authenticity(&y, &seen)?];
-        Ok(Memorisation { train: train.about, authenticity, authenticity_of_b, copies, nearest: pairs })
+        Ok(Memorisation { train: train.about.clone(), authenticity, authenticity_of_b, copies, nearest: pairs })
     }
 }

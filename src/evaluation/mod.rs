@@ -1,20 +1,24 @@
 //! Evaluation: two sets of examples compared by their features, with an interval on every number and the protocol beside it.
 //!
-//! A [`Set`] is what a name stands for, an [`Extractor`] makes a [`FeatureTable`] [N, D] of it, [`compare`] measures two of these, and a
+//! A [`Set`] holds examples, an [`Extractor`] makes a [`FeatureTable`] [N, D] of it, [`compare`] measures two of these, and a
 //! [`Report`] says what was compared and how.
 
 mod compare;
+mod comparison;
 mod extractor;
 mod memorisation;
 mod report;
 mod set;
+mod spec;
 mod table;
 mod verdict;
 
 pub use compare::{Better, Measure, Settings, compare};
+pub use comparison::Comparison;
 pub use extractor::Extractor;
 pub use memorisation::{Memorisation, Pair};
 pub use report::{Report, Than};
 pub use set::{Holds, Set};
+pub use spec::{DuringTraining, Evaluate};
 pub use table::{About, FeatureKind, FeatureTable};
 pub use verdict::Verdict;

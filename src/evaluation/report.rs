@@ -8,6 +8,7 @@ use super::compare::{Measure, Settings};
 use super::memorisation::{Memorisation, Pair};
 use super::table::About;
 use super::verdict::{Verdict, number};
+use crate::metric::Estimate;
 
 /// A comparison with its protocol.
 #[derive(Serialize)]
@@ -44,6 +45,17 @@ impl Report {
         Report { version: env!("CARGO_PKG_VERSION"), settings, a, b, measures, than: None, memorisation: None }
     }
 
+    /// Every number by its name.
+    pub fn scalars(&self) -> Vec<(&'static str, Estimate)> {
+        let measures = self.measures.iter().map(|measure| (measure.metric, measure.estimate));
+        let memorised = self.memorisation.iter().flat_map(|memorisation| {
+            let Memorisation { authenticity, authenticity_of_b, copies, .. } = memorisation;
+            let copies = Estimate::new(*copies as f64, 0.0);
+            [("authenticity", *authenticity), ("authenticity_of_b", *authenticity_of_b), ("copies", copies)]
+        });
+        measures.chain(memorised).collect()
+    }
+
     /// Of another set beside the first: `measures` of it and `b`, of the same metrics.
     pub fn beside(self, c: About, measures: Vec<Measure>) -> Report {
         let verdicts = self.measures.iter().zip(&measures).filter_map(|(a, c)| Verdict::of(a, c)).collect();
@@ -73,7 +85,7 @@ impl fmt::Display for Report {
         if let Some(Than { measures, verdicts, .. }) = &self.than {
             lines(f, "C and B", measures)?;
             writeln!(f)?;
-            verdicts.iter().try_for_each(|verdict| writeln!(f, "{:<26}{}", verdict.metric, verdict.sentence()))?;
+            verdicts.iter().try_for_each(|verdict| writeln!(f, "{:<26}{}", verdict.name, verdict.sentence()))?;
         }
         self.memorisation.as_ref().map_or(Ok(()), |memorisation| copies(f, memorisation))
     }
@@ -93,8 +105,8 @@ fn lines(f: &mut fmt::Formatter, title: &str, measures: &[Measure]) -> fmt::Resu
     if !measures.is_empty() {
         writeln!(f, "\n{title:<26}{:>16}{:>18}{:>20}", "value", "95 % interval", "if laws are equal")?;
     }
-    measures.iter().try_for_each(|Measure { metric, estimate, equal_laws, .. }| {
+    measures.iter().try_for_each(|Measure { name, estimate, equal_laws, .. }| {
         let equal = equal_laws.map_or("-".to_owned(), |value| format!("{value:.3}"));
-        writeln!(f, "{metric:<26}{:>16}{:>18}{equal:>20}", number(estimate.value), format!("± {}", number(estimate.half_width)))
+        writeln!(f, "{name:<26}{:>16}{:>18}{equal:>20}", number(estimate.value), format!("± {}", number(estimate.half_width)))
     })
 }

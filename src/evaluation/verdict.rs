@@ -9,6 +9,9 @@ use crate::metric::Estimate;
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
     pub metric: &'static str,
+    /// What people call it.
+    #[serde(skip)]
+    pub name: &'static str,
     /// By how much A is better than C: above 0 where it is, by [`Estimate::minus`].
     #[serde(flatten)]
     pub difference: Estimate,
@@ -29,7 +32,7 @@ impl Verdict {
             Better::Smaller => (c, a),
             Better::Larger => (a, c),
         };
-        Some(Verdict { metric: a.metric, difference: better.estimate.minus(&worse.estimate) })
+        Some(Verdict { metric: a.metric, name: a.name, difference: better.estimate.minus(&worse.estimate) })
     }
 
     /// In words. Intervals shrink with the square root of the number of examples, which says how many would tell if the difference stayed
@@ -55,7 +58,8 @@ mod tests {
     #[test]
     fn a_difference_is_told_where_its_interval_is_without_zero() {
         let measure = |value, half_width| Measure {
-            metric: "energy distance",
+            metric: "energy_distance",
+            name: "energy distance",
             estimate: Estimate::new(value, half_width),
             equal_laws: Some(0.0),
             better: Some(Better::Smaller),

@@ -24,7 +24,7 @@ impl Experiment {
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 20] = [
+const OPERATIONAL: [&str; 21] = [
     "network.torchscript.file",
     "train.checkpoint_every",
     "train.keep",
@@ -45,6 +45,7 @@ const OPERATIONAL: [&str; 20] = [
     "likelihood.batch",
     "draw.batch",
     "density.batch",
+    "evaluate.batch",
 ];
 
 fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, found: &mut Vec<(String, String, String)>) {

@@ -90,7 +90,12 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
     let about = run.about()?;
     let path = run.path().join("experiment.toml");
     let written = run.experiment()?.unwrap_or_default();
-    let (text, experiment, plan) = planned(&path.display().to_string(), &written, overrides, |experiment, _| experiment.take_copy(run))
+    let take = |experiment: &mut Experiment| {
+        // It is of the samples that the experiment itself says.
+        experiment.evaluate = experiment.evaluate.take().filter(|_| tables.contains(&"evaluate"));
+        experiment.take_copy(run)
+    };
+    let (text, experiment, plan) = planned(&path.display().to_string(), &written, overrides, |experiment, _| take(experiment))
         .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.to_string()) })?;
     let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
@@ -163,6 +168,9 @@ fn checked(
     own: Option<&Run>,
     measured: bool,
 ) -> Result<Loaded> {
+    if let Some(evaluate) = plan.evaluate.as_ref().filter(|_| measured) {
+        evaluate.check_against(&plan.data.describe(evaluate.against)?).map_err(|fault| text.fault(fault.within("evaluate")))?;
+    }
     let measured = match plan.measured().filter(|_| measured) {
         None => None,
         Some(split) => match (split, &train) {

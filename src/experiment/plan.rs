@@ -6,6 +6,7 @@ use crate::classifier;
 use crate::data::{ConditionSpec, Data, Split, Summary};
 use crate::dequantisation::{DequantisationSpec, Variational};
 use crate::error::Fault;
+use crate::evaluation::Evaluate;
 use crate::generator::GeneratorSpec;
 use crate::guidance::Guidance;
 use crate::latent::{self, Source, SpaceSpec};
@@ -40,6 +41,8 @@ pub struct Plan {
     /// Of a family that draws and measures by itself.
     pub draw: Option<Draw>,
     pub density: Option<Density>,
+    /// Of the samples of either.
+    pub evaluate: Option<Evaluate>,
 }
 
 /// What samples and has a density.
@@ -169,10 +172,29 @@ impl Experiment {
         if let Some(classifier) = &self.classifier {
             self.check_classifier(classifier).map_err(|fault| fault.within("classifier"))?;
         }
+        if let Some(evaluate) = &self.evaluate {
+            let drawn = self.sample.as_ref().map(|sample| sample.count).or(self.draw.as_ref().map(|draw| draw.count));
+            let checkpoints = self.train.as_ref().map(|train| train.checkpoint_every);
+            evaluate.check(drawn, checkpoints).map_err(|fault| fault.within("evaluate"))?;
+        }
         let dequantisation = self.dequantisation.as_ref().map(|DequantisationSpec::Variational(spec)| spec.clone());
         let classifier = self.classifier.clone().filter(|_| !matches!(family, Family::Classifier(..)));
-        let Experiment { seed, data, condition, analytic_variance, sample, likelihood, draw, density, .. } = self.clone();
-        Ok(Plan { seed, data, condition, latent, family, classifier, analytic_variance, sample, dequantisation, likelihood, draw, density })
+        let Experiment { seed, data, condition, analytic_variance, sample, likelihood, draw, density, evaluate, .. } = self.clone();
+        Ok(Plan {
+            seed,
+            data,
+            condition,
+            latent,
+            family,
+            classifier,
+            analytic_variance,
+            sample,
+            dequantisation,
+            likelihood,
+            draw,
+            density,
+            evaluate,
+        })
     }
 
     /// What is asked of a score.

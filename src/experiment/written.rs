@@ -7,6 +7,7 @@ use crate::analytic::AnalyticVariance;
 use crate::classifier;
 use crate::data::{ConditionSpec, Data};
 use crate::dequantisation::DequantisationSpec;
+use crate::evaluation::Evaluate;
 use crate::generator::{FlowSpec, hierarchical_vae, vae};
 use crate::latent::SpaceSpec;
 use crate::likelihood::{Density, Likelihood};
@@ -44,6 +45,7 @@ pub struct Experiment {
     pub likelihood: Option<Likelihood>,
     pub draw: Option<Draw>,
     pub density: Option<Density>,
+    pub evaluate: Option<Evaluate>,
 }
 
 impl Experiment {
@@ -69,6 +71,7 @@ impl Experiment {
             likelihood: None,
             draw: None,
             density: None,
+            evaluate: None,
         }
     }
 
@@ -91,6 +94,7 @@ impl Experiment {
             likelihood: None,
             draw: None,
             density: None,
+            evaluate: None,
             ..self.clone()
         };
         let network = self.network.as_ref().map(NetworkSpec::without_operational);

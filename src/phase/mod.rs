@@ -6,6 +6,7 @@ mod classifier;
 mod density;
 mod dequantise;
 mod draw;
+mod evaluate;
 mod likelihood;
 mod sample;
 mod train;
@@ -78,9 +79,10 @@ pub fn phases(plan: &Plan) -> Vec<Box<dyn Phase>> {
     phases.extend(plan.analytic_variance.iter().map(|_| Box::new(analytic::Measuring) as _));
     phases.extend(plan.classifier.iter().map(|_| Box::new(classifier::Classifying) as _));
     phases.extend(plan.sample.iter().map(|spec| Box::new(sample::Sampling(spec.clone())) as _));
+    phases.extend(plan.draw.iter().map(|spec| Box::new(draw::Drawing(spec.clone())) as _));
+    phases.extend(plan.evaluate.iter().map(|spec| Box::new(evaluate::Comparing(spec.clone())) as _));
     phases.extend(plan.dequantisation.iter().map(|_| Box::new(dequantise::Dequantising) as _));
     phases.extend(plan.likelihood.iter().map(|spec| Box::new(likelihood::Measuring(spec.clone())) as _));
-    phases.extend(plan.draw.iter().map(|spec| Box::new(draw::Drawing(spec.clone())) as _));
     phases.extend(plan.density.iter().map(|spec| Box::new(density::Evaluating(spec.clone())) as _));
     phases
 }

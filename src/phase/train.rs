@@ -1,6 +1,6 @@
 //! Training the score, or another family.
 
-use super::{Done, Phase};
+use super::{Done, Phase, evaluate};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::run::log::Log;
@@ -29,7 +29,11 @@ impl Phase for Training {
         let plan = session.plan();
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
         log.begin(self.name(), step + 1)?;
-        let around = Surroundings { run: folder, log, terminal: session.terminal() };
+        let mut checkpoint = |step, log: &mut Log| evaluate::during_training(session, folder, step, log);
+        if let Some(newest) = &newest {
+            checkpoint(newest.step, log)?;
+        }
+        let around = Surroundings { run: folder, log, terminal: session.terminal(), checkpoint: &mut checkpoint };
         train(&self.0, plan.seed, &*subject, newest, source, around)?;
         Ok(Done { worked: true, shows: None })
     }

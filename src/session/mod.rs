@@ -4,6 +4,7 @@ mod classifier;
 mod codes;
 mod conditions;
 mod dequantisation;
+mod evaluation;
 mod generator;
 mod given;
 mod guide;
@@ -11,6 +12,7 @@ mod latent;
 mod likelihood;
 mod measurement;
 mod samples;
+mod set;
 mod variance;
 
 use std::cell::OnceCell;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 pub use codes::{Against, Codes, CodesReport, RoundTrip, read_codes};
 pub use given::Given;
+pub use set::open_set;
 use tch::Device;
 
 use crate::classifier::Classifier;
@@ -99,9 +102,15 @@ enum Subject {
 impl Session {
     /// A session with fresh weights.
     pub fn new(loaded: &Loaded, machine: Machine) -> Session {
-        let Loaded { plan, shape, condition, .. } = loaded;
+        let Loaded { plan, shape, condition, vae, .. } = loaded;
         machine.set_threads(shape);
-        let (seed, device, model_shape) = (plan.seed, machine.device, loaded.model_shape());
+        Session::of(plan.clone(), (shape.clone(), loaded.model_shape(), *condition, vae.clone()), machine)
+    }
+
+    /// Of data of this shape, a score's shape and a condition of so many numbers, and the autoencoder between both shapes.
+    fn of(plan: Plan, of: (Vec<usize>, Vec<usize>, usize, Option<vae::Spec>), machine: Machine) -> Session {
+        let (shape, model_shape, condition, vae) = of;
+        let (seed, device) = (plan.seed, machine.device);
         let subject = match &plan.family {
             Family::Known(sde, score) => Subject::Known(sde.clone(), score.clone()),
             Family::Score(learned) => {
@@ -109,22 +118,22 @@ impl Session {
                     &learned.network,
                     learned.parametrisation.clone(),
                     plan.scale(),
-                    (&model_shape, plan.told(*condition)),
+                    (&model_shape, plan.told(condition)),
                     seed,
                     device,
                 );
                 Subject::Score(learned.clone(), network)
             }
-            Family::Generator(spec, _) => Subject::Generator(GeneratorNetwork::new(spec, shape, plan.data.scale(), seed, device)),
-            Family::Classifier(sde, spec) => Subject::Classifier(sde.clone(), Classifier::new(spec, shape, *condition, seed, device)),
+            Family::Generator(spec, _) => Subject::Generator(GeneratorNetwork::new(spec, &shape, plan.data.scale(), seed, device)),
+            Family::Classifier(sde, spec) => Subject::Classifier(sde.clone(), Classifier::new(spec, &shape, condition, seed, device)),
         };
         Session {
             subject,
-            plan: plan.clone(),
-            shape: shape.clone(),
+            plan,
+            shape,
             model_shape,
-            condition: *condition,
-            vae: loaded.vae.clone(),
+            condition,
+            vae,
             machine,
             terminal: Terminal::new(machine.quiet),
             latent: OnceCell::new(),

@@ -30,6 +30,8 @@ pub struct Surroundings<'a, 'r> {
     pub run: &'a Run,
     pub log: &'a mut Log<'r>,
     pub terminal: &'a Terminal,
+    /// Who looks at every checkpoint that was planned but the last, by its step, before training goes on.
+    pub checkpoint: &'a mut dyn FnMut(u64, &mut Log<'r>) -> Result<()>,
 }
 
 /// The training data and how they become model space.
@@ -51,7 +53,7 @@ pub fn train(
     source: Source,
     around: Surroundings,
 ) -> Result<()> {
-    let Surroundings { run, log, terminal } = around;
+    let Surroundings { run, log, terminal, checkpoint } = around;
     let mut state = State::new(spec, subject.parameters());
     if let Some(checkpoint) = newest {
         state.load(&checkpoint)?;
@@ -111,6 +113,11 @@ pub fn train(
         }
         if stopped {
             return Err(Error::Interrupted { at: format!("step {}", state.step) });
+        }
+        if planned && state.step < spec.steps {
+            interrupt::saved(format!("step {}", state.step));
+            window.writing(|| checkpoint(state.step, log))?;
+            interrupt::will_save();
         }
     }
     interrupt::saved(format!("step {}", state.step));

@@ -8,9 +8,11 @@ mod asker;
 use asker::{Asker, FLOAT, Item};
 
 use super::load::Loaded;
-use super::plan::Family;
+use super::plan::{Family, Plan};
 use crate::data::Split;
 use crate::error::{Error, Result};
+use crate::evaluation::Evaluate;
+use crate::features::FeatureSpec;
 use crate::generator::GeneratorSpec;
 use crate::guidance::Guidance;
 use crate::latent::Source;
@@ -19,10 +21,23 @@ use crate::sample::Sample;
 
 /// The program with LibTorch and nothing to do.
 const PROGRAM: f64 = 160e6;
+/// Features that a network makes of an example: 2048 are those of Inception.
+const FEATURES: f64 = 2048.0;
 
 /// The phases of a run by the names they are shown with.
-pub const PHASES: [&str; 10] =
-    ["autoencoder", "train", "analytic_variance", "classifier", "sample", "dequantisation", "likelihood", "bound", "draw", "density"];
+pub const PHASES: [&str; 11] = [
+    "autoencoder",
+    "train",
+    "analytic_variance",
+    "classifier",
+    "sample",
+    "dequantisation",
+    "likelihood",
+    "bound",
+    "draw",
+    "density",
+    "evaluation",
+];
 
 /// An estimate of what an experiment needs.
 #[derive(Clone, Debug)]
@@ -64,6 +79,7 @@ impl Loaded {
         add("bound", plan.likelihood.as_ref().and_then(|likelihood| Some(asker.bounding(likelihood, likelihood.bound.as_ref()?, d))));
         add("draw", plan.draw.as_ref().map(|spec| asker.drawing(spec, d)));
         add("density", plan.density.as_ref().map(|spec| asker.evaluating(spec, d)));
+        add("evaluation", plan.evaluate.as_ref().map(|spec| self.comparing(spec)).transpose()?);
         phases.iter_mut().for_each(|(_, items)| items.extend(data.iter().cloned()));
         Ok(Needs { phases })
     }
@@ -75,6 +91,24 @@ impl Loaded {
         let examples = self.train.as_ref().map_or(0, |train| train.len);
         let items = asker.training(train, self.shape.iter().product::<usize>() as f64, examples);
         Some(items.into_iter().map(|item| Item { key: format!("space.latent.{}", item.key), ..item }).collect())
+    }
+
+    /// What it takes to compare samples: features of all examples, in f32, and half of a group of theirs in f64.
+    fn comparing(&self, spec: &Evaluate) -> Result<Vec<Item>> {
+        let Plan { data, sample, draw, .. } = &self.plan;
+        let width = match spec.features {
+            FeatureSpec::Data {} => self.shape.iter().product::<usize>() as f64,
+            _ => FEATURES,
+        };
+        let drawn = sample.as_ref().map(|sample| sample.count).or(draw.as_ref().map(|draw| draw.count)).unwrap_or(0);
+        let examples = match spec.examples {
+            Some(examples) => examples,
+            None => data.describe(spec.against)?.len,
+        };
+        let seen = if spec.copies { self.train.as_ref().map_or(0, |train| train.len) } else { 0 };
+        let of = |key: &str, count: usize| Item::host(key, 1.5 * count as f64 * width * FLOAT);
+        let drawn_by = if sample.is_some() { "sample.count" } else { "draw.count" };
+        Ok(vec![of(drawn_by, drawn), of("evaluate.examples", examples), of("evaluate.copies", seen)])
     }
 
     fn sampling(&self, asker: &Asker, sample: &Sample, d: f64) -> Vec<Item> {

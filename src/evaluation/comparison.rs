@@ -1,0 +1,45 @@
+//! A comparison: sets -> features -> measures -> report.
+
+use tch::Device;
+
+use super::compare::{Settings, compare};
+use super::extractor::Extractor;
+use super::memorisation::Memorisation;
+use super::report::Report;
+use super::set::Set;
+use super::table::FeatureTable;
+use crate::error::Result;
+use crate::progress::Terminal;
+
+/// How sets are compared, and on what.
+pub struct Comparison<'a> {
+    pub settings: Settings,
+    pub extractor: &'a Extractor,
+    /// Examples that are read, and handed to what makes features, at once.
+    pub batch: usize,
+    pub device: Device,
+    pub terminal: &'a Terminal,
+}
+
+impl Comparison<'_> {
+    /// The features of a set; of `count` of its examples, drawn by the seed, or of all.
+    pub fn features(&self, set: Set, count: Option<usize>) -> Result<FeatureTable> {
+        self.extractor.features(set, count, self.batch, self.settings.seed, self.terminal)
+    }
+
+    /// A and B, whether A is better than C, and whether A holds copies of training examples.
+    ///
+    /// Error: their features are not of one kind, or say nothing.
+    pub fn report(&self, a: &FeatureTable, b: &FeatureTable, c: Option<&FeatureTable>, train: Option<&FeatureTable>) -> Result<Report> {
+        let Comparison { settings, device, terminal, .. } = *self;
+        let compare = |table: &FeatureTable| compare(table, b, settings, device, terminal);
+        let mut report = Report::new(settings, a.about.clone(), Some(b.about.clone()), compare(a)?);
+        if let Some(c) = c {
+            report = report.beside(c.about.clone(), compare(c)?);
+        }
+        if let Some(train) = train {
+            report.memorisation = Some(Memorisation::of(a, b, train, settings.seed, device)?);
+        }
+        Ok(report)
+    }
+}

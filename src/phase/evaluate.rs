@@ -1,0 +1,71 @@
+//! Comparing samples with examples of the data.
+
+use super::{Done, Phase, show_samples};
+use crate::error::Result;
+use crate::evaluation::{DuringTraining, Evaluate, Extractor, Report};
+use crate::run::Run;
+use crate::run::checkpoint::Choice;
+use crate::run::log::Log;
+use crate::session::Session;
+
+pub struct Comparing(pub Evaluate);
+
+impl Phase for Comparing {
+    fn name(&self) -> &'static str {
+        "evaluation"
+    }
+
+    fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
+        let step = session.average(folder)?.map_or(0, |weights| weights.step);
+        let worked = compare(&self.0, session, (folder, "samples"), (self.name(), self.name()), (log, step))?;
+        Ok(Done { worked, shows: Some("evaluation.json") })
+    }
+}
+
+/// The samples of a checkpoint, where this one is to be compared while training goes on.
+pub fn during_training(session: &Session, folder: &Run, step: u64, log: &mut Log) -> Result<()> {
+    let Some(spec) = &session.plan().evaluate else { return Ok(()) };
+    let Some(DuringTraining { count, .. }) = spec.during_training.filter(|during| step.is_multiple_of(during.every)) else { return Ok(()) };
+    let session = session.again();
+    session.average_of(folder, Choice::Step(step))?;
+    let name = format!("step-{step:08}");
+    session.draw_some(count, folder, &name, |picture| show_samples(log, step, picture))?;
+    let product = format!("evaluation/{name}");
+    compare(spec, &session, (folder, &name), (&product, "evaluation_during_training"), (log, step)).map(drop)
+}
+
+/// Saves the comparison of some samples as a product; false where it is there already.
+fn compare(
+    spec: &Evaluate,
+    session: &Session,
+    (folder, samples): (&Run, &str),
+    (name, group): (&str, &str),
+    (log, step): (&mut Log, u64),
+) -> Result<bool> {
+    let extractor = Extractor::new(&spec.features, session.device())?;
+    let of = session.evaluation_subject(spec, &extractor, folder, samples)?;
+    if folder.is_done(name, &of)? {
+        return Ok(false);
+    }
+    let report = session.evaluate(spec, &extractor, folder, samples)?;
+    show(log, group, step, &report)?;
+    let mut product = folder.product(name, of);
+    product.write_json(&format!("{name}.json"), &report)?;
+    product.finish()?;
+    Ok(true)
+}
+
+/// A comparison as the curves' page shows it: each number, and half of its interval.
+fn show(log: &mut Log, group: &str, step: u64, report: &Report) -> Result<()> {
+    let named: Vec<(String, f64)> = report
+        .scalars()
+        .into_iter()
+        .flat_map(|(metric, estimate)| {
+            let tag = format!("{group}/{metric}");
+            [(tag.clone(), estimate.value), (format!("{tag}/half_width"), estimate.half_width)]
+        })
+        .collect();
+    log.begin(group, step)?;
+    log.scalars(step, &named.iter().map(|(tag, value)| (tag.as_str(), *value)).collect::<Vec<_>>());
+    log.sync()
+}

@@ -1,0 +1,60 @@
+//! A session compares samples of a run with examples of its data.
+
+use std::cell::OnceCell;
+
+use serde_json::{Value, json};
+
+use super::Session;
+use crate::data::Split;
+use crate::error::{Error, Result};
+use crate::evaluation::{Comparison, Evaluate, Extractor, Holds, Report, Set, Settings};
+use crate::run::{Found, Run};
+use crate::sample::{Draw, Sample};
+
+impl Session {
+    /// A session of the same plan, with weights of its own and the same data.
+    pub fn again(&self) -> Session {
+        let Session { plan, shape, model_shape, condition, vae, machine, train, test, .. } = self;
+        let of = (shape.clone(), model_shape.clone(), *condition, vae.clone());
+        let shared = |set: &OnceCell<_>| set.get().cloned().map(OnceCell::from).unwrap_or_default();
+        Session { train: shared(train), test: shared(test), ..Session::of(plan.clone(), of, *machine) }
+    }
+
+    /// Draws `count` samples as the plan says, and saves them as [`sample_into`](Session::sample_into) does.
+    pub fn draw_some(&self, count: usize, run: &Run, name: &str, show: impl FnOnce(&image::RgbImage) -> Result<()>) -> Result<bool> {
+        match (&self.plan.sample, &self.plan.draw) {
+            (Some(spec), _) => self.sample_into(&Sample { count, ..spec.clone() }, run, run, name, show),
+            (None, Some(spec)) => self.draw_into(&Draw { count, ..spec.clone() }, run, run, name, show),
+            (None, None) => {
+                Err(Error::Usage { message: "the experiment draws no samples".into(), help: "give it [sample], or [draw]".into() })
+            }
+        }
+    }
+
+    /// All that the comparison of some samples of a run depends on. Error: there are none of this name.
+    pub fn evaluation_subject(&self, spec: &Evaluate, extractor: &Extractor, run: &Run, samples: &str) -> Result<Value> {
+        let Found::Whole(of) = run.found(&format!("samples/{samples}"))? else {
+            let help = format!("draw them: score-sde sample {}", run.path().display());
+            return Err(Error::run(run.path(), format!("has no samples named {samples}, or damaged ones"), help));
+        };
+        let Evaluate { against, examples, features, neighbours, copies, .. } = spec;
+        let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies });
+        Ok(json!({ "seed": self.plan.seed, "samples": of, "evaluate": how, "features_sha256": extractor.sha256() }))
+    }
+
+    /// Compares some samples of a run with examples of the data.
+    pub fn evaluate(&self, spec: &Evaluate, extractor: &Extractor, run: &Run, samples: &str) -> Result<Report> {
+        let settings = Settings { seed: self.plan.seed, neighbours: spec.neighbours };
+        let (device, terminal) = (self.device(), self.terminal());
+        let comparison = Comparison { settings, extractor, batch: spec.batch, device, terminal };
+        let split = |split: Split| {
+            let set = self.dataset(split)?;
+            let name = format!("{}:{}", run.path().join("experiment.toml").display(), split.name());
+            Ok::<_, Error>(Set { name, holds: Holds::Examples(set, None) })
+        };
+        let a = comparison.features(Set::of_run(run, samples)?, None)?;
+        let b = comparison.features(split(spec.against)?, spec.examples)?;
+        let train = if spec.copies { Some(comparison.features(split(Split::Train)?, None)?) } else { None };
+        comparison.report(&a, &b, None, train.as_ref())
+    }
+}

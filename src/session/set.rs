@@ -1,0 +1,58 @@
+//! What the name of a set stands for.
+
+use std::path::{Path, PathBuf};
+
+use crate::data::{Split, open_given};
+use crate::error::{Error, Result};
+use crate::evaluation::{FeatureTable, Holds, Set};
+use crate::experiment;
+use crate::run::Run;
+
+const NAMES: &str = "give a run folder, RUN:NAME, FILE.toml:train or FILE.toml:test, an .npy or .npz file, FILE.npz:ARRAY, a folder or .zip of \
+                     PNG and JPEG files, or features that --save wrote";
+
+/// The set of a name: a run folder (its samples), `RUN:NAME` (those of that name), `FILE.toml:train` or `FILE.toml:test` (a split of an
+/// experiment's data), an `.npy` or `.npz` file, `FILE.npz:ARRAY`, a folder or `.zip` of PNG and JPEG files, or a `.safetensors` file
+/// of kept features.
+///
+/// Errors: there is no such set, or it can't be read.
+pub fn open_set(name: &str) -> Result<Set> {
+    let (path, word) = parts(name);
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let holds = match extension.to_str() {
+        _ if !path.exists() => return Err(Error::data(path, "there is no such file or folder", NAMES)),
+        _ if path.join("experiment.toml").is_file() => Set::of_run(&Run::reading(&path)?, word.unwrap_or("samples"))?.holds,
+        Some("toml") => split(&path, word)?,
+        Some("npz") => Holds::Examples(open_given(&path, word)?, None),
+        _ if word.is_some() => {
+            let message = format!("{name}: no file or folder has this name, and {} has no parts with names", path.display());
+            return Err(Error::Usage { message, help: NAMES.into() });
+        }
+        Some("safetensors") => Holds::Features(Box::new(FeatureTable::read(&path)?)),
+        Some("npy" | "zip") => Holds::Examples(open_given(&path, None)?, None),
+        _ if path.is_dir() => Holds::Examples(open_given(&path, None)?, None),
+        _ => return Err(Error::Usage { message: format!("{name}: its name does not tell what it holds"), help: NAMES.into() }),
+    };
+    Ok(Set { name: name.to_owned(), holds })
+}
+
+/// The path of a name and the word after its last colon; a path that exists has none.
+fn parts(name: &str) -> (PathBuf, Option<&str>) {
+    match name.rsplit_once(':') {
+        Some((path, word)) if !Path::new(name).exists() && !path.is_empty() => (path.into(), Some(word)),
+        _ => (name.into(), None),
+    }
+}
+
+fn split(path: &Path, word: Option<&str>) -> Result<Holds> {
+    let split = match word {
+        Some("train") => Split::Train,
+        Some("test") => Split::Test,
+        _ => {
+            let message = format!("{} has two splits, and {} is neither", path.display(), word.unwrap_or("nothing"));
+            return Err(Error::Usage { message, help: format!("give {0}:train or {0}:test", path.display()) });
+        }
+    };
+    let (seed, data) = experiment::load_data(path, &[])?;
+    Ok(Holds::Examples(data.open(split, seed)?, None))
+}

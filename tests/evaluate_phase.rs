@@ -1,0 +1,128 @@
+//! `[evaluate]` of an experiment, through the binary: samples compared after training and during it.
+
+mod common;
+
+use common::home::{Home, VECTORS};
+use serde_json::Value;
+
+const EVALUATE: &str = r#"
+[evaluate]
+against = "test"
+features.data = {}
+batch = 7
+neighbours = 3
+copies = true
+"#;
+
+/// The experiment on vectors with enough samples, and `during` training.
+fn home(during: &str) -> Home {
+    Home::with(&(VECTORS.replace("count = 4", "count = 30") + EVALUATE + during))
+}
+
+/// The points of a curve in `metrics.jsonl`: step and value.
+fn curve(home: &Home, tag: &str) -> Vec<(u64, f64)> {
+    let text = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| Some((line["step"].as_u64()?, line[tag].as_f64()?))).collect()
+}
+
+fn measured(report: &Value, metric: &str) -> f64 {
+    let measures = report["measures"].as_array().unwrap();
+    measures.iter().find(|measure| measure["metric"] == metric).unwrap()["value"].as_f64().unwrap()
+}
+
+#[test]
+fn a_run_compares_its_samples_as_the_verb_does() {
+    let home = home("");
+    let (_, said) = home.succeed(&["run", "tiny.toml"]);
+    assert!(said.contains("evaluation: runs/tiny/evaluation.json"), "{said}");
+    let report = home.json("runs/tiny/evaluation.json");
+    let words = ["evaluate", "runs/tiny", "--train", "tiny.toml:train", "--neighbours", "3", "--json", "-"];
+    let by_hand: Value = serde_json::from_str(&home.succeed(&words).0).unwrap();
+    assert_eq!(report["measures"], by_hand["measures"]);
+    assert_eq!(report["memorisation"]["nearest"], by_hand["memorisation"]["nearest"]);
+    for side in ["a", "b"] {
+        assert_eq!(report[side]["sha256"], by_hand[side]["sha256"]);
+    }
+    assert_eq!(report["a"]["made_by"]["protocol"]["t_min"], 1e-3);
+    for metric in ["energy_distance", "kid", "c2st_accuracy", "recall"] {
+        assert_eq!(curve(&home, &format!("evaluation/{metric}")), [(20, measured(&report, metric))]);
+    }
+    assert_eq!(curve(&home, "evaluation/energy_distance/half_width").len(), 1);
+    // What is done stays; what is lost is made again, the same.
+    assert!(home.succeed(&["run", "tiny.toml"]).1.contains("every phase is done already"));
+    std::fs::remove_file(home.path("runs/tiny/evaluation.json")).unwrap();
+    home.succeed(&["run", "tiny.toml"]);
+    assert_eq!(home.json("runs/tiny/evaluation.json"), report);
+    // Samples that are drawn again are of no concern to it.
+    home.succeed(&["sample", "runs/tiny", "--set", "sample.count=2"]);
+}
+
+#[test]
+fn checkpoints_are_compared_while_training_goes_on_and_change_nothing() {
+    let during = "during_training = { every = 10, count = 25 }";
+    let (watched, alone) = (home(during), home(""));
+    for home in [&watched, &alone] {
+        home.succeed(&["run", "tiny.toml", "--set", "train.steps=30", "--set", "train.keep=9"]);
+    }
+    let last = "runs/tiny/checkpoints/step-00000030.safetensors";
+    assert!(watched.read(last).len() == alone.read(last).len(), "both hold the same tensors");
+    for name in ["samples/samples.npz", "likelihood.npz"] {
+        let name = format!("runs/tiny/{name}");
+        assert!(watched.read(&name) == alone.read(&name), "{name}");
+    }
+    let points = curve(&watched, "evaluation_during_training/energy_distance");
+    assert_eq!(points.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [10, 20]);
+    for (step, value) in points {
+        let report = watched.json(&format!("runs/tiny/evaluation/step-{step:08}.json"));
+        assert_eq!(measured(&report, "energy_distance"), value);
+        assert_eq!(report["a"]["count"], 25);
+        // The same samples as the verb draws of this checkpoint.
+        let (step, name) = (step.to_string(), format!("again-{step}"));
+        let words = ["sample", "runs/tiny", "--step", &step, "--set", "sample.count=25", "--name", &name];
+        watched.succeed(&words);
+        let samples = |name: &str| watched.read(&format!("runs/tiny/samples/{name}.npz"));
+        assert!(samples(&name) == samples(&format!("step-{:08}", step.parse::<u64>().unwrap())), "{step}");
+    }
+    assert_eq!(watched.names("runs/tiny/evaluation").len(), 4);
+}
+
+/// Killed while a checkpoint is compared, the run goes on with that, and ends with the bytes of one that was left in peace.
+#[test]
+fn a_comparison_that_was_cut_short_is_made_when_the_run_goes_on() {
+    let home = home("during_training = { every = 10, count = 25 }");
+    let stdout = home.succeed(&["verify-resume", "tiny.toml"]).0;
+    assert!(stdout.contains("killed at  samples/samples.manifest") && !stdout.contains("DIFFERS"), "{stdout}");
+    let settings = ["run", "tiny.toml", "--set", "sample.solver.euler.grid.uniform.steps=400"];
+    let mut child = home.start(&settings);
+    home.wait_for("runs/tiny/samples/step-00000010.journal", &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!home.path("runs/tiny/evaluation/step-00000010.json").exists());
+    home.succeed(&settings);
+    let report = home.json("runs/tiny/evaluation/step-00000010.json");
+    assert_eq!(curve(&home, "evaluation_during_training/kid"), [(10, measured(&report, "kid"))]);
+    assert_eq!(curve(&home, "train/loss").last().unwrap().0, 20);
+}
+
+#[test]
+fn what_can_not_be_compared_is_refused_before_any_work() {
+    let home = home("");
+    for (setting, texts) in [
+        ("sample.count=19", ["the experiment draws 19 samples, and 20 or more can be compared", "raise sample.count"]),
+        ("evaluate.examples=21", ["the split has 20 examples, and 21 are asked for", "leave it out for all"]),
+        ("evaluate.examples=5", ["examples is 5", "ten groups"]),
+        ("evaluate.neighbours=0", ["neighbours is 0", "5 is usual"]),
+        ("evaluate.during_training={every=15,count=20}", ["15 is no multiple of train.checkpoint_every = 10", "give a multiple"]),
+        ("evaluate.during_training={every=10,count=2}", ["count is 2", "ten groups"]),
+        ("evaluate.features={torchscript={file=\"none.pt\"}}", ["none.pt: there is no such file", "torch.jit.save"]),
+    ] {
+        let report = home.fail(&["run", "tiny.toml", "--set", setting]);
+        assert!(texts.iter().all(|text| report.contains(text)), "{setting}: {report}");
+        assert!(!home.path("runs").exists(), "{setting}");
+    }
+    let without = VECTORS.split("[sample]").next().unwrap().to_owned() + EVALUATE;
+    home.write("none.toml", without);
+    let report = home.fail(&["run", "none.toml"]);
+    assert!(report.contains("there are no samples to compare") && report.contains("give [sample]"), "{report}");
+}
