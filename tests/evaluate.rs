@@ -7,6 +7,7 @@ use std::path::Path;
 use common::home::{Home, IMAGES, VECTORS, idx};
 use ndarray::{Array2, Array4, Axis};
 use ndarray_npy::write_npy;
+use score_sde::evaluation::FeatureTable;
 use score_sde::rng::{Law, Purpose, rows};
 use score_sde::tensor::to_vec;
 use serde_json::Value;
@@ -235,6 +236,52 @@ fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
     home.write("noise.pt", "no module");
     refused(&["x.npy", "--against", "x.npy", "--features", "noise.pt"], ["noise.pt: is no TorchScript module", "torch.jit.save"]);
     refused(&["x.npy", "--against", "x.npy", "--features", "none.pt"], ["none.pt: there is no such file", "torch.jit.save"]);
+}
+
+const WEIGHTS: &str = "data/features/efficientnet-lite0.pth";
+
+/// What the packages of `scripts/features/check` give for the same images.
+#[test]
+#[ignore = "needs the weights of scripts/fetch-features"]
+fn efficientnet_has_the_numbers_of_the_package_that_its_weights_come_from() {
+    let home = Home::with(VECTORS);
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(WEIGHTS);
+    home.write(WEIGHTS, std::fs::read(&fetched).expect("run scripts/fetch-features"));
+    let pixel = |n: usize, c: usize, h: usize, w: usize| ((h * (3 + n) + w * 5 * (c + 1)) % 256) as u8;
+    write_npy(home.path("x.npy"), &Array4::from_shape_fn((20, 3, 32, 32), |(n, c, h, w)| pixel(n, c, h, w))).unwrap();
+    let words = ["evaluate", "x.npy", "--features", "efficientnet-lite0", "--save", "kept.safetensors"];
+    let (said, _) = home.succeed(&words);
+    assert!(said.contains("efficientnet-lite0 by bicubic-224, SHA-256 579344248a93, 1280 numbers"), "{said}");
+    let kept = FeatureTable::read(&home.path("kept.safetensors")).unwrap();
+    let means = to_vec(&kept.x.mean_dim([1i64].as_slice(), false, None));
+    let near = |found: &[f64], expected: &[f64]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
+    assert!(near(&means, &[0.15442, 0.16105, 0.16775, 0.16465]), "{means:?}");
+    let first = to_vec(&kept.x.get(0).narrow(0, 0, 5));
+    assert!(near(&first, &[0.0, 0.08857, 0.13972, 1.99859, 0.0]), "{first:?}");
+    write_npy(home.path("vectors.npy"), &normal(1, 30, 0.0)).unwrap();
+    let report = home.fail(&["evaluate", "vectors.npy", "--against", "x.npy", "--features", "efficientnet-lite0"]);
+    assert!(report.contains("takes images of 1 or 3 channels, and examples have the shape [2]"), "{report}");
+}
+
+#[test]
+fn weights_that_are_missing_or_others_are_refused_in_words() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    let refused = |texts: [&str; 2]| {
+        let report = home.fail(&["evaluate", "tiny.toml:train", "--against", "tiny.toml:train", "--features", "efficientnet-lite0"]);
+        assert!(texts.iter().all(|text| report.contains(text)), "{report}");
+    };
+    refused(["efficientnet-lite0.pth: there is no such file", "scripts/fetch-features"]);
+    for (fixture, texts) in [
+        ("ncsnpp_legacy.pth", ["_conv_stem.weight: expected a tensor [32, 3, 3, 3] of type Float, found none", "scripts/fetch-features"]),
+        ("malicious_legacy.pth", ["refusing to call", "nothing of it was run"]),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pth").join(fixture);
+        home.write(WEIGHTS, std::fs::read(path).unwrap());
+        refused(texts);
+    }
+    home.write(WEIGHTS, "no weights");
+    refused(["is no checkpoint of PyTorch", "scripts/fetch-features"]);
 }
 
 #[test]

@@ -27,9 +27,9 @@ pub struct Arguments {
     /// The examples that a model was trained on, in which copies are looked for: how authentic A is, and which pairs are nearest.
     #[arg(long, value_name = "T")]
     train: Option<String>,
-    /// What makes features of examples: data, where they are their own, or a TorchScript file, a module x [B, ...] -> features [B, D] with
-    /// pixels from 0 to 255.
-    #[arg(long, value_name = "data|FILE", default_value = "data")]
+    /// What makes features of examples: data, where they are their own; efficientnet-lite0, of images; or a TorchScript file, a module
+    /// x [B, ...] -> features [B, D] with pixels from 0 to 255.
+    #[arg(long, value_name = "NAME|FILE", default_value = "data")]
     features: FeatureSpec,
     /// So many examples of each set, drawn by the seed [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]

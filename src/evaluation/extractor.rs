@@ -9,9 +9,10 @@ use super::set::{Holds, Set};
 use super::table::{About, FeatureKind, FeatureTable};
 use crate::data::{chosen, examples_at};
 use crate::error::{Error, Result};
-use crate::features::FeatureSpec;
+use crate::features::{EfficientNet, FeatureSpec, PROTOCOL};
 use crate::file::hex;
 use crate::memory;
+use crate::net::FeatureNetwork;
 use crate::net::torchscript::FeatureModule;
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
@@ -21,7 +22,14 @@ use crate::run::tensors;
 pub enum Extractor {
     /// They are their own features: pixels from 0 to 255, or the components of vectors.
     Data,
-    Module(FeatureModule, String),
+    Network(Box<dyn FeatureNetwork>, Source),
+}
+
+/// Of a network: its name, what is done to examples before it sees them where its file does not say it, and the SHA-256 of the file.
+pub struct Source {
+    name: String,
+    protocol: Option<String>,
+    sha256: String,
 }
 
 impl Extractor {
@@ -29,7 +37,17 @@ impl Extractor {
     pub fn new(spec: &FeatureSpec, device: Device) -> Result<Extractor> {
         Ok(match spec {
             FeatureSpec::Data {} => Extractor::Data,
-            FeatureSpec::Torchscript { file } => Extractor::Module(FeatureModule::load(file, device)?, file.display().to_string()),
+            FeatureSpec::Torchscript { file } => {
+                let module = FeatureModule::load(file, device)?;
+                let source = Source { name: file.display().to_string(), protocol: None, sha256: module.sha256.clone() };
+                Extractor::Network(Box::new(module), source)
+            }
+            FeatureSpec::EfficientnetLite0 { weights } => {
+                let network = EfficientNet::load(weights, device)?;
+                let name = "efficientnet-lite0".into();
+                let source = Source { name, protocol: Some(PROTOCOL.into()), sha256: network.sha256.clone() };
+                Extractor::Network(Box::new(network), source)
+            }
         })
     }
 
@@ -43,29 +61,31 @@ impl Extractor {
 
     fn kind(&self, dimension: usize) -> FeatureKind {
         match self {
-            Extractor::Data => FeatureKind { name: "data".into(), dimension, sha256: None },
-            Extractor::Module(module, name) => FeatureKind { name: name.clone(), dimension, sha256: Some(module.sha256.clone()) },
+            Extractor::Data => FeatureKind { name: "data".into(), dimension, protocol: None, sha256: None },
+            Extractor::Network(_, Source { name, protocol, sha256 }) => {
+                FeatureKind { name: name.clone(), dimension, protocol: protocol.clone(), sha256: Some(sha256.clone()) }
+            }
         }
     }
 
     fn of(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Extractor::Data => Ok(x.flatten(1, -1)),
-            Extractor::Module(module, _) => module.of(x),
+            Extractor::Network(network, _) => network.of(x),
         }
     }
 
     /// The features of a set, so many examples at once; of `count` of them, drawn by `seed`, or of all.
     ///
-    /// Errors: the set has fewer, an example can't be read, or the module fails.
+    /// Errors: the set has fewer, an example can't be read, or the network does not take it.
     pub fn features(&self, set: Set, count: Option<usize>, batch: usize, seed: u64, terminal: &Terminal) -> Result<FeatureTable> {
         let (examples, made_by) = match set.holds {
             Holds::Features(features) => return self.taken(*features, set.name, count),
             Holds::Examples(examples, made_by) => (examples, made_by),
         };
         let indices = indices(&set.name, examples.len(), count, seed)?;
-        if let (Extractor::Module(module, _), true) = (self, indices.len() > 1) {
-            module.try_out(&chosen(&*examples, &indices[..indices.len().min(3)])?)?;
+        if let (Extractor::Network(network, _), true) = (self, indices.len() > 1) {
+            network.try_out(&chosen(&*examples, &indices[..indices.len().min(3)])?)?;
         }
         let mut phase = terminal.phase("features", "examples", indices.len() as u64, 0);
         let (mut hash, mut rows) = (Sha256::new(), None);
@@ -97,10 +117,10 @@ impl Extractor {
     /// Kept features: all of them, since what they are of is known of all alone.
     fn taken(&self, features: FeatureTable, name: String, count: Option<usize>) -> Result<FeatureTable> {
         let FeatureTable { about, .. } = &features;
-        if let Extractor::Module(module, file) = self
-            && about.features.sha256.as_ref() != Some(&module.sha256)
+        if let Extractor::Network(_, source) = self
+            && (about.features.sha256.as_ref(), &about.features.protocol) != (Some(&source.sha256), &source.protocol)
         {
-            let message = format!("{name} keeps features of {}, not of {file}", about.features);
+            let message = format!("{name} keeps features of {}, not of {}", about.features, source.name);
             return Err(Error::Usage { message, help: "leave out --features, or make the file again: --features with --save".into() });
         }
         match count {

@@ -44,21 +44,28 @@ pub struct About {
 /// What was computed of each example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureKind {
-    /// `data`, or the module's file.
+    /// `data`, `efficientnet-lite0`, or the module's file.
     pub name: String,
     /// D
     pub dimension: usize,
-    /// Of the module's file.
+    /// What is done to examples before the network sees them, where its file does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Of the file of the module or the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// Its name, and of a module the beginning of its hash.
+/// Its name, and of a network the beginning of its hash.
 impl fmt::Display for FeatureKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.sha256 {
             None => write!(f, "the examples as they are, {} numbers", self.dimension),
-            Some(sha256) => write!(f, "{}, SHA-256 {}, {} numbers", self.name, sha256.get(..12).unwrap_or(sha256), self.dimension),
+            Some(sha256) => {
+                let protocol = self.protocol.as_ref().map_or(String::new(), |protocol| format!(" by {protocol}"));
+                let hash = sha256.get(..12).unwrap_or(sha256);
+                write!(f, "{}{protocol}, SHA-256 {hash}, {} numbers", self.name, self.dimension)
+            }
         }
     }
 }

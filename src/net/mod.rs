@@ -1,4 +1,4 @@
-//! Networks F(x, c_noise): they know tensors, nothing of SDEs.
+//! Networks F(x, c_noise), and networks from x to features: they know tensors, nothing of SDEs.
 //!
 //! Preconditioning stands outside: a network neither scales its input or output by σ, nor turns a time into its noise label.
 
@@ -10,6 +10,7 @@ pub mod convolutional;
 pub mod coupling;
 pub mod ddpm;
 mod dropout;
+pub mod efficientnet;
 pub mod embedding;
 mod held;
 mod layers;
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use unet::UNet;
 
-use crate::error::Fault;
+use crate::error::{Fault, Result};
 use crate::optim::Builder;
 
 /// A noise-conditional network.
@@ -44,6 +45,18 @@ pub trait Network {
     /// numbered layers shows nothing.
     fn forward_showing(&self, x: &Tensor, told: &Told, dropout: Option<&Dropout>, _see: &mut dyn FnMut(&Tensor)) -> Tensor {
         self.forward(x, told, dropout)
+    }
+}
+
+/// A network from examples to features.
+pub trait FeatureNetwork {
+    /// The features [B, D] of x [B, ...], f32 and in data units, both on the CPU; an example's are the same in every batch. Error: it does not
+    /// take such x.
+    fn of(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Tries a network of others on a few examples. Error: an example's features are not its own.
+    fn try_out(&self, _x: &Tensor) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! unpickle.rs   the pickle in it as plain values (value.rs); of all Python names only those in calls.rs,
 //!               which put tensors and numbers together
 //! diffusers/    folders of Hugging Face's diffusers, whose weights are safetensors
+//! state.rs      those values as weights alone
 //! reference.rs  those values as a training checkpoint of the reference implementation
 //! ```
 //!
@@ -16,10 +17,12 @@ mod calls;
 pub mod diffusers;
 mod opcode;
 pub mod reference;
+mod state;
 mod unpickle;
 mod value;
 
 pub use archive::{Archive, Storages};
+pub use state::StateDict;
 pub use unpickle::unpickle;
 pub use value::{Pickle, TensorRef, Value};
 

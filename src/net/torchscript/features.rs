@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{CModule, Device, Kind, Tensor};
 
+use super::super::FeatureNetwork;
 use super::{call, said};
 use crate::error::{Error, Result};
 use crate::file::{self, sha256};
@@ -32,9 +33,10 @@ impl FeatureModule {
         let _ = module.f_set_eval();
         Ok(FeatureModule { module, path: path.to_owned(), device, sha256: sha256(&bytes) })
     }
+}
 
-    /// The features [B, D] of x [B, ...], f32, both on the CPU. Error: the module fails, or gives something else.
-    pub fn of(&self, x: &Tensor) -> Result<Tensor> {
+impl FeatureNetwork for FeatureModule {
+    fn of(&self, x: &Tensor) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let wrong = |message: String, help: &str| Err(Error::data(&self.path, message, help));
         let features = match call(&self.module, &[&x.to_device(self.device)]) {
@@ -51,7 +53,7 @@ impl FeatureModule {
     }
 
     /// Whether these examples, at least two, have the same features when each is alone, and the second time.
-    pub fn try_out(&self, x: &Tensor) -> Result<()> {
+    fn try_out(&self, x: &Tensor) -> Result<()> {
         let together = self.of(x)?;
         let far = |a: &Tensor, b: &Tensor| {
             let size = together.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);

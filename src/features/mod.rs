@@ -1,9 +1,12 @@
 //! What makes features of examples, as an experiment and the command line name it.
 
+mod efficientnet;
+
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use efficientnet::{EfficientNet, PROTOCOL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,27 +24,43 @@ pub enum FeatureSpec {
         /// it is resized to and divided by is part of the module.
         file: PathBuf,
     },
+    /// EfficientNet-Lite0, trained on ImageNet (Tan & Le 2019): images of any size, 1 or 3 channels → 1280 features, the means over places before
+    /// its last layer. Images are stretched to 224 x 224 by Pillow's bicubic filter.
+    EfficientnetLite0 {
+        /// Its weights, which `scripts/fetch-features` brings, relative to the working directory.
+        #[serde(default = "fetched")]
+        weights: PathBuf,
+    },
+}
+
+/// Where `scripts/fetch-features` puts them.
+fn fetched() -> PathBuf {
+    "data/features/efficientnet-lite0.pth".into()
 }
 
 impl FeatureSpec {
     /// Reads no file. A fault's key is relative to the table of the features.
     pub fn check(&self) -> Result<(), Fault> {
-        match self {
-            FeatureSpec::Torchscript { file } if file.as_os_str().is_empty() => {
-                Err(Fault::new("torchscript.file", "file is empty", "give a path, relative to the working directory"))
-            }
-            _ => Ok(()),
+        let (key, path) = match self {
+            FeatureSpec::Data {} => return Ok(()),
+            FeatureSpec::Torchscript { file } => ("torchscript.file", file),
+            FeatureSpec::EfficientnetLite0 { weights } => ("efficientnet-lite0.weights", weights),
+        };
+        match path.as_os_str().is_empty() {
+            true => Err(Fault::new(key, "the path is empty", "give one, relative to the working directory")),
+            false => Ok(()),
         }
     }
 }
 
-/// As the command line names it: `data`, or a TorchScript file.
+/// As the command line names it: `data`, `efficientnet-lite0`, or a TorchScript file.
 impl FromStr for FeatureSpec {
     type Err = Infallible;
 
     fn from_str(name: &str) -> Result<FeatureSpec, Infallible> {
         Ok(match name {
             "data" => FeatureSpec::Data {},
+            "efficientnet-lite0" => FeatureSpec::EfficientnetLite0 { weights: fetched() },
             file => FeatureSpec::Torchscript { file: file.into() },
         })
     }
@@ -57,7 +76,11 @@ mod tests {
         struct Evaluate {
             features: FeatureSpec,
         }
-        for (word, table) in [("data", "[features.data]"), ("x.pt", "[features.torchscript]\nfile = \"x.pt\"")] {
+        for (word, table) in [
+            ("data", "[features.data]"),
+            ("x.pt", "[features.torchscript]\nfile = \"x.pt\""),
+            ("efficientnet-lite0", "[features.efficientnet-lite0]"),
+        ] {
             assert_eq!(FeatureSpec::from_str(word).unwrap(), toml::from_str::<Evaluate>(table).unwrap().features, "{word}");
         }
         assert_eq!(FeatureSpec::from_str("").unwrap().check().unwrap_err().key, "torchscript.file");
