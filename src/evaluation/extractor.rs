@@ -55,7 +55,7 @@ impl Extractor {
     pub fn sha256(&self) -> Option<&str> {
         match self {
             Extractor::Data => None,
-            Extractor::Module(module, _) => Some(&module.sha256),
+            Extractor::Network(_, source) => Some(&source.sha256),
         }
     }
 
