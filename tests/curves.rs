@@ -5,10 +5,12 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::home::{Home, IMAGES, VECTORS};
+use score_sde::run::log::events;
 use serde_json::Value;
 
 /// Scalars of the curves, and where their number stands in a report.
-const REPORTED: [(&str, &str, &str); 4] = [
+const REPORTED: [(&str, &str, &str); 5] = [
+    ("samples/evaluations", "samples/samples.json", "/evaluations/mean"),
     ("likelihood/bits_per_dim", "likelihood.json", "/bits_per_dim/mean"),
     ("likelihood/bits_per_dim_standard_error", "likelihood.json", "/bits_per_dim/standard_error"),
     ("likelihood/nats", "likelihood.json", "/nats/mean"),
@@ -29,7 +31,7 @@ fn every_scalar_equals_its_report() {
     let images: String = IMAGES.replace("below_t_min = \"ignored\"", "below_t_min = \"tweedie\"");
     // With one example there is no standard error.
     let bounded = images + "bound.elbo = { form = \"denoising\", draws = 2 }\n";
-    for (home, count) in [(Home::with(VECTORS), 3), (Home::with_images(&bounded), 4)] {
+    for (home, count) in [(Home::with(VECTORS), 4), (Home::with_images(&bounded), 5)] {
         home.succeed(&["run", "tiny.toml"]);
         let scalars = scalars(&home);
         let of_reports: Vec<&String> = scalars.keys().filter(|name| !ON_THE_WAY.iter().any(|prefix| name.starts_with(prefix))).collect();
@@ -43,4 +45,38 @@ fn every_scalar_equals_its_report() {
             assert!(unknown || &scalars[name] == stated, "{name} is {} in the curves, {place} is {stated} in {file}", scalars[name]);
         }
     }
+}
+
+#[test]
+fn a_repeated_result_has_curves_of_its_own_that_go_with_it() {
+    let home = Home::with(VECTORS);
+    home.succeed(&["run", "tiny.toml"]);
+    let of_the_run = || home.names("runs/tiny").into_iter().filter(|name| name.starts_with("events") || name.starts_with("metrics"));
+    let before: Vec<_> = of_the_run().map(|name| home.read(&format!("runs/tiny/{name}"))).collect();
+    let way = ["sample", "runs/tiny", "--name", "way", "--set", "sample.trajectory=[1.0, 0.5]", "--set", "seed=2"];
+    home.succeed(&way);
+    home.succeed(&["likelihood", "runs/tiny"]);
+    assert!(before == of_the_run().map(|name| home.read(&format!("runs/tiny/{name}"))).collect::<Vec<_>>(), "the writer's curves");
+    for (own, tag, report, place) in [
+        ("samples/way", "samples/evaluations", "samples/way.json", "/evaluations/mean"),
+        ("likelihood/likelihood-2", "likelihood/nats", "likelihood-2.json", "/nats/mean"),
+    ] {
+        let line: Value = serde_json::from_slice(&home.read(&format!("runs/tiny/curves/{own}/metrics.jsonl"))).unwrap();
+        assert_eq!((&line["step"], &line[tag]), (&20.into(), home.json(&format!("runs/tiny/{report}")).pointer(place).unwrap()));
+        let events = events::records(&home.read(&format!("runs/tiny/curves/{own}/events.out.tfevents")));
+        let value = events[1].get_summary().get_value().iter().find(|value| value.get_tag() == tag).unwrap();
+        assert_eq!((value.get_simple_value(), events[1].get_step()), (line[tag].as_f64().unwrap() as f32, 20));
+    }
+    assert!(home.path("runs/tiny/samples/way-trajectory.png").exists());
+    // Damaged, it is made again, with what else it was made of.
+    std::fs::remove_file(home.path("runs/tiny/samples/way.npz")).unwrap();
+    home.succeed(&way[..4]);
+    assert!(!home.path("runs/tiny/samples/way-trajectory.png").exists());
+    std::fs::remove_file(home.path("runs/tiny/samples/way.manifest")).unwrap();
+    home.write("runs/tiny/samples/way-trajectory.png", "of nothing that is left");
+    home.succeed(&way[..4]);
+    assert!(!home.path("runs/tiny/samples/way-trajectory.png").exists());
+    home.succeed(&["verify", "runs/tiny"]);
+    let refused = home.fail(&["likelihood", "runs/tiny", "--name", "run"]);
+    assert!(refused.contains("files of the run itself are called so"), "{refused}");
 }

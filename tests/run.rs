@@ -245,7 +245,7 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
     assert_eq!(home.json("runs/tiny/likelihood-2.json")["count"], 3);
 
     let after = home.contents("runs/tiny");
-    assert_eq!(after.len(), before.len() + 3 * 4 + 5);
+    assert_eq!(after.len(), before.len() + 3 * 4 + 5 + 4 * 2, "with two files of curves each");
     assert!(before.iter().all(|(path, old)| after[path] == *old), "the old ones are left alone");
 
     let taken = home.fail(&["sample", "runs/tiny", "--name", "samples", "--set", "sample.count=2"]);
@@ -259,7 +259,7 @@ fn phases_of_a_finished_run_can_be_repeated_under_new_names() {
 
     assert_snapshot!(home.fail(&["sample", "runs/tiny", "--set", "train.steps=30"]), @"--set train.steps=30 would change what was trained help: here only these may change: seed, sample; for anything else, begin a run with score-sde run");
     assert_snapshot!(home.fail(&["likelihood", "runs/tiny", "--set", "sde.vp.beta_max=2"]), @"--set sde.vp.beta_max=2 would change what was trained help: here only these may change: seed, likelihood; for anything else, begin a run with score-sde run");
-    assert_snapshot!(home.fail(&["sample", "runs/tiny", "--name", "../elsewhere"]), @r#""../elsewhere" can't name a file help: give a plain name without slashes, such as --name heun-40"#);
+    assert_snapshot!(home.fail(&["sample", "runs/tiny", "--name", "../elsewhere"]), @r#""../elsewhere" can't name a result: its files are called after it help: give a plain name without slashes and dots, such as --name heun-40"#);
     assert_snapshot!(home.fail(&["sample", "runs/tidy"]), @"runs/tidy: does not exist help: a run is the folder that `score-sde run FILE` makes; found: runs/tiny");
     assert_eq!(home.contents("runs/tiny"), after);
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, Source, plain_name};
+use super::{Machine, Overrides, Source};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::experiment;
-use crate::run::Run;
+use crate::run::{Run, plain_name};
 use crate::sample::Sample;
 use crate::session::{Against, Session, read_codes};
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::codes::{Asked, Common, Split, ask};
-use super::plain_name;
 use crate::error::{Error, Result};
+use crate::run::plain_name;
 use crate::session::Given;
 
 #[derive(Args, Debug)]

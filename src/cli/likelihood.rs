@@ -2,11 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, Source, Target, result_name};
+use super::{Machine, Overrides, Source, Target};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Plan};
 use crate::likelihood::{Density, Likelihood, protocol};
-use crate::run::Run;
+use crate::run::log::Curves;
+use crate::run::{Run, result_name};
 use crate::session::Session;
 
 #[derive(Args, Debug)]
@@ -74,17 +75,21 @@ pub fn likelihood(Arguments { source, target, split, compare, set, machine }: Ar
 fn of_generator(spec: &Density, session: &Session, (run, place): (&Run, &Run), name: &str) -> Result<()> {
     let weights = session.average(run)?;
     let of = spec.subject(session.plan().seed, weights);
-    place.is_done(name, &of)?;
+    let done = place.is_done(name, &of)?;
     let values = session.density(spec, run, place, name)?;
     println!("{}", values.headline());
+    if done {
+        return Ok(());
+    }
     let mut product = place.product(name, of);
     values.save(&mut product, name, weights)?;
+    Curves::OfResult.add(&values.points(session.step(run)?), &mut product, name)?;
     product.finish().map(drop)
 }
 
 fn of_score(spec: &Likelihood, session: &Session, (run, place): (&Run, &Run), name: &str, compare: Option<Protocol>) -> Result<()> {
     let of = session.likelihood_subject(spec, run)?;
-    place.is_done(name, &of)?;
+    let done = place.is_done(name, &of)?;
     let values = session.likelihood(spec, run, place, name)?;
     let mut report = values.report(session.average(run)?);
     println!("{}", values.headline());
@@ -94,8 +99,11 @@ fn of_score(spec: &Likelihood, session: &Session, (run, place): (&Run, &Run), na
         let comparison = protocol::compare(spec, session.scale(), &values, &mut measure)?;
         print!("{comparison}");
         report.comparison = Some(comparison);
+    } else if done {
+        return Ok(());
     }
     let mut product = place.product(name, of);
     values.save(&mut product, name, &report)?;
+    Curves::OfResult.add(&values.points(session.step(run)?), &mut product, name)?;
     product.finish().map(drop)
 }

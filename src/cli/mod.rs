@@ -23,12 +23,11 @@ use std::thread;
 use clap::{Args, Parser, Subcommand};
 use tch::Device;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::Needs;
 use crate::interrupt;
 use crate::memory;
 use crate::run::checkpoint::Choice;
-use crate::run::{Reserved, Run, manifest, reserve};
 use crate::session;
 
 /// Score-based generative modelling through stochastic differential equations.
@@ -213,37 +212,4 @@ fn parse_device(word: &str) -> Result<Device, String> {
         n if index >= n as usize => Err(format!("there are {n} CUDA devices, cuda:0 to cuda:{}", n - 1)),
         _ => Ok(Device::Cuda(index)),
     }
-}
-
-/// The given name of a result, or the first free one of `<base>-2`, `<base>-3`, …, reserved for this process; `product` is the product of a name.
-fn result_name<'a>(place: &'a Run, name: Option<String>, base: &str, product: impl Fn(&str) -> String) -> Result<(String, Reserved<'a>)> {
-    if let Some(name) = name {
-        let name = plain_name(name)?;
-        let reserved = reserve(place.folder(), &product(&name))?.ok_or_else(|| {
-            let help = "wait until it ends, or give another --name".to_owned();
-            Error::Usage { message: format!("another process is writing {}", place.folder().at(&product(&name)).display()), help }
-        })?;
-        return Ok((name, reserved));
-    }
-    let mut n = 2;
-    loop {
-        let name = format!("{base}-{n}");
-        if !place.has(&manifest(&product(&name)))
-            && let Some(reserved) = reserve(place.folder(), &product(&name))?
-        {
-            return Ok((name, reserved));
-        }
-        n += 1;
-    }
-}
-
-/// A name that is a plain file name.
-fn plain_name(name: String) -> Result<String> {
-    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        return Err(Error::Usage {
-            message: format!("{name:?} can't name a file"),
-            help: "give a plain name without slashes, such as --name heun-40".into(),
-        });
-    }
-    Ok(name)
 }

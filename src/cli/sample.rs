@@ -2,10 +2,11 @@
 
 use clap::Args;
 
-use super::{Machine, Overrides, Source, Target, result_name};
+use super::{Machine, Overrides, Source, Target};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Plan};
-use crate::run::Run;
+use crate::run::log::Curves;
+use crate::run::{Run, result_name};
 use crate::session::Session;
 
 #[derive(Args, Debug)]
@@ -36,10 +37,10 @@ pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<(
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, target.name, "samples", |name| format!("samples/{name}"))?;
     if let Some(spec) = sample {
-        session.sample_into(spec, &run, place, &name, |_| Ok(()))?;
+        session.sample_into(spec, &run, place, &name, Curves::OfResult)?;
     }
     if let Some(spec) = draw {
-        session.draw_into(spec, &run, place, &name, |_| Ok(()))?;
+        session.draw_into(spec, &run, place, &name, Curves::OfResult)?;
     }
     println!("{}", place.folder().at(&format!("samples/{name}.png")).display());
     Ok(())

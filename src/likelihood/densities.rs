@@ -9,6 +9,7 @@ use super::values::{line, picture, spread};
 use super::{Density, Dequantisation, Parts};
 use crate::error::Result;
 use crate::plot::{self, Bins};
+use crate::run::log::Points;
 use crate::run::{Npz, Product};
 use crate::space::Scale;
 use crate::train::Weights;
@@ -114,8 +115,8 @@ impl Densities {
         (!self.elbo.is_empty()).then(|| Importance { standard_error, negative_elbo: Mean::of(&times(factor, &self.elbo)) })
     }
 
-    /// The points of the curves.
-    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
+    /// What it adds to the curves, at this step of the weights.
+    pub fn points(&self, step: u64) -> Points {
         let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
         let mut scalars = vec![
             ("likelihood/bits_per_dim", bits.mean),
@@ -123,7 +124,8 @@ impl Densities {
             ("likelihood/nats", nats.mean),
         ];
         scalars.extend(self.importance(self.bits_per_nat()).map(|it| ("likelihood/negative_elbo_bits_per_dim", it.negative_elbo.mean)));
-        scalars
+        let histogram = Some(("likelihood/of_examples", self.histogram()));
+        Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
     }
 
     pub fn report(&self, weights: Option<&Weights>) -> Report {

@@ -7,6 +7,7 @@ use super::parts::error_of_mean;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
+use crate::run::log::Points;
 use crate::run::{Npz, Product};
 use crate::solver::Statistics;
 use crate::space::Scale;
@@ -153,8 +154,8 @@ impl Likelihoods {
         line(self.parts().times(factor), unit, notes, self.truth.as_deref())
     }
 
-    /// The points of the curves.
-    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
+    /// What it adds to the curves, at this step of the weights.
+    pub fn points(&self, step: u64) -> Points {
         let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
         let mut scalars = vec![
             ("likelihood/bits_per_dim", bits.mean),
@@ -163,7 +164,8 @@ impl Likelihoods {
         ];
         let bound = self.bounds.as_ref().map(|bounds| (&bounds.nats).mean() * self.bits_per_nat());
         scalars.extend(bound.map(|bound| ("likelihood/bound_bits_per_dim", bound)));
-        scalars
+        let histogram = Some(("likelihood/of_examples", self.histogram()));
+        Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
     }
 
     /// One line for people about the bound, if there is one.

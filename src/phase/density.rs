@@ -1,6 +1,6 @@
 //! Measuring the likelihood of a family that measures by itself.
 
-use super::{Done, Phase, show_likelihood};
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::likelihood::Density;
 use crate::run::Run;
@@ -22,8 +22,7 @@ impl Phase for Evaluating {
             return Ok(Done { worked: false, shows });
         }
         let values = session.density(&self.0, folder, folder, self.name())?;
-        let step = weights.map_or(0, |weights| weights.step);
-        show_likelihood(log, step, &values.scalars(), &values.histogram(), &values.picture())?;
+        log.show(&values.points(session.step(folder)?))?;
         let mut product = folder.product(self.name(), of);
         values.save(&mut product, self.name(), weights)?;
         product.finish()?;

@@ -1,9 +1,9 @@
 //! Drawing samples of a family that draws by itself.
 
-use super::{Done, Phase, show_samples};
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::run::Run;
-use crate::run::log::Log;
+use crate::run::log::{Curves, Log};
 use crate::sample::Draw;
 use crate::session::Session;
 
@@ -15,8 +15,7 @@ impl Phase for Drawing {
     }
 
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
-        let step = session.average(folder)?.map_or(0, |weights| weights.step);
-        let worked = session.draw_into(&self.0, folder, folder, self.name(), |picture| show_samples(log, step, picture))?;
+        let worked = session.draw_into(&self.0, folder, folder, self.name(), Curves::OfRun(log))?;
         Ok(Done { worked, shows: Some("samples/samples.png") })
     }
 }

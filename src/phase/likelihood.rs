@@ -1,6 +1,6 @@
 //! Measuring the likelihood.
 
-use super::{Done, Phase, show_likelihood};
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::likelihood::Likelihood;
 use crate::run::Run;
@@ -23,8 +23,7 @@ impl Phase for Measuring {
         let weights = session.average(folder)?;
         let values = session.likelihood(&self.0, folder, folder, self.name())?;
         values.bound_headline().iter().for_each(|line| session.terminal().say(line));
-        let step = weights.map_or(0, |weights| weights.step);
-        show_likelihood(log, step, &values.scalars(), &values.histogram(), &values.picture())?;
+        log.show(&values.points(session.step(folder)?))?;
         let mut product = folder.product(self.name(), of);
         values.save(&mut product, self.name(), &values.report(weights))?;
         product.finish()?;

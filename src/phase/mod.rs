@@ -11,11 +11,8 @@ mod likelihood;
 mod sample;
 mod train;
 
-use image::RgbImage;
-
 use crate::error::Result;
 use crate::experiment::{Loaded, Plan};
-use crate::plot::Bins;
 use crate::run::Run;
 use crate::run::log::Log;
 use crate::session::Session;
@@ -53,22 +50,6 @@ pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performe
         performed.shows.extend(done.shows.map(|file| (phase.name(), file)));
     }
     Ok(performed)
-}
-
-/// Samples as the curves' page shows them.
-fn show_samples(log: &mut Log, step: u64, picture: &RgbImage) -> Result<()> {
-    log.begin("samples", step)?;
-    log.image("samples", step, picture);
-    log.sync()
-}
-
-/// A likelihood as the curves' page shows it.
-fn show_likelihood(log: &mut Log, step: u64, scalars: &[(&str, f64)], of_examples: &Bins, picture: &RgbImage) -> Result<()> {
-    log.begin("likelihood", step)?;
-    log.scalars(step, scalars);
-    log.histogram("likelihood/of_examples", step, of_examples);
-    log.image("likelihood", step, picture);
-    log.sync()
 }
 
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.

@@ -85,14 +85,14 @@ impl Folder {
         statat(&self.handle, name, AtFlags::empty()).is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_file())
     }
 
-    /// The names in a folder of this one, `""` for itself; none where it is missing.
+    /// The names in a folder of this one, `""` for itself; none where it is missing, or is none.
     pub fn names(&self, folder: &str) -> Result<Vec<String>> {
         let place = if folder.is_empty() { "." } else { folder };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let found = openat(&self.handle, place, flags, Mode::empty()).and_then(Dir::new);
         let names = match found {
             Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>(),
-            Err(rustix::io::Errno::NOENT) => return Ok(Vec::new()),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(Vec::new()),
             Err(e) => Err(e.into()),
         };
         let mut names = names.map_err(|e| Error::io("read the folder", self.at(folder), e))?;
@@ -143,13 +143,13 @@ impl Folder {
         done.map(|()| self.at(name))
     }
 
-    /// Creates the folder in which `name` is to be.
+    /// Creates the folders in which `name` is to be.
     fn folder_of(&self, name: &str) -> io::Result<()> {
-        let Some((folder, _)) = name.rsplit_once('/') else { return Ok(()) };
-        match mkdirat(&self.handle, folder, Mode::from_raw_mode(0o777 as RawMode)) {
+        let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
+        folders.map(|folder| mkdirat(&self.handle, folder, Mode::from_raw_mode(0o777 as RawMode))).try_for_each(|made| match made {
             Err(e) if e != rustix::io::Errno::EXIST => Err(e.into()),
             _ => Ok(()),
-        }
+        })
     }
 
     /// Error: the disk has no room for so many bytes more.

@@ -7,32 +7,27 @@
 //! A point is on the disk before what is saved after it: [`Log::sync`] comes before every checkpoint and every product. Until then a record
 //! that can't be written (the disk is full) waits, with one warning. What was synced is stamped with sizes and checksums, so that a curve
 //! that is damaged later is refused by name; what follows a stamp is cut off when the run goes on, for it is logged again.
+//!
+//! These are the writer's alone. A result that is made beside it has its [`Points`] in files of its own, which belong to it.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use image::RgbImage;
-use protobuf::{Message, RepeatedField};
 use serde_json::{Map, Value};
 use tensorboard_proto::event::Event;
-use tensorboard_proto::summary::{Summary, Summary_Image, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData};
-use tensorboard_proto::tensor::TensorProto;
-use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
-use tensorboard_proto::types::DataType;
-use tensorboard_rs::record_writer::RecordWriter;
-use tensorboard_rs::summary;
 
 pub mod events;
+mod points;
 pub(super) mod stamps;
+mod values;
 
+pub use points::{Curves, Points};
 use stamps::Stamps;
 
 use super::product::Stamp;
 use super::{Folder, Run};
 use crate::error::{Error, Result};
-use crate::plot;
-use crate::plot::Bins;
 use crate::progress::warn;
 
 pub(super) const METRICS: &str = "metrics.jsonl";
@@ -132,75 +127,35 @@ impl Log<'_> {
     /// Numbers of one step. Tags are `group/name`; TensorBoard makes a section of each group and keeps f32 precision. In
     /// `metrics.jsonl`, numbers that are not finite are the strings `"nan"`, `"inf"` and `"-inf"`, since JSON has none.
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) {
-        if let Some(metrics) = &mut self.metrics {
-            metrics.append(self.run, json_line(step, wall_time(), values).as_bytes());
-        }
-        let values = values.iter().flat_map(|(tag, value)| summary::scalar(tag, *value as f32).take_value().into_iter());
-        self.summary(step, values.collect());
+        self.line(step, values);
+        self.event(events::summary(step, values::scalars(values)));
     }
 
     /// A text of one step, in Markdown; TensorBoard only.
     pub fn text(&mut self, tag: &str, step: u64, markdown: &str) {
-        let mut dim = TensorShapeProto_Dim::new();
-        dim.set_size(1);
-        let mut shape = TensorShapeProto::new();
-        shape.set_dim(RepeatedField::from_vec(vec![dim]));
-        let mut tensor = TensorProto::new();
-        tensor.set_dtype(DataType::DT_STRING);
-        tensor.set_tensor_shape(shape);
-        tensor.set_string_val(RepeatedField::from_vec(vec![markdown.as_bytes().to_vec()]));
-
-        let mut plugin = SummaryMetadata_PluginData::new();
-        plugin.set_plugin_name("text".to_owned());
-        let mut metadata = SummaryMetadata::new();
-        metadata.set_plugin_data(plugin);
-        let mut value = Summary_Value::new();
-        value.set_tag(tag.to_owned());
-        value.set_metadata(metadata);
-        value.set_tensor(tensor);
-        self.summary(step, vec![value]);
+        self.event(events::summary(step, vec![values::text(tag, markdown)]));
     }
 
-    /// A picture of one step; TensorBoard only.
-    pub fn image(&mut self, tag: &str, step: u64, picture: &RgbImage) {
-        let mut image = Summary_Image::new();
-        image.set_height(picture.height() as i32);
-        image.set_width(picture.width() as i32);
-        image.set_colorspace(3);
-        image.set_encoded_image_string(plot::png(picture));
-        let mut value = Summary_Value::new();
-        value.set_tag(tag.to_owned());
-        value.set_image(image);
-        self.summary(step, vec![value]);
+    /// What a phase made, in the place of what it made before from this step on; on the disk afterwards.
+    pub fn show(&mut self, points: &Points) -> Result<()> {
+        self.begin(points.group, points.step)?;
+        if !points.scalars.is_empty() {
+            self.line(points.step, &points.scalars);
+        }
+        self.event(points.event());
+        self.sync()
     }
 
-    /// How some numbers are spread; TensorBoard only.
-    pub fn histogram(&mut self, tag: &str, step: u64, bins: &Bins) {
-        let Bins { low, values, counts, .. } = bins;
-        let (sum, squares) = values.iter().fold((0.0, 0.0), |(sum, squares), value| (sum + value, squares + value * value));
-        let limits: Vec<f64> = (1..=counts.len()).map(|i| bins.limit(i)).collect();
-        let counts: Vec<f64> = counts.iter().map(|&count| count as f64).collect();
-        let high = bins.limit(counts.len());
-        let summary = summary::histogram_raw(tag, *low, high, values.len() as f64, sum, squares, &limits, &counts).take_value();
-        self.summary(step, summary.into_iter().collect());
-    }
-
-    fn summary(&mut self, step: u64, values: Vec<Summary_Value>) {
-        let mut summary = Summary::new();
-        summary.set_value(RepeatedField::from_vec(values));
-        let mut event = Event::new();
-        event.set_summary(summary);
-        event.set_step(step as i64);
-        event.set_wall_time(wall_time());
-        self.event(event);
+    fn line(&mut self, step: u64, values: &[(&str, f64)]) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.append(self.run, json_line(step, wall_time(), values).as_bytes());
+        }
     }
 
     fn event(&mut self, event: Event) {
-        let Some(events) = &mut self.events else { return };
-        let message = event.write_to_bytes().expect("a message without required fields");
-        let mut record = Vec::with_capacity(message.len() + 16);
-        RecordWriter::new(&mut record).write(&message).expect("memory takes everything");
-        events.append(self.run, &record);
+        if let Some(events) = &mut self.events {
+            events.append(self.run, &events::record(&event));
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //!   analytic_variance.*        what the analytic variance is made of, if it is asked for
 //!   dequantiser.*              the trained law of dequantisation, if there is one
 //!   likelihood.*               the number, every example's, their histogram, and every solve as it was finished
+//!   curves/                    those of results that were made beside the run
 //!   lab/                       solvers compared
 //!   *.manifest                 of what was made together: sizes, checksums, and what it depends on
 //!   *.journal                  what a phase has done so far
@@ -24,6 +25,7 @@ pub mod checkpoint;
 mod folder;
 pub mod journal;
 pub mod log;
+mod names;
 mod npz;
 mod product;
 pub mod tensors;
@@ -38,8 +40,9 @@ use serde_json::Value;
 pub use about::{About, FORMAT};
 pub use folder::Folder;
 pub use journal::{Journal, difference};
+pub use names::{Reserved, plain_name, reserve, result_name};
 pub use npz::Npz;
-pub use product::{Found, Product, manifest};
+pub use product::{Found, Product, TRAJECTORY, manifest};
 pub use verify::{Finding, State, verify};
 
 use crate::error::{Error, Result};
@@ -63,32 +66,6 @@ pub struct Run {
     lock: Option<File>,
 }
 
-/// The name of a result that nobody else writes meanwhile.
-#[derive(Debug)]
-pub struct Reserved<'a> {
-    folder: &'a Folder,
-    name: String,
-    _lock: File,
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        // An empty file left behind does no harm.
-        let _ = self.folder.remove(&self.name);
-    }
-}
-
-/// Reserves the name of a result in a folder for this process until the guard is dropped, or the process dies; `None` if another one has it.
-pub fn reserve<'a>(folder: &'a Folder, name: &str) -> Result<Option<Reserved<'a>>> {
-    let name = format!(".reserved-{}", name.replace('/', "-"));
-    let file = folder.grow(&name)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Reserved { folder, name, _lock: file })),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(Error::io("lock", folder.at(&name), e)),
-    }
-}
-
 impl Run {
     /// Opens the folder at `path` for this process alone; creates it, `checkpoints/` and `samples/` where missing, and removes what a
     /// killed process left half written.
@@ -104,6 +81,9 @@ impl Run {
             fs::create_dir_all(&folder).map_err(|e| Error::io("create the folder", &folder, e))?;
         }
         folder.sweep(&["", "checkpoints", "samples", "lab"])?;
+        for group in ["samples", "likelihood"].map(|group| format!("curves/{group}")) {
+            folder.names(&group)?.iter().try_for_each(|name| folder.sweep(&[&format!("{group}/{name}")]))?;
+        }
         Ok(Run { folder, lock: Some(lock) })
     }
 

@@ -1,6 +1,6 @@
 //! Products: files that a phase made together, with sizes and checksums and with what they depend on. The manifest is written last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -49,6 +49,11 @@ impl Manifest {
     }
 }
 
+/// How the files of a result may end, after its name.
+const COMPANIONS: [&str; 4] = [".npz", ".json", ".png", TRAJECTORY];
+/// The picture of samples on their way.
+pub const TRAJECTORY: &str = "-trajectory.png";
+
 /// What is left of a product.
 #[derive(Debug, PartialEq)]
 pub enum Found {
@@ -96,10 +101,15 @@ impl<'a> Product<'a> {
         self.write(name, json(report).as_bytes())
     }
 
-    /// Says that all is written; returns the manifest's path.
+    /// Says that all is written; returns the manifest's path. Files of an earlier product of this name that are none of this one's are removed.
     pub fn finish(self) -> Result<PathBuf> {
+        let earlier = self.folder.read(&manifest(&self.name))?.and_then(|bytes| Manifest::parse(&bytes));
         let text = self.manifest.encode();
-        self.folder.replace(&manifest(&self.name), &self.commit, |file| file.write_all(text.as_bytes()))
+        let path = self.folder.replace(&manifest(&self.name), &self.commit, |file| file.write_all(text.as_bytes()))?;
+        let mut stale: BTreeSet<String> = earlier.map_or(BTreeMap::new(), |earlier| earlier.files).into_keys().collect();
+        stale.extend(COMPANIONS.map(|ending| format!("{}{ending}", self.name)));
+        stale.retain(|name| !self.manifest.files.contains_key(name) && self.folder.has(name));
+        stale.iter().try_for_each(|name| self.folder.remove(name)).map(|()| path)
     }
 }
 

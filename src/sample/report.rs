@@ -12,7 +12,8 @@ use super::f32s;
 use super::rows::{Rows, first_two};
 use crate::error::Result;
 use crate::plot;
-use crate::run::{Npz, Product};
+use crate::run::log::Points;
+use crate::run::{Npz, Product, TRAJECTORY};
 use crate::solver::{Cost, Statistics};
 use crate::space::Scale;
 use crate::tensor::{select, to_vec};
@@ -132,6 +133,13 @@ impl Samples {
         }
     }
 
+    /// What they add to the curves, with this picture, at this step of the weights: evaluations of a sample, and the share of a classifier.
+    pub fn points(&self, step: u64, picture: RgbImage) -> Points {
+        let mut scalars = vec![("samples/evaluations", self.statistics.mean_evaluations())];
+        scalars.extend(self.accuracy.map(|accuracy| ("samples/accuracy", accuracy.share)));
+        Points { group: "samples", step, scalars, histogram: None, picture }
+    }
+
     /// The samples that a picture shows with a row for each class: as many of each.
     fn rows_of_classes(&self) -> Option<Vec<Vec<usize>>> {
         let classes = self.classes.as_ref()?;
@@ -192,7 +200,7 @@ impl Samples {
         if let Some(way) = &self.trajectory {
             archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
             archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
-            product.write(&format!("{name}-trajectory.png"), &plot::png(&self.film(scale, way)))?;
+            product.write(&format!("{name}{TRAJECTORY}"), &plot::png(&self.film(scale, way)))?;
         }
         if let Some(classes) = &self.classes {
             archive.column("classes", &classes.iter().map(|&class| class as u64).collect::<Vec<_>>());

@@ -1,6 +1,5 @@
 //! A session's codes: the ends of its probability flow.
 
-use image::RgbImage;
 use ndarray::ArrayD;
 use ndarray_npy::NpzReader;
 use serde::Serialize;
@@ -12,6 +11,7 @@ use super::{Session, crc32};
 use crate::data::{Dataset, Split, chosen, dequantised};
 use crate::error::{Error, Result};
 use crate::rng::{self, Law, Purpose};
+use crate::run::log::Curves;
 use crate::run::{Npz, Run};
 use crate::sample::{Agreement, AgreementReport, Flow, GivenSpec, Sample, Samples, between};
 use crate::solver::Cost;
@@ -195,7 +195,7 @@ impl Session {
         let mut of =
             json!({ "seed": self.plan.seed, "weights": self.average(run)?, "sample": sample, "codes_crc32": crc32(to_vec(codes)) });
         of["given_crc32"] = self.known(spec)?.and_then(|known| known.rows().map(|rows| crc32(to_vec(rows)))).into();
-        self.save_samples(&sample, of, (place, name), |_: &RgbImage| Ok(()), |_| self.decode(spec, codes))
+        self.save_samples(&sample, of, (run, place, name), Curves::OfResult, |_| self.decode(spec, codes))
     }
 
     /// Examples as points of the score's space, f64; `batch` latent variables at once.

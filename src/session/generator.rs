@@ -1,12 +1,11 @@
 //! A session of a family that draws and measures by itself.
 
-use image::RgbImage;
-
 use super::{Session, Subject};
 use crate::error::{Error, Result};
 use crate::experiment::Family;
 use crate::generator::Generator;
 use crate::likelihood::{self, Densities, Density};
+use crate::run::log::Curves;
 use crate::run::{Journal, Run};
 use crate::sample::{self, Draw, Samples};
 
@@ -29,10 +28,10 @@ impl Session {
     }
 
     /// As [`sample_into`](Session::sample_into).
-    pub fn draw_into(&self, spec: &Draw, run: &Run, place: &Run, name: &str, show: impl FnOnce(&RgbImage) -> Result<()>) -> Result<bool> {
+    pub fn draw_into(&self, spec: &Draw, run: &Run, place: &Run, name: &str, curves: Curves) -> Result<bool> {
         let of = spec.subject(self.plan.seed, self.average(run)?);
         let generator = self.generator()?;
-        self.save_samples(spec, of, (place, name), show, |journal| {
+        self.save_samples(spec, of, (run, place, name), curves, |journal| {
             sample::draw(spec, self.plan.seed, generator, &self.shape, journal, &self.terminal)
         })
     }

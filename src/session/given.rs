@@ -11,6 +11,7 @@ use super::{Session, crc32};
 use crate::data::{Split, chosen, read_array};
 use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
+use crate::run::log::Curves;
 use crate::run::{Journal, Run};
 use crate::sample::{Drawn, OnTheWay, Rows, Sample, Samples, Start, noised};
 use crate::solver::Statistics;
@@ -116,7 +117,7 @@ impl Session {
         of["begins_with"] = given.subject();
         let mut protocol = of["sample"].clone();
         protocol["begins_with"] = of["begins_with"].clone();
-        self.save_samples(&protocol, of, (place, name), |_| Ok(()), |journal| self.begun(spec, given, each, &asked, journal))
+        self.save_samples(&protocol, of, (run, place, name), Curves::OfResult, |journal| self.begun(spec, given, each, &asked, journal))
     }
 
     fn begun(&self, spec: &Sample, given: &Given, each: usize, asked: &Asked, journal: &mut Journal<Drawn>) -> Result<Samples> {

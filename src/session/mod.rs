@@ -266,6 +266,11 @@ impl Session {
         Ok(self.average.get().and_then(Option::as_ref))
     }
 
+    /// The step of these weights; 0 where nothing is trained.
+    pub fn step(&self, run: &Run) -> Result<u64> {
+        Ok(self.average(run)?.map_or(0, |weights| weights.step))
+    }
+
     /// The score's model with its present weights, and with what its analytic variance is made of, once that is read. Error: the family has
     /// no score.
     pub fn model(&self) -> Result<Box<dyn Model + '_>> {

@@ -6,6 +6,7 @@ use crate::dynamics::Reverse;
 use crate::error::Result;
 use crate::guidance::{Observed, Way};
 use crate::measurement::{Measurement, mark_of};
+use crate::run::log::Curves;
 use crate::run::{Journal, Run, journal};
 use crate::sample::{self, Drawn, Known, Sample, Samples, Seen, Start};
 use crate::tensor::to_vec;
@@ -36,19 +37,12 @@ impl Session {
     }
 
     /// Draws samples with the weights of `run` and saves them as `samples/<name>.*` in `place`; killed and called again, it goes on where it
-    /// was. `show` gets their picture before they count as done. Returns false where they are there already.
+    /// was. Their points are among the curves before they count as done. Returns false where they are there already.
     ///
     /// Error: there is a result of this name with other settings.
-    pub fn sample_into(
-        &self,
-        spec: &Sample,
-        run: &Run,
-        place: &Run,
-        name: &str,
-        show: impl FnOnce(&RgbImage) -> Result<()>,
-    ) -> Result<bool> {
+    pub fn sample_into(&self, spec: &Sample, run: &Run, place: &Run, name: &str, curves: Curves) -> Result<bool> {
         let (of, asked) = self.samples_subject(spec, run)?;
-        self.save_samples(spec, of, (place, name), show, |journal| {
+        self.save_samples(spec, of, (run, place, name), curves, |journal| {
             self.decoded(self.solved(spec, &asked, &self.prior(), journal)?, spec.batch)
         })
     }
@@ -78,11 +72,11 @@ impl Session {
         &self,
         spec: &impl Serialize,
         of: Value,
-        (place, name): (&Run, &str),
-        show: impl FnOnce(&RgbImage) -> Result<()>,
+        (run, place, name): (&Run, &Run, &str),
+        curves: Curves,
         draw: impl FnOnce(&mut Journal<Drawn>) -> Result<Samples>,
     ) -> Result<bool> {
-        let name = format!("samples/{name}");
+        let (called, name) = (name, format!("samples/{name}"));
         let kept = format!("{name}.journal");
         if place.is_done(&name, &of)? {
             journal::discard(place.folder(), &kept)?;
@@ -90,10 +84,10 @@ impl Session {
         }
         let mut journal = Journal::open(place.folder(), &kept, &of)?;
         let samples = draw(&mut journal)?;
-        let picture = self.picture(&samples);
+        let points = samples.points(self.step(run)?, self.picture(&samples));
         let mut product = place.product(&name, of);
-        samples.save(&mut product, &name, self.scale(), spec, &picture)?;
-        show(&picture)?;
+        samples.save(&mut product, &name, self.scale(), spec, &points.picture)?;
+        curves.add(&points, &mut product, called)?;
         product.finish()?;
         journal.remove()?;
         Ok(true)

@@ -33,7 +33,7 @@ impl State {
         let mut files = BTreeMap::new();
         collect(&home.path("run"), "", &mut files);
         let metrics = files.remove("metrics.jsonl").map_or(Vec::new(), |bytes| metrics(&bytes));
-        files.retain(|name, _| !name.starts_with("events.out."));
+        files.retain(|name, _| !name.contains("events.out."));
         // A resumed run may have saved other steps on its way; the last one counts.
         let last = files.keys().rfind(|name| name.ends_with(".safetensors") && name.starts_with("checkpoints/")).cloned();
         files.retain(|name, _| !name.starts_with("checkpoints/") || Some(name) == last.as_ref());
@@ -89,10 +89,16 @@ fn collect(folder: &Path, above: &str, files: &mut BTreeMap<String, Vec<u8>>) {
 fn comparable(name: &str, bytes: Vec<u8>) -> Vec<u8> {
     let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
     if name.ends_with(".manifest") {
-        // The report in it has its seconds in its checksum.
+        // The report in it has its seconds in its checksum, and the curves have the time of day.
         let Some(mut manifest) = bytes.get(9..).and_then(json) else { return bytes };
-        manifest["files"].as_object_mut().into_iter().for_each(|files| files.retain(|name, _| !name.ends_with(".json")));
+        manifest["files"]
+            .as_object_mut()
+            .into_iter()
+            .for_each(|files| files.retain(|name, _| !name.ends_with(".json") && !name.starts_with("curves/")));
         return manifest.to_string().into_bytes();
+    }
+    if name.ends_with("metrics.jsonl") {
+        return metrics(&bytes).join("\n").into_bytes();
     }
     if name.ends_with(".json") && name != "run.json" {
         let Some(mut report) = json(&bytes) else { return bytes };

@@ -93,6 +93,7 @@ fn free_names(world: &World, delays: &[Duration]) -> Step<Verdict> {
             }
             fs::remove_file(name).unwrap();
         }
+        fs::remove_dir_all(home.path(&format!("run/curves/samples/samples-{i}"))).unwrap();
     }
     Ok(world.ends(&home, &world.run))
 }

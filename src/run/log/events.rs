@@ -1,7 +1,8 @@
 //! Event files as TensorBoard reads them.
 
-use protobuf::Message;
+use protobuf::{Message, RepeatedField};
 use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_proto::summary::{Summary, Summary_Value};
 use tensorboard_rs::record_writer::RecordWriter;
 
 use super::{EVENTS, wall_time};
@@ -14,6 +15,28 @@ pub fn version() -> Event {
     event.set_file_version("brain.Event:2".to_owned());
     event.set_wall_time(wall_time());
     event
+}
+
+/// What is known of a step.
+pub fn summary(step: u64, values: Vec<Summary_Value>) -> Event {
+    let mut summary = Summary::new();
+    summary.set_value(RepeatedField::from_vec(values));
+    let mut event = Event::new();
+    event.set_summary(summary);
+    event.set_step(step as i64);
+    event.set_wall_time(wall_time());
+    event
+}
+
+/// An event as a file has it.
+pub fn record(event: &Event) -> Vec<u8> {
+    framed(&event.write_to_bytes().expect("a message without required fields"))
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(message.len() + 16);
+    RecordWriter::new(&mut record).write(message).expect("memory takes everything");
+    record
 }
 
 /// Readers drop all that they know from `step` on.
@@ -79,9 +102,7 @@ fn split(mut bytes: &[u8]) -> (Vec<Event>, &[u8]) {
         let length = u64::from_le_bytes(*length) as usize;
         let message = rest.get(4..).and_then(|rest| rest.get(..length));
         let (Some(message), Some(next)) = (message, rest.get(length.saturating_add(8)..)) else { break };
-        let mut record = Vec::with_capacity(message.len() + 16);
-        RecordWriter::new(&mut record).write(message).expect("memory takes everything");
-        let (true, Ok(event)) = (bytes.starts_with(&record), Event::parse_from_bytes(message)) else { break };
+        let (true, Ok(event)) = (bytes.starts_with(&framed(message)), Event::parse_from_bytes(message)) else { break };
         events.push(event);
         bytes = next;
     }

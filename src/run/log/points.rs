@@ -1,0 +1,52 @@
+//! What a result adds to the curves.
+
+use image::RgbImage;
+use tensorboard_proto::event::Event;
+
+use super::{Log, events, json_line, values, wall_time};
+use crate::error::Result;
+use crate::plot::Bins;
+use crate::run::Product;
+
+/// The points of a result, at the step of its weights.
+pub struct Points {
+    /// `samples` or `likelihood`, the tag of the picture; all other tags are `group/…`.
+    pub group: &'static str,
+    pub step: u64,
+    pub scalars: Vec<(&'static str, f64)>,
+    pub histogram: Option<(&'static str, Bins)>,
+    pub picture: RgbImage,
+}
+
+/// Where the points of a result go.
+pub enum Curves<'a, 'r> {
+    /// To the curves of the run, by the process that holds its lock.
+    OfRun(&'a mut Log<'r>),
+    /// To files of the result's own, beside whoever works in the run.
+    OfResult,
+}
+
+impl Points {
+    pub(super) fn event(&self) -> Event {
+        let mut of_step = values::scalars(&self.scalars);
+        of_step.extend(self.histogram.iter().flat_map(|(tag, bins)| values::histogram(tag, bins)));
+        of_step.push(values::image(self.group, &self.picture));
+        events::summary(self.step, of_step)
+    }
+}
+
+impl Curves<'_, '_> {
+    /// Adds the points of a product called `name`. A result's own are `curves/<group>/<name>/metrics.jsonl`, where there are numbers, and an
+    /// event file beside it, with the tags that the run's have: TensorBoard takes the folder for a run, and shows both in one chart.
+    pub fn add(self, points: &Points, product: &mut Product, name: &str) -> Result<()> {
+        let log = match self {
+            Curves::OfRun(log) => return log.show(points),
+            Curves::OfResult => format!("curves/{}/{name}", points.group),
+        };
+        if !points.scalars.is_empty() {
+            product.write(&format!("{log}/metrics.jsonl"), json_line(points.step, wall_time(), &points.scalars).as_bytes())?;
+        }
+        let records = [events::version(), points.event()].iter().flat_map(events::record).collect::<Vec<u8>>();
+        product.write(&format!("{log}/events.out.tfevents"), &records)
+    }
+}
