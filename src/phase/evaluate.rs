@@ -1,11 +1,11 @@
 //! Comparing samples with examples of the data.
 
-use super::{Done, Phase, show_samples};
+use super::{Done, Phase};
 use crate::error::Result;
 use crate::evaluation::{DuringTraining, Evaluate, Extractor, Report};
 use crate::run::Run;
 use crate::run::checkpoint::Choice;
-use crate::run::log::Log;
+use crate::run::log::{Curves, Log};
 use crate::session::Session;
 
 pub struct Comparing(pub Evaluate);
@@ -16,7 +16,7 @@ impl Phase for Comparing {
     }
 
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
-        let step = session.average(folder)?.map_or(0, |weights| weights.step);
+        let step = session.step(folder)?;
         let worked = compare(&self.0, session, (folder, "samples"), (self.name(), self.name()), (log, step))?;
         Ok(Done { worked, shows: Some("evaluation.json") })
     }
@@ -29,7 +29,7 @@ pub fn during_training(session: &Session, folder: &Run, step: u64, log: &mut Log
     let session = session.again();
     session.average_of(folder, Choice::Step(step))?;
     let name = format!("step-{step:08}");
-    session.draw_some(count, folder, &name, |picture| show_samples(log, step, picture))?;
+    session.draw_some(count, folder, &name, Curves::OfRun(log))?;
     let product = format!("evaluation/{name}");
     compare(spec, &session, (folder, &name), (&product, "evaluation_during_training"), (log, step)).map(drop)
 }

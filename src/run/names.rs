@@ -7,7 +7,7 @@ use super::{Folder, Run, manifest};
 use crate::error::{Error, Result};
 
 /// What files and folders of a run are called that are no results of a name, without their endings.
-const TAKEN: [&str; 13] = [
+const TAKEN: [&str; 14] = [
     "experiment",
     "run",
     "metrics",
@@ -19,6 +19,7 @@ const TAKEN: [&str; 13] = [
     "classifier",
     "analytic_variance",
     "dequantiser",
+    "evaluation",
     "weights",
     "lab",
 ];

@@ -8,6 +8,7 @@ use super::Session;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::evaluation::{Comparison, Evaluate, Extractor, Holds, Report, Set, Settings};
+use crate::run::log::Curves;
 use crate::run::{Found, Run};
 use crate::sample::{Draw, Sample};
 
@@ -21,10 +22,10 @@ impl Session {
     }
 
     /// Draws `count` samples as the plan says, and saves them as [`sample_into`](Session::sample_into) does.
-    pub fn draw_some(&self, count: usize, run: &Run, name: &str, show: impl FnOnce(&image::RgbImage) -> Result<()>) -> Result<bool> {
+    pub fn draw_some(&self, count: usize, run: &Run, name: &str, curves: Curves) -> Result<bool> {
         match (&self.plan.sample, &self.plan.draw) {
-            (Some(spec), _) => self.sample_into(&Sample { count, ..spec.clone() }, run, run, name, show),
-            (None, Some(spec)) => self.draw_into(&Draw { count, ..spec.clone() }, run, run, name, show),
+            (Some(spec), _) => self.sample_into(&Sample { count, ..spec.clone() }, run, run, name, curves),
+            (None, Some(spec)) => self.draw_into(&Draw { count, ..spec.clone() }, run, run, name, curves),
             (None, None) => {
                 Err(Error::Usage { message: "the experiment draws no samples".into(), help: "give it [sample], or [draw]".into() })
             }
