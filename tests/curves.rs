@@ -5,16 +5,18 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::home::{Home, IMAGES, VECTORS};
+use score_sde::run::Run;
 use score_sde::run::log::events;
 use serde_json::Value;
 
 /// Scalars of the curves, and where their number stands in a report.
-const REPORTED: [(&str, &str, &str); 5] = [
+const REPORTED: [(&str, &str, &str); 6] = [
     ("samples/evaluations", "samples/samples.json", "/evaluations/mean"),
     ("likelihood/bits_per_dim", "likelihood.json", "/bits_per_dim/mean"),
     ("likelihood/bits_per_dim_standard_error", "likelihood.json", "/bits_per_dim/standard_error"),
-    ("likelihood/nats", "likelihood.json", "/nats/mean"),
     ("likelihood/bound_bits_per_dim", "likelihood.json", "/bound/bits_per_dim/mean"),
+    ("likelihood/nats", "likelihood.json", "/nats/mean"),
+    ("likelihood/nats_standard_error", "likelihood.json", "/nats/standard_error"),
 ];
 /// Scalars on the way, of which no report speaks.
 const ON_THE_WAY: [&str; 2] = ["train/", "dequantisation/"];
@@ -31,11 +33,16 @@ fn every_scalar_equals_its_report() {
     let images: String = IMAGES.replace("below_t_min = \"ignored\"", "below_t_min = \"tweedie\"");
     // With one example there is no standard error.
     let bounded = images + "bound.elbo = { form = \"denoising\", draws = 2 }\n";
-    for (home, count) in [(Home::with(VECTORS), 4), (Home::with_images(&bounded), 5)] {
+    for (home, unit, count) in [(Home::with(VECTORS), "nats", 3), (Home::with_images(&bounded), "bits_per_dim", 4)] {
         home.succeed(&["run", "tiny.toml"]);
         let scalars = scalars(&home);
         let of_reports: Vec<&String> = scalars.keys().filter(|name| !ON_THE_WAY.iter().any(|prefix| name.starts_with(prefix))).collect();
         assert_eq!(of_reports.len(), count, "{of_reports:?}");
+        assert_eq!(home.json("runs/tiny/likelihood.json")["unit"], unit);
+        let run = Run::reading(&home.path("runs/tiny")).unwrap();
+        let shown = events::from_step(&run, 0).unwrap();
+        let mut tags = shown.iter().flat_map(|event| event.get_summary().get_value().iter().map(|value| value.get_tag().to_owned()));
+        assert!(tags.any(|tag| tag == format!("likelihood/of_examples_{unit}")));
         for name in of_reports {
             let (_, file, place) = REPORTED.iter().find(|row| row.0 == name).unwrap_or_else(|| panic!("{name} is in no report"));
             let report = home.json(&format!("runs/tiny/{file}"));

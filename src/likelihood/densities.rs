@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::parts::Randomness;
 use super::report::{ErrorParts, Mean, Protocol, Truth, times};
+use super::unit::Unit;
 use super::values::{line, picture, spread};
 use super::{Density, Dequantisation, Parts};
 use crate::error::Result;
@@ -37,6 +38,8 @@ pub struct Densities {
 pub struct Report {
     /// Examples.
     pub count: usize,
+    /// Of the two below, the one that the data's kind is said in: `nats` of vectors, `bits_per_dim` of pixels.
+    pub unit: Unit,
     pub nats: Number,
     pub bits_per_dim: Number,
     pub seconds: f64,
@@ -90,17 +93,14 @@ impl Densities {
         1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
     }
 
-    /// The headline's unit with what nats are multiplied by: bits/dim for pixels, nats for vectors.
-    fn unit(&self) -> (f64, &'static str) {
-        match self.scale {
-            Scale::Pixels { .. } => (self.bits_per_nat(), "bits/dim"),
-            Scale::Vectors { .. } => (1.0, "nats"),
-        }
+    /// What the number is said in.
+    fn unit(&self) -> Unit {
+        Unit::of(self.scale)
     }
 
     /// One line for people.
     pub fn headline(&self) -> String {
-        let (factor, unit) = self.unit();
+        let (factor, unit) = (self.unit().per_nat(self.dimension), self.unit().name());
         let importance = self.importance(factor).into_iter();
         let notes = importance.map(|Importance { standard_error, negative_elbo }| {
             let error = standard_error.map_or(String::new(), |error| format!("importance draws {error:.2e}, "));
@@ -117,14 +117,12 @@ impl Densities {
 
     /// What it adds to the curves, at this step of the weights.
     pub fn points(&self, step: u64) -> Points {
-        let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
-        let mut scalars = vec![
-            ("likelihood/bits_per_dim", bits.mean),
-            ("likelihood/bits_per_dim_standard_error", bits.standard_error()),
-            ("likelihood/nats", nats.mean),
-        ];
-        scalars.extend(self.importance(self.bits_per_nat()).map(|it| ("likelihood/negative_elbo_bits_per_dim", it.negative_elbo.mean)));
-        let histogram = Some(("likelihood/of_examples", self.histogram()));
+        let factor = self.unit().per_nat(self.dimension);
+        let number = self.parts().times(factor);
+        let [mean, error, bound, of_examples] = self.unit().tags();
+        let mut scalars = vec![(mean, number.mean), (error, number.standard_error())];
+        scalars.extend(self.importance(factor).map(|it| (bound, it.negative_elbo.mean)));
+        let histogram = Some((of_examples, self.histogram()));
         Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
     }
 
@@ -136,6 +134,7 @@ impl Densities {
         };
         Report {
             count: self.estimates.len(),
+            unit: self.unit(),
             nats: number(1.0),
             bits_per_dim: number(self.bits_per_nat()),
             seconds: self.seconds,
@@ -177,11 +176,11 @@ impl Densities {
 
     /// The histogram as a picture.
     pub fn picture(&self) -> RgbImage {
-        picture(&self.histogram(), self.estimates.len(), self.unit().1, &self.headline())
+        picture(&self.histogram(), self.estimates.len(), self.unit().name(), &self.headline())
     }
 
     /// The spread of the examples in the headline's unit.
     pub fn histogram(&self) -> Bins {
-        spread(&self.nats(), self.unit().0)
+        spread(&self.nats(), self.unit().per_nat(self.dimension))
     }
 }

@@ -10,6 +10,7 @@ mod points;
 pub mod protocol;
 mod report;
 mod trace;
+mod unit;
 mod values;
 
 use schemars::JsonSchema;
@@ -27,6 +28,7 @@ pub use parts::Parts;
 pub use points::BelowTMin;
 pub use report::Report;
 pub use trace::{Budget, Probing, Trace};
+pub use unit::Unit;
 pub use values::Likelihoods;
 
 use crate::data::{Conditions, Dataset, Split, Summary};

@@ -8,6 +8,7 @@ use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
 use super::protocol::Comparison;
+use super::unit::Unit;
 use super::values::holds;
 use super::{BelowTMin, Bounds, Likelihood, Likelihoods, Outcome};
 use crate::solver::{Cost, Counts};
@@ -19,6 +20,8 @@ use crate::train::Weights;
 pub struct Report {
     /// Examples.
     pub count: usize,
+    /// Of the two below, the one that the data's kind is said in: `nats` of vectors, `bits_per_dim` of pixels.
+    pub unit: Unit,
     pub nats: Number,
     pub bits_per_dim: Number,
     pub estimates_per_example: Counts,
@@ -200,6 +203,7 @@ impl Likelihoods {
     pub fn report(&self, weights: Option<&Weights>) -> Report {
         Report {
             count: self.estimates().len(),
+            unit: self.unit(),
             nats: self.number(1.0),
             bits_per_dim: self.number(self.bits_per_nat()),
             estimates_per_example: Counts::of(&self.probes()),

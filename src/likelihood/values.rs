@@ -4,6 +4,7 @@ use image::RgbImage;
 use statrs::statistics::Statistics as _;
 
 use super::parts::error_of_mean;
+use super::unit::Unit;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::plot::{self, Bins};
@@ -129,14 +130,14 @@ impl Likelihoods {
         1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
     }
 
-    /// The headline's unit with what nats are multiplied by: bits/dim, or nats where the law of the data is known.
-    fn unit(&self) -> (f64, &'static str) {
-        if self.truth.is_some() { (1.0, "nats") } else { (self.bits_per_nat(), "bits/dim") }
+    /// What the number is said in.
+    pub(super) fn unit(&self) -> Unit {
+        Unit::of(self.scale)
     }
 
     /// One line for people.
     pub fn headline(&self) -> String {
-        let (factor, unit) = self.unit();
+        let (factor, unit) = (self.unit().per_nat(self.dimension), self.unit().name());
         let mut notes = Vec::new();
         if !self.refined.is_empty() {
             notes.push(format!("solver {:+.1e}", -factor * (&self.refined).mean()));
@@ -156,22 +157,19 @@ impl Likelihoods {
 
     /// What it adds to the curves, at this step of the weights.
     pub fn points(&self, step: u64) -> Points {
-        let (nats, bits) = (self.parts(), self.parts().times(self.bits_per_nat()));
-        let mut scalars = vec![
-            ("likelihood/bits_per_dim", bits.mean),
-            ("likelihood/bits_per_dim_standard_error", bits.standard_error()),
-            ("likelihood/nats", nats.mean),
-        ];
-        let bound = self.bounds.as_ref().map(|bounds| (&bounds.nats).mean() * self.bits_per_nat());
-        scalars.extend(bound.map(|bound| ("likelihood/bound_bits_per_dim", bound)));
-        let histogram = Some(("likelihood/of_examples", self.histogram()));
+        let factor = self.unit().per_nat(self.dimension);
+        let number = self.parts().times(factor);
+        let [mean, error, bound, of_examples] = self.unit().tags();
+        let mut scalars = vec![(mean, number.mean), (error, number.standard_error())];
+        scalars.extend(self.bounds.as_ref().map(|bounds| (bound, (&bounds.nats).mean() * factor)));
+        let histogram = Some((of_examples, self.histogram()));
         Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
     }
 
     /// One line for people about the bound, if there is one.
     pub fn bound_headline(&self) -> Option<String> {
         let bounds = self.bounds.as_ref()?;
-        let (factor, unit) = self.unit();
+        let (factor, unit) = (self.unit().per_nat(self.dimension), self.unit().name());
         let above = self.above(bounds);
         if above.len() < 2 {
             let [bound, above] = [(&bounds.nats).mean(), (&above).mean()].map(|nats| nats * factor);
@@ -244,12 +242,12 @@ impl Likelihoods {
 
     /// The histogram as a picture.
     pub fn picture(&self) -> RgbImage {
-        picture(&self.histogram(), self.estimates.len(), self.unit().1, &self.headline())
+        picture(&self.histogram(), self.estimates.len(), self.unit().name(), &self.headline())
     }
 
     /// The spread of the examples in the headline's unit.
     pub fn histogram(&self) -> Bins {
-        spread(&self.nats(), self.unit().0)
+        spread(&self.nats(), self.unit().per_nat(self.dimension))
     }
 }
 
