@@ -94,6 +94,34 @@ fn the_better_of_two_is_named_or_it_is_said_that_nobody_can_tell() {
 }
 
 #[test]
+fn a_protocol_gives_its_numbers_and_says_what_is_missing() {
+    let home = Home::with(VECTORS);
+    for (name, seed, n) in [("x", 1, 1200), ("y", 2, 1100), ("few", 3, 30)] {
+        write_npy(home.path(&format!("{name}.npy")), &normal(seed, n, 0.0)).unwrap();
+    }
+    let follow = |protocol: &str, a: &str| evaluate(&home, &[a, "--against", "y.npy", "--protocol", protocol]);
+    let value = |report: &Value, metric: &str| {
+        let values = report["followed"]["values"].as_array().unwrap();
+        values.iter().find(|value| value["metric"] == metric).map(|value| value["value"].as_f64().unwrap())
+    };
+    let missing = |report: &Value| report["followed"]["missing"].to_string();
+    for (protocol, metric, words) in [
+        ("edm", "frechet_distance", ["A has 1200 samples, and not 50000", "lowest of three"]),
+        ("reference", "kid_of_blocks", ["B has 1100 examples", "inception/1"]),
+        ("torch-fidelity", "kid_of_subsets", ["not the 2048 of inception-v3-compat", "needs logits"]),
+    ] {
+        let report = follow(protocol, "x.npy");
+        assert_eq!(value(&report, "frechet_distance"), Some(measured(&report, "frechet_distance").0));
+        assert!(value(&report, metric).unwrap().abs() < 0.1 && words.iter().all(|text| missing(&report).contains(text)), "{report}");
+        assert_eq!(report["followed"]["protocol"], protocol);
+    }
+    let few = follow("torch-fidelity", "few.npy");
+    assert!(value(&few, "kid_of_subsets").is_none() && missing(&few).contains("subsets of 1000 examples"), "{few}");
+    let table = home.succeed(&["evaluate", "x.npy", "--against", "y.npy", "--protocol", "torch-fidelity"]).0;
+    assert!(table.contains("as torch-fidelity has it") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
+}
+
+#[test]
 fn planted_copies_and_a_lost_mode_are_found() {
     let home = Home::with(VECTORS);
     let modes = |seed, n: usize, lost: bool| {

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Machine;
 use crate::error::{Error, Result};
-use crate::evaluation::{Comparison, Extractor, Report, Set, Settings};
+use crate::evaluation::{Comparison, Extractor, Protocol, Report, Set, Settings};
 use crate::features::FeatureSpec;
 use crate::progress::Terminal;
 use crate::run::replace;
@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Which neighbour the balls of precision, recall, density and coverage reach to.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     neighbours: i64,
+    /// Gives the numbers of a published protocol, too, and says what is missing for them to be comparable.
+    #[arg(long)]
+    protocol: Option<Published>,
     /// What everything random is a function of.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -53,8 +56,29 @@ pub struct Arguments {
     machine: Machine,
 }
 
+/// Whose numbers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Published {
+    /// The FID of EDM (Karras et al. 2022).
+    Edm,
+    /// FID and KID of score_sde_pytorch (Song et al. 2021).
+    Reference,
+    /// FID, KID, precision and recall of torch-fidelity.
+    TorchFidelity,
+}
+
+impl From<Published> for Protocol {
+    fn from(published: Published) -> Protocol {
+        match published {
+            Published::Edm => Protocol::Edm,
+            Published::Reference => Protocol::Reference,
+            Published::TorchFidelity => Protocol::TorchFidelity,
+        }
+    }
+}
+
 pub fn evaluate(arguments: Arguments) -> Result<()> {
-    let Arguments { a, against, than, train, features, count, batch, neighbours, seed, json, save, machine } = arguments;
+    let Arguments { a, against, than, train, features, count, batch, neighbours, protocol, seed, json, save, machine } = arguments;
     let against = against.or_else(|| test_split(&a));
     if against.is_none() && (save.is_none() || than.is_some() || train.is_some()) {
         let message = format!("there is nothing to compare {a} with");
@@ -68,7 +92,8 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     let (b, c, train) = (b?, c?, train?);
     session::Machine::from(machine.clone()).set_threads(a.shape());
     let (settings, count) = (Settings { seed, neighbours }, count.map(|n| n as usize));
-    let comparison = Comparison { settings, extractor: &extractor, batch: batch as usize, device: machine.device, terminal: &terminal };
+    let (batch, protocol) = (batch as usize, protocol.map(Protocol::from));
+    let comparison = Comparison { settings, extractor: &extractor, batch, protocol, device: machine.device, terminal: &terminal };
     let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();
     let a = comparison.features(a, count)?;
     if let Some(path) = &save {

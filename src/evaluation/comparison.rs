@@ -5,6 +5,7 @@ use tch::Device;
 use super::compare::{Settings, compare};
 use super::extractor::Extractor;
 use super::memorisation::Memorisation;
+use super::protocol::Protocol;
 use super::report::Report;
 use super::set::Set;
 use super::table::FeatureTable;
@@ -17,6 +18,8 @@ pub struct Comparison<'a> {
     pub extractor: &'a Extractor,
     /// Examples that are read, and handed to what makes features, at once.
     pub batch: usize,
+    /// Whose numbers are given beside these.
+    pub protocol: Option<Protocol>,
     pub device: Device,
     pub terminal: &'a Terminal,
 }
@@ -37,6 +40,7 @@ impl Comparison<'_> {
         if let Some(c) = c {
             report = report.beside(c.about.clone(), compare(c)?);
         }
+        report.followed = self.protocol.map(|protocol| protocol.follow(a, b, settings, device)).transpose()?;
         if let Some(train) = train {
             report.memorisation = Some(Memorisation::of(a, b, train, settings.seed, device)?);
         }

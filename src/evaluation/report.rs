@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::compare::{Measure, Settings};
 use super::memorisation::{Memorisation, Pair};
+use super::protocol::{Followed, Value};
 use super::table::About;
 use super::verdict::{Verdict, number};
 use crate::metric::Estimate;
@@ -26,6 +27,9 @@ pub struct Report {
     /// What `a` should be better than.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub than: Option<Than>,
+    /// As another program has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed: Option<Followed>,
     /// Of `a`, beside the training set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memorisation: Option<Memorisation>,
@@ -42,7 +46,7 @@ pub struct Than {
 
 impl Report {
     pub fn new(settings: Settings, a: About, b: Option<About>, measures: Vec<Measure>) -> Report {
-        Report { version: env!("CARGO_PKG_VERSION"), settings, a, b, measures, than: None, memorisation: None }
+        Report { version: env!("CARGO_PKG_VERSION"), settings, a, b, measures, than: None, followed: None, memorisation: None }
     }
 
     /// Every number by its name.
@@ -87,8 +91,20 @@ impl fmt::Display for Report {
             writeln!(f)?;
             verdicts.iter().try_for_each(|verdict| writeln!(f, "{:<26}{}", verdict.name, verdict.sentence()))?;
         }
+        self.followed.as_ref().map_or(Ok(()), |followed| protocol(f, followed))?;
         self.memorisation.as_ref().map_or(Ok(()), |memorisation| copies(f, memorisation))
     }
+}
+
+fn protocol(f: &mut fmt::Formatter, Followed { protocol, values, missing }: &Followed) -> fmt::Result {
+    writeln!(f, "\n{:<26}{:>16}{:>18}", format!("as {} has it", protocol.name()), "value", "deviation")?;
+    for Value { metric, value, deviation } in values {
+        writeln!(f, "{metric:<26}{:>16}{:>18}", number(*value), deviation.map_or("-".into(), number))?;
+    }
+    missing.iter().try_for_each(|missing| {
+        let lines = textwrap::fill(missing, textwrap::Options::new(80).initial_indent("missing: ").subsequent_indent("         "));
+        writeln!(f, "{lines}")
+    })
 }
 
 fn copies(f: &mut fmt::Formatter, Memorisation { authenticity, authenticity_of_b, copies, nearest, .. }: &Memorisation) -> fmt::Result {

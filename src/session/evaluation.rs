@@ -47,7 +47,7 @@ impl Session {
     pub fn evaluate(&self, spec: &Evaluate, extractor: &Extractor, run: &Run, samples: &str) -> Result<Report> {
         let settings = Settings { seed: self.plan.seed, neighbours: spec.neighbours };
         let (device, terminal) = (self.device(), self.terminal());
-        let comparison = Comparison { settings, extractor, batch: spec.batch, device, terminal };
+        let comparison = Comparison { settings, extractor, batch: spec.batch, protocol: None, device, terminal };
         let split = |split: Split| {
             let set = self.dataset(split)?;
             let name = format!("{}:{}", run.path().join("experiment.toml").display(), split.name());
