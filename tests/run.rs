@@ -168,16 +168,63 @@ fn another_experiment_in_the_same_folder_is_refused_with_both_ways_out() {
     home.succeed(&["run", "tiny.toml", "--out", "kept"]);
     let before = home.contents("kept");
     let changed = ["run", "tiny.toml", "--out", "kept", "--set", "train.lr=2e-3", "--set", "sde={ve={sigma_min=0.01,sigma_max=8}}"];
-    assert_snapshot!(home.fail(&changed), @"kept: holds a run of another experiment: sde.ve: nothing in the run, a table now sde.vp: a table in the run, nothing now train.lr: 0.001 in the run, 0.002 now help: to start this one as a run of its own, give it another folder: --out DIR to go on with the old one: score-sde run kept/experiment.toml --out kept");
+    assert_snapshot!(home.fail(&changed), @"kept: holds a run of another experiment: sde.ve: nothing in the run, a table now sde.vp: a table in the run, nothing now train.lr: 0.001 in the run, 0.002 now help: to start this one as a run of its own, give it another folder: --out DIR to go on with the old one: score-sde run kept");
     assert_eq!(home.contents("kept"), before);
-    let (_, stderr) = home.succeed(&["run", "kept/experiment.toml", "--out", "kept"]);
-    assert!(stderr.contains("every phase is done already"), "{stderr}");
+    for itself in [&["run", "kept"][..], &["run", "kept/experiment.toml"], &["run", "kept/experiment.toml", "--out", "kept"]] {
+        let (_, stderr) = home.succeed(itself);
+        assert!(stderr.contains("every phase is done already"), "{stderr}");
+    }
+    assert_eq!(home.contents("kept"), before);
+    assert!(!home.path("runs").exists());
     home.succeed(&[&changed[..2], &["--out", "new"], &changed[4..]].concat());
 
     let operational = ["train.keep=5", "train.log_every=3", "train.checkpoint_every=4", "sample.batch=1", "likelihood.batch=2"];
     let settings: Vec<&str> = operational.iter().flat_map(|setting| ["--set", setting]).collect();
     home.succeed(&[&changed[..4], &settings].concat());
     assert_eq!(home.contents("kept"), before);
+}
+
+#[test]
+fn a_run_goes_on_with_more_steps_and_keeps_what_it_made_before() {
+    let home = Home::with(VECTORS);
+    home.succeed(&["run", "tiny.toml", "--set", "train.steps=40", "--out", "whole"]);
+    home.succeed(&RUN);
+    let [samples, likelihood] = ["samples/samples.npz", "likelihood.npz"].map(|name| home.read(&format!("runs/tiny/{name}")));
+    let further = ["run", "runs/tiny", "--set", "train.steps=40"];
+    let (_, stderr) = home.succeed(&further);
+    assert!(stderr.contains("changed: train.steps: 20 in the run, 40 now"), "{stderr}");
+    for name in ["samples/samples.npz", "likelihood.npz"] {
+        assert!(home.read(&format!("runs/tiny/{name}")) == home.read(&format!("whole/{name}")), "{name} is as if it had never stopped");
+    }
+    assert!(home.read("runs/tiny/samples/samples-at-20.npz") == samples && home.read("runs/tiny/likelihood-at-20.npz") == likelihood);
+    home.succeed(&["verify", "runs/tiny"]);
+    assert!(experiment(&home, "runs/tiny").contains("steps = 40"));
+    let history = String::from_utf8(home.read("runs/tiny/history.jsonl")).unwrap();
+    assert!(history.contains(r#""changes":{"train.steps":{"from":"20","to":"40"}}"#), "{history}");
+    let (_, stderr) = home.succeed(&["run", "runs/tiny"]);
+    assert!(stderr.contains("every phase is done already"), "{stderr}");
+
+    let before = home.contents("runs/tiny");
+    let fewer = home.fail(&RUN);
+    assert!(fewer.contains("has trained 40 steps already, and train.steps is 20"), "{fewer}");
+    assert_snapshot!(home.fail(&["run", "runs/tiny", "--set", "sample.count=2"]), @"runs/tiny: has done what [sample] asked for: sample.count: 4 in the run, 2 now help: to have both results: score-sde sample runs/tiny --set ...; or start a run of its own: --out DIR");
+    assert_eq!(home.contents("runs/tiny"), before);
+    // More steps ask for other samples anyway.
+    home.succeed(&["run", "runs/tiny", "--set", "train.steps=41", "--set", "sample.count=2"]);
+    assert_eq!(home.json("runs/tiny/samples/samples.json")["count"], 2);
+}
+
+#[test]
+fn what_is_not_done_yet_may_still_change() {
+    let home = Home::with(training_alone(VECTORS));
+    home.succeed(&RUN);
+    home.write("tiny.toml", VECTORS);
+    let mut child = home.start(&["run", "tiny.toml", "--set", "sample.count=100000", "--set", "sample.batch=1"]);
+    home.wait_for("runs/tiny/samples/samples.journal", &mut child);
+    kill(child);
+    let (_, stderr) = home.succeed(&RUN);
+    assert!(stderr.contains("changed: sample.count: 100000 in the run, 4 now") && !stderr.contains("train"), "{stderr}");
+    assert_eq!(home.json("runs/tiny/samples/samples.json")["count"], 4);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `score-sde run`: every phase of an experiment, each once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,14 +10,14 @@ use crate::error::Result;
 use crate::evaluation::Extractor;
 use crate::experiment::{self, default_run_folder};
 use crate::phase::{Performed, perform};
-use crate::run::Run;
+use crate::run::{EXPERIMENT, Run};
 use crate::session::Session;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The experiment, a TOML file.
+    /// The experiment, a TOML file; or a run folder, or the experiment.toml in it, to go on there.
     experiment: PathBuf,
-    /// The run folder [default: runs/<file's stem>].
+    /// The run folder [default: runs/<file's stem>, or the run that is named].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -27,14 +27,17 @@ pub struct Arguments {
 }
 
 pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Result<()> {
-    let folder = out.unwrap_or_else(|| default_run_folder(&path));
+    let own = of_a_run(&path)?;
+    let path = own.as_ref().map_or(path, |run| run.path().join(EXPERIMENT));
+    let folder = out.or(own.map(|run| run.path().to_owned())).unwrap_or_else(|| default_run_folder(&path));
     let loaded = experiment::load_into(&path, &set.overrides, Run::reading(&folder).ok().as_ref())?;
     machine.holds(&loaded.needs(&experiment::PHASES)?)?;
     let session = Session::new(&loaded, machine.into());
     open_data(&session)?;
     let run = Run::open(&folder)?;
-    loaded.claim(&run)?;
+    let changes = loaded.claim(&run)?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));
+    changes.iter().for_each(|line| session.terminal().say(&format!("changed: {line}")));
     if let Some(note) = loaded.train.as_ref().and_then(|train| train.note.as_ref()) {
         session.terminal().say(&format!("data: {note}"));
     }
@@ -45,6 +48,22 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
     }
     shows.iter().for_each(|(name, file)| session.terminal().say(&format!("{name}: {}", run.folder().at(file).display())));
     Ok(())
+}
+
+/// The run that a path names: its folder, or the experiment in it, whole. None where it names an experiment that is no run's.
+fn of_a_run(path: &Path) -> Result<Option<Run>> {
+    let folder = match path.file_name() {
+        _ if path.is_dir() => path,
+        Some(name) if name == EXPERIMENT => path.parent().unwrap_or(path),
+        _ => return Ok(None),
+    };
+    let has_run = folder.join("run.json").is_file() || folder.join("checkpoints").is_dir();
+    if !path.is_dir() && !has_run {
+        return Ok(None);
+    }
+    let run = Run::reading(folder)?;
+    run.experiment()?;
+    Ok(Some(run))
 }
 
 /// Opens every split that is needed, so that damaged data are found before any work.

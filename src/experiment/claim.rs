@@ -1,5 +1,6 @@
 //! Which run folder is whose.
 
+use super::changes::Changes;
 use super::load::Loaded;
 use super::written::Experiment;
 use crate::error::{Error, Result};
@@ -7,8 +8,8 @@ use crate::progress::warn;
 use crate::run::{About, Run, checkpoint};
 
 impl Loaded {
-    /// Makes the folder this experiment's, or refuses if it is another's.
-    pub fn claim(&self, run: &Run) -> Result<()> {
+    /// Makes the folder this experiment's, or refuses if it is another's. Says what changed of a run that goes on otherwise than it was begun.
+    pub fn claim(&self, run: &Run) -> Result<Vec<String>> {
         let Loaded { experiment, shape, condition, .. } = self;
         let stored_path = run.path().join("experiment.toml");
         // Where nothing but the weights vouches for them, both files can be made again.
@@ -27,24 +28,16 @@ impl Loaded {
             Ok(None) | Err(Error::Run { .. }) if about.mark == experiment.mark() => {
                 stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
                 self.keep_program(run)?;
-                return run.keep_experiment(&experiment.resolved());
+                return run.keep_experiment(&experiment.resolved()).map(|()| Vec::new());
             }
             Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
             Err(error) => return Err(error),
         };
-        let differences = experiment.differences(&stored);
-        if differences.is_empty() {
-            return self.keep_program(run);
+        let changes = Changes::between(experiment, &stored);
+        if !changes.is_empty() {
+            changes.accept(run)?;
+            run.keep_experiment(&experiment.resolved())?;
         }
-        let shown: Vec<String> =
-            differences.iter().take(8).map(|(key, new, old)| format!("  {key}: {old} in the run, {new} now")).collect();
-        let rest = differences.len().saturating_sub(8);
-        let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
-        let help = format!(
-            "to start this one as a run of its own, give it another folder: --out DIR\nto go on with the old one: score-sde run {} --out {}",
-            stored_path.display(),
-            run.path().display()
-        );
-        Err(Error::run(run.path(), format!("holds a run of another experiment:\n{}{more}", shown.join("\n")), help))
+        self.keep_program(run).map(|()| changes.lines())
     }
 }

@@ -1,6 +1,7 @@
 //! The experiment file: as it is written, as it is checked, and everything that can be wrong with it found before any work.
 
 mod autoencoder;
+mod changes;
 mod claim;
 mod conditions;
 mod difference;

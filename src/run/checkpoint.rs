@@ -225,6 +225,11 @@ pub fn latest(run: &Run) -> Result<Option<Checkpoint>> {
     Err(Error::run(run.folder().at(FOLDER), format!("none of the {} checkpoints is whole", saved.len()), help))
 }
 
+/// The steps of the checkpoints, whole or not, in their order.
+pub fn steps(run: &Run) -> Result<Vec<u64>> {
+    Ok(list(run)?.into_keys().collect())
+}
+
 /// Whether the newest whole checkpoint bears a mark; or there are none, and they may come to bear it.
 pub fn may_bear(run: &Run, mark: &str) -> Result<bool> {
     let saved = list(run)?;

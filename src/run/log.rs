@@ -215,7 +215,7 @@ impl Records {
 }
 
 /// Seconds since 1970.
-fn wall_time() -> f64 {
+pub(super) fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 

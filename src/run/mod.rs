@@ -4,6 +4,7 @@
 //! runs/ve_cifar/
 //!   experiment.toml            the resolved experiment
 //!   run.json                   the format of the folder, the shape of the data, and the run's own mark
+//!   history.jsonl              what was done here, in its order
 //!   metrics.jsonl              one line of numbers per logged step
 //!   events.out.*               the same for TensorBoard, one file per session
 //!   checkpoints/               step-00000020.safetensors, the newest few
@@ -23,6 +24,7 @@
 mod about;
 pub mod checkpoint;
 mod folder;
+mod history;
 pub mod journal;
 pub mod log;
 mod names;
@@ -54,7 +56,7 @@ pub const CLASSIFIER: &str = "classifier";
 /// The file of a network that is a program.
 pub const NETWORK: &str = "network.pt";
 /// The file that makes a folder a run.
-const EXPERIMENT: &str = "experiment.toml";
+pub const EXPERIMENT: &str = "experiment.toml";
 /// Its first line begins so.
 const CHECKED: &str = "# crc32 ";
 const LOCK: &str = ".lock";
@@ -186,7 +188,8 @@ impl Run {
         self.lock.as_ref().map_or(Ok(()), |lock| self.folder.check_is(LOCK, lock))
     }
 
-    /// Whether a product that depends on `of` is there, every byte of it. A damaged one is not, and a warning says so.
+    /// Whether a product that depends on `of` is there, every byte of it. A damaged one is not, and a warning says so. One of earlier weights is
+    /// set aside by the run's writer.
     ///
     /// Error: there is one that depends on something else; the message names the key.
     pub fn is_done(&self, name: &str, of: &Value) -> Result<bool> {
@@ -196,6 +199,7 @@ impl Run {
                 warn(&format!("{what}; it is made again"));
                 Ok(false)
             }
+            Found::Whole(there) if self.lock.is_some() && step_of(&there) < step_of(of) => self.set_aside(name, there).map(|()| false),
             Found::Whole(there) => match difference("", &there, of) {
                 None => Ok(true),
                 Some((key, there, here)) => {
@@ -204,6 +208,25 @@ impl Run {
                 }
             },
         }
+    }
+
+    /// Keeps a product of earlier weights, and its journals, under a name with their step, `samples-at-2500`; its own name is free then.
+    fn set_aside(&self, name: &str, of: Value) -> Result<()> {
+        let kept = format!("{name}-at-{}", step_of(&of).unwrap_or_default());
+        if !matches!(self.found(&kept)?, Found::Whole(_)) {
+            let mut product = self.product(&kept, of);
+            for file in product::files(&self.folder, name)? {
+                let bytes = self.read(&file)?.unwrap_or_default();
+                product.write(&file.replacen(name, &kept, 1), &bytes)?;
+            }
+            product.finish()?;
+        }
+        for ending in ["journal", "bound.journal"] {
+            if self.has(&format!("{name}.{ending}")) {
+                self.folder.rename(&format!("{name}.{ending}"), &format!("{kept}.{ending}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins a product `name` of this run, which depends on `of`, in the place of one that may be there.
@@ -215,6 +238,11 @@ impl Run {
     pub fn found(&self, name: &str) -> Result<Found> {
         product::find(&self.folder, name)
     }
+}
+
+/// The step of the weights that a product is of, if it is of any.
+fn step_of(of: &Value) -> Option<u64> {
+    of["weights"]["step"].as_u64()
 }
 
 fn checksum(text: &str) -> String {

@@ -103,10 +103,9 @@ impl<'a> Product<'a> {
 
     /// Says that all is written; returns the manifest's path. Files of an earlier product of this name that are none of this one's are removed.
     pub fn finish(self) -> Result<PathBuf> {
-        let earlier = self.folder.read(&manifest(&self.name))?.and_then(|bytes| Manifest::parse(&bytes));
+        let mut stale = BTreeSet::from_iter(files(self.folder, &self.name)?);
         let text = self.manifest.encode();
         let path = self.folder.replace(&manifest(&self.name), &self.commit, |file| file.write_all(text.as_bytes()))?;
-        let mut stale: BTreeSet<String> = earlier.map_or(BTreeMap::new(), |earlier| earlier.files).into_keys().collect();
         stale.extend(COMPANIONS.map(|ending| format!("{}{ending}", self.name)));
         stale.retain(|name| !self.manifest.files.contains_key(name) && self.folder.has(name));
         stale.iter().try_for_each(|name| self.folder.remove(name)).map(|()| path)
@@ -120,6 +119,12 @@ pub fn manifest(name: &str) -> String {
 
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("a report is JSON") + "\n"
+}
+
+/// The files of a product; none where its manifest is damaged or missing.
+pub(super) fn files(folder: &Folder, name: &str) -> Result<Vec<String>> {
+    let manifest = folder.read(&manifest(name))?.and_then(|bytes| Manifest::parse(&bytes));
+    Ok(manifest.map_or(Vec::new(), |manifest| manifest.files.into_keys().collect()))
 }
 
 /// Reads every file of a product.

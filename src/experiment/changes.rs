@@ -1,0 +1,95 @@
+//! What may change of an experiment while its run goes on: how long it trains, and what is asked of it and not answered yet.
+
+use serde_json::{Map, Value, json};
+
+use super::written::Experiment;
+use crate::error::{Error, Result};
+use crate::run::{Run, checkpoint, journal, manifest};
+
+/// The tables that ask something of what is trained, the product that answers, and the journals on the way to it.
+const ASKING: [(&str, &str, &[&str]); 6] = [
+    ("analytic_variance", "analytic_variance", &["analytic_variance.journal"]),
+    ("dequantisation", "dequantiser", &["dequantiser.journal"]),
+    ("sample", "samples/samples", &["samples/samples.journal"]),
+    ("draw", "samples/samples", &["samples/samples.journal"]),
+    ("likelihood", "likelihood", &["likelihood.journal", "likelihood.bound.journal"]),
+    ("density", "likelihood", &["likelihood.journal"]),
+];
+const STEPS: &str = "train.steps";
+
+/// The keys in which an experiment differs from that of its run: (key, now, in the run).
+pub(super) struct Changes(Vec<(String, String, String)>);
+
+impl Changes {
+    pub fn between(now: &Experiment, stored: &Experiment) -> Changes {
+        Changes(now.differences(stored))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A line for each.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(key, now, there)| format!("{key}: {there} in the run, {now} now")).collect()
+    }
+
+    /// Writes the changes down, and drops what was half done with the old settings.
+    ///
+    /// Error: one of them would change what is done, or another run.
+    pub fn accept(&self, run: &Run) -> Result<()> {
+        let trained = checkpoint::steps(run)?.last().copied();
+        let steps = self.0.iter().find(|(key, ..)| key == STEPS).and_then(|(_, now, _)| now.parse::<u64>().ok());
+        let goes_further = steps.is_some_and(|steps| Some(steps) > trained);
+        for (key, now, _) in &self.0 {
+            match self.asked(key) {
+                Some((_, product, _)) if goes_further || !run.has(&manifest(product)) => {}
+                Some((table, ..)) => return Err(self.is_done(run, table)),
+                None if key == STEPS && steps.is_some_and(|steps| Some(steps) >= trained) => {}
+                None if key == STEPS => {
+                    let message = format!("has trained {} steps already, and train.steps is {now}", trained.unwrap_or_default());
+                    let help = "give more steps; or sample an earlier checkpoint, if it is kept: score-sde sample RUN --step N";
+                    return Err(Error::run(run.path(), message, help));
+                }
+                None => return Err(self.is_another(run)),
+            }
+        }
+        let dropped = |table: &str| steps.is_some() || self.0.iter().any(|(key, ..)| self.asked(key).is_some_and(|asked| asked.0 == table));
+        for (table, product, journals) in ASKING {
+            for kept in journals.iter().filter(|_| dropped(table) && !run.has(&manifest(product))) {
+                journal::discard(run.folder(), kept)?;
+            }
+        }
+        let changes: Map<String, Value> =
+            self.0.iter().map(|(key, now, there)| (key.clone(), json!({ "from": there, "to": now }))).collect();
+        run.note("changed", json!({ "step": trained, "changes": changes }))
+    }
+
+    fn asked(&self, key: &str) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+        let table = key.split('.').next().unwrap_or_default();
+        ASKING.into_iter().find(|(asking, ..)| *asking == table)
+    }
+
+    /// The changes as an error lists them.
+    fn shown(&self) -> String {
+        let lines = self.lines();
+        let rest = lines.len().saturating_sub(8);
+        let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
+        lines.iter().take(8).map(|line| format!("\n  {line}")).collect::<String>() + &more
+    }
+
+    fn is_done(&self, run: &Run, table: &str) -> Error {
+        let (path, verb) = (run.path().display(), if ["likelihood", "density"].contains(&table) { "likelihood" } else { "sample" });
+        let message = format!("has done what [{table}] asked for:{}", self.shown());
+        let help = format!("to have both results: score-sde {verb} {path} --set ...; or start a run of its own: --out DIR");
+        Error::run(run.path(), message, help)
+    }
+
+    fn is_another(&self, run: &Run) -> Error {
+        let help = format!(
+            "to start this one as a run of its own, give it another folder: --out DIR\nto go on with the old one: score-sde run {}",
+            run.path().display()
+        );
+        Error::run(run.path(), format!("holds a run of another experiment:{}", self.shown()), help)
+    }
+}
