@@ -58,9 +58,9 @@ impl Scale {
         (pixels + u) * slope + self.to_model(0.0, Some(0.0))
     }
 
-    /// The middles of the bins of pixels [B, ...], f64, in model space. Only for pixels.
-    pub fn centres(&self, pixels: &Tensor) -> Tensor {
-        pixels.to_kind(Kind::Double) * (self.centre(1.0) - self.centre(0.0)) + self.centre(0.0)
+    /// The middles of the bins of pixels [B, ...], or vectors, f64, in model space.
+    pub fn centres(&self, x: &Tensor) -> Tensor {
+        x.to_kind(Kind::Double) * (self.centre(1.0) - self.centre(0.0)) + self.centre(0.0)
     }
 
     /// Back from model space [B, ...]: the nearest pixels, clipped to 0..=255 (u8), or vectors (kind of `x`).

@@ -8,8 +8,11 @@ use common::home::{Home, IMAGES, VECTORS};
 use ndarray::{Array1, Array2, Array4};
 use ndarray_npy::{NpzReader, WriteNpyExt};
 use score_sde::data::Split;
+use score_sde::evaluation::FeatureTable;
 use score_sde::metric::{Estimate, classifier_accuracy};
+use score_sde::model::At;
 use score_sde::rng::{self, Purpose};
+use score_sde::session::{Machine, Session};
 use score_sde::testing;
 use tch::{Device, Kind, Tensor};
 
@@ -528,6 +531,7 @@ fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
     assert!(home.succeed(&RUN).1.contains("every phase is done already"));
     assert!(home.names("runs/tiny/classifier/checkpoints").len() > 1);
     assert!(home.succeed(&["verify", "runs/tiny"]).0.contains("classifier/"));
+    features_are_what_the_last_layer_sees(&home, "runs/tiny", "runs/tiny/classifier");
 
     let (said, _) = home.succeed(&["verify-resume", "tiny.toml"]);
     assert!(said.contains("killed at  classifier/") && said.contains("identical  classifier/"), "{said}");
@@ -536,6 +540,30 @@ fn a_classifier_guides_a_network_that_knows_no_classes_and_judges_samples() {
     let home = Home::with(&alone);
     home.succeed(&RUN);
     assert!(String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap().contains("train/accuracy"));
+    features_are_what_the_last_layer_sees(&home, "runs/tiny", "runs/tiny");
+}
+
+/// ln p(c | α x, t_min) of the averaged weights, by the features that `evaluate` keeps and by the classifier itself.
+fn features_are_what_the_last_layer_sees(home: &Home, named: &str, classifier: &str) {
+    let x = Array2::from_shape_fn((30, 2), |(i, j)| i as f32 / 3.0 - 5.0 + 2.0 * j as f32);
+    x.write_npy(std::fs::File::create(home.path("x.npy")).unwrap()).unwrap();
+    let words = ["evaluate", "x.npy", "--features", named, "--save", "kept.safetensors"];
+    let (said, _) = home.succeed(&words);
+    assert!(said.contains(&format!("classifier of {named} by t = 0.01, SHA-256 ")) && said.contains(", 32 numbers"), "{said}");
+    let kept = FeatureTable::read(&home.path("kept.safetensors")).unwrap().x;
+
+    let (session, _) = Session::open(&home.path(classifier), Machine::default()).unwrap();
+    let layer = |part: &str| session.parameters().unwrap().named().find(|(name, ..)| *name == format!("output.{part}")).unwrap().1.detach();
+    let found = kept.linear(&layer("weight"), Some(&layer("bias"))).log_softmax(1, None::<Kind>);
+    // α² = exp(-β_min t - ½ (β_max - β_min) t²), and the scale of the data is 2.
+    let alpha = f64::exp(-0.5 * (0.1 * 0.01 + 0.5 * 19.9 * 1e-4));
+    let states = Tensor::try_from(x).unwrap() * (0.5 * alpha);
+    let expected = session.log_probabilities().unwrap()(&At::whole(&states, &[0.01; 30]));
+    assert!((found - expected).abs().max().double_value(&[]) < 1e-4);
+
+    Array2::<f32>::eye(30).write_npy(std::fs::File::create(home.path("wide.npy")).unwrap()).unwrap();
+    let report = home.fail(&["evaluate", "wide.npy", "--against", "x.npy", "--features", named]);
+    assert!(report.contains("trained on examples of shape [2], and these have [30]"), "{report}");
 }
 
 /// N(1, 4) in the first component, in data units, cut at 2: its mean is 1 + 2 φ(½) / Φ(-½).

@@ -182,6 +182,10 @@ fn a_table_fits_a_terminal_and_says_what_was_compared() {
     assert_eq!(report["a"]["made_by"]["protocol"]["t_min"], 1e-3, "{report}");
     assert_eq!(report["a"]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+    let report = home.fail(&["evaluate", "runs/tiny", "--features", "runs/tiny"]);
+    assert!(report.contains("runs/tiny: holds no classifier") && report.contains("give the experiment [classifier]"), "{report}");
+    let report = home.fail(&["evaluate", "runs/tiny", "--features", "runs"]);
+    assert!(report.contains("runs") && report.contains("experiment.toml"), "{report}");
     let report = home.fail(&["evaluate", "runs/tiny:other"]);
     assert!(report.contains("has no samples named other") && report.contains("its samples are samples"), "{report}");
     let train = evaluate(&home, &["runs/tiny:samples", "--against", "tiny.toml:train"]);

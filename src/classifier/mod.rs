@@ -1,5 +1,6 @@
 //! Classifiers p(c | x_t, t) of x at any level of noise (Song et al. 2021, appendix I; Dhariwal & Nichol 2021, arXiv 2105.05233, sec. 4).
 
+mod features;
 mod training;
 
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ use crate::run::CLASSIFIER;
 use crate::sde::Sde;
 use crate::tensor::column_of;
 use crate::train::Train;
+pub use features::ClassifierFeatures;
 pub use training::ClassifierTraining;
 
 /// `[classifier]`: a network that tells the class of an example from x_t and t, for guidance and to say how many samples are of the class they
@@ -93,11 +95,16 @@ impl Classifier {
         Classifier { parameters: builder.finish(), logits, t_min: spec.t_min, device }
     }
 
-    /// ln p(c | x_t) [B, classes], f32: of x / √(α² + σ²) and the label ¼ ln(σ/α).
+    /// ln p(c | x_t) [B, classes], f32.
     pub fn log_probabilities(&self, sde: &dyn Sde, at: &At) -> Tensor {
+        self.logits.of_features(&self.features(sde, at)).log_softmax(1, None::<Kind>)
+    }
+
+    /// What the last layer makes logits of, [B, width], f32: of x / √(α² + σ²) and the label ¼ ln(σ/α).
+    pub fn features(&self, sde: &dyn Sde, at: &At) -> Tensor {
         let x = at.x.to_kind(Kind::Float);
         let x = &x * column_of(&x, at.t, |t| sde.alpha(t).hypot(sde.sigma(t)).recip());
         let label = column_of(&x, at.t, |t| -0.125 * sde.log_snr(t)).view(-1);
-        self.logits.forward(&x, &label).log_softmax(1, None::<Kind>)
+        self.logits.features(&x, &label)
     }
 }

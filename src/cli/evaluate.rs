@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::Machine;
 use crate::error::{Error, Result};
-use crate::evaluation::{Comparison, Extractor, Protocol, Report, Set, Settings};
+use crate::evaluation::{Comparison, Protocol, Report, Set, Settings};
 use crate::features::FeatureSpec;
 use crate::progress::Terminal;
 use crate::run::replace;
-use crate::session::{self, open_set};
+use crate::session::{self, open_features, open_set};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -27,9 +27,9 @@ pub struct Arguments {
     /// The examples that a model was trained on, in which copies are looked for: how authentic A is, and which pairs are nearest.
     #[arg(long, value_name = "T")]
     train: Option<String>,
-    /// What makes features of examples: data, where they are their own; efficientnet-lite0, of images; or a TorchScript file, a module
-    /// x [B, ...] -> features [B, D] with pixels from 0 to 255.
-    #[arg(long, value_name = "NAME|FILE", default_value = "data")]
+    /// What makes features of examples: data, where they are their own; efficientnet-lite0, of images; a run with a classifier; or a
+    /// TorchScript file, a module x [B, ...] -> features [B, D] with pixels from 0 to 255.
+    #[arg(long, value_name = "NAME|RUN|FILE", default_value = "data")]
     features: FeatureSpec,
     /// So many examples of each set, drawn by the seed [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
@@ -85,7 +85,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
         return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
     }
     check_name(save.as_deref())?;
-    let extractor = Extractor::new(&features, machine.device)?;
+    let extractor = open_features(&features, machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
     let a = open_set(&a)?;
     let [b, c, train] = [against, than, train].map(|name| name.map(|name| open_set(&name)).transpose());

@@ -7,11 +7,10 @@ use clap::Args;
 use super::{Machine, Overrides};
 use crate::data::Split;
 use crate::error::Result;
-use crate::evaluation::Extractor;
 use crate::experiment::{self, default_run_folder};
 use crate::phase::{Performed, perform};
 use crate::run::{EXPERIMENT, Run};
-use crate::session::Session;
+use crate::session::{Session, open_features};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -81,7 +80,7 @@ fn open_data(session: &Session) -> Result<()> {
     }
     if let Some(evaluate) = &session.plan().evaluate {
         session.dataset(evaluate.against)?;
-        Extractor::new(&evaluate.features, session.device())?;
+        open_features(&evaluate.features, session.device())?;
     }
     match session.plan().measured() {
         Some(split) => session.dataset(split).and_then(|_| session.conditions(split)).map(drop),

@@ -111,12 +111,12 @@ fn diversities(x: &Features, y: &Features) -> Vec<Measure> {
 
 pub(super) fn check(a: &FeatureTable, b: &FeatureTable) -> Result<()> {
     let (of_a, of_b) = (&a.about.features, &b.about.features);
-    if of_a.sha256 != of_b.sha256 {
+    if !of_a.source.is(&of_b.source) {
         let message = format!("the features of {} are of {of_a}, those of {} of {of_b}", a.about.name, b.about.name);
         let help = "compare features of one kind: give --features FILE with the module of the kept ones";
         return Err(Error::Usage { message, help: help.into() });
     }
-    if of_a.dimension != of_b.dimension || (of_a.sha256.is_none() && a.about.shape != b.about.shape) {
+    if of_a.dimension != of_b.dimension || (of_a.source.sha256.is_none() && a.about.shape != b.about.shape) {
         let message = format!("{} has examples of shape {:?}, {} of {:?}", a.about.name, a.about.shape, b.about.name, b.about.shape);
         let help = "bring them to one shape; for images in files, [data.images] of an experiment, whose splits are FILE.toml:train and \
                     FILE.toml:test, has size, fit and channels";

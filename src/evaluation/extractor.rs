@@ -6,73 +6,36 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use super::set::{Holds, Set};
-use super::table::{About, FeatureKind, FeatureTable};
+use super::table::{About, FeatureKind, FeatureTable, Source};
 use crate::data::{chosen, examples_at};
 use crate::error::{Error, Result};
-use crate::features::{EfficientNet, FeatureSpec, PROTOCOL};
 use crate::file::hex;
 use crate::memory;
 use crate::net::FeatureNetwork;
-use crate::net::torchscript::FeatureModule;
 use crate::progress::Terminal;
 use crate::rng::{self, Purpose};
 use crate::run::tensors;
 
 /// What makes features of examples.
-pub enum Extractor {
-    /// They are their own features: pixels from 0 to 255, or the components of vectors.
-    Data,
-    Network(Box<dyn FeatureNetwork>, Source),
-}
-
-/// Of a network: its name, what is done to examples before it sees them where its file does not say it, and the SHA-256 of the file.
-pub struct Source {
-    name: String,
-    protocol: Option<String>,
-    sha256: String,
+pub struct Extractor {
+    /// None where examples are their own features: pixels from 0 to 255, or the components of vectors.
+    network: Option<Box<dyn FeatureNetwork>>,
+    pub source: Source,
 }
 
 impl Extractor {
-    /// Error: a file of it is missing, or is something else.
-    pub fn new(spec: &FeatureSpec, device: Device) -> Result<Extractor> {
-        Ok(match spec {
-            FeatureSpec::Data {} => Extractor::Data,
-            FeatureSpec::Torchscript { file } => {
-                let module = FeatureModule::load(file, device)?;
-                let source = Source { name: file.display().to_string(), protocol: None, sha256: module.sha256.clone() };
-                Extractor::Network(Box::new(module), source)
-            }
-            FeatureSpec::EfficientnetLite0 { weights } => {
-                let network = EfficientNet::load(weights, device)?;
-                let name = "efficientnet-lite0".into();
-                let source = Source { name, protocol: Some(PROTOCOL.into()), sha256: network.sha256.clone() };
-                Extractor::Network(Box::new(network), source)
-            }
-        })
+    /// Of examples as they are.
+    pub fn data() -> Extractor {
+        Extractor { network: None, source: Source { name: "data".into(), protocol: None, sha256: None } }
     }
 
-    /// Of the file that makes them, if one does.
-    pub fn sha256(&self) -> Option<&str> {
-        match self {
-            Extractor::Data => None,
-            Extractor::Network(_, source) => Some(&source.sha256),
-        }
+    /// By a network.
+    pub fn of(network: Box<dyn FeatureNetwork>, source: Source) -> Extractor {
+        Extractor { network: Some(network), source }
     }
 
-    fn kind(&self, dimension: usize) -> FeatureKind {
-        match self {
-            Extractor::Data => FeatureKind { name: "data".into(), dimension, protocol: None, sha256: None },
-            Extractor::Network(_, Source { name, protocol, sha256 }) => {
-                FeatureKind { name: name.clone(), dimension, protocol: protocol.clone(), sha256: Some(sha256.clone()) }
-            }
-        }
-    }
-
-    fn of(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Extractor::Data => Ok(x.flatten(1, -1)),
-            Extractor::Network(network, _) => network.of(x),
-        }
+    fn features_of(&self, x: &Tensor) -> Result<Tensor> {
+        self.network.as_ref().map_or_else(|| Ok(x.flatten(1, -1)), |network| network.of(x))
     }
 
     /// The features of a set, so many examples at once; of `count` of them, drawn by `seed`, or of all.
@@ -84,7 +47,7 @@ impl Extractor {
             Holds::Examples(examples, made_by) => (examples, made_by),
         };
         let indices = indices(&set.name, examples.len(), count, seed)?;
-        if let (Extractor::Network(network, _), true) = (self, indices.len() > 1) {
+        if let (Some(network), true) = (&self.network, indices.len() > 1) {
             network.try_out(&chosen(&*examples, &indices[..indices.len().min(3)])?)?;
         }
         let mut phase = terminal.phase("features", "examples", indices.len() as u64, 0);
@@ -92,7 +55,7 @@ impl Extractor {
         for (i, places) in indices.chunks(batch).enumerate() {
             let x = chosen(&*examples, places)?;
             hash.update(tensors::bytes(&x));
-            let features = self.of(&x)?;
+            let features = self.features_of(&x)?;
             let all = match &rows {
                 Some(all) => all,
                 None => rows.insert(room(&set.name, indices.len(), features.size()[1])?),
@@ -109,7 +72,7 @@ impl Extractor {
             sha256: hex(&hash.finalize()),
             note: examples.note().map(str::to_owned),
             made_by,
-            features: self.kind(x.size()[1] as usize),
+            features: FeatureKind { source: self.source.clone(), dimension: x.size()[1] as usize },
         };
         Ok(FeatureTable { x, places: indices.into_iter().map(|place| place as i64).collect(), about })
     }
@@ -117,10 +80,8 @@ impl Extractor {
     /// Kept features: all of them, since what they are of is known of all alone.
     fn taken(&self, features: FeatureTable, name: String, count: Option<usize>) -> Result<FeatureTable> {
         let FeatureTable { about, .. } = &features;
-        if let Extractor::Network(_, source) = self
-            && (about.features.sha256.as_ref(), &about.features.protocol) != (Some(&source.sha256), &source.protocol)
-        {
-            let message = format!("{name} keeps features of {}, not of {}", about.features, source.name);
+        if self.network.is_some() && !self.source.is(&about.features.source) {
+            let message = format!("{name} keeps features of {}, not of {}", about.features, self.source.name);
             return Err(Error::Usage { message, help: "leave out --features, or make the file again: --features with --save".into() });
         }
         match count {

@@ -22,5 +22,5 @@ pub use protocol::{Followed, Protocol};
 pub use report::{Report, Than};
 pub use set::{Holds, Set};
 pub use spec::{DuringTraining, Evaluate};
-pub use table::{About, FeatureKind, FeatureTable};
+pub use table::{About, FeatureKind, FeatureTable, Source};
 pub use verdict::Verdict;

@@ -44,29 +44,39 @@ pub struct About {
 /// What was computed of each example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureKind {
-    /// `data`, `efficientnet-lite0`, or the module's file.
-    pub name: String,
+    #[serde(flatten)]
+    pub source: Source,
     /// D
     pub dimension: usize,
+}
+
+/// What makes features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// `data`, or that of a network.
+    pub name: String,
     /// What is done to examples before the network sees them, where its file does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    /// Of the file of the module or the weights.
+    /// Of the network's weights, or program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+}
+
+impl Source {
+    /// Whether features of both are the same numbers, whatever their names.
+    pub fn is(&self, other: &Source) -> bool {
+        (&self.protocol, &self.sha256) == (&other.protocol, &other.sha256)
+    }
 }
 
 /// Its name, and of a network the beginning of its hash.
 impl fmt::Display for FeatureKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match &self.sha256 {
-            None => write!(f, "the examples as they are, {} numbers", self.dimension),
-            Some(sha256) => {
-                let protocol = self.protocol.as_ref().map_or(String::new(), |protocol| format!(" by {protocol}"));
-                let hash = sha256.get(..12).unwrap_or(sha256);
-                write!(f, "{}{protocol}, SHA-256 {hash}, {} numbers", self.name, self.dimension)
-            }
-        }
+        let FeatureKind { source: Source { name, protocol, sha256 }, dimension } = self;
+        let Some(sha256) = sha256 else { return write!(f, "the examples as they are, {dimension} numbers") };
+        let protocol = protocol.as_ref().map_or(String::new(), |protocol| format!(" by {protocol}"));
+        write!(f, "{name}{protocol}, SHA-256 {}, {dimension} numbers", sha256.get(..12).unwrap_or(sha256))
     }
 }
 

@@ -3,7 +3,7 @@
 mod efficientnet;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use efficientnet::{EfficientNet, PROTOCOL};
@@ -31,6 +31,11 @@ pub enum FeatureSpec {
         #[serde(default = "fetched")]
         weights: PathBuf,
     },
+    /// A classifier that was trained here: what its last layer makes logits of, [B, width], for examples at its least time.
+    Classifier {
+        /// The run of the classifier, or of a score with a `[classifier]` beside it, relative to the working directory.
+        run: PathBuf,
+    },
 }
 
 /// Where `scripts/fetch-features` puts them.
@@ -45,6 +50,7 @@ impl FeatureSpec {
             FeatureSpec::Data {} => return Ok(()),
             FeatureSpec::Torchscript { file } => ("torchscript.file", file),
             FeatureSpec::EfficientnetLite0 { weights } => ("efficientnet-lite0.weights", weights),
+            FeatureSpec::Classifier { run } => ("classifier.run", run),
         };
         match path.as_os_str().is_empty() {
             true => Err(Fault::new(key, "the path is empty", "give one, relative to the working directory")),
@@ -53,7 +59,7 @@ impl FeatureSpec {
     }
 }
 
-/// As the command line names it: `data`, `efficientnet-lite0`, or a TorchScript file.
+/// As the command line names it: `data`, `efficientnet-lite0`, the folder of a run with a classifier, or a TorchScript file.
 impl FromStr for FeatureSpec {
     type Err = Infallible;
 
@@ -61,6 +67,7 @@ impl FromStr for FeatureSpec {
         Ok(match name {
             "data" => FeatureSpec::Data {},
             "efficientnet-lite0" => FeatureSpec::EfficientnetLite0 { weights: fetched() },
+            run if Path::new(run).is_dir() => FeatureSpec::Classifier { run: run.into() },
             file => FeatureSpec::Torchscript { file: file.into() },
         })
     }
@@ -80,6 +87,7 @@ mod tests {
             ("data", "[features.data]"),
             ("x.pt", "[features.torchscript]\nfile = \"x.pt\""),
             ("efficientnet-lite0", "[features.efficientnet-lite0]"),
+            ("src", "[features.classifier]\nrun = \"src\""),
         ] {
             assert_eq!(FeatureSpec::from_str(word).unwrap(), toml::from_str::<Evaluate>(table).unwrap().features, "{word}");
         }

@@ -23,7 +23,7 @@ pub struct OfParts {
 /// Error: a set has fewer examples.
 pub fn kid_of_subsets(x: &Features, y: &Features, subsets: usize, size: usize, seed: u32) -> Result<OfParts> {
     x.beside(y)?;
-    for set in [x, y].into_iter().filter(|set| (set.count() as usize) < size) {
+    if let Some(set) = [x, y].into_iter().find(|set| (set.count() as usize) < size) {
         let message = format!("{} has {} examples, and the subsets of this estimator {size}", set.name(), set.count());
         return Err(Error::Usage { message, help: format!("take {size} or more") });
     }

@@ -60,8 +60,8 @@ impl Logits {
         Logits { first, blocks, output: Linear::new(&builder.part("output"), width, classes as i64, 1.0), embedding }
     }
 
-    /// `noise` is the label of each example, or `[1]` where they share it.
-    pub fn forward(&self, x: &Tensor, noise: &Tensor) -> Tensor {
+    /// SiLU of the mean over places of h, [B, width]. `noise` is the label of each example, or `[1]` where they share it.
+    pub fn features(&self, x: &Tensor, noise: &Tensor) -> Tensor {
         let waves = self.embedding.forward(noise);
         let images = x.dim() == 4;
         let told = |h: Tensor, label: &Linear| {
@@ -76,7 +76,12 @@ impl Logits {
             h = out.forward(&told(hidden.forward(&h), label)) + h;
         }
         let h = if images { h.mean_dim([2i64, 3].as_slice(), false, None::<Kind>) } else { h };
-        self.output.forward(&h.silu())
+        h.silu()
+    }
+
+    /// O of them.
+    pub fn of_features(&self, features: &Tensor) -> Tensor {
+        self.output.forward(features)
     }
 
     /// Roughly how many numbers a pass keeps for its gradient, for one example of `shape`.

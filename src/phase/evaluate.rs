@@ -2,11 +2,11 @@
 
 use super::{Done, Phase};
 use crate::error::Result;
-use crate::evaluation::{DuringTraining, Evaluate, Extractor, Report};
+use crate::evaluation::{DuringTraining, Evaluate, Report};
 use crate::run::Run;
 use crate::run::checkpoint::Choice;
 use crate::run::log::{Curves, Log};
-use crate::session::Session;
+use crate::session::{Session, open_features};
 
 pub struct Comparing(pub Evaluate);
 
@@ -42,7 +42,7 @@ fn compare(
     (name, group): (&str, &str),
     (log, step): (&mut Log, u64),
 ) -> Result<bool> {
-    let extractor = Extractor::new(&spec.features, session.device())?;
+    let extractor = open_features(&spec.features, session.device())?;
     let of = session.evaluation_subject(spec, &extractor, folder, samples)?;
     if folder.is_done(name, &of)? {
         return Ok(false);

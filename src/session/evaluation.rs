@@ -40,7 +40,7 @@ impl Session {
         };
         let Evaluate { against, examples, features, neighbours, copies, .. } = spec;
         let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies });
-        Ok(json!({ "seed": self.plan.seed, "samples": of, "evaluate": how, "features_sha256": extractor.sha256() }))
+        Ok(json!({ "seed": self.plan.seed, "samples": of, "evaluate": how, "features_of": extractor.source }))
     }
 
     /// Compares some samples of a run with examples of the data.

@@ -5,6 +5,7 @@ mod codes;
 mod conditions;
 mod dequantisation;
 mod evaluation;
+mod features;
 mod generator;
 mod given;
 mod guide;
@@ -20,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use codes::{Against, Codes, CodesReport, RoundTrip, read_codes};
+pub use features::open_features;
 pub use given::Given;
 pub use set::open_set;
 use tch::Device;
