@@ -79,10 +79,10 @@ impl Protocol {
     pub fn missing(self, a: &FeatureTable, b: Option<&FeatureTable>) -> Vec<String> {
         let mut missing = Vec::new();
         let (kind, count) = (&a.about.features, a.about.count);
-        if kind.sha256.is_none() || kind.dimension != INCEPTION {
+        if kind.source.sha256.is_none() || kind.dimension != INCEPTION {
             missing.push(format!("features are {kind}, and not the {INCEPTION} of {}", self.network()));
         } else {
-            missing.push(format!("whether {} is {} is for you to know", kind.name, self.network()));
+            missing.push(format!("whether {} is {} is for you to know", kind.source.name, self.network()));
         }
         if count != SAMPLES && self != Protocol::TorchFidelity {
             missing.push(format!("A has {count} samples, and not {SAMPLES}"));
