@@ -1386,7 +1386,7 @@ fn a_missing_experiment_file() {
       help: name a TOML file, such as experiments/quickstart.toml
     ");
     let home = Home::with(VECTORS);
-    assert_snapshot!(home.fail(&["run", "."]), @"cannot read .: Is a directory (os error 21) help: something else is in its place: move that away, or name another path");
+    assert_snapshot!(home.fail(&["run", "."]), @".: is not a run: it holds no experiment.toml help: a run is the folder that `score-sde run FILE` makes, runs/<name of FILE>; no run was found here");
 }
 
 /// Keys, values and scraps of the language.
