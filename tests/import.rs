@@ -19,7 +19,7 @@ use score_sde::pth::{Archive, Problem, unpickle};
 use score_sde::run::{About, Journal, Run, checkpoint};
 use score_sde::sample::{Start, Subject, sample};
 use score_sde::tensor::to_vec;
-use score_sde::train::State;
+use score_sde::train::{Average, State};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const EXPERIMENT: &str = r#"
@@ -190,7 +190,7 @@ fn trained(home: &Home, name: &str) -> Run {
 fn samples(home: &Home, run: &Run) -> Tensor {
     let loaded = home.loaded();
     let model = model(&loaded);
-    score_sde::train::load_average(&model.parameters, &checkpoint::latest(run).unwrap().unwrap()).unwrap();
+    score_sde::train::load_weights(&model.parameters, &checkpoint::latest(run).unwrap().unwrap(), Average::Average).unwrap();
     let experiment = &loaded.experiment;
     let sde = experiment.sde.as_ref().unwrap().get();
     let start = Start::Prior { shape: &loaded.train.as_ref().unwrap().shape, device: Device::Cpu };

@@ -13,7 +13,8 @@ use insta::assert_snapshot;
 use ndarray::{Array1, Array2, Array3, s};
 use ndarray_npy::NpzReader;
 use safetensors::SafeTensors;
-use score_sde::run::{Run, checkpoint};
+use score_sde::run::Run;
+use score_sde::run::checkpoint::{self, Choice};
 use score_sde::testing::frame_ends;
 use serde_json::Value;
 
@@ -212,6 +213,52 @@ fn a_run_goes_on_with_more_steps_and_keeps_what_it_made_before() {
     // More steps ask for other samples anyway.
     home.succeed(&["run", "runs/tiny", "--set", "train.steps=41", "--set", "sample.count=2"]);
     assert_eq!(home.json("runs/tiny/samples/samples.json")["count"], 2);
+}
+
+#[test]
+fn a_run_begins_with_the_weights_of_another() {
+    let home = Home::with(training_alone(VECTORS));
+    home.succeed(&RUN);
+    let at = |run: &str, step: u64| checkpoint::choose(&Run::reading(&home.path(run)).unwrap(), Choice::Step(step)).unwrap().unwrap();
+    let begin = ["run", "tiny.toml", "--out", "warm", "--from", "runs/tiny@10", "--set", "train.keep=9", "--set", "train.lr=2e-3"];
+    home.succeed(&begin);
+    let (source, begun) = (at("runs/tiny", 10), at("warm", 0));
+    for name in source.names().filter(|name| name.starts_with("model.") || name.starts_with("ema.")) {
+        assert_eq!(source.tensor(name).unwrap(), begun.tensor(name).unwrap(), "{name}");
+    }
+    assert_eq!(begun.tensor("adam.first_moment").unwrap().abs().sum(tch::Kind::Double).double_value(&[]), 0.0);
+    assert_eq!(home.json("warm/run.json")["from"]["step"], 10);
+    let before = home.contents("warm");
+    home.succeed(&begin);
+    home.succeed(&["run", "warm"]);
+    assert_eq!(home.contents("warm"), before);
+    let other = home.fail(&["run", "warm", "--from", "runs/tiny"]);
+    assert!(other.contains("was begun with other weights: those of") && other.contains("at step 10"), "{other}");
+    let unfit = home.fail(&["run", "tiny.toml", "--out", "unfit", "--from", "runs/tiny", "--set", "network.mlp.width=8"]);
+    assert!(unfit.contains("has weights of another network") && unfit.contains("has shape"), "{unfit}");
+    home.succeed(&["run", "tiny.toml", "--out", "unfit"]);
+    fs::remove_file(home.path("warm/checkpoints/step-00000000.safetensors")).unwrap();
+    fs::remove_file(home.path("warm/checkpoints/step-00000010.safetensors")).unwrap();
+    fs::remove_file(home.path("warm/checkpoints/step-00000020.safetensors")).unwrap();
+    assert!(home.fail(&["run", "warm"]).contains("has lost the weights that it begins with"));
+    home.succeed(&begin);
+    let last = "warm/checkpoints/step-00000020.safetensors";
+    assert!(home.read(last) == before[&home.path(last)].0, "the same training again");
+}
+
+#[test]
+fn samples_are_of_the_average_or_of_raw_weights() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    let of = |weights: &str| {
+        home.succeed(&["likelihood", "runs/tiny", "--name", weights, "--weights", weights]);
+        home.succeed(&["sample", "runs/tiny", "--name", weights, "--weights", weights]);
+        let report = home.json(&format!("runs/tiny/{weights}.json"));
+        (home.read(&format!("runs/tiny/samples/{weights}.npz")), report["protocol"]["weights"].as_str().unwrap().to_owned())
+    };
+    let (average, raw) = (of("average"), of("raw"));
+    assert!(average.0 == home.read("runs/tiny/samples/samples.npz") && raw.0 != average.0);
+    assert_eq!([average.1, raw.1], ["moving average at step 20", "raw weights at step 20"]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub(super) fn ask(Common { source, out, set, machine }: Common) -> Result<Asked>
         let help = "this is asked of a score: give a run with [sde.*] and --set 'sample={...}' with all its keys";
         return Err(Error::run(run.path(), "its experiment has no [sample]", help));
     };
-    session.average_of(&run, source.step.unwrap_or_default())?;
+    source.take(&session, &run)?;
     let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
     Ok(Asked { run, elsewhere, session, spec })
 }
@@ -121,7 +121,7 @@ pub(super) fn ask(Common { source, out, set, machine }: Common) -> Result<Asked>
 /// Another run asked the same, with the noise of the first.
 fn beside(mut common: Common, run: PathBuf, seed: u64) -> Common {
     common.set.overrides.push(format!("seed={seed}"));
-    Common { source: Source { run, step: None }, out: None, ..common }
+    Common { source: Source { run, step: None, ..common.source }, out: None, ..common }
 }
 
 pub fn encode(Encode { common, split, count, against, name }: Encode) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::pth::reference::{PREFIX, SIGMAS};
 use crate::run::{Run, replace, tensors};
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
+use crate::train::Average;
 
 /// The end of `score-sde export --help`.
 pub const IN_PYTORCH: &str = "\
@@ -50,7 +51,7 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
     let run = Run::reading(&source.run)?;
     let loaded = experiment::load_run(&run, &[], &[], false)?;
     let session = Session::new(&loaded, Machine { threads: Some(1), ..Machine::default() });
-    let (Some(weights), Some(parameters)) = (session.average_of(&run, source.step.unwrap_or_default())?, session.parameters()) else {
+    let (Some(weights), Some(parameters)) = (source.take(&session, &run)?, session.parameters()) else {
         return Err(Error::run(run.path(), "has no weights of its own: nothing is trained in it", "give a run that trains a network"));
     };
     if let Some((name, ..)) = parameters.named().find(|(_, tensor, _)| tensor.isfinite().all().int64_value(&[]) == 0) {
@@ -75,7 +76,8 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
         }
     };
     let out = out.unwrap_or_else(|| run.path().join(file));
-    let meta = [("format", "pt".to_owned()), ("weights", "ema".to_owned()), ("step", weights.step.to_string())];
+    let kind = if weights.average == Average::Raw { "raw" } else { "ema" };
+    let meta = [("format", "pt".to_owned()), ("weights", kind.to_owned()), ("step", weights.step.to_string())];
     replace(&out, |file| file.write_all(&tensors::encode(&named, &meta)))?;
     println!("{}", out.display());
     Ok(())

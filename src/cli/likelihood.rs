@@ -58,7 +58,7 @@ pub fn likelihood(Arguments { source, target, split, compare, set, machine }: Ar
         }
         (_, None) => {}
     }
-    session.average_of(&run, source.step.unwrap_or_default())?;
+    source.take(&session, &run)?;
     let elsewhere = target.out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, target.name, "likelihood", str::to_owned)?;

@@ -20,15 +20,17 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tch::Device;
 
 use crate::error::Result;
 use crate::experiment::Needs;
 use crate::interrupt;
 use crate::memory;
+use crate::run::Run;
 use crate::run::checkpoint::Choice;
-use crate::session;
+use crate::session::{self, Session};
+use crate::train::{Average, Weights};
 
 /// Score-based generative modelling through stochastic differential equations.
 #[derive(Debug, Parser)]
@@ -80,7 +82,7 @@ enum Verb {
     /// a file that names anything to call is refused. Of a model of diffusers there are the weights. If a tensor is missing, too many or of
     /// another shape, all are named and nothing is written.
     Import(import::Arguments),
-    /// Write the averaged weights of a run, those that sample, as a safetensors file for other programs.
+    /// Write the weights of a run, averaged as those that sample, as a safetensors file for other programs.
     #[command(after_long_help = export::IN_PYTORCH)]
     Export(export::Arguments),
 }
@@ -126,6 +128,26 @@ struct Source {
     /// The checkpoint, by its step, or best by the curve of train.keep_best [default: the newest].
     #[arg(long, value_name = "N|best", value_parser = parse_choice)]
     step: Option<Choice>,
+    /// Which weights of the checkpoint: their moving average, or as the last step left them.
+    #[arg(long, default_value = "average")]
+    weights: Averaging,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Averaging {
+    Average,
+    Raw,
+}
+
+impl Source {
+    /// Takes these weights for a session; says which, or none where nothing is trained.
+    fn take<'a>(&self, session: &'a Session, run: &Run) -> Result<Option<&'a Weights>> {
+        let average = match self.weights {
+            Averaging::Average => Average::Average,
+            Averaging::Raw => Average::Raw,
+        };
+        session.weights_of(run, self.step.unwrap_or_default(), average)
+    }
 }
 
 /// Where one more result of a run goes.

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Machine, Overrides};
+use super::{Machine, Overrides, parse_choice};
 use crate::data::Split;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experiment::{self, default_run_folder};
 use crate::phase::{Performed, perform};
+use crate::run::checkpoint::Choice;
 use crate::run::{EXPERIMENT, Run};
 use crate::session::{Session, open_features};
 
@@ -19,13 +20,17 @@ pub struct Arguments {
     /// The run folder [default: runs/<file's stem>, or the run that is named].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Begin a new run with the weights of another one, their raw values and their moving average; of its newest checkpoint, or of step N, or of
+    /// best. Adam's moments and the count of steps begin anew.
+    #[arg(long, value_name = "RUN[@N]")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     set: Overrides,
     #[command(flatten)]
     machine: Machine,
 }
 
-pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Result<()> {
+pub fn run(Arguments { experiment: path, out, from, set, machine }: Arguments) -> Result<()> {
     let own = of_a_run(&path)?;
     let path = own.as_ref().map_or(path, |run| run.path().join(EXPERIMENT));
     let folder = out.or(own.map(|run| run.path().to_owned())).unwrap_or_else(|| default_run_folder(&path));
@@ -34,6 +39,10 @@ pub fn run(Arguments { experiment: path, out, set, machine }: Arguments) -> Resu
     let session = Session::new(&loaded, machine.into());
     open_data(&session)?;
     let run = Run::open(&folder)?;
+    if let Some(from) = from {
+        let (from, choice) = parse_from(&from)?;
+        session.begin_from(&run, (&from, choice), loaded.about())?;
+    }
     let changes = loaded.claim(&run)?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));
     changes.iter().for_each(|line| session.terminal().say(&format!("changed: {line}")));
@@ -63,6 +72,17 @@ fn of_a_run(path: &Path) -> Result<Option<Run>> {
     let run = Run::reading(folder)?;
     run.experiment()?;
     Ok(Some(run))
+}
+
+/// A run and the checkpoint in it, RUN or RUN@N or RUN@best.
+fn parse_from(word: &Path) -> Result<(PathBuf, Choice)> {
+    match word.to_str().and_then(|word| word.rsplit_once('@')) {
+        Some((run, step)) if !word.exists() => {
+            let usage = |help| Error::Usage { message: format!("--from {} names no checkpoint", word.display()), help };
+            Ok((run.into(), parse_choice(step).map_err(usage)?))
+        }
+        _ => Ok((word.to_owned(), Choice::Newest)),
+    }
 }
 
 /// Opens every split that is needed, so that damaged data are found before any work.

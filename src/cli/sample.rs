@@ -32,7 +32,7 @@ pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<(
         let help = format!("give one: --set '{table}={{count=16,...}}' with all its keys");
         return Err(Error::run(run.path(), format!("its experiment has no [{table}]"), help));
     }
-    session.average_of(&run, source.step.unwrap_or_default())?;
+    source.take(&session, &run)?;
     let elsewhere = target.out.map(|out| Run::elsewhere(&out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, target.name, "samples", |name| format!("samples/{name}"))?;

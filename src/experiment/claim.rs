@@ -8,16 +8,21 @@ use crate::progress::warn;
 use crate::run::{About, Run, checkpoint};
 
 impl Loaded {
+    /// What a run of it says of itself.
+    pub fn about(&self) -> About {
+        About::new(&self.shape, self.condition, self.experiment.mark())
+    }
+
     /// Makes the folder this experiment's, or refuses if it is another's. Says what changed of a run that goes on otherwise than it was begun.
     pub fn claim(&self, run: &Run) -> Result<Vec<String>> {
-        let Loaded { experiment, shape, condition, .. } = self;
+        let experiment = &self.experiment;
         let stored_path = run.path().join("experiment.toml");
         // Where nothing but the weights vouches for them, both files can be made again.
         if run.is_anonymous()? && checkpoint::may_bear(run, &experiment.mark())? {
             if run.has("experiment.toml") {
                 warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
             }
-            run.introduce(&About::new(shape, *condition, experiment.mark()))?;
+            run.introduce(&self.about())?;
         }
         let about = run.about()?;
         let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));

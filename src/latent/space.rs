@@ -12,7 +12,7 @@ use crate::optim::{Builder, Parameters};
 use crate::rng::{self, Law, Purpose};
 use crate::run::checkpoint::Checkpoint;
 use crate::space::Scale;
-use crate::train::{Weights, load_average};
+use crate::train::{Average, Weights, load_weights};
 
 /// y = z / r for z of a VAE with fixed weights.
 pub struct LatentSpace {
@@ -58,7 +58,7 @@ impl LatentSpace {
         let builder = Builder::new(0, Kind::Float, device);
         let vae = Vae::new(spec, shape, scale, &builder);
         let parameters = builder.finish();
-        let weights = load_average(&parameters, checkpoint)?;
+        let weights = load_weights(&parameters, checkpoint, Average::Average)?;
         Ok((LatentSpace::new(spec, vae, parameters, (shape, scale), device), weights))
     }
 

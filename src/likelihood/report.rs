@@ -121,7 +121,7 @@ impl<S: Clone> Protocol<S> {
     ) -> Protocol<S> {
         Protocol {
             settings: settings.clone(),
-            weights: weights.map_or("exact score".into(), |weights| format!("moving average at step {}", weights.step)),
+            weights: weights.map_or("exact score".into(), Weights::name),
             offset_bits_per_dim: scale.map_or(0.0, |scale| -scale.log_det_per_dim() / LN_2),
             dimension,
             data: data.clone(),

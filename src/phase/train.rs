@@ -26,6 +26,10 @@ impl Phase for Training {
             let message = format!("is a run of format {format}, whose training draws are others than those of format {FORMAT}");
             return Err(Error::run(folder.path(), message, "finish it with the version that began it, or start it anew (--out DIR)"));
         }
+        if let (None, Some(from)) = (&newest, folder.about()?.from) {
+            let message = format!("has lost the weights that it begins with, those of {} at step {}", from.run.display(), from.step);
+            return Err(Error::run(folder.path(), message, "run it again with --from, or start it anew (--out DIR)"));
+        }
         let plan = session.plan();
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
         log.begin(self.name(), step + 1)?;

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-pub use about::{About, FORMAT};
+pub use about::{About, FORMAT, Origin};
 pub use folder::Folder;
 pub use journal::{Journal, difference};
 pub use names::{Reserved, plain_name, reserve, result_name};

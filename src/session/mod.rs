@@ -1,5 +1,6 @@
 //! The library's front door: a plan and weights -> models, samples and densities.
 
+mod begin;
 mod classifier;
 mod codes;
 mod conditions;
@@ -40,7 +41,7 @@ use crate::run::checkpoint::{self, Choice};
 use crate::sample::{Sample, Thresholding};
 use crate::sde::SdeSpec;
 use crate::space::Scale;
-use crate::train::{self, ScoreTraining, Weights};
+use crate::train::{self, Average, ScoreTraining, Weights};
 
 /// Where a session computes and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +84,8 @@ pub struct Session {
     subject: Subject,
     /// The latent space, once it is read of the run.
     latent: OnceCell<LatentSpace>,
-    /// Which averaged weights are taken, once they are.
-    average: OnceCell<Option<Weights>>,
+    /// Which weights are taken, once they are.
+    weights: OnceCell<Option<Weights>>,
     /// What the analytic variance is made of, once it is there.
     squares: OnceCell<MeanSquares>,
     train: OnceCell<Arc<dyn Dataset>>,
@@ -139,7 +140,7 @@ impl Session {
             machine,
             terminal: Terminal::new(machine.quiet),
             latent: OnceCell::new(),
-            average: OnceCell::new(),
+            weights: OnceCell::new(),
             squares: OnceCell::new(),
             train: OnceCell::new(),
             test: OnceCell::new(),
@@ -244,7 +245,12 @@ impl Session {
 
     /// As [`average`](Session::average), of the checkpoint that is wanted, unless weights are taken already.
     pub fn average_of(&self, run: &Run, choice: Choice) -> Result<Option<&Weights>> {
-        if self.average.get().is_none() {
+        self.weights_of(run, choice, Average::Average)
+    }
+
+    /// The same, averaged or raw.
+    pub fn weights_of(&self, run: &Run, choice: Choice, average: Average) -> Result<Option<&Weights>> {
+        if self.weights.get().is_none() {
             self.read_latents(run)?;
             let weights = match self.parameters() {
                 None => None,
@@ -260,12 +266,12 @@ impl Session {
                     let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
                         Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
                     })?;
-                    Some(train::load_average(parameters, &checkpoint)?)
+                    Some(train::load_weights(parameters, &checkpoint, average)?)
                 }
             };
-            self.average.get_or_init(|| weights);
+            self.weights.get_or_init(|| weights);
         }
-        Ok(self.average.get().and_then(Option::as_ref))
+        Ok(self.weights.get().and_then(Option::as_ref))
     }
 
     /// The step of these weights; 0 where nothing is trained.

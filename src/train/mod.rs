@@ -6,6 +6,7 @@ mod score;
 mod spec;
 mod state;
 mod times;
+mod weights;
 mod window;
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 pub use matching::ScoreMatching;
 pub use score::ScoreTraining;
 pub use spec::{Curve, OnDivergence, Train};
-pub use state::{State, Update, Weights, load_average};
+pub use state::{State, Update};
+pub use weights::{Average, Weights, load_weights};
 use window::{Means, Window};
 
 use crate::data::{Batches, Dataset};

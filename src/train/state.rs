@@ -1,13 +1,12 @@
 //! The state of training, one update of it, and its checkpoints.
 
-use serde::Serialize;
 use tch::{Tensor, no_grad};
 
 use super::spec::Train;
 use crate::error::{Error, Result};
 use crate::optim::{Adam, BatchTimes, Ema, LossHistory, Losses, Parameters, clip_by_norm, warm_up};
+use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint, Keep};
-use crate::run::{Run, tensors};
 use crate::tensor::to_vec;
 
 const PROGRESS: &str = "train.progress";
@@ -130,7 +129,8 @@ impl State<'_> {
         Ok(())
     }
 
-    pub(super) fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    /// Takes the weights of a checkpoint, raw and averaged, and nothing else.
+    pub fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         no_grad(|| {
             for (name, mut tensor, _) in self.parameters.named().map(|(name, tensor, t)| (name, tensor.detach(), t)) {
                 tensor.copy_(checkpoint.tensor(&format!("model.{name}"))?);
@@ -138,6 +138,13 @@ impl State<'_> {
             for (name, mut tensor) in self.parameters.views_of(&self.ema.average) {
                 tensor.copy_(checkpoint.tensor(&format!("ema.{name}"))?);
             }
+            Ok(())
+        })
+    }
+
+    pub(super) fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.load_weights(checkpoint)?;
+        no_grad(|| {
             for (name, moment) in MOMENTS.into_iter().zip([&self.adam.first_moment, &self.adam.second_moment]) {
                 self.parameters.fill_by_axes(moment, checkpoint.tensor(name)?);
             }
@@ -149,27 +156,6 @@ impl State<'_> {
             Ok(())
         })
     }
-}
-
-/// Which averaged weights.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Weights {
-    /// Of the checkpoint.
-    pub step: u64,
-    /// Of their bytes.
-    pub crc32: String,
-}
-
-/// Takes the averaged weights of a checkpoint and ends training: no gradient of the weights is asked for any more.
-pub fn load_average(parameters: &Parameters, checkpoint: &Checkpoint) -> Result<Weights> {
-    let mut crc = crc32fast::Hasher::new();
-    for (name, parameter, trainable) in parameters.named() {
-        let source = checkpoint.tensor(&format!("{}.{name}", if trainable { "ema" } else { "model" }))?;
-        no_grad(|| parameter.detach().copy_(source));
-        crc.update(tensors::bytes(source));
-    }
-    parameters.freeze();
-    Ok(Weights { step: checkpoint.step, crc32: format!("{:08x}", crc.finalize()) })
 }
 
 /// Stops before a number that is not finite reaches the weights; the checkpoint on disk stays the last good one.

@@ -4,6 +4,7 @@ use super::*;
 use crate::run::Run;
 use crate::tensor::to_vec;
 use crate::testing::frame_ends;
+use crate::train::Average;
 use tch::Tensor;
 
 #[test]
@@ -20,7 +21,7 @@ fn a_torn_evaluation_goes_on_and_every_example_counts() {
     let measured = |name: &str, spec: &Likelihood| {
         let model = Counting::new(&exact);
         let subject = subject(&model, &dataset, Scale::Vectors { scale: 1.0 }, 5);
-        let weights = Weights { step: 7, crc32: "0".into() };
+        let weights = Weights { step: 7, crc32: "0".into(), average: Average::Average };
         let of = dependence(spec, 5, Some(&weights), Solved::FOREIGN);
         let mut journal = Journal::open(run.folder(), &format!("{name}.journal"), &of)?;
         let result = likelihood(spec, &subject, &mut journal, &Terminal::new(true))?;
