@@ -374,7 +374,7 @@ fn a_run_has_one_writer_and_any_number_of_readers() {
     first.kill().unwrap();
     first.wait().unwrap();
     let refusal = home.fail(&RUN);
-    assert!(refusal.contains("holds a run of another experiment"), "the lock dies with its process: {refusal}");
+    assert!(refusal.contains("steps already, and train.steps is 20"), "the lock dies with its process: {refusal}");
 }
 
 /// Steps so slow that a signal lands where it should.
