@@ -93,6 +93,31 @@ fn the_better_of_two_is_named_or_it_is_said_that_nobody_can_tell() {
     assert!(line("other.npy").contains("cannot tell A from C"), "{}", line("other.npy"));
 }
 
+/// The moments of a set say as much of the Fréchet distance as the set does, but for the scatter of B.
+#[test]
+fn moments_are_kept_and_compared_with() {
+    let home = Home::with(VECTORS);
+    for (name, seed, shift) in [("x", 1, 0.0), ("c", 3, 1.0), ("y", 2, 2.0)] {
+        write_npy(home.path(&format!("{name}.npy")), &normal(seed, 400, shift)).unwrap();
+    }
+    home.succeed(&["evaluate", "y.npy", "--save", "y.npz"]);
+    let whole = evaluate(&home, &["x.npy", "--against", "y.npy"]);
+    let report = evaluate(&home, &["x.npy", "--against", "y.npz", "--than", "c.npy", "--train", "y.npy", "--protocol", "torch-fidelity"]);
+    let [(value, _), (expected, _)] = [&report, &whole].map(|report| measured(report, "frechet_distance"));
+    assert!((value - expected).abs() < 1e-9, "{value} is not {expected}");
+    assert_eq!(report["measures"].as_array().unwrap().len(), 2);
+    assert_eq!((&report["moments"]["name"], &report["moments"]["dimension"]), (&"y.npz".into(), &2.into()));
+    assert!(report.get("b").is_none() && report["memorisation"].get("authenticity_of_b").is_none(), "{report}");
+    assert!(report["followed"]["missing"].to_string().contains("KID, precision and recall need examples of B"), "{report}");
+    let table = home.succeed(&["evaluate", "x.npy", "--against", "y.npz", "--than", "c.npy", "--train", "y.npy"]).0;
+    assert!(table.contains("mean and covariance of 2 features") && table.contains("C is better than A by "), "{table}");
+    let report = home.fail(&["evaluate", "y.npz", "--against", "x.npy"]);
+    assert!(report.contains("y.npz holds a mean and a covariance, and no examples") && report.contains("--against"), "{report}");
+    write_npy(home.path("wide.npy"), &Array2::<f64>::from_shape_fn((30, 3), |(i, j)| (i * j) as f64)).unwrap();
+    let report = home.fail(&["evaluate", "wide.npy", "--against", "y.npz"]);
+    assert!(report.contains("wide.npy has 3 features for each example") && report.contains("has 2"), "{report}");
+}
+
 #[test]
 fn a_protocol_gives_its_numbers_and_says_what_is_missing() {
     let home = Home::with(VECTORS);
@@ -350,7 +375,7 @@ fn what_can_not_be_compared_is_refused_in_words() {
     let report = home.fail(&["evaluate", "x.npy"]);
     assert!(report.contains("nothing to compare x.npy with") && report.contains("--against B, or --save FILE"), "{report}");
     let report = home.fail(&["evaluate", "x.npy", "--save", "kept"]);
-    assert!(report.contains("does not end with .safetensors"), "{report}");
+    assert!(report.contains("ends neither with .safetensors nor with .npz"), "{report}");
     let report = home.fail(&["evaluate", "x.npy", "--against", "x.npy", "--count", "31"]);
     assert!(report.contains("x.npy holds 30 examples, and --count is 31"), "{report}");
     assert_eq!(home.names(".").iter().filter(|name| name.starts_with("kept")).count(), 0);

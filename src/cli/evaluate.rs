@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::Machine;
 use crate::error::{Error, Result};
-use crate::evaluation::{Comparison, Protocol, Report, Set, Settings};
+use crate::evaluation::{Against, Comparison, KeptMoments, Protocol, Report, Set, Settings};
 use crate::features::FeatureSpec;
 use crate::progress::Terminal;
 use crate::run::replace;
@@ -18,7 +18,8 @@ pub struct Arguments {
     /// What is measured: a run folder (its samples) or RUN:NAME; FILE.toml:train or FILE.toml:test, a split of an experiment's data; an .npy or
     /// .npz file, or FILE.npz:ARRAY; a folder or .zip of PNG and JPEG files; or features that --save wrote.
     a: String,
-    /// What it is compared with, named likewise [default: of a run, the test split of its experiment].
+    /// What it is compared with, named likewise, or an .npz file of the moments mu [D] and sigma [D, D] of features [default: of a run, the test
+    /// split of its experiment].
     #[arg(long, value_name = "B")]
     against: Option<String>,
     /// Another set, whose distances from B are compared with those of A.
@@ -49,7 +50,7 @@ pub struct Arguments {
     /// Writes numbers and protocol to a file, or with - to standard output in place of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Keeps the features of A, a .safetensors file, to be named in place of A or B.
+    /// Keeps the features of A, a .safetensors file, to be named in place of A or B; or an .npz file of their mean and covariance.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -84,10 +85,13 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
         let message = format!("there is nothing to compare {a} with");
         return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
     }
-    check_name(save.as_deref())?;
+    let save = save.map(|path| Ok::<_, Error>((kept_as(&path)?, path))).transpose()?;
     let extractor = open_features(&features, machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
     let a = open_set(&a)?;
+    let of_moments = against.as_deref().map(Path::new).filter(|path| KeptMoments::are_in(path));
+    let moments = of_moments.map(KeptMoments::read).transpose()?;
+    let against = against.filter(|_| moments.is_none());
     let [b, c, train] = [against, than, train].map(|name| name.map(|name| open_set(&name)).transpose());
     let (b, c, train) = (b?, c?, train?);
     session::Machine::from(machine.clone()).set_threads(a.shape());
@@ -96,12 +100,15 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     let comparison = Comparison { settings, extractor: &extractor, batch, protocol, device: machine.device, terminal: &terminal };
     let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();
     let a = comparison.features(a, count)?;
-    if let Some(path) = &save {
-        a.save(path)?;
+    match &save {
+        Some((Kept::Features, path)) => a.save(path)?,
+        Some((Kept::Moments, path)) => KeptMoments::save(&a, seed, path)?,
+        None => {}
     }
-    let report = match features(b, count)? {
+    let b = features(b, count)?.map(Against::Examples).or(moments.map(Against::Moments));
+    let report = match b {
         Some(b) => comparison.report(&a, &b, features(c, count)?.as_ref(), features(train, None)?.as_ref())?,
-        None => Report::new(settings, a.about, None, Vec::new()),
+        None => Report::new(settings, a.about, Vec::new()),
     };
     say(&report, json.as_deref())
 }
@@ -113,13 +120,23 @@ fn test_split(a: &str) -> Option<String> {
     Some(format!("{}:test", experiment.display()))
 }
 
-/// Error: kept features could not be told from something else by their name.
-fn check_name(save: Option<&Path>) -> Result<()> {
-    match save.filter(|path| path.extension().is_none_or(|extension| extension != "safetensors")) {
-        None => Ok(()),
-        Some(path) => Err(Error::Usage {
-            message: format!("--save {} does not end with .safetensors", path.display()),
-            help: format!("give --save {}", path.with_extension("safetensors").display()),
+/// What is kept of A.
+enum Kept {
+    Features,
+    Moments,
+}
+
+/// By the ending of a file. Error: what is kept could not be told from something else by its name.
+fn kept_as(path: &Path) -> Result<Kept> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => Ok(Kept::Features),
+        Some("npz") => Ok(Kept::Moments),
+        _ => Err(Error::Usage {
+            message: format!("--save {} ends neither with .safetensors nor with .npz", path.display()),
+            help: format!(
+                "give --save {} for features, or .npz for their mean and covariance",
+                path.with_extension("safetensors").display()
+            ),
         }),
     }
 }

@@ -38,7 +38,7 @@ pub use idx::Idx;
 pub use imagenet::ImageNet;
 pub use images::{Channels, Filter, Fit, ImageFiles, ImageLabels};
 pub use labels::{LabelFiles, Labels};
-pub use npy::{Arrays, Layout, NpyImages, NpyVectors, read_array, read_npy};
+pub use npy::{Arrays, Layout, NpyImages, NpyVectors, holds_arrays, read_array, read_npy};
 pub use statistics::{Farthest, Moments, Statistics};
 pub use toys::{Checkerboard, Mixture, NoisyCurve};
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::array::{Array, is_npz};
+use super::source::Archive;
 use super::{Dataset, LabelFiles, Split, Summary};
 use crate::error::{Error, Fault, Result};
 
@@ -281,6 +282,12 @@ fn in_blocks(array: &Array, look: impl Fn(usize, &[f32]) -> Result<()> + Sync) -
 pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f64>)> {
     let array = Array::open(path, Some(name))?;
     Ok((array.shape.clone(), array.numbers()?))
+}
+
+/// Whether a file is an `.npz` archive with all of these arrays.
+pub fn holds_arrays(path: &Path, names: &[&str]) -> bool {
+    let holds = |archive: Archive| names.iter().all(|name| archive.arrays().contains(name));
+    is_npz(path) && Archive::open(path, "").is_ok_and(holds)
 }
 
 /// The same of an `.npy` file.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tch::Device;
 
+use super::moments::KeptMoments;
 use super::table::FeatureTable;
 use crate::error::{Error, Result};
 use crate::metric::{
@@ -61,11 +62,7 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     check(a, b)?;
     let [x, y] = [a.features(seed, device)?, b.features(seed, device)?];
     [&x, &y].into_iter().filter_map(Frechet::warning).for_each(|warning| warn(&warning));
-    let frechet = || {
-        let Frechet { plain, extrapolated } = Frechet::new(&x, &y)?;
-        let plain = Measure { equal_laws: None, ..distance(["frechet_distance", "Fréchet distance"], plain) };
-        Ok(vec![plain, distance(["frechet_distance_extrapolated", "Fréchet distance, N → ∞"], extrapolated)])
-    };
+    let frechet = || Ok(frechets(Frechet::new(&x, &y)?));
     let kernel =
         || Ok(vec![distance(["kid", "KID"], kid(&x, &y)?), distance(["squared_mmd", "MMD²"], mmd(&x, &y, median_distance(&x, &y)?)?)]);
     let sliced =
@@ -86,6 +83,20 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     }
     phase.finish("");
     Ok(measures)
+}
+
+/// Measures how far the law that `a` is drawn from is from one of which there are moments alone, as they are.
+///
+/// Error: its features say nothing, or the moments are of features in another number.
+pub fn compare_with_moments(a: &FeatureTable, b: &KeptMoments, settings: Settings, device: Device) -> Result<Vec<Measure>> {
+    let x = a.features(settings.seed, device)?;
+    Frechet::warning(&x).iter().for_each(|warning| warn(warning));
+    Ok(frechets(Frechet::to(&x, &b.moments)?))
+}
+
+fn frechets(Frechet { plain, extrapolated }: Frechet) -> Vec<Measure> {
+    let plain = Measure { equal_laws: None, ..distance(["frechet_distance", "Fréchet distance"], plain) };
+    vec![plain, distance(["frechet_distance_extrapolated", "Fréchet distance, N → ∞"], extrapolated)]
 }
 
 fn supports(x: &Features, y: &Features, k: i64) -> Result<Vec<Measure>> {

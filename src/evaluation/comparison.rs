@@ -2,7 +2,8 @@
 
 use tch::Device;
 
-use super::compare::{Settings, compare};
+use super::against::Against;
+use super::compare::{Measure, Settings, compare, compare_with_moments};
 use super::extractor::Extractor;
 use super::memorisation::Memorisation;
 use super::protocol::Protocol;
@@ -33,17 +34,32 @@ impl Comparison<'_> {
     /// A and B, whether A is better than C, and whether A holds copies of training examples.
     ///
     /// Error: their features are not of one kind, or say nothing.
-    pub fn report(&self, a: &FeatureTable, b: &FeatureTable, c: Option<&FeatureTable>, train: Option<&FeatureTable>) -> Result<Report> {
-        let Comparison { settings, device, terminal, .. } = *self;
-        let compare = |table: &FeatureTable| compare(table, b, settings, device, terminal);
-        let mut report = Report::new(settings, a.about.clone(), Some(b.about.clone()), compare(a)?);
+    pub fn report(&self, a: &FeatureTable, b: &Against, c: Option<&FeatureTable>, train: Option<&FeatureTable>) -> Result<Report> {
+        let Comparison { settings, device, .. } = *self;
+        let mut report = Report::new(settings, a.about.clone(), self.measures(a, b)?);
+        let examples = match b {
+            Against::Examples(b) => Some(b),
+            Against::Moments(_) => None,
+        };
+        match b {
+            Against::Examples(b) => report.b = Some(b.about.clone()),
+            Against::Moments(b) => report.moments = Some(b.about.clone()),
+        }
         if let Some(c) = c {
-            report = report.beside(c.about.clone(), compare(c)?);
+            report = report.beside(c.about.clone(), self.measures(c, b)?);
         }
         report.followed = self.protocol.map(|protocol| protocol.follow(a, b, settings, device)).transpose()?;
         if let Some(train) = train {
-            report.memorisation = Some(Memorisation::of(a, b, train, settings.seed, device)?);
+            report.memorisation = Some(Memorisation::of(a, examples, train, settings.seed, device)?);
         }
         Ok(report)
+    }
+
+    fn measures(&self, a: &FeatureTable, b: &Against) -> Result<Vec<Measure>> {
+        let Comparison { settings, device, terminal, .. } = *self;
+        match b {
+            Against::Examples(b) => compare(a, b, settings, device, terminal),
+            Against::Moments(b) => compare_with_moments(a, b, settings, device),
+        }
     }
 }

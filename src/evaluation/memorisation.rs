@@ -14,8 +14,9 @@ pub struct Memorisation {
     pub train: About,
     /// The share of A that is farther from its nearest training example than that one is from its own nearest (Alaa et al. 2022).
     pub authenticity: Estimate,
-    /// The same of B. Where B was held out of training, A should not be below it.
-    pub authenticity_of_b: Estimate,
+    /// The same of B, where there are examples of it. Where B was held out of training, A should not be below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authenticity_of_b: Option<Estimate>,
     /// How many of A have the very features of a training example.
     pub copies: usize,
     /// The pairs that are nearest to each other, the nearest first.
@@ -37,9 +38,9 @@ const NAMED: usize = 20;
 
 impl Memorisation {
     /// Error: as [`super::compare`].
-    pub fn of(a: &FeatureTable, b: &FeatureTable, train: &FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
+    pub fn of(a: &FeatureTable, b: Option<&FeatureTable>, train: &FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
         check(a, train)?;
-        let [x, y, seen] = [a.features(seed, device)?, b.features(seed, device)?, train.features(seed, device)?];
+        let [x, seen] = [a.features(seed, device)?, train.features(seed, device)?];
         let near = nearest(&x, &seen)?;
         let pair =
             |(i, (&distance, &place)): (usize, (&f64, &i64))| Pair { example: a.places[i], train: train.places[place as usize], distance };
@@ -47,7 +48,8 @@ impl Memorisation {
         pairs.sort_by(|a, b| a.distance.total_cmp(&b.distance));
         let copies = pairs.iter().filter(|pair| pair.distance == 0.0).count();
         pairs.truncate(NAMED);
-        let [authenticity, authenticity_of_b] = [authenticity(&x, &seen)?, authenticity(&y, &seen)?];
+        let authenticity_of_b = b.map(|b| authenticity(&b.features(seed, device)?, &seen)).transpose()?;
+        let authenticity = authenticity(&x, &seen)?;
         Ok(Memorisation { train: train.about.clone(), authenticity, authenticity_of_b, copies, nearest: pairs })
     }
 }

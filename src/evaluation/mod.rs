@@ -3,10 +3,12 @@
 //! A [`Set`] holds examples, an [`Extractor`] makes a [`FeatureTable`] [N, D] of it, [`compare`] measures two of these, and a
 //! [`Report`] says what was compared and how.
 
+mod against;
 mod compare;
 mod comparison;
 mod extractor;
 mod memorisation;
+mod moments;
 mod protocol;
 mod report;
 mod set;
@@ -14,10 +16,12 @@ mod spec;
 mod table;
 mod verdict;
 
-pub use compare::{Better, Measure, Settings, compare};
+pub use against::Against;
+pub use compare::{Better, Measure, Settings, compare, compare_with_moments};
 pub use comparison::Comparison;
 pub use extractor::Extractor;
 pub use memorisation::{Memorisation, Pair};
+pub use moments::{AboutMoments, KeptMoments};
 pub use protocol::{Followed, Protocol};
 pub use report::{Report, Than};
 pub use set::{Holds, Set};

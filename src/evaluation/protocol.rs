@@ -3,10 +3,11 @@
 use serde::Serialize;
 use tch::Device;
 
+use super::against::Against;
 use super::compare::Settings;
 use super::table::FeatureTable;
 use crate::error::Result;
-use crate::metric::{Features, Frechet, OfParts, Support, kid_of_blocks, kid_of_subsets};
+use crate::metric::{Features, Frechet, Moments, OfParts, Support, kid_of_blocks, kid_of_subsets};
 
 /// Whose numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,9 +61,19 @@ impl Protocol {
     }
 
     /// The numbers of samples `a` and data `b`. Error: their features say nothing.
-    pub fn follow(self, a: &FeatureTable, b: &FeatureTable, Settings { seed, .. }: Settings, device: Device) -> Result<Followed> {
-        let (x, y) = (a.features(seed, device)?, b.features(seed, device)?);
-        let mut values = vec![Value { metric: "frechet_distance", value: Frechet::new(&x, &y)?.plain.value, deviation: None }];
+    pub fn follow(self, a: &FeatureTable, b: &Against, Settings { seed, .. }: Settings, device: Device) -> Result<Followed> {
+        let x = a.features(seed, device)?;
+        let frechet = |value| vec![Value { metric: "frechet_distance", value, deviation: None }];
+        let (b, y) = match b {
+            Against::Examples(b) => (b, b.features(seed, device)?),
+            Against::Moments(b) => {
+                let mut missing = self.missing(a, None);
+                missing.extend(self.needs_examples().map(|what| format!("{what} need examples of B, of which there are moments alone")));
+                let values = frechet(Moments::of(&x).distance(&b.moments)?);
+                return Ok(Followed { protocol: self, values, missing });
+            }
+        };
+        let mut values = frechet(Frechet::new(&x, &y)?.plain.value);
         let mut missing = self.missing(a, Some(b));
         match self {
             Protocol::Edm => {}
@@ -76,7 +87,7 @@ impl Protocol {
     }
 
     /// What keeps the numbers of these samples from being this protocol's; `b` are the data, or none where only their moments are there.
-    pub fn missing(self, a: &FeatureTable, b: Option<&FeatureTable>) -> Vec<String> {
+    fn missing(self, a: &FeatureTable, b: Option<&FeatureTable>) -> Vec<String> {
         let mut missing = Vec::new();
         let (kind, count) = (&a.about.features, a.about.count);
         if kind.source.sha256.is_none() || kind.dimension != INCEPTION {
@@ -94,6 +105,14 @@ impl Protocol {
         }
         missing.extend(self.besides().map(str::to_owned));
         missing
+    }
+
+    fn needs_examples(self) -> Option<&'static str> {
+        match self {
+            Protocol::Edm => None,
+            Protocol::Reference => Some("blocks of KID"),
+            Protocol::TorchFidelity => Some("KID, precision and recall"),
+        }
     }
 
     fn network(self) -> &'static str {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::compare::{Measure, Settings};
 use super::memorisation::{Memorisation, Pair};
+use super::moments::AboutMoments;
 use super::protocol::{Followed, Value};
 use super::table::About;
 use super::verdict::{Verdict, number};
@@ -22,6 +23,9 @@ pub struct Report {
     /// What `a` is compared with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub b: Option<About>,
+    /// Or, in its place, the moments that `a` is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moments: Option<AboutMoments>,
     /// Of `a` and `b`.
     pub measures: Vec<Measure>,
     /// What `a` should be better than.
@@ -45,8 +49,19 @@ pub struct Than {
 }
 
 impl Report {
-    pub fn new(settings: Settings, a: About, b: Option<About>, measures: Vec<Measure>) -> Report {
-        Report { version: env!("CARGO_PKG_VERSION"), settings, a, b, measures, than: None, followed: None, memorisation: None }
+    /// Of A, with nothing beside it yet.
+    pub fn new(settings: Settings, a: About, measures: Vec<Measure>) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            settings,
+            a,
+            b: None,
+            moments: None,
+            measures,
+            than: None,
+            followed: None,
+            memorisation: None,
+        }
     }
 
     /// Every number by its name.
@@ -55,9 +70,9 @@ impl Report {
         let memorised = self.memorisation.iter().flat_map(|memorisation| {
             let Memorisation { authenticity, authenticity_of_b, copies, .. } = memorisation;
             let copies = Estimate::new(*copies as f64, 0.0);
-            [("authenticity", *authenticity), ("authenticity_of_b", *authenticity_of_b), ("copies", copies)]
+            [("authenticity", Some(*authenticity)), ("authenticity_of_b", *authenticity_of_b), ("copies", Some(copies))]
         });
-        measures.chain(memorised).collect()
+        measures.chain(memorised.filter_map(|(name, estimate)| Some((name, estimate?)))).collect()
     }
 
     /// Of another set beside the first: `measures` of it and `b`, of the same metrics.
@@ -84,6 +99,10 @@ impl fmt::Display for Report {
             )?;
             note.iter().flat_map(|note| note.split("; ")).try_for_each(|note| writeln!(f, "          {note}"))?;
         }
+        if let Some(AboutMoments { name, dimension, sha256 }) = &self.moments {
+            let sha256 = sha256.get(..SHOWN).unwrap_or(sha256);
+            writeln!(f, "{:<10}{name}\n          mean and covariance of {dimension} features of its own, SHA-256 {sha256}", "B")?;
+        }
         writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)?;
         lines(f, if c.is_some() { "A and B" } else { "" }, &self.measures)?;
         if let Some(Than { measures, verdicts, .. }) = &self.than {
@@ -109,7 +128,8 @@ fn protocol(f: &mut fmt::Formatter, Followed { protocol, values, missing }: &Fol
 
 fn copies(f: &mut fmt::Formatter, Memorisation { authenticity, authenticity_of_b, copies, nearest, .. }: &Memorisation) -> fmt::Result {
     writeln!(f, "\n{:<26}{:>16}{:>18}", "beside train", "value", "95 % interval")?;
-    for (name, estimate) in [("authenticity", authenticity), ("authenticity of B", authenticity_of_b)] {
+    let of_both = [("authenticity", Some(authenticity)), ("authenticity of B", authenticity_of_b.as_ref())];
+    for (name, estimate) in of_both.into_iter().filter_map(|(name, estimate)| Some((name, estimate?))) {
         writeln!(f, "{name:<26}{:>16}{:>18}", number(estimate.value), format!("± {}", number(estimate.half_width)))?;
     }
     writeln!(f, "{:<26}{copies:>16}", "copies")?;

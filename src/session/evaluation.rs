@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Session;
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::evaluation::{Comparison, Evaluate, Extractor, Holds, Report, Set, Settings};
+use crate::evaluation::{Against, Comparison, Evaluate, Extractor, Holds, Report, Set, Settings};
 use crate::run::log::Curves;
 use crate::run::{Found, Run};
 use crate::sample::{Draw, Sample};
@@ -56,6 +56,6 @@ impl Session {
         let a = comparison.features(Set::of_run(run, samples)?, None)?;
         let b = comparison.features(split(spec.against)?, spec.examples)?;
         let train = if spec.copies { Some(comparison.features(split(Split::Train)?, None)?) } else { None };
-        comparison.report(&a, &b, None, train.as_ref())
+        comparison.report(&a, &Against::Examples(b), None, train.as_ref())
     }
 }

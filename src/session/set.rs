@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::{Split, open_given};
 use crate::error::{Error, Result};
-use crate::evaluation::{FeatureTable, Holds, Set};
+use crate::evaluation::{FeatureTable, Holds, KeptMoments, Set};
 use crate::experiment;
 use crate::run::Run;
 
@@ -23,6 +23,10 @@ pub fn open_set(name: &str) -> Result<Set> {
         _ if !path.exists() => return Err(Error::data(path, "there is no such file or folder", NAMES)),
         _ if path.join("experiment.toml").is_file() => Set::of_run(&Run::reading(&path)?, word.unwrap_or("samples"))?.holds,
         Some("toml") => split(&path, word)?,
+        Some("npz") if word.is_none() && KeptMoments::are_in(&path) => {
+            let message = format!("{name} holds a mean and a covariance, and no examples");
+            return Err(Error::Usage { message, help: "give it as --against: sets can be compared with moments".into() });
+        }
         Some("npz") => Holds::Examples(open_given(&path, word)?, None),
         _ if word.is_some() => {
             let message = format!("{name}: no file or folder has this name, and {} has no parts with names", path.display());
