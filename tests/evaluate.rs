@@ -342,6 +342,48 @@ fn weights_that_are_missing_or_others_are_refused_in_words() {
 }
 
 #[test]
+fn features_of_a_network_are_computed_once() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    home.write("features.pt", fixture("features.pt"));
+    write_npy(home.path("x.npy"), &pixels(24).mapv(|pixel| 255 - pixel)).unwrap();
+    let words = ["tiny.toml:train", "--against", "x.npy", "--features", "features.pt"];
+    let kept = || home.names("cache/score-sde/features");
+    let once = evaluate(&home, &words);
+    assert_eq!(kept().len(), 2);
+    assert_eq!(evaluate(&home, &words), once);
+    assert_eq!(kept().len(), 2);
+    // The same examples by another name are the same; some of them are others, and so is what examples are by themselves.
+    write_npy(home.path("copy.npy"), &pixels(24)).unwrap();
+    let copy = evaluate(&home, &[&["copy.npy"], &words[1..]].concat());
+    assert_eq!((&copy["measures"], &copy["a"]["name"]), (&once["measures"], &"copy.npy".into()));
+    assert_eq!(kept().len(), 2);
+    evaluate(&home, &words[..3]);
+    assert_eq!(kept().len(), 2);
+    evaluate(&home, &[&words[..], &["--count", "20"]].concat());
+    assert_eq!(kept().len(), 4);
+    // What is kept is what is used: where it says something else and is whole, so do the numbers; damaged, it is made again.
+    let names = kept();
+    let path = |name: &String| home.path("cache/score-sde/features").join(name);
+    let mut tables: Vec<FeatureTable> = names.iter().map(|name| FeatureTable::read(&path(name)).unwrap()).collect();
+    for (name, table) in names.iter().zip(&mut tables).filter(|(_, table)| table.about.sha256 == once["a"]["sha256"]) {
+        table.x = &table.x * 2.0;
+        table.save(&path(name)).unwrap();
+    }
+    assert_ne!(evaluate(&home, &words)["measures"], once["measures"]);
+    names.iter().for_each(|name| std::fs::write(path(name), "damaged").unwrap());
+    let (stdout, said) = home.succeed(&[&["evaluate"], &words[..], &["--json", "-"]].concat());
+    assert_eq!(said.matches("is damaged, and is made again").count(), 2, "{said}");
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap(), once);
+    // Nowhere to keep them is no reason to stop.
+    std::fs::remove_dir_all(home.path("cache")).unwrap();
+    home.write("cache", "no folder");
+    let (stdout, said) = home.succeed(&[&["evaluate"], &words[..], &["--json", "-"]].concat());
+    assert!(said.contains("features are not kept"), "{said}");
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap(), once);
+}
+
+#[test]
 fn what_can_not_be_compared_is_refused_in_words() {
     let home = Home::with(VECTORS);
     write_npy(home.path("x.npy"), &normal(1, 30, 0.0)).unwrap();

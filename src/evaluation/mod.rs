@@ -4,8 +4,10 @@
 //! [`Report`] says what was compared and how.
 
 mod against;
+mod cache;
 mod compare;
 mod comparison;
+mod drawn;
 mod extractor;
 mod memorisation;
 mod moments;
@@ -17,6 +19,7 @@ mod table;
 mod verdict;
 
 pub use against::Against;
+pub use cache::Cache;
 pub use compare::{Better, Measure, Settings, compare, compare_with_moments};
 pub use comparison::Comparison;
 pub use extractor::Extractor;

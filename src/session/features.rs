@@ -8,7 +8,7 @@ use tch::Device;
 use super::{Machine, Session, Subject};
 use crate::classifier::{ClassifierFeatures, Spec};
 use crate::error::{Error, Result};
-use crate::evaluation::{Extractor, Source};
+use crate::evaluation::{Cache, Extractor, Source};
 use crate::features::{EfficientNet, FeatureSpec, PROTOCOL};
 use crate::file::sha256;
 use crate::net::torchscript::FeatureModule;
@@ -21,12 +21,12 @@ pub fn open_features(spec: &FeatureSpec, device: Device) -> Result<Extractor> {
         FeatureSpec::Torchscript { file } => {
             let module = FeatureModule::load(file, device)?;
             let source = Source { name: file.display().to_string(), protocol: None, sha256: Some(module.sha256.clone()) };
-            Extractor::of(Box::new(module), source)
+            Extractor::of(Box::new(module), device, Cache::of_user(), source)
         }
         FeatureSpec::EfficientnetLite0 { weights } => {
             let network = EfficientNet::load(weights, device)?;
             let (name, protocol, sha256) = ("efficientnet-lite0".into(), Some(PROTOCOL.into()), Some(network.sha256.clone()));
-            Extractor::of(Box::new(network), Source { name, protocol, sha256 })
+            Extractor::of(Box::new(network), device, Cache::of_user(), Source { name, protocol, sha256 })
         }
         FeatureSpec::Classifier { run } => classifier(run, device)?,
     })
@@ -51,5 +51,5 @@ fn classifier(run: &Path, device: Device) -> Result<Extractor> {
         protocol: Some(format!("t = {t_min}")),
         sha256: Some(sha256(&[how.as_bytes(), tensors::bytes(&weights.contiguous())].concat())),
     };
-    Ok(Extractor::of(Box::new(network), source))
+    Ok(Extractor::of(Box::new(network), device, Cache::of_user(), source))
 }

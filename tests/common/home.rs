@@ -229,7 +229,7 @@ impl Home {
     /// `score-sde` in this folder, on one thread, asked for backtraces that it must not show.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_score-sde"));
-        command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "1");
+        command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "1").env("XDG_CACHE_HOME", self.path("cache"));
         if arguments.iter().any(|word| COMPUTING.contains(word)) {
             command.args(["--threads", "1"]);
         }
