@@ -105,6 +105,41 @@ fn a_comparison_that_was_cut_short_is_made_when_the_run_goes_on() {
     assert_eq!(curve(&home, "train/loss").last().unwrap().0, 20);
 }
 
+/// Every class is compared with its own; one that is never drawn is there with no samples.
+#[test]
+fn samples_of_each_class_are_compared_with_examples_of_it() {
+    let mixture = "weights = [0.5, 0.5], means = [[-4.0, 0.0], [4.0, 0.0]], \
+                   covariances = [[[0.1, 0.0], [0.0, 0.1]], [[0.1, 0.0], [0.0, 0.1]]]";
+    let data = format!("[data.gaussian-mixture]\ntrain = 400\ntest = 300\nscale = 1.0\nmixture = {{ {mixture} }}\n[condition.class]\n");
+    let score = format!("[score]\ngaussian-mixture = {{ {mixture} }}\n");
+    let part = |from: &str, to: &str| VECTORS[VECTORS.find(from).unwrap()..VECTORS.find(to).unwrap()].to_owned();
+    let sample =
+        part("[sample]", "[likelihood]").replace("count = 4", "count = 60\ngiven = { classes = [0] }").replace("steps = 4", "steps = 40");
+    let home = Home::with(&(part("seed", "[data") + &data + &score + &sample + EVALUATE + "classes = true\n"));
+    home.succeed(&["run", "tiny.toml"]);
+    let report = home.json("runs/tiny/evaluation.json");
+    let classes = report["classes"].as_array().unwrap();
+    assert_eq!(classes.len(), 2);
+    assert_eq!((&classes[0]["class"], &classes[0]["counts"][0]), (&0.into(), &60.into()));
+    assert_eq!((&classes[1]["class"], &classes[1]["counts"][0]), (&1.into(), &0.into()));
+    let counts: u64 = classes.iter().map(|class| class["counts"][1].as_u64().unwrap()).sum();
+    assert_eq!((counts, classes[1]["measures"].as_array().unwrap().len()), (300, 0));
+    // The samples have the law of their class, and by far not that of all.
+    let [own, all] = [&classes[0], &report].map(|report| measured(report, "energy_distance"));
+    assert!(own.abs() < 0.1 && all > 2.0, "{own}, {all}");
+    let words = ["evaluate", "runs/tiny", "--neighbours", "3", "--classes"];
+    let table = home.succeed(&words).0;
+    assert!(table.contains("class       of A    of B") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    // Kept features know their classes.
+    home.succeed(&["evaluate", "runs/tiny", "--classes", "--save", "kept.safetensors"]);
+    let again =
+        ["evaluate", "kept.safetensors", "--against", "runs/tiny/experiment.toml:test", "--neighbours", "3", "--classes", "--json", "-"];
+    let again: Value = serde_json::from_str(&home.succeed(&again).0).unwrap();
+    assert_eq!(again["classes"], report["classes"]);
+    let without = home.fail(&["evaluate", "runs/tiny/samples/samples.npz", "--against", "tiny.toml:test", "--classes"]);
+    assert!(without.contains("the examples of runs/tiny/samples/samples.npz have no classes"), "{without}");
+}
+
 #[test]
 fn what_can_not_be_compared_is_refused_before_any_work() {
     let home = home("");

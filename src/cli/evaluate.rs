@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Which neighbour the balls of precision, recall, density and coverage reach to.
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     neighbours: i64,
+    /// Compares examples of each class as well: of samples that were given classes, and data with labels.
+    #[arg(long)]
+    classes: bool,
     /// Gives the numbers of a published protocol, too, and says what is missing for them to be comparable.
     #[arg(long)]
     protocol: Option<Published>,
@@ -79,7 +82,7 @@ impl From<Published> for Protocol {
 }
 
 pub fn evaluate(arguments: Arguments) -> Result<()> {
-    let Arguments { a, against, than, train, features, count, batch, neighbours, protocol, seed, json, save, machine } = arguments;
+    let Arguments { a, against, than, train, features, count, batch, neighbours, classes, protocol, seed, json, save, machine } = arguments;
     let against = against.or_else(|| test_split(&a));
     if against.is_none() && (save.is_none() || than.is_some() || train.is_some()) {
         let message = format!("there is nothing to compare {a} with");
@@ -97,7 +100,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     session::Machine::from(machine.clone()).set_threads(a.shape());
     let (settings, count) = (Settings { seed, neighbours }, count.map(|n| n as usize));
     let (batch, protocol) = (batch as usize, protocol.map(Protocol::from));
-    let comparison = Comparison { settings, extractor: &extractor, batch, protocol, device: machine.device, terminal: &terminal };
+    let comparison = Comparison { settings, extractor: &extractor, batch, classes, protocol, device: machine.device, terminal: &terminal };
     let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();
     let a = comparison.features(a, count)?;
     match &save {

@@ -3,8 +3,9 @@
 use tch::Device;
 
 use super::against::Against;
+use super::classes::of_classes;
 use super::compare::{Measure, Settings, compare, compare_with_moments};
-use super::extractor::Extractor;
+use super::extractor::{Extractor, Reading};
 use super::memorisation::Memorisation;
 use super::protocol::Protocol;
 use super::report::Report;
@@ -19,6 +20,8 @@ pub struct Comparison<'a> {
     pub extractor: &'a Extractor,
     /// Examples that are read, and handed to what makes features, at once.
     pub batch: usize,
+    /// Whether examples of each class are compared as well.
+    pub classes: bool,
     /// Whose numbers are given beside these.
     pub protocol: Option<Protocol>,
     pub device: Device,
@@ -28,7 +31,8 @@ pub struct Comparison<'a> {
 impl Comparison<'_> {
     /// The features of a set; of `count` of its examples, drawn by the seed, or of all.
     pub fn features(&self, set: Set, count: Option<usize>) -> Result<FeatureTable> {
-        self.extractor.features(set, count, self.batch, self.settings.seed, self.terminal)
+        let how = Reading { batch: self.batch, seed: self.settings.seed, classes: self.classes };
+        self.extractor.features(set, count, &how, self.terminal)
     }
 
     /// A and B, whether A is better than C, and whether A holds copies of training examples.
@@ -47,6 +51,9 @@ impl Comparison<'_> {
         }
         if let Some(c) = c {
             report = report.beside(c.about.clone(), self.measures(c, b)?);
+        }
+        if let (true, Some(b)) = (self.classes, examples) {
+            report.classes = of_classes(a, b, settings, device)?;
         }
         report.followed = self.protocol.map(|protocol| protocol.follow(a, b, settings, device)).transpose()?;
         if let Some(train) = train {

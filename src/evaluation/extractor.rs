@@ -26,6 +26,17 @@ struct Network {
     cache: Option<Cache>,
 }
 
+/// How a set is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Examples that are read, and handed to what makes features, at once.
+    pub batch: usize,
+    /// What draws some of them.
+    pub seed: u64,
+    /// Whether their classes are read, too, where there are some.
+    pub classes: bool,
+}
+
 impl Extractor {
     /// Of examples as they are.
     pub fn data() -> Extractor {
@@ -37,10 +48,12 @@ impl Extractor {
         Extractor { network: Some(Network { network, device, cache }), source }
     }
 
-    /// The features of a set, so many examples at once; of `count` of them, drawn by `seed`, or of all.
+    /// The features of a set, so many examples at once; of `count` of them, drawn by `seed`, or of all; with their classes, if they are asked for and there are some.
     ///
     /// Errors: the set has fewer, an example can't be read, or the network does not take it.
-    pub fn features(&self, set: Set, count: Option<usize>, batch: usize, seed: u64, terminal: &Terminal) -> Result<FeatureTable> {
+    pub fn features(&self, set: Set, count: Option<usize>, how: &Reading, terminal: &Terminal) -> Result<FeatureTable> {
+        let Reading { batch, seed, classes } = *how;
+        let labels = set.labels.filter(|_| classes).map(|read| read()).transpose()?;
         let (examples, made_by) = match set.holds {
             Holds::Features(features) => return self.taken(*features, set.name, count),
             Holds::Examples(examples, made_by) => (examples, made_by),
@@ -50,7 +63,8 @@ impl Extractor {
             let features = FeatureKind { source: self.source.clone(), dimension: x.size()[1] as usize };
             let (count, shape, note) = (drawn.places.len(), examples.shape().to_vec(), examples.note().map(str::to_owned));
             let places = drawn.places.iter().map(|place| *place as i64).collect();
-            FeatureTable { x, places, about: About { name: set.name.clone(), count, shape, sha256, note, made_by, features } }
+            let classes = labels.map(|labels| drawn.places.iter().map(|&place| i64::from(labels[place])).collect());
+            FeatureTable { x, places, classes, about: About { name: set.name.clone(), count, shape, sha256, note, made_by, features } }
         };
         let Some(Network { network, device, cache }) = &self.network else {
             let x = drawn.rows(|x| Ok(x.flatten(1, -1)), terminal)?;

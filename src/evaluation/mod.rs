@@ -5,6 +5,7 @@
 
 mod against;
 mod cache;
+mod classes;
 mod compare;
 mod comparison;
 mod drawn;
@@ -20,6 +21,7 @@ mod verdict;
 
 pub use against::Against;
 pub use cache::Cache;
+pub use classes::OfClass;
 pub use compare::{Better, Measure, Settings, compare, compare_with_moments};
 pub use comparison::Comparison;
 pub use extractor::Extractor;
@@ -27,7 +29,7 @@ pub use memorisation::{Memorisation, Pair};
 pub use moments::{AboutMoments, KeptMoments};
 pub use protocol::{Followed, Protocol};
 pub use report::{Report, Than};
-pub use set::{Holds, Set};
+pub use set::{Holds, Labels, Set};
 pub use spec::{DuringTraining, Evaluate};
 pub use table::{About, FeatureKind, FeatureTable, Source};
 pub use verdict::Verdict;

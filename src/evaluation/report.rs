@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::classes::OfClass;
 use super::compare::{Measure, Settings};
 use super::memorisation::{Memorisation, Pair};
 use super::moments::AboutMoments;
@@ -28,6 +29,9 @@ pub struct Report {
     pub moments: Option<AboutMoments>,
     /// Of `a` and `b`.
     pub measures: Vec<Measure>,
+    /// Of the examples of each class, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<OfClass>,
     /// What `a` should be better than.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub than: Option<Than>,
@@ -58,6 +62,7 @@ impl Report {
             b: None,
             moments: None,
             measures,
+            classes: Vec::new(),
             than: None,
             followed: None,
             memorisation: None,
@@ -105,6 +110,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)?;
         lines(f, if c.is_some() { "A and B" } else { "" }, &self.measures)?;
+        by_class(f, &self.classes)?;
         if let Some(Than { measures, verdicts, .. }) = &self.than {
             lines(f, "C and B", measures)?;
             writeln!(f)?;
@@ -113,6 +119,25 @@ impl fmt::Display for Report {
         self.followed.as_ref().map_or(Ok(()), |followed| protocol(f, followed))?;
         self.memorisation.as_ref().map_or(Ok(()), |memorisation| copies(f, memorisation))
     }
+}
+
+/// What a table shows of each class.
+const OF_CLASS: [&str; 3] = ["energy_distance", "recall", "coverage"];
+
+fn by_class(f: &mut fmt::Formatter, classes: &[OfClass]) -> fmt::Result {
+    if classes.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n{:<8}{:>8}{:>8}{:>20}{:>18}{:>18}", "class", "of A", "of B", "energy distance", "recall", "coverage")?;
+    classes.iter().try_for_each(|OfClass { class, counts: [a, b], measures }| {
+        write!(f, "{class:<8}{a:>8}{b:>8}")?;
+        for (metric, width) in OF_CLASS.into_iter().zip([20, 18, 18]) {
+            let measure = measures.iter().find(|measure| measure.metric == metric);
+            let shown = measure.map(|Measure { estimate, .. }| format!("{:.3} ± {:.3}", estimate.value, estimate.half_width));
+            write!(f, "{:>width$}", shown.unwrap_or("-".into()))?;
+        }
+        writeln!(f)
+    })
 }
 
 fn protocol(f: &mut fmt::Formatter, Followed { protocol, values, missing }: &Followed) -> fmt::Result {

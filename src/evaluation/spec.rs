@@ -25,6 +25,9 @@ pub struct Evaluate {
     pub neighbours: i64,
     /// Whether copies of training examples are looked for among the samples.
     pub copies: bool,
+    /// Whether samples of each class are compared with examples of it as well: of samples that were given classes, and data with labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub classes: bool,
     /// Left out, samples are compared once all training is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub during_training: Option<DuringTraining>,

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, sha256};
 use crate::metric::Features;
 use crate::run::{replace, tensors};
+use crate::tensor::select;
 
 /// Features, and what they are of.
 pub struct FeatureTable {
@@ -19,6 +20,8 @@ pub struct FeatureTable {
     pub x: Tensor,
     /// The place of each in its set, `[N]`.
     pub places: Vec<i64>,
+    /// The class of each, `[N]`, where it was asked for.
+    pub classes: Option<Vec<i64>>,
     pub about: About,
 }
 
@@ -82,6 +85,7 @@ impl fmt::Display for FeatureKind {
 
 const FEATURES: &str = "features";
 const PLACES: &str = "places";
+const CLASSES: &str = "classes";
 const ABOUT: &str = "about";
 const CHECKSUM: &str = "sha256";
 const CURE: &str = "make it again: score-sde evaluate SET --save FILE.safetensors";
@@ -92,12 +96,25 @@ impl FeatureTable {
         Features::new(&self.about.name, &self.x.to_device(device), seed)
     }
 
-    /// Writes a safetensors file: `features` [N, D], f32, `places` `[N]`, i64, and in its metadata what they are of and the SHA-256 of all.
+    /// Those of the examples of a class; none without any.
+    pub fn of_class(&self, class: i64) -> Option<FeatureTable> {
+        let of_class = |(i, there): (usize, &i64)| (*there == class).then_some(i);
+        let rows: Vec<usize> = self.classes.iter().flatten().enumerate().filter_map(of_class).collect();
+        let about = About { name: format!("{}, class {class}", self.about.name), count: rows.len(), ..self.about.clone() };
+        let places = rows.iter().map(|&i| self.places[i]).collect();
+        (!rows.is_empty()).then(|| FeatureTable { x: select(&self.x, &rows), places, classes: None, about })
+    }
+
+    /// Writes a safetensors file: `features` [N, D], f32, `places` `[N]`, i64, `classes` likewise, where there are some, and in its metadata what
+    /// they are of and the SHA-256 of all.
     pub fn save(&self, path: &Path) -> Result<()> {
         let about = serde_json::to_string(&self.about).expect("words and numbers are JSON");
-        let (x, places) = (self.x.contiguous(), Tensor::from_slice(&self.places));
-        let sum = checksum(&about, [&x, &places]);
-        let bytes = tensors::encode(&[(FEATURES.to_owned(), &x), (PLACES.to_owned(), &places)], &[(ABOUT, about), (CHECKSUM, sum)]);
+        let classes = self.classes.as_deref().map(Tensor::from_slice);
+        let all = [(FEATURES, Some(self.x.contiguous())), (PLACES, Some(Tensor::from_slice(&self.places))), (CLASSES, classes)];
+        let all: Vec<(String, Tensor)> = all.into_iter().filter_map(|(name, x)| Some((name.to_owned(), x?))).collect();
+        let sum = checksum(&about, all.iter().map(|(_, x)| x));
+        let named: Vec<(String, &Tensor)> = all.iter().map(|(name, x)| (name.clone(), x)).collect();
+        let bytes = tensors::encode(&named, &[(ABOUT, about), (CHECKSUM, sum)]);
         replace(path, |file| file.write_all(&bytes))
     }
 
@@ -111,23 +128,21 @@ impl FeatureTable {
         let (Some(x), Some(places), Some(text), Some(sum)) = parts else {
             return Err(Error::data(path, "holds no features: it is another safetensors file", CURE));
         };
+        let classes = named.remove(CLASSES);
         let damaged = || Error::data(path, "is damaged: its checksum does not fit its content", CURE);
-        if sum != checksum(text, [&x, &places]) {
+        if sum != checksum(text, [Some(&x), Some(&places), classes.as_ref()].into_iter().flatten()) {
             return Err(damaged());
         }
         let about: About = serde_json::from_str(text).map_err(|_| damaged())?;
-        let places: Vec<i64> = Vec::try_from(&places).map_err(|_| damaged())?;
-        match x.kind() == Kind::Float
-            && x.size() == [about.count, about.features.dimension].map(|n| n as i64)
-            && places.len() == about.count
-        {
-            true => Ok(FeatureTable { x, places, about }),
+        let whole = |x: &Tensor| Vec::<i64>::try_from(x).ok().filter(|x| x.len() == about.count).ok_or_else(damaged);
+        let (places, classes) = (whole(&places)?, classes.as_ref().map(whole).transpose()?);
+        match x.kind() == Kind::Float && x.size() == [about.count, about.features.dimension].map(|n| n as i64) {
+            true => Ok(FeatureTable { x, places, classes, about }),
             false => Err(damaged()),
         }
     }
 }
 
-fn checksum(about: &str, tensors: [&Tensor; 2]) -> String {
-    let [features, places] = tensors.map(tensors::bytes);
-    sha256(&[about.as_bytes(), features, places].concat())
+fn checksum<'a>(about: &'a str, tensors: impl Iterator<Item = &'a Tensor>) -> String {
+    sha256(&[about.as_bytes()].into_iter().chain(tensors.map(tensors::bytes)).collect::<Vec<_>>().concat())
 }

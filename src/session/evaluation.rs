@@ -5,9 +5,10 @@ use std::cell::OnceCell;
 use serde_json::{Value, json};
 
 use super::Session;
+use super::set::of_split;
 use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::evaluation::{Against, Comparison, Evaluate, Extractor, Holds, Report, Set, Settings};
+use crate::evaluation::{Against, Comparison, Evaluate, Extractor, Report, Set, Settings};
 use crate::run::log::Curves;
 use crate::run::{Found, Run};
 use crate::sample::{Draw, Sample};
@@ -38,8 +39,8 @@ impl Session {
             let help = format!("draw them: score-sde sample {}", run.path().display());
             return Err(Error::run(run.path(), format!("has no samples named {samples}, or damaged ones"), help));
         };
-        let Evaluate { against, examples, features, neighbours, copies, .. } = spec;
-        let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies });
+        let Evaluate { against, examples, features, neighbours, copies, classes, .. } = spec;
+        let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies, "classes": classes });
         Ok(json!({ "seed": self.plan.seed, "samples": of, "evaluate": how, "features_of": extractor.source }))
     }
 
@@ -47,11 +48,11 @@ impl Session {
     pub fn evaluate(&self, spec: &Evaluate, extractor: &Extractor, run: &Run, samples: &str) -> Result<Report> {
         let settings = Settings { seed: self.plan.seed, neighbours: spec.neighbours };
         let (device, terminal) = (self.device(), self.terminal());
-        let comparison = Comparison { settings, extractor, batch: spec.batch, protocol: None, device, terminal };
+        let comparison = Comparison { settings, extractor, batch: spec.batch, classes: spec.classes, protocol: None, device, terminal };
         let split = |split: Split| {
             let set = self.dataset(split)?;
             let name = format!("{}:{}", run.path().join("experiment.toml").display(), split.name());
-            Ok::<_, Error>(Set { name, holds: Holds::Examples(set, None) })
+            Ok::<_, Error>(of_split(name, set, &self.plan.data, split, self.plan.seed))
         };
         let a = comparison.features(Set::of_run(run, samples)?, None)?;
         let b = comparison.features(split(spec.against)?, spec.examples)?;
