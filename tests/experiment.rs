@@ -89,16 +89,22 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
 #[test]
 fn a_data_set_that_is_not_there_names_the_command_that_brings_it() {
     let home = Home::with(VECTORS);
+    // Each place where it was looked for is named, and is another one for each file.
+    let report_of = |path: &Path| {
+        let report = home.fail(&["check", path.to_str().unwrap()]).replace("/ ", "/");
+        let places = format!("{} or in {}", path.parent().unwrap().display(), home.path("").display()).replace("/ ", "/");
+        report.replace(places.trim_end_matches('/'), "PLACES")
+    };
     let without_data = |table: &str| {
         let uses = |path: &PathBuf| fs::read_to_string(path).unwrap().contains(table);
-        experiments().into_iter().filter(uses).map(|path| home.fail(&["check", path.to_str().unwrap()])).collect::<Vec<_>>()
+        experiments().into_iter().filter(uses).map(|path| report_of(&path)).collect::<Vec<_>>()
     };
     insta::allow_duplicates! {
         for report in without_data("[data.idx]") {
-            assert_snapshot!(report, @"data/fashion-mnist/train-images-idx3-ubyte.gz: there is no such file help: for Fashion-MNIST run scripts/fetch-fashion-mnist, which fills data/ fashion-mnist; for another set correct the path");
+            assert_snapshot!(report, @"data/fashion-mnist/train-images-idx3-ubyte.gz: there is no such file in PLACES help: for Fashion-MNIST run scripts/fetch-fashion-mnist, which fills data/fashion-mnist; for another set correct the path");
         }
         for report in without_data("[data.cifar10]") {
-            assert_snapshot!(report, @"data/cifar-10-batches-bin: there is no such folder help: run scripts/fetch-cifar10, which fills data/cifar-10-batches-bin, or correct data.cifar10.folder");
+            assert_snapshot!(report, @"data/cifar-10-batches-bin: there is no such folder in PLACES help: run scripts/fetch-cifar10, which fills data/cifar-10-batches-bin, or correct data.cifar10.folder");
         }
     }
 }

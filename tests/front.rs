@@ -39,6 +39,31 @@ fn vectors_are_sampled_without_their_data_and_drawn_alone() {
 }
 
 #[test]
+fn data_are_found_beside_the_experiment_and_known_again_where_they_are_moved() {
+    let home = Home::with(VECTORS);
+    for (name, bytes) in [("train-images", idx(16, 8)), ("test-images", idx(4, 8))] {
+        home.write(&format!("deep/data/{name}"), bytes);
+    }
+    home.write("deep/tiny.toml", IMAGES.replace("train-images", "data/train-images").replace("test-images", "data/test-images"));
+    // Beside the file, wherever one stands.
+    home.succeed(&["run", "deep/tiny.toml"]);
+    let stored = String::from_utf8(home.read("runs/tiny/experiment.toml")).unwrap();
+    assert!(stored.contains(home.path("deep/data/train-images").to_str().unwrap()), "{stored}");
+    let before = home.contents("runs/tiny");
+    std::fs::rename(home.path("deep/data"), home.path("moved")).unwrap();
+    let missing = home.fail(&["run", "deep/tiny.toml"]).replace("/ ", "/");
+    let places = format!("there is no such file in {} or in {}", home.path("deep").display(), home.path("").display());
+    assert!(missing.contains(places.trim_end_matches('/')), "{missing}");
+    let moved = ["run", "deep/tiny.toml", "--set", "data.idx.train=moved/train-images", "--set", "data.idx.test=moved/test-images"];
+    let (_, stderr) = home.succeed(&moved);
+    assert!(stderr.contains("every phase is done already"), "{stderr}");
+    assert_eq!(home.contents("runs/tiny"), before);
+    home.write("moved/train-images", idx(17, 8));
+    let other = home.fail(&moved);
+    assert!(other.contains("was begun with other data: what data.idx.train names is not what it was then"), "{other}");
+}
+
+#[test]
 fn check_reads_the_headers_of_data_alone() {
     let home = Home::with_images(IMAGES);
     let (before, _) = home.succeed(&["check", "tiny.toml"]);

@@ -16,7 +16,7 @@ use score_sde::guidance::Way;
 use score_sde::model::ScoreNetwork;
 use score_sde::progress::Terminal;
 use score_sde::pth::{Archive, Problem, unpickle};
-use score_sde::run::{About, Journal, Run, checkpoint};
+use score_sde::run::{Journal, Run, checkpoint};
 use score_sde::sample::{Start, Subject, sample};
 use score_sde::tensor::to_vec;
 use score_sde::train::{Average, State};
@@ -180,7 +180,7 @@ fn trained(home: &Home, name: &str) -> Run {
     }
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
-    run.introduce(&About::new(&loaded.shape, loaded.condition, loaded.experiment.mark())).unwrap();
+    run.introduce(&loaded.about().unwrap()).unwrap();
     run.keep_experiment(&loaded.experiment.resolved()).unwrap();
     state.save(&run, 2).unwrap();
     run

@@ -12,7 +12,7 @@ use crate::net::NetworkSpec;
 use crate::progress::warn;
 use crate::pth::diffusers::Model;
 use crate::pth::reference::{Checkpoint, Found};
-use crate::run::{About, Run};
+use crate::run::Run;
 use crate::sde::SdeSpec;
 use crate::session::{Machine, Session};
 use crate::train::{State, Train};
@@ -61,7 +61,7 @@ pub fn import(Arguments { checkpoint, layout, experiment, out, set, voice }: Arg
     };
 
     let run = Run::open(&out)?;
-    run.introduce(&About::new(session.shape(), loaded.condition, loaded.experiment.mark()))?;
+    run.introduce(&loaded.about()?)?;
     state.save(&run, spec.keep)?;
     loaded.keep_program(&run)?;
     // Last, since it is what makes the folder a run.

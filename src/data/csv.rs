@@ -16,7 +16,7 @@ use crate::error::{Error, Fault, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {
-    /// The file to train on; relative to the working directory.
+    /// The file to train on; relative to the experiment's folder or else to the working directory.
     pub train: PathBuf,
     /// The file to measure.
     pub test: PathBuf,

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageNet {
-    /// Where the files are, all of one size of image; relative to the working directory.
+    /// Where the files are, all of one size of image; relative to the experiment's folder or else to the working directory.
     pub folder: PathBuf,
     /// The model's values of black and white, such as [-1, 1] or [0, 1].
     pub range: [f64; 2],

@@ -190,7 +190,11 @@ impl Data {
         let labels = self.label_files().into_iter().flat_map(LabelFiles::paths);
         match paths.chain(labels).find(|(_, path)| path.as_os_str().is_empty()) {
             None => Ok(()),
-            Some((key, _)) => Err(Fault::new(key, format!("{key} is empty"), "give a path, relative to the working directory")),
+            Some((key, _)) => Err(Fault::new(
+                key,
+                format!("{key} is empty"),
+                "give a path, relative to the experiment's folder or else to the working directory",
+            )),
         }
     }
 

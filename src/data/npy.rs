@@ -17,7 +17,7 @@ use crate::error::{Error, Fault, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyVectors {
-    /// The file to train on, `.npy` or `.npz`; relative to the working directory.
+    /// The file to train on, `.npy` or `.npz`; relative to the experiment's folder or else to the working directory.
     pub train: PathBuf,
     /// The file to measure; it may be the same `.npz`.
     pub test: PathBuf,
@@ -37,7 +37,7 @@ pub struct NpyVectors {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NpyImages {
-    /// The file to train on, `.npy` or `.npz`; relative to the working directory.
+    /// The file to train on, `.npy` or `.npz`; relative to the experiment's folder or else to the working directory.
     pub train: PathBuf,
     /// The file to measure; it may be the same `.npz`.
     pub test: PathBuf,

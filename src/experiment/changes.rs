@@ -1,7 +1,10 @@
 //! What may change of an experiment while its run goes on: how long it trains, and what is asked of it and not answered yet.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
+use super::paths::{is_of_data, is_path};
 use super::written::Experiment;
 use crate::error::{Error, Result};
 use crate::run::{Run, checkpoint, journal, manifest};
@@ -21,8 +24,11 @@ const STEPS: &str = "train.steps";
 pub(super) struct Changes(Vec<(String, String, String)>);
 
 impl Changes {
-    pub fn between(now: &Experiment, stored: &Experiment) -> Changes {
-        Changes(now.differences(stored))
+    /// `same_data`: whatever their files are called, they hold the same. A path that leads nowhere any more is the one in the run, if that ends so.
+    pub fn between(now: &Experiment, stored: &Experiment, same_data: bool) -> Changes {
+        let mut differences = now.differences(stored);
+        differences.retain(|(key, now, there)| !(same_data && is_of_data(key) || is_path(key) && is_end_of(now, there)));
+        Changes(differences)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -92,4 +98,10 @@ impl Changes {
         );
         Error::run(run.path(), format!("holds a run of another experiment:{}", self.shown()), help)
     }
+}
+
+/// Whether a relative path, as TOML has it, is the end of another one.
+fn is_end_of(path: &str, whole: &str) -> bool {
+    let [path, whole] = [path, whole].map(|path| Path::new(path.trim_matches(['"', '\''])));
+    path.is_relative() && whole.is_absolute() && whole.ends_with(path)
 }

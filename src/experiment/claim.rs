@@ -1,7 +1,10 @@
 //! Which run folder is whose.
 
+use std::collections::BTreeMap;
+
 use super::changes::Changes;
 use super::load::Loaded;
+use super::paths;
 use super::written::Experiment;
 use crate::error::{Error, Result};
 use crate::progress::warn;
@@ -9,8 +12,10 @@ use crate::run::{About, Run, checkpoint};
 
 impl Loaded {
     /// What a run of it says of itself.
-    pub fn about(&self) -> About {
-        About::new(&self.shape, self.condition, self.experiment.mark())
+    ///
+    /// Error: a file of the data can't be read.
+    pub fn about(&self) -> Result<About> {
+        Ok(About::new(&self.shape, self.condition, self.experiment.mark(), paths::fingerprints(&self.experiment)?))
     }
 
     /// Makes the folder this experiment's, or refuses if it is another's. Says what changed of a run that goes on otherwise than it was begun.
@@ -22,7 +27,7 @@ impl Loaded {
             if run.has("experiment.toml") {
                 warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
             }
-            run.introduce(&self.about())?;
+            run.introduce(&self.about()?)?;
         }
         let about = run.about()?;
         let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));
@@ -38,11 +43,27 @@ impl Loaded {
             Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
             Err(error) => return Err(error),
         };
-        let changes = Changes::between(experiment, &stored);
+        let stored = paths::resolved(stored, run.path());
+        let same_data = self.has_data_of(run, &about)?;
+        let changes = Changes::between(experiment, &stored, same_data);
         if !changes.is_empty() {
             changes.accept(run)?;
             run.keep_experiment(&experiment.resolved())?;
         }
         self.keep_program(run).map(|()| changes.lines())
+    }
+
+    /// Whether the files of the data are known to be those that the run was begun with, wherever they are now.
+    ///
+    /// Error: they are others.
+    fn has_data_of(&self, run: &Run, about: &About) -> Result<bool> {
+        let prints = if about.data.is_empty() { BTreeMap::new() } else { paths::fingerprints(&self.experiment)? };
+        match about.data.iter().find(|(key, print)| prints.get(*key).is_some_and(|now| now != *print)) {
+            None => Ok(!about.data.is_empty()),
+            Some((key, _)) => {
+                let message = format!("was begun with other data: what {key} names is not what it was then");
+                Err(Error::run(run.path(), message, "restore it; or start this one as a run of its own: --out DIR"))
+            }
+        }
     }
 }

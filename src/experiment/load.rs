@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::autoencoder;
+use super::paths;
 use super::plan::Plan;
 use super::text::Text;
 use super::written::Experiment;
@@ -50,19 +51,25 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
 
 /// The seed, 0 if there is none, and the data of a file with overrides; whatever else it holds is not looked at.
 pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
-    #[derive(Deserialize)]
+    #[derive(Serialize, Deserialize)]
     struct Part {
         #[serde(default)]
         seed: u64,
         data: Data,
     }
     let text = Text { name: path.display().to_string(), text: read(path)? }.with_all(overrides)?;
-    let Part { seed, data } = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let Part { seed, data } = paths::resolved(part, text.folder());
     data.check().map_err(|fault| text.fault(fault.within("data")))?;
     Ok((seed, data))
 }
 
 fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
+    let base = Path::new(name).parent().unwrap_or(Path::new(""));
+    looked_at(name, text, overrides, own).map_err(|error| paths::looked_for(error, base))
+}
+
+fn looked_at(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
     let (text, experiment, plan) = planned(name, text, overrides, |experiment, text| experiment.read_program(own, text))?;
     let train = plan.data.describe(Split::Train)?;
     check_measurement(&text, &plan, &train.shape)?;
@@ -131,6 +138,7 @@ fn planned(
     let text = Text { name: name.to_owned(), text: text.to_owned() }.with_all(overrides)?;
     let mut experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
     text.has_tables(&experiment)?;
+    experiment = paths::resolved(experiment, text.folder());
     read(&mut experiment, &text)?;
     let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
     Ok((text, experiment, plan))

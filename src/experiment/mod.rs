@@ -8,6 +8,7 @@ mod difference;
 mod family;
 mod load;
 mod needs;
+mod paths;
 mod plan;
 mod program;
 mod text;

@@ -1,6 +1,7 @@
 //! An experiment's text: overrides, and errors that point at their line.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use miette::{NamedSource, SourceSpan};
@@ -12,6 +13,9 @@ use crate::error::{Error, Fault, Result};
 /// Names in a dotted key, more than any key has; what is deeper than that overflows the stack of whoever walks it.
 const DEEPEST: usize = 32;
 
+/// The end of the name of a text that is not quite the file's.
+const SET: &str = " + --set";
+
 /// An experiment's text with the name that messages give it.
 pub(super) struct Text {
     pub name: String,
@@ -19,6 +23,12 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// The folder of the file.
+    pub fn folder(&self) -> &Path {
+        let path = self.name.split_once(SET).map_or(&*self.name, |(path, _)| path);
+        Path::new(path).parent().unwrap_or(Path::new(""))
+    }
+
     fn error(&self, message: String, span: Option<std::ops::Range<usize>>, help: Option<String>) -> Error {
         let span = span.map(|s| SourceSpan::from((s.start, s.len())));
         let text = NamedSource::new(&self.name, self.text.clone()).with_language("TOML");
@@ -64,7 +74,7 @@ impl Text {
             })?;
         }
         table.insert(&as_written(table, last), Item::Value(value));
-        let name = if self.name.contains(" + --set") { self.name.clone() } else { format!("{} + --set", self.name) };
+        let name = format!("{}{SET}", self.name.trim_end_matches(SET));
         Ok(Text { name, text: document.to_string() })
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::paths;
 use crate::analytic::AnalyticVariance;
 use crate::classifier;
 use crate::data::{ConditionSpec, Data};
@@ -80,7 +81,8 @@ impl Experiment {
         toml::to_string(self).expect("an experiment is a TOML document")
     }
 
-    /// A mark of all that trained weights depend on: equal for experiments that differ in what is done with them, or in operational keys.
+    /// A mark of all that trained weights depend on: equal for experiments that differ in what is done with them, or in operational keys,
+    /// or where their files are.
     pub fn mark(&self) -> String {
         let train = self.train.as_ref().map(Train::without_operational);
         let space = self.space.as_ref().map(|SpaceSpec::Latent(spec)| SpaceSpec::Latent(spec.without_operational()));
@@ -99,6 +101,6 @@ impl Experiment {
         };
         let network = self.network.as_ref().map(NetworkSpec::without_operational);
         let trained = Experiment { train, space, network, classifier, ..asked };
-        format!("{:08x}", crc32fast::hash(trained.resolved().as_bytes()))
+        format!("{:08x}", crc32fast::hash(paths::without(trained).resolved().as_bytes()))
     }
 }

@@ -39,7 +39,7 @@ pub enum SpaceSpec {
 pub struct Spec {
     /// The training examples over which r, the root mean square of the latent variables, is measured, 1 to as many as there are.
     pub examples: usize,
-    /// A run of `[vae]` on the same data, relative to the working directory; its newest averaged weights are copied.
+    /// A run of `[vae]` on the same data, relative to the experiment's folder or else to the working directory; its newest averaged weights are copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<PathBuf>,
     /// The keys of `[vae]`.

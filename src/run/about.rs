@@ -1,5 +1,6 @@
 //! `run.json`: what a run folder says of itself, for readers on other machines and of other versions.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct About {
     /// Of all that its weights depend on; its checkpoints bear it. Empty where the format did not say.
     #[serde(default)]
     pub mark: String,
+    /// Of the data's files, by their keys, when it began: see [`crate::file::fingerprint`]. Empty where the data are drawn, or the format did not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
     /// Whose weights it began with; none of fresh ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Origin>,
@@ -46,8 +50,8 @@ pub struct Origin {
 
 impl About {
     /// A run that begins now.
-    pub fn new(shape: &[usize], condition: usize, mark: String) -> About {
-        About { format: FORMAT, shape: Some(shape.to_vec()), condition: Some(condition), version: VERSION.into(), mark, from: None }
+    pub fn new(shape: &[usize], condition: usize, mark: String, data: BTreeMap<String, String>) -> About {
+        About { format: FORMAT, shape: Some(shape.to_vec()), condition: Some(condition), version: VERSION.into(), mark, data, from: None }
     }
 
     /// The report of an experiment in a run that this version can't read, because of `reason`.
@@ -67,7 +71,15 @@ impl Run {
     /// Error: the run is of a later format, or its `run.json` is damaged.
     pub fn about(&self) -> Result<About> {
         let Some(bytes) = self.read(FILE)? else {
-            return Ok(About { format: 0, shape: None, condition: None, version: "0.1.0".into(), mark: String::new(), from: None });
+            return Ok(About {
+                format: 0,
+                shape: None,
+                condition: None,
+                version: "0.1.0".into(),
+                mark: String::new(),
+                data: BTreeMap::new(),
+                from: None,
+            });
         };
         let about = parse(&bytes).ok_or_else(|| {
             let help = "score-sde run with the same experiment makes it again; or restore it from a copy";

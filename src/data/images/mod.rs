@@ -26,7 +26,7 @@ use crate::error::{Error, Fault, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageFiles {
-    /// The folder or zip archive to train on; relative to the working directory.
+    /// The folder or zip archive to train on; relative to the experiment's folder or else to the working directory.
     pub train: PathBuf,
     /// The folder or zip archive to measure.
     pub test: PathBuf,

@@ -28,7 +28,7 @@ pub use trial::Inputs;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// What `torch.jit.save` wrote, relative to the working directory; in f32 or f64. The run keeps a copy, `network.pt`. Operational: its
+    /// What `torch.jit.save` wrote, relative to the experiment's folder or else to the working directory; in f32 or f64. The run keeps a copy, `network.pt`. Operational: its
     /// content counts.
     pub file: PathBuf,
     /// The file's SHA-256 in hexadecimal digits; left out, any file is taken. The experiment in the run folder has it.
