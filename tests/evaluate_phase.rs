@@ -54,6 +54,10 @@ fn a_run_compares_its_samples_as_the_verb_does() {
     std::fs::remove_file(home.path("runs/tiny/evaluation.json")).unwrap();
     home.succeed(&["run", "tiny.toml"]);
     assert_eq!(home.json("runs/tiny/evaluation.json"), report);
+    // More steps make it again, of the samples of these, and keep the one before.
+    home.succeed(&["run", "tiny.toml", "--set", "train.steps=30"]);
+    assert_eq!(home.json("runs/tiny/evaluation-at-20.json"), report);
+    assert_ne!(home.json("runs/tiny/evaluation.json")["a"]["sha256"], report["a"]["sha256"]);
     // Samples that are drawn again are of no concern to it.
     home.succeed(&["sample", "runs/tiny", "--set", "sample.count=2"]);
 }
@@ -74,7 +78,7 @@ fn checkpoints_are_compared_while_training_goes_on_and_change_nothing() {
     let points = curve(&watched, "evaluation_during_training/energy_distance");
     assert_eq!(points.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [10, 20]);
     for (step, value) in points {
-        let report = watched.json(&format!("runs/tiny/evaluation/step-{step:08}.json"));
+        let report = watched.json(&format!("runs/tiny/evaluation/step-{step:08}-25.json"));
         assert_eq!(measured(&report, "energy_distance"), value);
         assert_eq!(report["a"]["count"], 25);
         // The same samples as the verb draws of this checkpoint.
@@ -82,9 +86,42 @@ fn checkpoints_are_compared_while_training_goes_on_and_change_nothing() {
         let words = ["sample", "runs/tiny", "--step", &step, "--set", "sample.count=25", "--name", &name];
         watched.succeed(&words);
         let samples = |name: &str| watched.read(&format!("runs/tiny/samples/{name}.npz"));
-        assert!(samples(&name) == samples(&format!("step-{:08}", step.parse::<u64>().unwrap())), "{step}");
+        assert!(samples(&name) == samples(&format!("step-{:08}-25", step.parse::<u64>().unwrap())), "{step}");
     }
     assert_eq!(watched.names("runs/tiny/evaluation").len(), 4);
+}
+
+/// A curve over the checkpoints that are kept, whose samples are drawn once.
+#[test]
+fn checkpoints_are_compared_along_training() {
+    let home = home("during_training = { every = 10, count = 20 }");
+    home.succeed(&["run", "tiny.toml", "--set", "train.steps=30", "--set", "train.keep=9"]);
+    // Those of the last step alone are not there yet.
+    let before = home.contents("runs/tiny/samples");
+    let words = ["evaluate", "runs/tiny", "--over", "checkpoints", "--count", "20", "--neighbours", "3"];
+    let table = home.succeed(&words).0;
+    assert!(table.contains("energy distance") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    for step in [10, 20, 30] {
+        assert!(table.lines().any(|line| line.starts_with(&format!("{step} "))), "{table}");
+    }
+    assert!(table.contains("better than every other") || table.contains("not to be told from"), "{table}");
+    assert!(home.read("runs/tiny/evaluation/checkpoints.png").len() > 1000);
+    let after = home.contents("runs/tiny/samples");
+    assert!(before.iter().all(|(path, content)| after[path] == *content));
+    let added: Vec<_> =
+        after.keys().filter(|path| !before.contains_key(*path)).map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert!(!added.is_empty() && added.iter().all(|name| name.starts_with("step-00000030-20.")), "{added:?}");
+    let curve: Value = serde_json::from_str(&home.succeed(&[&words[..], &["--json", "-"]].concat()).0).unwrap();
+    let points = curve["checkpoints"].as_array().unwrap();
+    assert_eq!(points.iter().map(|point| point["step"].as_u64().unwrap()).collect::<Vec<_>>(), [10, 20, 30]);
+    for (point, step) in points.iter().zip([10, 20]) {
+        let report = home.json(&format!("runs/tiny/evaluation/step-{step:08}-20.json"));
+        assert_eq!((&point["measures"], &point["a"]["sha256"]), (&report["measures"], &report["a"]["sha256"]));
+    }
+    let refused = home.fail(&["evaluate", "runs/none", "--over", "checkpoints", "--against", "tiny.toml:test"]);
+    assert!(refused.contains("runs/none: does not exist"), "{refused}");
+    let refused = home.fail(&["evaluate", "tiny.toml:train", "--over", "checkpoints"]);
+    assert!(refused.contains("nothing to compare tiny.toml:train with"), "{refused}");
 }
 
 /// Killed while a checkpoint is compared, the run goes on with that, and ends with the bytes of one that was left in peace.
@@ -95,12 +132,12 @@ fn a_comparison_that_was_cut_short_is_made_when_the_run_goes_on() {
     assert!(stdout.contains("killed at  samples/samples.manifest") && !stdout.contains("DIFFERS"), "{stdout}");
     let settings = ["run", "tiny.toml", "--set", "sample.solver.euler.grid.uniform.steps=400"];
     let mut child = home.start(&settings);
-    home.wait_for("runs/tiny/samples/step-00000010.journal", &mut child);
+    home.wait_for("runs/tiny/samples/step-00000010-25.journal", &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!home.path("runs/tiny/evaluation/step-00000010.json").exists());
+    assert!(!home.path("runs/tiny/evaluation/step-00000010-25.json").exists());
     home.succeed(&settings);
-    let report = home.json("runs/tiny/evaluation/step-00000010.json");
+    let report = home.json("runs/tiny/evaluation/step-00000010-25.json");
     assert_eq!(curve(&home, "evaluation_during_training/kid"), [(10, measured(&report, "kid"))]);
     assert_eq!(curve(&home, "train/loss").last().unwrap().0, 20);
 }

@@ -1,11 +1,13 @@
 //! `score-sde evaluate`: two sets of examples compared.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
-use super::Machine;
+use super::{Machine, over};
 use crate::error::{Error, Result};
 use crate::evaluation::{Against, Comparison, KeptMoments, Protocol, Report, Set, Settings};
 use crate::features::FeatureSpec;
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// split of its experiment].
     #[arg(long, value_name = "B")]
     against: Option<String>,
+    /// Of a run: the samples of every checkpoint that it keeps, --count of each, or as many as its experiment draws.
+    #[arg(long, conflicts_with_all = ["than", "save"])]
+    over: Option<Over>,
     /// Another set, whose distances from B are compared with those of A.
     #[arg(long, value_name = "C")]
     than: Option<String>,
@@ -60,6 +65,12 @@ pub struct Arguments {
     machine: Machine,
 }
 
+/// What a curve of comparisons is along.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Over {
+    Checkpoints,
+}
+
 /// Whose numbers.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Published {
@@ -82,38 +93,63 @@ impl From<Published> for Protocol {
 }
 
 pub fn evaluate(arguments: Arguments) -> Result<()> {
-    let Arguments { a, against, than, train, features, count, batch, neighbours, classes, protocol, seed, json, save, machine } = arguments;
-    let against = against.or_else(|| test_split(&a));
-    if against.is_none() && (save.is_none() || than.is_some() || train.is_some()) {
-        let message = format!("there is nothing to compare {a} with");
+    let Arguments { a: name, against, over, than, train, features, count, batch, neighbours, classes, protocol, .. } = arguments;
+    let Arguments { seed, json, save, machine, .. } = arguments;
+    let against = against.or_else(|| test_split(&name));
+    if against.is_none() && (save.is_none() || over.is_some() || than.is_some() || train.is_some()) {
+        let message = format!("there is nothing to compare {name} with");
         return Err(Error::Usage { message, help: "give --against B, or --save FILE to keep the features of A".into() });
     }
     let save = save.map(|path| Ok::<_, Error>((kept_as(&path)?, path))).transpose()?;
     let extractor = open_features(&features, machine.device)?;
     let terminal = Terminal::new(machine.voice.quiet);
-    let a = open_set(&a)?;
-    let of_moments = against.as_deref().map(Path::new).filter(|path| KeptMoments::are_in(path));
-    let moments = of_moments.map(KeptMoments::read).transpose()?;
-    let against = against.filter(|_| moments.is_none());
-    let [b, c, train] = [against, than, train].map(|name| name.map(|name| open_set(&name)).transpose());
-    let (b, c, train) = (b?, c?, train?);
-    session::Machine::from(machine.clone()).set_threads(a.shape());
-    let (settings, count) = (Settings { seed, neighbours }, count.map(|n| n as usize));
-    let (batch, protocol) = (batch as usize, protocol.map(Protocol::from));
+    // Whatever is misspelt is found before any work.
+    let open = |name: Option<String>| name.map(|name| open_set(&name)).transpose();
+    let (a, b) = (open(Some(name.clone()).filter(|_| over.is_none()))?, against.map(Other::open).transpose()?);
+    let (c, train) = (open(than)?, open(train)?);
+    if let Some(shape) = a.as_ref().map(Set::shape) {
+        session::Machine::from(machine.clone()).set_threads(shape);
+    }
+    let (count, batch, protocol) = (count.map(|n| n as usize), batch as usize, protocol.map(Protocol::from));
+    let settings = Settings { seed, neighbours };
     let comparison = Comparison { settings, extractor: &extractor, batch, classes, protocol, device: machine.device, terminal: &terminal };
     let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();
-    let a = comparison.features(a, count)?;
+    let Some(a) = features(a, count)? else {
+        let b = b.map(|b| b.features(&comparison, count)).transpose()?.expect("a run is compared with its test split");
+        return say(&over::checkpoints(&name, count, &b, features(train, None)?.as_ref(), &comparison, &machine)?, json.as_deref());
+    };
     match &save {
         Some((Kept::Features, path)) => a.save(path)?,
         Some((Kept::Moments, path)) => KeptMoments::save(&a, seed, path)?,
         None => {}
     }
-    let b = features(b, count)?.map(Against::Examples).or(moments.map(Against::Moments));
-    let report = match b {
+    let report = match b.map(|b| b.features(&comparison, count)).transpose()? {
         Some(b) => comparison.report(&a, &b, features(c, count)?.as_ref(), features(train, None)?.as_ref())?,
         None => Report::new(settings, a.about, Vec::new()),
     };
     say(&report, json.as_deref())
+}
+
+/// What a set is compared with, once it is open.
+enum Other {
+    Set(Set),
+    Moments(KeptMoments),
+}
+
+impl Other {
+    fn open(name: String) -> Result<Other> {
+        match KeptMoments::are_in(Path::new(&name)) {
+            true => KeptMoments::read(Path::new(&name)).map(Other::Moments),
+            false => open_set(&name).map(Other::Set),
+        }
+    }
+
+    fn features(self, comparison: &Comparison, count: Option<usize>) -> Result<Against> {
+        match self {
+            Other::Set(set) => comparison.features(set, count).map(Against::Examples),
+            Other::Moments(moments) => Ok(Against::Moments(moments)),
+        }
+    }
 }
 
 /// The test split of a run's experiment.
@@ -144,7 +180,7 @@ fn kept_as(path: &Path) -> Result<Kept> {
     }
 }
 
-fn say(report: &Report, json: Option<&Path>) -> Result<()> {
+fn say<R: Serialize + Display>(report: &R, json: Option<&Path>) -> Result<()> {
     let text = serde_json::to_string_pretty(report).expect("a report is JSON") + "\n";
     match json {
         Some(path) if path == Path::new("-") => print!("{text}"),

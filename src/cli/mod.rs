@@ -9,6 +9,7 @@ mod given;
 mod import;
 mod lab;
 mod likelihood;
+mod over;
 mod parity;
 mod posterior;
 mod run;

@@ -69,6 +69,26 @@ impl Report {
         }
     }
 
+    /// What is compared, and by what.
+    pub(super) fn sides(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let c = self.than.as_ref().map(|than| &than.c);
+        let train = self.memorisation.as_ref().map(|memorisation| &memorisation.train);
+        for (side, about) in [("A", Some(&self.a)), ("B", self.b.as_ref()), ("C", c), ("train", train)] {
+            let Some(About { name, count, shape, sha256, note, .. }) = about else { continue };
+            writeln!(
+                f,
+                "{side:<10}{name}\n          {count} examples of shape {shape:?}, SHA-256 {}",
+                sha256.get(..SHOWN).unwrap_or(sha256)
+            )?;
+            note.iter().flat_map(|note| note.split("; ")).try_for_each(|note| writeln!(f, "          {note}"))?;
+        }
+        if let Some(AboutMoments { name, dimension, sha256 }) = &self.moments {
+            let sha256 = sha256.get(..SHOWN).unwrap_or(sha256);
+            writeln!(f, "{:<10}{name}\n          mean and covariance of {dimension} features of its own, SHA-256 {sha256}", "B")?;
+        }
+        writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)
+    }
+
     /// Every number by its name.
     pub fn scalars(&self) -> Vec<(&'static str, Estimate)> {
         let measures = self.measures.iter().map(|measure| (measure.metric, measure.estimate));
@@ -93,23 +113,8 @@ const SHOWN: usize = 12;
 /// A table of 80 columns, but for names that are longer.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let c = self.than.as_ref().map(|than| &than.c);
-        let train = self.memorisation.as_ref().map(|memorisation| &memorisation.train);
-        for (side, about) in [("A", Some(&self.a)), ("B", self.b.as_ref()), ("C", c), ("train", train)] {
-            let Some(About { name, count, shape, sha256, note, .. }) = about else { continue };
-            writeln!(
-                f,
-                "{side:<10}{name}\n          {count} examples of shape {shape:?}, SHA-256 {}",
-                sha256.get(..SHOWN).unwrap_or(sha256)
-            )?;
-            note.iter().flat_map(|note| note.split("; ")).try_for_each(|note| writeln!(f, "          {note}"))?;
-        }
-        if let Some(AboutMoments { name, dimension, sha256 }) = &self.moments {
-            let sha256 = sha256.get(..SHOWN).unwrap_or(sha256);
-            writeln!(f, "{:<10}{name}\n          mean and covariance of {dimension} features of its own, SHA-256 {sha256}", "B")?;
-        }
-        writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)?;
-        lines(f, if c.is_some() { "A and B" } else { "" }, &self.measures)?;
+        self.sides(f)?;
+        lines(f, if self.than.is_some() { "A and B" } else { "" }, &self.measures)?;
         by_class(f, &self.classes)?;
         if let Some(Than { measures, verdicts, .. }) = &self.than {
             lines(f, "C and B", measures)?;

@@ -10,13 +10,14 @@ use crate::error::{Error, Result};
 use crate::run::{Run, checkpoint, journal, manifest};
 
 /// The tables that ask something of what is trained, the product that answers, and the journals on the way to it.
-const ASKING: [(&str, &str, &[&str]); 6] = [
+const ASKING: [(&str, &str, &[&str]); 7] = [
     ("analytic_variance", "analytic_variance", &["analytic_variance.journal"]),
     ("dequantisation", "dequantiser", &["dequantiser.journal"]),
     ("sample", "samples/samples", &["samples/samples.journal"]),
     ("draw", "samples/samples", &["samples/samples.journal"]),
     ("likelihood", "likelihood", &["likelihood.journal", "likelihood.bound.journal"]),
     ("density", "likelihood", &["likelihood.journal"]),
+    ("evaluate", "evaluation", &[]),
 ];
 const STEPS: &str = "train.steps";
 

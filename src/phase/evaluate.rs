@@ -4,7 +4,6 @@ use super::{Done, Phase};
 use crate::error::Result;
 use crate::evaluation::{DuringTraining, Evaluate, Report};
 use crate::run::Run;
-use crate::run::checkpoint::Choice;
 use crate::run::log::{Curves, Log};
 use crate::session::{Session, open_features};
 
@@ -27,9 +26,7 @@ pub fn during_training(session: &Session, folder: &Run, step: u64, log: &mut Log
     let Some(spec) = &session.plan().evaluate else { return Ok(()) };
     let Some(DuringTraining { count, .. }) = spec.during_training.filter(|during| step.is_multiple_of(during.every)) else { return Ok(()) };
     let session = session.again();
-    session.average_of(folder, Choice::Step(step))?;
-    let name = format!("step-{step:08}");
-    session.draw_some(count, folder, &name, Curves::OfRun(log))?;
+    let name = session.sample_checkpoint(step, count, folder, Curves::OfRun(log))?;
     let product = format!("evaluation/{name}");
     compare(spec, &session, (folder, &name), (&product, "evaluation_during_training"), (log, step)).map(drop)
 }

@@ -13,6 +13,7 @@
 //!   samples/                   pictures, arrays and what they cost
 //!   analytic_variance.*        what the analytic variance is made of, if it is asked for
 //!   dequantiser.*              the trained law of dequantisation, if there is one
+//!   evaluation.*, evaluation/  samples compared with examples, at the end and along training
 //!   likelihood.*               the number, every example's, their histogram, and every solve as it was finished
 //!   curves/                    those of results that were made beside the run
 //!   lab/                       solvers compared
@@ -82,7 +83,7 @@ impl Run {
         for folder in ["checkpoints", "samples"].map(|name| path.join(name)) {
             fs::create_dir_all(&folder).map_err(|e| Error::io("create the folder", &folder, e))?;
         }
-        folder.sweep(&["", "checkpoints", "samples", "lab"])?;
+        folder.sweep(&["", "checkpoints", "samples", "evaluation", "lab"])?;
         for group in ["samples", "likelihood"].map(|group| format!("curves/{group}")) {
             folder.names(&group)?.iter().try_for_each(|name| folder.sweep(&[&format!("{group}/{name}")]))?;
         }

@@ -9,6 +9,7 @@ use super::set::of_split;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::evaluation::{Against, Comparison, Evaluate, Extractor, Report, Set, Settings};
+use crate::run::checkpoint::Choice;
 use crate::run::log::Curves;
 use crate::run::{Found, Run};
 use crate::sample::{Draw, Sample};
@@ -22,15 +23,19 @@ impl Session {
         Session { train: shared(train), test: shared(test), ..Session::of(plan.clone(), of, *machine) }
     }
 
-    /// Draws `count` samples as the plan says, and saves them as [`sample_into`](Session::sample_into) does.
-    pub fn draw_some(&self, count: usize, run: &Run, name: &str, curves: Curves) -> Result<bool> {
+    /// Draws `count` samples of a checkpoint as the plan says, all checkpoints' from the same starts, and saves them as
+    /// [`sample_into`](Session::sample_into) does; returns their name. The session is one that has no weights yet.
+    pub fn sample_checkpoint(&self, step: u64, count: usize, run: &Run, curves: Curves) -> Result<String> {
+        self.average_of(run, Choice::Step(step))?;
+        let name = format!("step-{step:08}-{count}");
         match (&self.plan.sample, &self.plan.draw) {
-            (Some(spec), _) => self.sample_into(&Sample { count, ..spec.clone() }, run, run, name, curves),
-            (None, Some(spec)) => self.draw_into(&Draw { count, ..spec.clone() }, run, run, name, curves),
+            (Some(spec), _) => self.sample_into(&Sample { count, ..spec.clone() }, run, run, &name, curves)?,
+            (None, Some(spec)) => self.draw_into(&Draw { count, ..spec.clone() }, run, run, &name, curves)?,
             (None, None) => {
-                Err(Error::Usage { message: "the experiment draws no samples".into(), help: "give it [sample], or [draw]".into() })
+                return Err(Error::Usage { message: "the experiment draws no samples".into(), help: "give it [sample], or [draw]".into() });
             }
-        }
+        };
+        Ok(name)
     }
 
     /// All that the comparison of some samples of a run depends on. Error: there are none of this name.
@@ -41,7 +46,8 @@ impl Session {
         };
         let Evaluate { against, examples, features, neighbours, copies, classes, .. } = spec;
         let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies, "classes": classes });
-        Ok(json!({ "seed": self.plan.seed, "samples": of, "evaluate": how, "features_of": extractor.source }))
+        let (seed, weights) = (self.plan.seed, &of["weights"]);
+        Ok(json!({ "seed": seed, "weights": weights, "samples": of, "evaluate": how, "features_of": extractor.source }))
     }
 
     /// Compares some samples of a run with examples of the data.
