@@ -241,6 +241,30 @@ fn one_set_has_one_hash_by_all_its_names() {
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 }
 
+/// Two copies of training images and the images above them.
+#[test]
+fn the_nearest_training_images_are_drawn_below_samples() {
+    let home = Home::with_images(IMAGES);
+    home.write("train-images", idx(24, 8));
+    let mut copied = pixels(24).mapv(|pixel| 255 - pixel);
+    copied.index_axis_mut(Axis(0), 5).assign(&pixels(24).index_axis(Axis(0), 17));
+    write_npy(home.path("x.npy"), &copied).unwrap();
+    let words = ["evaluate", "x.npy", "--against", "tiny.toml:train", "--train", "tiny.toml:train"];
+    home.succeed(&[&words[..], &["--picture", "nearest.png"]].concat());
+    let picture = image::load_from_memory(&home.read("nearest.png")).unwrap().to_luma8();
+    // Twenty pairs in rows of ten, each pixel a square of eight, with gaps of two: the first column begins with the copy above its source.
+    let (factor, cell) = (8, 66);
+    assert_eq!(picture.dimensions(), (10 * cell + 2, 4 * cell + 2));
+    let at = |row: u32, x: u32, y: u32| picture.get_pixel(2 + factor * x, 2 + row * cell + factor * y).0[0];
+    for (x, y) in [(0, 0), (3, 2), (7, 7)] {
+        let source = pixels(24)[(17, y as usize, x as usize, 0)];
+        assert_eq!([at(0, x, y), at(1, x, y)], [source; 2], "({x}, {y})");
+    }
+    write_npy(home.path("v.npy"), &normal(1, 30, 0.0)).unwrap();
+    let refused = home.fail(&["evaluate", "v.npy", "--against", "v.npy", "--train", "v.npy", "--picture", "nearest.png"]);
+    assert!(refused.contains("nothing to draw in nearest.png") && refused.contains("give images"), "{refused}");
+}
+
 #[test]
 fn features_of_a_module_are_computed_kept_and_compared_with_their_own_kind() {
     let home = Home::with_images(IMAGES);

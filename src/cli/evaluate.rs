@@ -11,6 +11,7 @@ use super::{Machine, over};
 use crate::error::{Error, Result};
 use crate::evaluation::{Against, Comparison, KeptMoments, Protocol, Report, Set, Settings};
 use crate::features::FeatureSpec;
+use crate::plot;
 use crate::progress::Terminal;
 use crate::run::replace;
 use crate::session::{self, open_features, open_set};
@@ -58,6 +59,9 @@ pub struct Arguments {
     /// Writes numbers and protocol to a file, or with - to standard output in place of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draws the examples of A that are nearest to training examples above these, a .png file: with --train, of images.
+    #[arg(long, value_name = "FILE", requires = "train", conflicts_with = "over")]
+    picture: Option<PathBuf>,
     /// Keeps the features of A, a .safetensors file, to be named in place of A or B; or an .npz file of their mean and covariance.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -94,7 +98,7 @@ impl From<Published> for Protocol {
 
 pub fn evaluate(arguments: Arguments) -> Result<()> {
     let Arguments { a: name, against, over, than, train, features, count, batch, neighbours, classes, protocol, .. } = arguments;
-    let Arguments { seed, json, save, machine, .. } = arguments;
+    let Arguments { seed, json, picture, save, machine, .. } = arguments;
     let against = against.or_else(|| test_split(&name));
     if against.is_none() && (save.is_none() || over.is_some() || than.is_some() || train.is_some()) {
         let message = format!("there is nothing to compare {name} with");
@@ -127,6 +131,13 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
         Some(b) => comparison.report(&a, &b, features(c, count)?.as_ref(), features(train, None)?.as_ref())?,
         None => Report::new(settings, a.about, Vec::new()),
     };
+    if let Some(path) = &picture {
+        let drawn = report.picture().ok_or_else(|| Error::Usage {
+            message: format!("there is nothing to draw in {}", path.display()),
+            help: "give images themselves as A and --train, not vectors or kept features".into(),
+        })?;
+        replace(path, |file| file.write_all(&plot::png(drawn)))?;
+    }
     say(&report, json.as_deref())
 }
 

@@ -100,7 +100,13 @@ mod tests {
             made_by: None,
             features: FeatureKind { source, dimension: 2 },
         };
-        FeatureTable { x: Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([3, 2]), places: vec![0, 1, 2], classes: None, about }
+        FeatureTable {
+            x: Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([3, 2]),
+            places: vec![0, 1, 2],
+            classes: None,
+            examples: None,
+            about,
+        }
     }
 
     fn get(cache: &Cache, examples: &str, network: &str) -> Option<Tensor> {

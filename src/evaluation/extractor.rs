@@ -64,7 +64,8 @@ impl Extractor {
             let (count, shape, note) = (drawn.places.len(), examples.shape().to_vec(), examples.note().map(str::to_owned));
             let places = drawn.places.iter().map(|place| *place as i64).collect();
             let classes = labels.map(|labels| drawn.places.iter().map(|&place| i64::from(labels[place])).collect());
-            FeatureTable { x, places, classes, about: About { name: set.name.clone(), count, shape, sha256, note, made_by, features } }
+            let about = About { name: set.name.clone(), count, shape, sha256, note, made_by, features };
+            FeatureTable { x, places, classes, examples: Some(examples.clone()), about }
         };
         let Some(Network { network, device, cache }) = &self.network else {
             let x = drawn.rows(|x| Ok(x.flatten(1, -1)), terminal)?;

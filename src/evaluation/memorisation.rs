@@ -1,12 +1,15 @@
 //! Whether samples are copies of training examples.
 
+use image::RgbImage;
 use serde::Serialize;
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use super::compare::check;
 use super::table::{About, FeatureTable};
+use crate::data::chosen;
 use crate::error::Result;
 use crate::metric::{Estimate, authenticity, nearest};
+use crate::plot;
 
 /// A set beside the examples that a model was trained on.
 #[derive(Serialize)]
@@ -21,6 +24,9 @@ pub struct Memorisation {
     pub copies: usize,
     /// The pairs that are nearest to each other, the nearest first.
     pub nearest: Vec<Pair>,
+    /// These pairs, where they are images and at hand: rows of ten of A, each above the training example that is nearest to it.
+    #[serde(skip)]
+    pub picture: Option<RgbImage>,
 }
 
 /// An example of A and the training example that is nearest to it.
@@ -36,6 +42,23 @@ pub struct Pair {
 /// Pairs that are named.
 const NAMED: usize = 20;
 
+/// Pairs in a row of a picture.
+const IN_A_ROW: usize = 10;
+
+/// None of vectors, or where features alone were kept.
+fn picture(a: &FeatureTable, train: &FeatureTable, pairs: &[Pair]) -> Result<Option<RgbImage>> {
+    let (Some(of_a), Some(of_train), &[c, h, w]) = (&a.examples, &train.examples, &a.about.shape[..]) else { return Ok(None) };
+    if train.about.shape != a.about.shape {
+        return Ok(None);
+    }
+    let places = |of: fn(&Pair) -> i64| pairs.iter().map(|pair| of(pair) as usize).collect::<Vec<_>>();
+    let (left, right) = (chosen(&**of_a, &places(|pair| pair.example))?, chosen(&**of_train, &places(|pair| pair.train))?);
+    let rows = |x: &Tensor| x.split(IN_A_ROW as i64, 0);
+    let x = Tensor::cat(&rows(&left).into_iter().zip(rows(&right)).flat_map(<[Tensor; 2]>::from).collect::<Vec<_>>(), 0);
+    let pixels: Vec<u8> = Vec::try_from(x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).contiguous().view(-1)).expect("pixels are bytes");
+    Ok(Some(plot::strips(&pixels, &[2 * pairs.len(), c, h, w], pairs.len().min(IN_A_ROW))))
+}
+
 impl Memorisation {
     /// Error: as [`super::compare`].
     pub fn of(a: &FeatureTable, b: Option<&FeatureTable>, train: &FeatureTable, seed: u64, device: Device) -> Result<Memorisation> {
@@ -50,6 +73,7 @@ impl Memorisation {
         pairs.truncate(NAMED);
         let authenticity_of_b = b.map(|b| authenticity(&b.features(seed, device)?, &seen)).transpose()?;
         let authenticity = authenticity(&x, &seen)?;
-        Ok(Memorisation { train: train.about.clone(), authenticity, authenticity_of_b, copies, nearest: pairs })
+        let picture = picture(a, train, &pairs)?;
+        Ok(Memorisation { train: train.about.clone(), authenticity, authenticity_of_b, copies, nearest: pairs, picture })
     }
 }

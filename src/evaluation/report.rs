@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use image::RgbImage;
 use serde::Serialize;
 
 use super::classes::OfClass;
@@ -12,6 +13,7 @@ use super::protocol::{Followed, Value};
 use super::table::About;
 use super::verdict::{Verdict, number};
 use crate::metric::Estimate;
+use crate::run::log::Points;
 
 /// A comparison with its protocol.
 #[derive(Serialize)]
@@ -87,6 +89,21 @@ impl Report {
             writeln!(f, "{:<10}{name}\n          mean and covariance of {dimension} features of its own, SHA-256 {sha256}", "B")?;
         }
         writeln!(f, "features  {}\nseed      {}", self.a.features, self.settings.seed)
+    }
+
+    /// What it adds to the curves of a run: each number, half of its interval, and samples beside their nearest training examples.
+    pub fn points(&self, group: &'static str, step: u64) -> Points {
+        let both = |(metric, estimate): (&str, Estimate)| {
+            let tag = format!("{group}/{metric}");
+            [(format!("{tag}/half_width").into(), estimate.half_width), (tag.into(), estimate.value)]
+        };
+        let scalars = self.scalars().into_iter().flat_map(both).collect();
+        Points { group, step, scalars, histogram: None, picture: self.picture().cloned() }
+    }
+
+    /// Samples beside their nearest training examples, if these were looked for and are images.
+    pub fn picture(&self) -> Option<&RgbImage> {
+        self.memorisation.as_ref()?.picture.as_ref()
     }
 
     /// Every number by its name.

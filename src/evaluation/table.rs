@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::file::{self, sha256};
 use crate::metric::Features;
@@ -22,6 +24,8 @@ pub struct FeatureTable {
     pub places: Vec<i64>,
     /// The class of each, `[N]`, where it was asked for.
     pub classes: Option<Vec<i64>>,
+    /// The set itself, where it is at hand.
+    pub examples: Option<Arc<dyn Dataset>>,
     pub about: About,
 }
 
@@ -102,7 +106,13 @@ impl FeatureTable {
         let rows: Vec<usize> = self.classes.iter().flatten().enumerate().filter_map(of_class).collect();
         let about = About { name: format!("{}, class {class}", self.about.name), count: rows.len(), ..self.about.clone() };
         let places = rows.iter().map(|&i| self.places[i]).collect();
-        (!rows.is_empty()).then(|| FeatureTable { x: select(&self.x, &rows), places, classes: None, about })
+        (!rows.is_empty()).then(|| FeatureTable {
+            x: select(&self.x, &rows),
+            places,
+            classes: None,
+            examples: self.examples.clone(),
+            about,
+        })
     }
 
     /// Writes a safetensors file: `features` [N, D], f32, `places` `[N]`, i64, `classes` likewise, where there are some, and in its metadata what
@@ -137,7 +147,7 @@ impl FeatureTable {
         let whole = |x: &Tensor| Vec::<i64>::try_from(x).ok().filter(|x| x.len() == about.count).ok_or_else(damaged);
         let (places, classes) = (whole(&places)?, classes.as_ref().map(whole).transpose()?);
         match x.kind() == Kind::Float && x.size() == [about.count, about.features.dimension].map(|n| n as i64) {
-            true => Ok(FeatureTable { x, places, classes, about }),
+            true => Ok(FeatureTable { x, places, classes, examples: None, about }),
             false => Err(damaged()),
         }
     }

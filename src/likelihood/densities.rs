@@ -120,10 +120,10 @@ impl Densities {
         let factor = self.unit().per_nat(self.dimension);
         let number = self.parts().times(factor);
         let [mean, error, bound, of_examples] = self.unit().tags();
-        let mut scalars = vec![(mean, number.mean), (error, number.standard_error())];
-        scalars.extend(self.importance(factor).map(|it| (bound, it.negative_elbo.mean)));
+        let mut scalars = vec![(mean.into(), number.mean), (error.into(), number.standard_error())];
+        scalars.extend(self.importance(factor).map(|it| (bound.into(), it.negative_elbo.mean)));
         let histogram = Some((of_examples, self.histogram()));
-        Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
+        Points { group: "likelihood", step, scalars, histogram, picture: Some(self.picture()) }
     }
 
     pub fn report(&self, weights: Option<&Weights>) -> Report {

@@ -160,10 +160,10 @@ impl Likelihoods {
         let factor = self.unit().per_nat(self.dimension);
         let number = self.parts().times(factor);
         let [mean, error, bound, of_examples] = self.unit().tags();
-        let mut scalars = vec![(mean, number.mean), (error, number.standard_error())];
-        scalars.extend(self.bounds.as_ref().map(|bounds| (bound, (&bounds.nats).mean() * factor)));
+        let mut scalars = vec![(mean.into(), number.mean), (error.into(), number.standard_error())];
+        scalars.extend(self.bounds.as_ref().map(|bounds| (bound.into(), (&bounds.nats).mean() * factor)));
         let histogram = Some((of_examples, self.histogram()));
-        Points { group: "likelihood", step, scalars, histogram, picture: self.picture() }
+        Points { group: "likelihood", step, scalars, histogram, picture: Some(self.picture()) }
     }
 
     /// One line for people about the bound, if there is one.

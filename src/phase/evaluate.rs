@@ -2,7 +2,8 @@
 
 use super::{Done, Phase};
 use crate::error::Result;
-use crate::evaluation::{DuringTraining, Evaluate, Report};
+use crate::evaluation::{DuringTraining, Evaluate};
+use crate::plot;
 use crate::run::Run;
 use crate::run::log::{Curves, Log};
 use crate::session::{Session, open_features};
@@ -36,7 +37,7 @@ fn compare(
     spec: &Evaluate,
     session: &Session,
     (folder, samples): (&Run, &str),
-    (name, group): (&str, &str),
+    (name, group): (&str, &'static str),
     (log, step): (&mut Log, u64),
 ) -> Result<bool> {
     let extractor = open_features(&spec.features, session.device())?;
@@ -45,24 +46,12 @@ fn compare(
         return Ok(false);
     }
     let report = session.evaluate(spec, &extractor, folder, samples)?;
-    show(log, group, step, &report)?;
+    log.show(&report.points(group, step))?;
     let mut product = folder.product(name, of);
     product.write_json(&format!("{name}.json"), &report)?;
+    if let Some(picture) = report.picture() {
+        product.write(&format!("{name}.png"), &plot::png(picture))?;
+    }
     product.finish()?;
     Ok(true)
-}
-
-/// A comparison as the curves' page shows it: each number, and half of its interval.
-fn show(log: &mut Log, group: &str, step: u64, report: &Report) -> Result<()> {
-    let named: Vec<(String, f64)> = report
-        .scalars()
-        .into_iter()
-        .flat_map(|(metric, estimate)| {
-            let tag = format!("{group}/{metric}");
-            [(tag.clone(), estimate.value), (format!("{tag}/half_width"), estimate.half_width)]
-        })
-        .collect();
-    log.begin(group, step)?;
-    log.scalars(step, &named.iter().map(|(tag, value)| (tag.as_str(), *value)).collect::<Vec<_>>());
-    log.sync()
 }

@@ -146,7 +146,7 @@ impl Log<'_> {
         self.sync()
     }
 
-    fn line(&mut self, step: u64, values: &[(&str, f64)]) {
+    fn line(&mut self, step: u64, values: &[(impl AsRef<str>, f64)]) {
         if let Some(metrics) = &mut self.metrics {
             metrics.append(self.run, json_line(step, wall_time(), values).as_bytes());
         }
@@ -220,7 +220,7 @@ pub(super) fn wall_time() -> f64 {
 }
 
 /// One line of `metrics.jsonl`, its keys in the order given.
-fn json_line(step: u64, wall_time: f64, values: &[(&str, f64)]) -> String {
+fn json_line(step: u64, wall_time: f64, values: &[(impl AsRef<str>, f64)]) -> String {
     let mut line = format!("{{\"step\":{step},\"wall_time\":{wall_time:.3}");
     for (tag, value) in values {
         let number = match *value {
@@ -228,7 +228,7 @@ fn json_line(step: u64, wall_time: f64, values: &[(&str, f64)]) -> String {
             x if x.is_nan() => Value::from("nan"),
             x => Value::from(if x > 0.0 { "inf" } else { "-inf" }),
         };
-        line += &format!(",{}:{number}", Value::from(*tag));
+        line += &format!(",{}:{number}", Value::from(tag.as_ref()));
     }
     line + "}\n"
 }

@@ -135,9 +135,9 @@ impl Samples {
 
     /// What they add to the curves, with this picture, at this step of the weights: evaluations of a sample, and the share of a classifier.
     pub fn points(&self, step: u64, picture: RgbImage) -> Points {
-        let mut scalars = vec![("samples/evaluations", self.statistics.mean_evaluations())];
-        scalars.extend(self.accuracy.map(|accuracy| ("samples/accuracy", accuracy.share)));
-        Points { group: "samples", step, scalars, histogram: None, picture }
+        let mut scalars = vec![("samples/evaluations".into(), self.statistics.mean_evaluations())];
+        scalars.extend(self.accuracy.map(|accuracy| ("samples/accuracy".into(), accuracy.share)));
+        Points { group: "samples", step, scalars, histogram: None, picture: Some(picture) }
     }
 
     /// The samples that a picture shows with a row for each class: as many of each.

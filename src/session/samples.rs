@@ -84,10 +84,10 @@ impl Session {
         }
         let mut journal = Journal::open(place.folder(), &kept, &of)?;
         let samples = draw(&mut journal)?;
-        let points = samples.points(self.step(run)?, self.picture(&samples));
+        let picture = self.picture(&samples);
         let mut product = place.product(&name, of);
-        samples.save(&mut product, &name, self.scale(), spec, &points.picture)?;
-        curves.add(&points, &mut product, called)?;
+        samples.save(&mut product, &name, self.scale(), spec, &picture)?;
+        curves.add(&samples.points(self.step(run)?, picture), &mut product, called)?;
         product.finish()?;
         journal.remove()?;
         Ok(true)

@@ -1,5 +1,7 @@
 //! What a result adds to the curves.
 
+use std::borrow::Cow;
+
 use image::RgbImage;
 use tensorboard_proto::event::Event;
 
@@ -10,12 +12,12 @@ use crate::run::Product;
 
 /// The points of a result, at the step of its weights.
 pub struct Points {
-    /// `samples` or `likelihood`, the tag of the picture; all other tags are `group/…`.
+    /// `samples`, `likelihood` or `evaluation`, the tag of the picture; all other tags are `group/…`.
     pub group: &'static str,
     pub step: u64,
-    pub scalars: Vec<(&'static str, f64)>,
+    pub scalars: Vec<(Cow<'static, str>, f64)>,
     pub histogram: Option<(&'static str, Bins)>,
-    pub picture: RgbImage,
+    pub picture: Option<RgbImage>,
 }
 
 /// Where the points of a result go.
@@ -30,7 +32,7 @@ impl Points {
     pub(super) fn event(&self) -> Event {
         let mut of_step = values::scalars(&self.scalars);
         of_step.extend(self.histogram.iter().flat_map(|(tag, bins)| values::histogram(tag, bins)));
-        of_step.push(values::image(self.group, &self.picture));
+        of_step.extend(self.picture.iter().map(|picture| values::image(self.group, picture)));
         events::summary(self.step, of_step)
     }
 }

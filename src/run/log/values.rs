@@ -11,8 +11,8 @@ use tensorboard_rs::summary;
 use crate::plot::{self, Bins};
 
 /// Numbers, in f32.
-pub fn scalars(values: &[(&str, f64)]) -> Vec<Summary_Value> {
-    values.iter().flat_map(|(tag, value)| summary::scalar(tag, *value as f32).take_value().into_iter()).collect()
+pub fn scalars(values: &[(impl AsRef<str>, f64)]) -> Vec<Summary_Value> {
+    values.iter().flat_map(|(tag, value)| summary::scalar(tag.as_ref(), *value as f32).take_value().into_iter()).collect()
 }
 
 /// A text in Markdown.
