@@ -23,6 +23,13 @@ pub enum Error {
         #[help]
         help: Option<String>,
     },
+    /// The experiment file is wrong at several places.
+    #[error("{message}")]
+    Mistakes {
+        message: String,
+        #[related]
+        mistakes: Vec<Error>,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {reason}", path.display())]
     Io {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::autoencoder;
+use super::mistakes;
 use super::paths;
 use super::plan::Plan;
 use super::text::Text;
@@ -58,7 +59,7 @@ pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
         data: Data,
     }
     let text = Text { name: path.display().to_string(), text: read(path)? }.with_all(overrides)?;
-    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error, ""))?;
     let Part { seed, data } = paths::resolved(part, text.folder());
     data.check().map_err(|fault| text.fault(fault.within("data")))?;
     Ok((seed, data))
@@ -136,11 +137,11 @@ fn planned(
     read: impl FnOnce(&mut Experiment, &Text) -> Result<()>,
 ) -> Result<(Text, Experiment, Plan)> {
     let text = Text { name: name.to_owned(), text: text.to_owned() }.with_all(overrides)?;
-    let mut experiment: Experiment = toml::from_str(&text.text).map_err(|error| text.misspelt(&error))?;
+    let mut experiment = mistakes::read(&text)?;
     text.has_tables(&experiment)?;
     experiment = paths::resolved(experiment, text.folder());
     read(&mut experiment, &text)?;
-    let plan = experiment.plan().map_err(|fault| text.fault(fault))?;
+    let plan = mistakes::plan(&experiment, &text)?;
     Ok((text, experiment, plan))
 }
 
@@ -190,7 +191,7 @@ fn checked(
     let loaded = Loaded { experiment, plan, shape, condition, vae, train, measured };
     let (plan, model_shape) = (&loaded.plan, loaded.model_shape());
     plan.check_against(&loaded.shape, &model_shape, condition, loaded.measured.as_ref()).map_err(|fault| text.fault(fault))?;
-    if let Some(Fault { key, message, help }) = plan.doubt(&model_shape) {
+    for Fault { key, message, help } in plan.doubts(&model_shape) {
         warn(&format!("{}: {key}: {message}; {help}", text.name));
     }
     Ok(loaded)

@@ -5,13 +5,16 @@ mod changes;
 mod claim;
 mod conditions;
 mod difference;
+mod doubts;
 mod family;
 mod load;
+mod mistakes;
 mod needs;
 mod paths;
 mod plan;
 mod program;
 mod text;
+mod words;
 mod written;
 
 pub use load::{Loaded, default_run_folder, load, load_data, load_into, load_run, parse, tables_of};

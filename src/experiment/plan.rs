@@ -109,12 +109,6 @@ impl Plan {
         model_law(&self.data, self.latent.is_some())
     }
 
-    /// What speaks against the plan for a score of this shape, though it works.
-    pub fn doubt(&self, shape: &[usize]) -> Option<Fault> {
-        let doubt = self.sample.as_ref()?.solver.doubt(shape.iter().product())?;
-        Some(doubt.within("sample.solver"))
-    }
-
     /// What can only be known of the data: their shape, that of the score's space, how many numbers a condition has, and the split whose
     /// likelihood is asked for.
     pub fn check_against(&self, data: &[usize], shape: &[usize], condition: usize, measured: Option<&Summary>) -> Result<(), Fault> {

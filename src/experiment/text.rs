@@ -7,6 +7,7 @@ use std::sync::Arc;
 use miette::{NamedSource, SourceSpan};
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
 
+use super::words;
 use super::written::Experiment;
 use crate::error::{Error, Fault, Result};
 
@@ -79,11 +80,12 @@ impl Text {
     }
 
     /// The report of an error that serde found: unknown or missing keys, wrong types, bad syntax.
-    pub fn misspelt(&self, error: &toml::de::Error) -> Error {
+    /// The word is in the table of this name.
+    pub fn misspelt(&self, error: &toml::de::Error, table: &str) -> Error {
         let message = plainly(error.message().trim());
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let help = if message.contains("unknown field") || message.contains("unknown variant") {
-            quoted.split_first().and_then(|(wrong, choices)| nearest(wrong, choices)).map(|near| format!("did you mean `{near}`?"))
+            quoted.split_first().and_then(|(wrong, choices)| words::cure(wrong, table, choices, message.contains("unknown field")))
         } else if message.contains("exactly one choice, but has more") {
             Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
         } else if message.contains("exactly one choice, but has none") || message.contains("keys of its own") {
@@ -164,10 +166,4 @@ fn plainly(message: &str) -> String {
     ];
     let ending = words.iter().find_map(|(rust, plain)| Some(format!("{}{plain}", message.strip_suffix(rust)?)));
     ending.unwrap_or(message)
-}
-
-/// The choice that is closest to a misspelt word, if any is close.
-fn nearest<'a>(wrong: &str, choices: &[&'a str]) -> Option<&'a str> {
-    let near = choices.iter().map(|choice| (strsim::damerau_levenshtein(wrong, choice), *choice)).min()?;
-    (near.0 <= 1 + wrong.len() / 3).then_some(near.1)
 }

@@ -26,6 +26,7 @@ mod unet;
 
 pub use condition::Told;
 pub use dropout::Dropout;
+pub use embedding::EmbeddingSpec;
 pub use held::Held;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
