@@ -157,7 +157,7 @@ impl Other {
 
     fn features(self, comparison: &Comparison, count: Option<usize>) -> Result<Against> {
         match self {
-            Other::Set(set) => comparison.features(set, count).map(Against::Examples),
+            Other::Set(set) => comparison.features(set, count).map(|table| Against::Examples(Box::new(table))),
             Other::Moments(moments) => Ok(Against::Moments(moments)),
         }
     }

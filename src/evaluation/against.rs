@@ -5,6 +5,6 @@ use super::table::FeatureTable;
 
 /// Examples, or the moments of a law of which no examples are there.
 pub enum Against {
-    Examples(FeatureTable),
+    Examples(Box<FeatureTable>),
     Moments(KeptMoments),
 }

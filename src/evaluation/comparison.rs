@@ -42,7 +42,7 @@ impl Comparison<'_> {
         let Comparison { settings, device, .. } = *self;
         let mut report = Report::new(settings, a.about.clone(), self.measures(a, b)?);
         let examples = match b {
-            Against::Examples(b) => Some(b),
+            Against::Examples(b) => Some(&**b),
             Against::Moments(_) => None,
         };
         match b {

@@ -63,6 +63,6 @@ impl Session {
         let a = comparison.features(Set::of_run(run, samples)?, None)?;
         let b = comparison.features(split(spec.against)?, spec.examples)?;
         let train = if spec.copies { Some(comparison.features(split(Split::Train)?, None)?) } else { None };
-        comparison.report(&a, &Against::Examples(b), None, train.as_ref())
+        comparison.report(&a, &Against::Examples(Box::new(b)), None, train.as_ref())
     }
 }
