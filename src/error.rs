@@ -134,6 +134,14 @@ impl From<Fault> for Error {
 }
 
 impl Error {
+    /// What is wrong, each mistake of several.
+    pub fn in_words(&self) -> String {
+        match self {
+            Error::Mistakes { mistakes, .. } => mistakes.iter().map(Error::in_words).collect::<Vec<_>>().join("; "),
+            other => other.to_string(),
+        }
+    }
+
     /// Of a process that ends with it: 2 where the command line is wrong, 75 where the same command goes on from what is saved, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -104,7 +104,7 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
         experiment.take_copy(run)
     };
     let (text, experiment, plan) = planned(&path.display().to_string(), &written, overrides, |experiment, _| take(experiment))
-        .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.to_string()) })?;
+        .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.in_words()) })?;
     let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
     let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
