@@ -11,16 +11,22 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Parser;
+use miette::MietteHandlerOpts;
 use score_sde::cli::Arguments;
 use score_sde::error::Error;
 use score_sde::memory;
 use score_sde::net::torchscript;
+use textwrap::WordSeparator::AsciiSpace;
+use textwrap::WordSplitter::NoHyphenation;
 
 /// What the first panic said; others follow from it.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(remember));
+    // Lines end between words: a name that is broken can't be copied.
+    let whole = || MietteHandlerOpts::new().break_words(false).word_separator(AsciiSpace).word_splitter(NoHyphenation).build();
+    let _ = miette::set_hook(Box::new(move |_| Box::new(whole())));
     match panic::catch_unwind(|| Arguments::parse().execute()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => report(error),

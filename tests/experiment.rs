@@ -502,8 +502,7 @@ fn contradictions() {
        ·   ╰── here
      4 │ beta_min = 0.1
        ╰────
-      help: keep one of them; an override replaces the whole table: --set
-            'sde={ve={sigma_min=0.01,sigma_max=50.0}}'
+      help: keep one of them; an override replaces the whole table: --set 'sde={CHOICE={...}}'
     ");
     let mixture = "[score.gaussian-mixture]\nweights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]\n\n";
     let trained = VECTORS.find("[network").unwrap()..VECTORS.find("[train]").unwrap();
@@ -1237,8 +1236,7 @@ fn overrides_are_checked_like_the_file() {
        ·   ╰── here
      4 │ ve = {sigma_min=0.01,sigma_max=50.0}
        ╰────
-      help: keep one of them; an override replaces the whole table: --set
-            'sde={ve={sigma_min=0.01,sigma_max=50.0}}'
+      help: keep one of them; an override replaces the whole table: --set 'sde={CHOICE={...}}'
     ");
     assert_snapshot!(refused(VECTORS, &["seed.of=10"]), @"
       × --set seed.of=10: `seed` is a value, not a table

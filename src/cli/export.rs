@@ -9,6 +9,7 @@ use tch::Tensor;
 use super::Source;
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::net::NetworkSpec;
 use crate::pth::reference::{PREFIX, SIGMAS};
 use crate::run::{Run, replace, tensors};
 use crate::sde::SdeSpec;
@@ -17,7 +18,7 @@ use crate::train::Average;
 
 /// The end of `score-sde export --help`.
 pub const IN_PYTORCH: &str = "\
-In PyTorch, with the reference's network for the same configuration:
+A run of [network.ncsnpp] in PyTorch, with the reference's network for the same configuration:
 
     from safetensors.torch import load_file
     state = load_file(\"weights-pth-names.safetensors\")
@@ -26,9 +27,9 @@ In PyTorch, with the reference's network for the same configuration:
 /// What the tensors are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Names {
-    /// As the reference calls its parameters: all_modules.0.W, all_modules.1.weight, ...
+    /// As they are called here, which for [network.ncsnpp] is as in the reference: all_modules.0.W, all_modules.1.weight, ...
     Safetensors,
-    /// As its saved state dict does: module.sigmas, module.all_modules.0.W, ...
+    /// As its saved state dict does: module.sigmas, module.all_modules.0.W, ...; of [network.ncsnpp] alone.
     PthNames,
 }
 
@@ -58,8 +59,8 @@ pub fn export(Arguments { source, to: names, out, scales }: Arguments) -> Result
         let message = format!("its weights are not finite: `{name}` holds a number that is none");
         return Err(Error::run(run.path(), message, "train it anew with a lower train.lr; what is not a number is of no use elsewhere"));
     }
-    if names == Names::PthNames && session.network().is_none() {
-        let message = "is of a family that the reference does not have".to_owned();
+    if names == Names::PthNames && !matches!(loaded.experiment.network, Some(NetworkSpec::Ncsnpp(_))) {
+        let message = "has a network that the reference does not have: its names are for [network.ncsnpp]".to_owned();
         return Err(Error::run(run.path(), message, "use --to safetensors"));
     }
     if names == Names::PthNames && session.network().is_some_and(|network| network.parametrisation.outputs() > 1) {

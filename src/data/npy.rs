@@ -202,7 +202,7 @@ impl NpyImages {
 }
 
 const NO_IMAGES: &str = "whole numbers from 0 to 255 whose axes are those of `layout` are wanted: numpy.save(path, x.astype(\"uint8\")), \
-                         of x in [0, 1] the rounded 255 * x";
+                         or, of x in [0, 1], numpy.save(path, (255 * x).round().astype(\"uint8\"))";
 
 /// Images in an array, each read by its place.
 pub(super) struct ArrayOfImages {

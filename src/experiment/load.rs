@@ -59,7 +59,7 @@ pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
         data: Data,
     }
     let text = Text { name: path.display().to_string(), text: read(path)? }.with_all(overrides)?;
-    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error, ""))?;
+    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error, &[]))?;
     let Part { seed, data } = paths::resolved(part, text.folder());
     data.check().map_err(|fault| text.fault(fault.within("data")))?;
     Ok((seed, data))

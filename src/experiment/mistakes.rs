@@ -47,7 +47,7 @@ fn parse(text: &Text) -> (Option<Experiment>, Vec<Error>) {
     let mut mistakes = Vec::new();
     let mut tree = match DeTable::parse(&text.text) {
         Ok(tree) => tree,
-        Err(error) => return (None, vec![text.misspelt(&error, "")]),
+        Err(error) => return (None, vec![text.misspelt(&error, &[])]),
     };
     let (mut removed, mut guessed) = (Vec::<Vec<String>>::new(), false);
     for _ in 0..MOST {
@@ -56,8 +56,7 @@ fn parse(text: &Text) -> (Option<Experiment>, Vec<Error>) {
             Err(refusal) => refusal,
         };
         if !removed.iter().any(|gone| gone.starts_with(&path)) {
-            let named = path.split_last().filter(|_| missing(&error).is_none());
-            mistakes.push(text.misspelt(&error, &named.map_or(String::new(), |(_, table)| table.join("."))));
+            mistakes.push(text.misspelt(&error, &path));
         }
         match mended(&tree, &error, &path) {
             Some(mended) => (tree, guessed) = (mended.0, guessed || mended.1),

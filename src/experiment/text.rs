@@ -80,14 +80,16 @@ impl Text {
     }
 
     /// The report of an error that serde found: unknown or missing keys, wrong types, bad syntax.
-    /// The word is in the table of this name.
-    pub fn misspelt(&self, error: &toml::de::Error, table: &str) -> Error {
+    /// The word is at this path, if that is known.
+    pub fn misspelt(&self, error: &toml::de::Error, path: &[String]) -> Error {
         let message = plainly(error.message().trim());
+        let table = path.split_last().map_or(String::new(), |(_, table)| table.join("."));
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let help = if message.contains("unknown field") || message.contains("unknown variant") {
-            quoted.split_first().and_then(|(wrong, choices)| words::cure(wrong, table, choices, message.contains("unknown field")))
+            quoted.split_first().and_then(|(wrong, choices)| words::cure(wrong, &table, choices, message.contains("unknown field")))
         } else if message.contains("exactly one choice, but has more") {
-            Some("keep one of them; an override replaces the whole table: --set 'sde={ve={sigma_min=0.01,sigma_max=50.0}}'".into())
+            let table = if self.has_choices(path) { path.join(".") } else { table };
+            Some(format!("keep one of them; an override replaces the whole table: --set '{table}={{CHOICE={{...}}}}'"))
         } else if message.contains("exactly one choice, but has none") || message.contains("keys of its own") {
             Some("give one; the files in experiments/ show the choices".into())
         } else if message.contains("missing field") {
@@ -96,6 +98,14 @@ impl Text {
             None
         };
         self.error(message, error.span(), help)
+    }
+
+    /// Whether the table at a path has several tables and nothing else.
+    fn has_choices(&self, path: &[String]) -> bool {
+        let Ok(document) = Document::parse(self.text.as_str()) else { return false };
+        let item = path.iter().try_fold(document.as_item(), |item, name| item.as_table_like()?.get(name));
+        let is_choice = |(_, item): (_, &Item)| item.is_table_like();
+        item.and_then(Item::as_table_like).is_some_and(|table| table.len() > 1 && table.iter().all(is_choice))
     }
 
     /// Error: a list stands where a table belongs. The parser takes its entries for the table's keys, in an order that no file tells.
