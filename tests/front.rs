@@ -149,6 +149,53 @@ fn a_verb_takes_no_flag_that_it_would_ignore() {
 }
 
 #[test]
+fn messages_break_no_name_and_help_promises_what_is_there() {
+    let home = Home::with(VECTORS.split("[network").next().unwrap());
+    let said = home.said(&["check", "tiny.toml"]);
+    for name in ["[score.gaussian-mixture]", "[network.*],"] {
+        assert!(said.contains(name), "{name} is in one piece:\n{said}");
+    }
+    let home = Home::with(VECTORS);
+    let several = home.fail(&["check", "tiny.toml", "--set", "likelihood.trace.hutchinson={law=\"gaussian\",probes=1}"]);
+    assert!(several.contains("--set 'likelihood.trace={CHOICE={...}}'"), "{several}");
+    home.succeed(&RUN);
+    let refused = home.fail(&["export", "runs/tiny", "--to", "pth-names"]);
+    assert!(refused.contains("its names are for [network.ncsnpp]"), "{refused}");
+    home.write("tiny.toml", IMAGES.replace("[data.idx]", "[data.npy-images]\nlayout = \"nhw\"").replace("pad = 0\n", ""));
+    ndarray_npy::write_npy(home.path("train-images"), &ndarray::Array3::from_elem((4, 8, 8), 0.5f32)).unwrap();
+    ndarray_npy::write_npy(home.path("test-images"), &ndarray::Array3::from_elem((4, 8, 8), 0.5f32)).unwrap();
+    let floats = home.fail(&["run", "tiny.toml", "--out", "floats"]);
+    assert!(floats.contains("(255 * x).round().astype(\"uint8\")"), "{floats}");
+}
+
+#[test]
+fn a_run_and_its_results_say_what_made_them() {
+    let home = Home::with(VECTORS);
+    home.succeed(&RUN);
+    home.succeed(&["run", "runs/tiny", "--set", "train.steps=30"]);
+    let text = String::from_utf8(home.read("runs/tiny/history.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let what: Vec<&str> = lines.iter().map(|line| line["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["begun", "ended", "changed", "begun", "ended"]);
+    assert_eq!(lines[3]["arguments"].as_array().unwrap()[1..5], ["run", "runs/tiny", "--set", "train.steps=30"]);
+    assert_eq!((&lines[0]["threads"], &lines[0]["version"]), (&1.into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(lines[0]["libtorch"].is_string() && lines[0]["host"].is_string() && lines[0]["wall_time"].as_f64().unwrap() > 1.7e9);
+    let seconds = |line: &serde_json::Value, key: &str| line[key].as_f64().unwrap();
+    assert!(seconds(&lines[4], "seconds") > 0.0 && seconds(&lines[4], "cpu_seconds") > 0.0);
+    home.succeed(&["sample", "runs/tiny", "--set", "seed=7"]);
+    for (report, step, seed) in
+        [("samples/samples", 30, 1), ("likelihood", 30, 1), ("samples/samples-at-20", 20, 1), ("samples/samples-2", 30, 7)]
+    {
+        let report = home.json(&format!("runs/tiny/{report}.json"));
+        assert_eq!((&report["step"], &report["seed"]), (&step.into(), &seed.into()), "{report}");
+    }
+    let diverged = home.fail(&["run", "tiny.toml", "--out", "bad", "--set", "train.lr=3e7", "--set", "train.warmup=100000"]);
+    assert!(diverged.contains("at step"), "{diverged}");
+    let history = String::from_utf8(home.read("bad/history.jsonl")).unwrap();
+    assert!(history.lines().last().unwrap().contains("\"what\":\"stopped\"") && history.contains("\"because\":\"the "), "{history}");
+}
+
+#[test]
 fn the_lab_obeys_the_thresholding_of_the_experiment() {
     let home = Home::with_images(IMAGES);
     home.write("train-images", idx(24, 8));

@@ -13,8 +13,8 @@ mod train;
 
 use crate::error::Result;
 use crate::experiment::{Loaded, Plan};
-use crate::run::Run;
 use crate::run::log::Log;
+use crate::run::{Clock, Run};
 use crate::session::Session;
 
 /// One thing a run does, once.
@@ -43,11 +43,19 @@ pub struct Performed {
 /// Every phase of an experiment, in the run that is claimed for it.
 pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performed> {
     let mut log = Log::open(run, format!("```toml\n{}```", loaded.experiment.resolved()))?;
-    let mut performed = Performed { worked: false, shows: Vec::new() };
+    let (clock, mut performed) = (Clock::start(), Performed { worked: false, shows: Vec::new() });
     for phase in phases(&loaded.plan) {
-        let done = phase.run(session, run, &mut log)?;
+        let done = phase.run(session, run, &mut log).inspect_err(|error| {
+            let mut ended = clock.read();
+            ended["because"] = error.to_string().into();
+            // What went wrong is the news, not that it can't be noted.
+            let _ = if log.has_begun() { run.note("stopped", ended) } else { Ok(()) };
+        })?;
         performed.worked |= done.worked;
         performed.shows.extend(done.shows.map(|file| (phase.name(), file)));
+    }
+    if log.has_begun() {
+        run.note("ended", clock.read())?;
     }
     Ok(performed)
 }

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tensorboard_proto::event::Event;
 
 pub mod events;
@@ -26,7 +26,7 @@ pub use points::{Curves, Points};
 use stamps::Stamps;
 
 use super::product::Stamp;
-use super::{Folder, Run};
+use super::{Folder, Provenance, Run};
 use crate::error::{Error, Result};
 use crate::progress::warn;
 
@@ -103,13 +103,20 @@ impl Log<'_> {
         let last = names.iter().filter_map(second).max();
         let second = last.map_or(0, |last| last + 1).max(wall_time() as u64);
         let begun = events::from_step(self.run, 0)?.iter().any(|event| events::is_of(event, EXPERIMENT));
-        self.events = Some(Records::open(self.run.folder(), &format!("{EVENTS}{second:010}.{}", std::process::id()), b"")?);
+        let name = format!("{EVENTS}{second:010}.{}", std::process::id());
+        self.run.note("begun", json!(Provenance::of_this_process()))?;
+        self.events = Some(Records::open(self.run.folder(), &name, b"")?);
         self.event(events::version());
         if !begun {
             let text = std::mem::take(&mut self.experiment);
             self.text(EXPERIMENT, 0, &text);
         }
         Ok(())
+    }
+
+    /// Whether a phase has begun to log.
+    pub fn has_begun(&self) -> bool {
+        self.events.is_some()
     }
 
     /// Sees to it that all points so far are on the disk.

@@ -31,6 +31,7 @@ pub mod log;
 mod names;
 mod npz;
 mod product;
+mod provenance;
 pub mod tensors;
 mod verify;
 
@@ -46,6 +47,7 @@ pub use journal::{Journal, difference};
 pub use names::{Reserved, plain_name, reserve, result_name};
 pub use npz::Npz;
 pub use product::{Found, Product, TRAJECTORY, manifest};
+pub use provenance::{Clock, Provenance};
 pub use verify::{Finding, State, verify};
 
 use crate::error::{Error, Result};

@@ -49,6 +49,18 @@ impl Manifest {
     }
 }
 
+/// A report with what it is of.
+#[derive(Serialize)]
+struct Signed<'a, R> {
+    /// Of the weights.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    step: &'a Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    seed: &'a Value,
+    #[serde(flatten)]
+    report: &'a R,
+}
+
 /// How the files of a result may end, after its name.
 const COMPANIONS: [&str; 4] = [".npz", ".json", ".png", TRAJECTORY];
 /// The picture of samples on their way.
@@ -96,9 +108,12 @@ impl<'a> Product<'a> {
         Ok(())
     }
 
-    /// As `write`, with a report as JSON that people can read, too. Numbers that are not finite are null.
+    /// As `write`, with a report as JSON that people can read, too, and `step` and `seed` of what it is of, where it has these. Numbers that are
+    /// not finite are null.
     pub fn write_json(&mut self, name: &str, report: &impl Serialize) -> Result<()> {
-        self.write(name, json(report).as_bytes())
+        let of = &self.manifest.of;
+        let bytes = json(&Signed { step: &of["weights"]["step"], seed: &of["seed"], report });
+        self.write(name, bytes.as_bytes())
     }
 
     /// Says that all is written; returns the manifest's path. Files of an earlier product of this name that are none of this one's are removed.
@@ -156,7 +171,7 @@ mod tests {
         assert_eq!(find(&folder, "a/x").unwrap(), Found::Nothing);
         let mut product = Product::new(&folder, Box::new(|| Ok(())), "a/x", json!({ "seed": 1 }));
         product.write("a/x.npz", b"numbers").unwrap();
-        product.write_json("a/x.json", &[1.5, f64::NAN]).unwrap();
+        product.write_json("a/x.json", &json!({ "mean": 1.5 })).unwrap();
         assert_eq!(find(&folder, "a/x").unwrap(), Found::Nothing, "the manifest comes last");
         product.finish().unwrap();
         let whole = Found::Whole(json!({ "seed": 1 }));

@@ -38,7 +38,9 @@ impl State {
         let last = files.keys().rfind(|name| name.ends_with(".safetensors") && name.starts_with("checkpoints/")).cloned();
         files.retain(|name, _| !name.starts_with("checkpoints/") || Some(name) == last.as_ref());
         files.retain(|name, _| {
-            !name.contains(PARTIAL) && name != ".lock" && name != "curves.stamps" && !name.ends_with("likelihood.journal")
+            !name.contains(PARTIAL)
+                && ![".lock", "curves.stamps", "history.jsonl"].contains(&&**name)
+                && !name.ends_with("likelihood.journal")
         });
         files.retain(|name, _| !name.ends_with("again.journal") && !name.ends_with(".bound.journal"));
         let files = files.into_iter().map(|(name, bytes)| (name.clone(), comparable(&name, bytes))).collect();
