@@ -192,6 +192,31 @@ fn planted_copies_and_a_lost_mode_are_found() {
     assert!(table.lines().all(|line| line.chars().count() <= 80) && table.contains("authenticity of B"), "{table}");
 }
 
+/// Both splits of one law, and a test split that lies elsewhere.
+#[test]
+fn a_gap_between_splits_is_told_with_its_interval() {
+    let mixture = "weights = [1.0], means = [[0.0, 0.0]], covariances = [[[1.0, 0.0], [0.0, 1.0]]]";
+    let part = |from: &str, to: &str| VECTORS[VECTORS.find(from).unwrap()..VECTORS.find(to).unwrap()].to_owned();
+    let data = "[data.npy-vectors]\ntrain = 'train.npy'\ntest = 'test.npy'\nscale = 1.0\n";
+    let likelihood = VECTORS[VECTORS.find("[likelihood]").unwrap()..].replace("count = 5", "count = 60");
+    let experiment = part("seed", "[data") + data + &format!("[score]\ngaussian-mixture = {{ {mixture} }}\n") + &likelihood;
+    let home = Home::with(&experiment);
+    write_npy(home.path("train.npy"), &normal(1, 60, 0.0)).unwrap();
+    for (shift, words) in [(0.0, "not to be told from 0"), (2.0, "training examples are likelier")] {
+        write_npy(home.path("test.npy"), &normal(2, 60, shift)).unwrap();
+        let out = format!("runs/{shift}");
+        home.succeed(&["run", "tiny.toml", "--out", &out]);
+        let (said, _) = home.succeed(&["likelihood", &out, "--gap"]);
+        assert!(said.contains(words) && said.contains("nats (95 %)"), "{said}");
+        let gap = home.json(&format!("{out}/likelihood-2-gap.json"));
+        // Of a normal law, -ln p is |x|²/2 and a constant.
+        let energy = |seed, shift| normal(seed, 60, shift).mapv(|x| x * x / 2.0).sum() / 60.0;
+        let truth = energy(2, shift) - energy(1, 0.0);
+        assert!((gap["value"].as_f64().unwrap() - truth).abs() < 0.15 && gap["half_width"].as_f64().unwrap() > 0.1, "{gap}, {truth}");
+        assert_eq!(home.json(&format!("{out}/likelihood-2-train.json"))["protocol"]["settings"]["split"], "train");
+    }
+}
+
 #[test]
 fn a_table_fits_a_terminal_and_says_what_was_compared() {
     let home = Home::with(VECTORS);

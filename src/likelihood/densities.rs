@@ -9,6 +9,7 @@ use super::unit::Unit;
 use super::values::{line, picture, spread};
 use super::{Density, Dequantisation, Parts};
 use crate::error::Result;
+use crate::metric::Estimate;
 use crate::plot::{self, Bins};
 use crate::run::log::Points;
 use crate::run::{Npz, Product};
@@ -93,8 +94,14 @@ impl Densities {
         1.0 / (self.dimension as f64 * std::f64::consts::LN_2)
     }
 
+    /// The mean over examples, with its interval, in [`unit`](Self::unit).
+    pub fn estimate(&self) -> Estimate {
+        let number = self.parts().times(self.unit().per_nat(self.dimension));
+        Estimate::of_error(number.mean, number.standard_error())
+    }
+
     /// What the number is said in.
-    fn unit(&self) -> Unit {
+    pub fn unit(&self) -> Unit {
         Unit::of(self.scale)
     }
 

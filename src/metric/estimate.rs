@@ -27,6 +27,11 @@ impl Estimate {
         Estimate { value, half_width, parts: None }
     }
 
+    /// Of a known standard error, with the normal law's interval.
+    pub fn of_error(value: f64, standard_error: f64) -> Estimate {
+        Estimate::new(value, NORMAL * standard_error)
+    }
+
     /// The mean of independent values, at least two, with Student's interval.
     pub fn of_mean(values: &[f64]) -> Estimate {
         let n = values.len() as f64;
