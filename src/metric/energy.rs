@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::estimate::{Estimate, GROUPS};
 use super::features::Features;
-use super::kernel::jackknife;
+use super::kernel::{discrepancies, distances, jackknife};
 use crate::error::Result;
 use crate::tensor::{sum_per_example, to_vec};
 
@@ -18,11 +18,9 @@ fn groups(x: &Tensor) -> Vec<Tensor> {
     x.flatten(1, -1).to_kind(Kind::Double).tensor_split(GROUPS as i64, 0)
 }
 
-/// The energy distance [`Energy::distance`] of the laws that x [N, D] and y [M, D] are drawn from.
+/// The energy distance [`Energy::distance`] of the laws that x [N, D] and y [M, D] are drawn from, by distances to about 1e-8 of the largest.
 pub fn energy_distance(x: &Features, y: &Features) -> Result<Estimate> {
-    x.beside(y)?;
-    let groups = |set: &Features| (0..GROUPS).map(|g| set.group(g)).collect();
-    Ok(Energy::of(groups(y)).to(groups(x)))
+    Ok(discrepancies(x, y, |x, y| distances(x, y).neg())?.0.plain())
 }
 
 /// A sample that others are compared with.
@@ -34,10 +32,7 @@ pub struct Energy {
 impl Energy {
     /// y [M, ...], M at least 20.
     pub fn new(y: &Tensor) -> Energy {
-        Energy::of(groups(y))
-    }
-
-    fn of(y: Vec<Tensor>) -> Energy {
+        let y = groups(y);
         Energy { within: sums(&y, &y), y }
     }
 
@@ -47,10 +42,7 @@ impl Energy {
     /// Unbiased, so that it scatters around 0, on both sides, for samples of the very law. The interval is the jackknife's over ten
     /// groups, which is wider than it need be where the laws are equal.
     pub fn distance(&self, x: &Tensor) -> Estimate {
-        self.to(groups(x))
-    }
-
-    fn to(&self, x: Vec<Tensor>) -> Estimate {
+        let x = groups(x);
         let (within, between) = (sums(&x, &x), sums(&x, &self.y));
         let counts = [&x, &self.y].map(|groups| groups.iter().map(|group| group.size()[0]).collect());
         jackknife([&within, &self.within, &between], counts).plain()
@@ -95,6 +87,16 @@ mod tests {
             let (mean, error) = ((&values).mean(), (&values).std_dev() / 10.0);
             assert!((mean - truth).abs() < 4.0 * error, "{mean} ± {error} is not {truth} at a shift of {shift}");
         }
+    }
+
+    #[test]
+    fn sets_of_features_have_the_distance_of_their_points() {
+        tch::set_num_threads(1);
+        let (x, y) = (normal(1, 130, 3) * 1.2 + 50.0, normal(2, 90, 3) + 50.0);
+        let [a, b] = [&x, &y].map(|x| Features::new("x", x, 1).unwrap());
+        let (features, points) = (energy_distance(&a, &b).unwrap(), Energy::new(&y).distance(&x));
+        assert!((features.value - points.value).abs() < 1e-6, "{features:?} is not {points:?}");
+        assert!((0.5..2.0).contains(&(features.half_width / points.half_width)));
     }
 
     /// Each pair has the distance that it has alone.

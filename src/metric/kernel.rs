@@ -53,6 +53,12 @@ pub(super) fn distances(x: &Tensor, y: &Tensor) -> Tensor {
 }
 
 fn discrepancy(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<Estimate> {
+    let (jackknife, half_width) = discrepancies(x, y, kernel)?;
+    Ok(jackknife.within(half_width))
+}
+
+/// The squared discrepancy of a kernel from all, and without each group; and half the interval of its first-order terms.
+pub(super) fn discrepancies(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<(Jackknife, f64)> {
     x.beside(y)?;
     let (n, m) = (x.count() as f64, y.count() as f64);
     let (within_x, within_y, between) = (Sums::within(x, &kernel), Sums::within(y, &kernel), Sums::new(x, y, &kernel));
@@ -60,7 +66,7 @@ fn discrepancy(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> 
     let variance = error(within_x.of_x / (n - 1.0), between.of_x / m, n) + error(within_y.of_x / (m - 1.0), between.of_y / n, m);
     let counts = [x, y].map(|set| (0..GROUPS).map(|g| set.group_count(g)).collect::<Vec<_>>());
     let jackknife = jackknife([&within_x.of_groups, &within_y.of_groups, &between.of_groups], counts);
-    Ok(jackknife.within(student(n.min(m) - 1.0) * variance.sqrt()))
+    Ok((jackknife, student(n.min(m) - 1.0) * variance.sqrt()))
 }
 
 /// E k(X, X') + E k(Y, Y') - 2 E k(X, Y), over all pairs of different examples, from the sums of k over the pairs of group g and group h, of x and

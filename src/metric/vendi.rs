@@ -13,34 +13,38 @@ use crate::error::{Error, Result};
 /// The eigenvalues are those of a D x D matrix where that is the smaller one. The score of samples is below that of their law, by about c/N where
 /// N is far above D; the interval is the jackknife's over ten groups, for the mean at this N. Refuses an example at the origin, which points nowhere.
 pub fn vendi(x: &Features) -> Result<Estimate> {
-    let mut groups = Vec::with_capacity(GROUPS);
-    for g in 0..GROUPS {
+    let group = |g: usize| {
         let rows = x.group(g);
         let norms = rows.square().sum_dim_intlist(1i64, true, None::<Kind>).sqrt();
-        if norms.min().double_value(&[]) == 0.0 {
-            let message = "the features of an example are all 0, which has no angle to others".into();
-            return Err(Error::Usage { message, help: "take features without such examples for the Vendi score".into() });
-        }
-        groups.push(rows / norms);
-    }
-    let kept = |left_out: usize| groups.iter().enumerate().filter(move |&(g, _)| g != left_out).map(|(_, rows)| rows);
-    let entropy = |gram: Tensor, count: f64| {
-        let shares = (gram / count).linalg_eigvalsh("L").clamp_min(0.0);
+        (norms.min().double_value(&[]) > 0.0).then(|| rows / norms)
+    };
+    let gram = |rows: Tensor| rows.tr().matmul(&rows);
+    let entropy = |gram: Tensor, count: i64| {
+        let shares = (gram / count as f64).linalg_eigvalsh("L").clamp_min(0.0);
         shares.xlogy(&shares).sum(Kind::Double).neg().exp().double_value(&[])
     };
-    let count = |left_out: usize| kept(left_out).map(|rows| rows.size()[0]).sum::<i64>();
-    let features = |of: &Tensor| of.tr().matmul(of);
-    let narrow = x.width() < count(0);
-    let whole = narrow.then(|| groups.iter().map(features).reduce(|sum, gram| sum + gram).expect("ten groups"));
-    let without = |left_out: usize| {
-        let gram = match &whole {
-            Some(whole) => groups.get(left_out).map_or_else(|| whole.shallow_clone(), |group| whole - features(group)),
-            None => {
-                let rows = Tensor::cat(&kept(left_out).collect::<Vec<_>>(), 0);
-                rows.matmul(&rows.tr())
-            }
+    let pointless = || {
+        let message = "the features of an example are all 0, which has no angle to others".into();
+        Error::Usage { message, help: "take features without such examples for the Vendi score".into() }
+    };
+    let kept = |left_out: usize| (0..GROUPS).filter(move |&g| g != left_out);
+    let count = |left_out: usize| kept(left_out).map(|g| x.group_count(g)).sum::<i64>();
+    if x.width() >= count(0) {
+        let groups = (0..GROUPS).map(group).collect::<Option<Vec<Tensor>>>().ok_or_else(pointless)?;
+        let without = |left_out: usize| {
+            let rows = Tensor::cat(&kept(left_out).map(|g| &groups[g]).collect::<Vec<_>>(), 0);
+            entropy(rows.matmul(&rows.tr()), count(left_out))
         };
-        entropy(gram, count(left_out) as f64)
+        return Ok(Jackknife::new(without).plain());
+    }
+    // One group after the other, since all of them in f64 are twice the features.
+    let whole = Tensor::zeros([x.width(), x.width()], (Kind::Double, x.device()));
+    for g in 0..GROUPS {
+        let _ = whole.shallow_clone().g_add_(&gram(group(g).ok_or_else(pointless)?));
+    }
+    let without = |left_out: usize| match left_out {
+        GROUPS => entropy(whole.copy(), count(left_out)),
+        g => entropy(&whole - gram(group(g).expect("it has angles")), count(left_out)),
     };
     Ok(Jackknife::new(without).plain())
 }
