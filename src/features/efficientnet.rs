@@ -80,4 +80,19 @@ mod tests {
         assert_eq!((seen.min().double_value(&[]), seen.max().double_value(&[])), (-127.0 / 128.0, 1.0));
         assert_eq!(seen.narrow(1, 0, 1), seen.narrow(1, 2, 1));
     }
+
+    /// Keys's filter with a = -½, and no other, keeps parabolas; where images shrink, a filter that is as wide as before keeps the noise.
+    #[test]
+    fn images_are_stretched_by_the_filter_that_is_said() {
+        let real = (Kind::Float, Device::Cpu);
+        let parabola = |places: &Tensor| places.square() + 40.0;
+        let grown = prepared(&parabola(&Tensor::arange(14, real)).expand([1, 1, 14, 14], false)) * 128.0 + 127.0;
+        let places = (Tensor::arange(SIDE, real) + 0.5) / 16.0 - 0.5;
+        let (row, inner) = (grown.view([3, SIDE, SIDE]).get(0).get(100), |x: &Tensor| x.narrow(0, 32, SIDE - 64));
+        assert!((inner(&row) - inner(&parabola(&places))).abs().max().double_value(&[]) < 1e-3);
+        tch::manual_seed(1);
+        let shrunk = prepared(&(Tensor::rand([1, 1, 4 * SIDE, 4 * SIDE], real).round() * 255.0)) * 128.0 + 127.0;
+        let deviation = shrunk.std(true).double_value(&[]);
+        assert!((20.0..50.0).contains(&deviation), "{deviation} of 127.5");
+    }
 }
