@@ -188,9 +188,13 @@ fn what_can_not_be_compared_is_refused_before_any_work() {
         ("evaluate.during_training={every=15,count=20}", ["15 is no multiple of train.checkpoint_every = 10", "give a multiple"]),
         ("evaluate.during_training={every=10,count=2}", ["count is 2", "ten groups"]),
         ("evaluate.features={torchscript={file=\"none.pt\"}}", ["none.pt: there is no such file", "torch.jit.save"]),
+        ("evaluate.features={efficientnet-lite0={}}", ["efficientnet-lite0.pth: there is no such file", "run scripts/fetch-features"]),
+        ("evaluate.features={classifier={run=\"runs/none\"}}", ["runs/none: there is no such file or folder", "train a classifier first"]),
     ] {
-        let report = home.fail(&["run", "tiny.toml", "--set", setting]);
-        assert!(texts.iter().all(|text| report.contains(text)), "{setting}: {report}");
+        for verb in ["check", "run"] {
+            let report = home.fail(&[verb, "tiny.toml", "--set", setting]);
+            assert!(texts.iter().all(|text| report.contains(text)), "{setting}: {report}");
+        }
         assert!(!home.path("runs").exists(), "{setting}");
     }
     let without = VECTORS.split("[sample]").next().unwrap().to_owned() + EVALUATE;

@@ -78,8 +78,9 @@ impl Evaluate {
         }
     }
 
-    /// What can only be known of the split.
+    /// What can only be known of the split, and of the files of what makes features.
     pub fn check_against(&self, split: &Summary) -> Result<(), Fault> {
+        self.features.check_files().map_err(|fault| fault.within("features"))?;
         if let Some(examples) = self.examples.filter(|examples| *examples > split.len) {
             let message = format!("the split has {} examples, and {examples} are asked for", split.len);
             return Err(Fault::new("examples", message, "give as many or less, or leave it out for all"));

@@ -46,15 +46,31 @@ fn fetched() -> PathBuf {
 impl FeatureSpec {
     /// Reads no file. A fault's key is relative to the table of the features.
     pub fn check(&self) -> Result<(), Fault> {
-        let (key, path) = match self {
-            FeatureSpec::Data {} => return Ok(()),
-            FeatureSpec::Torchscript { file } => ("torchscript.file", file),
-            FeatureSpec::EfficientnetLite0 { weights } => ("efficientnet-lite0.weights", weights),
-            FeatureSpec::Classifier { run } => ("classifier.run", run),
-        };
-        match path.as_os_str().is_empty() {
-            true => Err(Fault::new(key, "the path is empty", "give one, relative to the working directory")),
-            false => Ok(()),
+        match self.needs() {
+            Some((key, path, _)) if path.as_os_str().is_empty() => {
+                Err(Fault::new(key, "the path is empty", "give one, relative to the working directory"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what it needs is there. A fault's key is relative to the table of the features.
+    pub fn check_files(&self) -> Result<(), Fault> {
+        match self.needs() {
+            Some((key, path, cure)) if !path.exists() => {
+                Err(Fault::new(key, format!("{}: there is no such file or folder", path.display()), format!("{cure}, or correct the path")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The key of a file or folder, its path, and what makes it.
+    fn needs(&self) -> Option<(&'static str, &Path, &'static str)> {
+        match self {
+            FeatureSpec::Data {} => None,
+            FeatureSpec::Torchscript { file } => Some(("torchscript.file", file, "write it with torch.jit.save (docs/evaluate.md)")),
+            FeatureSpec::EfficientnetLite0 { weights } => Some(("efficientnet-lite0.weights", weights, "run scripts/fetch-features")),
+            FeatureSpec::Classifier { run } => Some(("classifier.run", run, "train a classifier first: an experiment with [classifier]")),
         }
     }
 }
@@ -91,6 +107,9 @@ mod tests {
         ] {
             assert_eq!(FeatureSpec::from_str(word).unwrap(), toml::from_str::<Evaluate>(table).unwrap().features, "{word}");
         }
-        assert_eq!(FeatureSpec::from_str("").unwrap().check().unwrap_err().key, "torchscript.file");
+        let of = |word: &str| FeatureSpec::from_str(word).unwrap();
+        assert_eq!(of("").check().unwrap_err().key, "torchscript.file");
+        assert_eq!(of("none.pt").check_files().unwrap_err().key, "torchscript.file");
+        assert!(of("none.pt").check().is_ok() && of("src").check_files().is_ok() && of("data").check_files().is_ok());
     }
 }
