@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
-use super::Overrides;
+use super::{Form, Overrides};
 use crate::data::{ConditionSpec, Split};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
@@ -18,13 +19,27 @@ pub struct Arguments {
     experiment: PathBuf,
     #[command(flatten)]
     set: Overrides,
+    #[command(flatten)]
+    form: Form,
 }
 
-pub fn check(Arguments { experiment: path, set }: Arguments) -> Result<()> {
+pub fn check(Arguments { experiment: path, set, form }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
     let needs = loaded.needs(&experiment::PHASES)?;
     let model_shape = loaded.model_shape();
     let Loaded { experiment, plan, shape, condition, vae, train, .. } = loaded;
+    if form.json {
+        let parameters = match &plan.family {
+            Family::Known(..) => 0,
+            Family::Score(learned) => learned.parameter_count(&model_shape, plan.told(condition)),
+            Family::Classifier(_, spec) => spec.parameter_count(&shape, condition),
+            Family::Generator(spec, _) => spec.parameter_count(&shape),
+        };
+        let examples = train.as_ref().map_or(0, |train| train.len);
+        let of = json!({ "examples": examples, "shape": shape, "parameters": parameters, "bytes": needs.peak(), "experiment": experiment });
+        form.print(&of)?;
+        return needs.fit(memory::available(), false);
+    }
     print!("{}", experiment.resolved());
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);

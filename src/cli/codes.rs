@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Machine, Overrides, Source};
+use super::{Form, Machine, Overrides, Source};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::experiment;
@@ -21,6 +21,8 @@ pub struct Common {
     out: Option<PathBuf>,
     #[command(flatten)]
     set: Overrides,
+    #[command(flatten)]
+    form: Form,
     #[command(flatten)]
     machine: Machine,
 }
@@ -96,15 +98,21 @@ pub(super) struct Asked {
     elsewhere: Option<Run>,
     pub session: Session,
     pub spec: Sample,
+    form: Form,
 }
 
 impl Asked {
+    /// Says what was made, samples of this name.
+    pub fn show_samples(&self, name: &str) -> Result<()> {
+        self.form.show(self.place(), &format!("samples/{name}.json"), &format!("samples/{name}.png"))
+    }
+
     pub fn place(&self) -> &Run {
         self.elsewhere.as_ref().unwrap_or(&self.run)
     }
 }
 
-pub(super) fn ask(Common { source, out, set, machine }: Common) -> Result<Asked> {
+pub(super) fn ask(Common { source, out, set, form, machine }: Common) -> Result<Asked> {
     let run = Run::reading(&source.run)?;
     let loaded = experiment::load_run(&run, &set.overrides, &["seed", "sample"], false)?;
     machine.holds(&loaded.needs(&["sample"])?)?;
@@ -115,7 +123,7 @@ pub(super) fn ask(Common { source, out, set, machine }: Common) -> Result<Asked>
     };
     source.take(&session, &run)?;
     let elsewhere = out.map(|out| Run::elsewhere(&out)).transpose()?;
-    Ok(Asked { run, elsewhere, session, spec })
+    Ok(Asked { run, elsewhere, session, spec, form })
 }
 
 /// Another run asked the same, with the noise of the first.
@@ -132,8 +140,7 @@ pub fn encode(Encode { common, split, count, against, name }: Encode) -> Result<
     let examples: Vec<usize> = (0..count as usize).collect();
     let of = (split.into(), &examples[..]);
     asked.session.encode_into(&asked.spec, of, against.as_ref(), &asked.run, (asked.place(), &name))?;
-    println!("{}", asked.place().folder().at(&format!("{name}.npz")).display());
-    Ok(())
+    asked.form.show(asked.place(), &format!("{name}.json"), &format!("{name}.npz"))
 }
 
 pub fn decode(Decode { common, codes, temperature, name }: Decode) -> Result<()> {
@@ -147,8 +154,7 @@ pub fn decode(Decode { common, codes, temperature, name }: Decode) -> Result<()>
     let codes = read_codes(&codes)? * temperature;
     let asked = ask(common)?;
     asked.session.decode_into(&asked.spec, &codes, &asked.run, asked.place(), &name)?;
-    println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
-    Ok(())
+    asked.show_samples(&name)
 }
 
 pub fn interpolate(Interpolate { common, between: ends, split, steps, name }: Interpolate) -> Result<()> {
@@ -162,6 +168,5 @@ pub fn interpolate(Interpolate { common, between: ends, split, steps, name }: In
     let asked = ask(common)?;
     let way = asked.session.codes_between(&asked.spec, split.into(), [i, j], steps as usize)?;
     asked.session.decode_into(&asked.spec, &way, &asked.run, asked.place(), &name)?;
-    println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
-    Ok(())
+    asked.show_samples(&name)
 }

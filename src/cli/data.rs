@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::codes::Split;
-use super::{Overrides, Voice};
+use super::{Form, Overrides, Voice};
 use crate::data::{Data, Farthest, ImageFiles, ImageLabels, Labels, Moments, Statistics, Summary};
 use crate::error::{Error, Result};
 use crate::experiment;
@@ -23,13 +24,15 @@ pub struct Arguments {
     #[arg(long, default_value = "train")]
     split: Split,
     #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
     voice: Voice,
 }
 
 /// Channels, components or classes that are shown.
 const SHOWN: usize = 12;
 
-pub fn data(Arguments { experiment: path, set, split, voice }: Arguments) -> Result<()> {
+pub fn data(Arguments { experiment: path, set, split, form, voice }: Arguments) -> Result<()> {
     let (seed, data) = experiment::load_data(&path, &set.overrides)?;
     let split = split.into();
     let Summary { shape, len, note, bytes } = data.describe(split)?;
@@ -37,16 +40,28 @@ pub fn data(Arguments { experiment: path, set, split, voice }: Arguments) -> Res
         let message = format!("this split takes {} of memory, more than there is", memory::bytes(bytes));
         return Err(Error::Memory { message, help: format!("lower {}", data.size_key(split)) });
     }
-    println!("data      [data.{}], {len} examples of shape {shape:?}", data.name());
-    note.iter().flat_map(|note| note.split("; ")).for_each(|note| println!("          {note}"));
+    if !form.json {
+        println!("data      [data.{}], {len} examples of shape {shape:?}", data.name());
+        note.iter().flat_map(|note| note.split("; ")).for_each(|note| println!("          {note}"));
+    }
     let set = data.open(split, seed)?;
     let labels = Labels::of(&data, split, seed)?;
     let mut phase = Terminal::new(voice.quiet).phase("data", "readings", 2 * len as u64, 0);
     let statistics = Statistics::of(&*set, data.scale(), &mut |done| phase.set(done as u64, ""))?;
     phase.finish("");
+    if form.json {
+        let of = json!({ "data": data.name(), "examples": len, "shape": shape, "note": note, "labels": labels });
+        return form.print(&with(of, json!(statistics)));
+    }
     show(&statistics, labels.as_ref(), if shape.len() == 3 { "channel" } else { "component" });
     suggest(&data, &statistics);
     Ok(())
+}
+
+/// One object with the keys of two.
+fn with(mut a: Value, b: Value) -> Value {
+    b.as_object().into_iter().flatten().for_each(|(key, value)| a[key] = value.clone());
+    a
 }
 
 fn show(Statistics { channels, in_model_space, farthest }: &Statistics, labels: Option<&Labels>, part: &str) {

@@ -71,6 +71,5 @@ pub fn share(Share { common, from, each, name }: Share) -> Result<()> {
 fn draw(asked: &Asked, given: &Given, each: u64, name: String) -> Result<()> {
     let name = plain_name(name)?;
     asked.session.sample_from_into(&asked.spec, (given, each as usize), &asked.run, asked.place(), &name)?;
-    println!("{}", asked.place().folder().at(&format!("samples/{name}.png")).display());
-    Ok(())
+    asked.show_samples(&name)
 }

@@ -6,11 +6,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Machine, Overrides, Source, Target};
+use super::{Form, Machine, Overrides, Source, Target};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Plan};
 use crate::likelihood::{Density, Likelihood, Unit, protocol};
 use crate::metric::Estimate;
+use crate::progress::Terminal;
 use crate::run::log::Curves;
 use crate::run::{Run, result_name};
 use crate::session::Session;
@@ -33,6 +34,8 @@ pub struct Arguments {
     #[command(flatten)]
     set: Overrides,
     #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
     machine: Machine,
 }
 
@@ -48,24 +51,32 @@ pub fn likelihood(arguments: Arguments) -> Result<()> {
     let elsewhere = arguments.target.out.as_ref().map(|out| Run::elsewhere(out)).transpose()?;
     let place = elsewhere.as_ref().unwrap_or(&run);
     let (name, _reserved) = result_name(place, arguments.target.name.clone(), "likelihood", str::to_owned)?;
-    let at = |name: &str| println!("{}", place.folder().at(&format!("{name}.json")).display());
+    let (form, terminal) = (arguments.form, Terminal::new(arguments.machine.voice.quiet));
+    let say = |line: &str| if form.json { terminal.say(line) } else { println!("{line}") };
+    let show = |name: &str| form.show(place, &format!("{name}.json"), &format!("{name}.json"));
     if !arguments.gap {
-        measure(&arguments, arguments.split.as_deref(), (&run, place), &name)?;
-        at(&name);
-        return Ok(());
+        measure(&arguments, arguments.split.as_deref(), (&run, place), &name)?.lines.iter().for_each(|line| say(line));
+        return show(&name);
     }
     let [train, test] = ["train", "test"].map(|split| {
-        println!("{split}:");
-        measure(&arguments, Some(split), (&run, place), &format!("{name}-{split}"))
+        let measured = measure(&arguments, Some(split), (&run, place), &format!("{name}-{split}"))?;
+        measured.lines.iter().for_each(|line| say(&format!("{split}: {line}")));
+        Ok::<_, Error>(measured)
     });
-    let gap = Gap::new(train?, test?);
-    println!("{gap}");
+    let gap = Gap::new(&train?, &test?);
+    say(&gap.to_string());
     let name = format!("{name}-gap");
     let mut product = place.product(&name, json!({ "gap": gap }));
     product.write_json(&format!("{name}.json"), &gap)?;
     product.finish()?;
-    at(&name);
-    Ok(())
+    show(&name)
+}
+
+/// The number of a split, and lines for people.
+struct Measured {
+    number: Estimate,
+    unit: Unit,
+    lines: Vec<String>,
 }
 
 /// How much likelier training examples are than those of the test split.
@@ -81,8 +92,9 @@ struct Gap {
 
 impl Gap {
     /// Of the numbers of both splits.
-    fn new((train, unit): (Estimate, Unit), (test, _): (Estimate, Unit)) -> Gap {
-        Gap { unit, train: train.value, test: test.value, gap: test.minus(&train) }
+    fn new(train: &Measured, test: &Measured) -> Gap {
+        let (a, b) = (&train.number, &test.number);
+        Gap { unit: train.unit, train: a.value, test: b.value, gap: b.minus(a) }
     }
 }
 
@@ -99,7 +111,7 @@ impl fmt::Display for Gap {
 }
 
 /// Measures a split, or that of the experiment, and saves it as a result of this name.
-fn measure(arguments: &Arguments, split: Option<&str>, (run, place): (&Run, &Run), name: &str) -> Result<(Estimate, Unit)> {
+fn measure(arguments: &Arguments, split: Option<&str>, (run, place): (&Run, &Run), name: &str) -> Result<Measured> {
     let Arguments { source, compare, set, machine, .. } = arguments;
     let [_, table] = experiment::tables_of(run)?;
     let split = split.map(|split| format!("{table}.split={split}"));
@@ -130,46 +142,38 @@ fn measure(arguments: &Arguments, split: Option<&str>, (run, place): (&Run, &Run
     }
 }
 
-fn of_generator(spec: &Density, session: &Session, (run, place): (&Run, &Run), name: &str) -> Result<(Estimate, Unit)> {
+fn of_generator(spec: &Density, session: &Session, (run, place): (&Run, &Run), name: &str) -> Result<Measured> {
     let weights = session.average(run)?;
     let of = spec.subject(session.plan().seed, weights);
     let done = place.is_done(name, &of)?;
     let values = session.density(spec, run, place, name)?;
-    println!("{}", values.headline());
-    let number = (values.estimate(), values.unit());
+    let measured = Measured { number: values.estimate(), unit: values.unit(), lines: vec![values.headline()] };
     if done {
-        return Ok(number);
+        return Ok(measured);
     }
     let mut product = place.product(name, of);
     values.save(&mut product, name, weights)?;
     Curves::OfResult.add(&values.points(session.step(run)?), &mut product, name)?;
-    product.finish().map(|_| number)
+    product.finish().map(|_| measured)
 }
 
-fn of_score(
-    spec: &Likelihood,
-    session: &Session,
-    (run, place): (&Run, &Run),
-    name: &str,
-    compare: Option<Protocol>,
-) -> Result<(Estimate, Unit)> {
+fn of_score(spec: &Likelihood, session: &Session, (run, place): (&Run, &Run), name: &str, compare: Option<Protocol>) -> Result<Measured> {
     let of = session.likelihood_subject(spec, run)?;
     let done = place.is_done(name, &of)?;
     let values = session.likelihood(spec, run, place, name)?;
     let mut report = values.report(session.average(run)?);
-    let number = (values.estimate(), values.unit());
-    println!("{}", values.headline());
-    values.bound_headline().iter().for_each(|line| println!("{line}"));
+    let lines = std::iter::once(values.headline()).chain(values.bound_headline()).collect();
+    let mut measured = Measured { number: values.estimate(), unit: values.unit(), lines };
     if let Some(Protocol::Reference) = compare {
         let mut measure = |change: &str, spec: &_| session.likelihood(spec, run, place, &format!("{name}.{change}"));
         let comparison = protocol::compare(spec, session.scale(), &values, &mut measure)?;
-        print!("{comparison}");
+        measured.lines.extend(comparison.to_string().lines().map(str::to_owned));
         report.comparison = Some(comparison);
     } else if done {
-        return Ok(number);
+        return Ok(measured);
     }
     let mut product = place.product(name, of);
     values.save(&mut product, name, &report)?;
     Curves::OfResult.add(&values.points(session.step(run)?), &mut product, name)?;
-    product.finish().map(|_| number)
+    product.finish().map(|_| measured)
 }

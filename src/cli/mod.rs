@@ -3,13 +3,16 @@
 mod check;
 mod codes;
 mod data;
+mod doctor;
 mod evaluate;
 mod export;
 mod given;
 mod import;
 mod lab;
 mod likelihood;
+mod ls;
 mod over;
+mod pages;
 mod parity;
 mod posterior;
 mod run;
@@ -22,6 +25,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
 use tch::Device;
 
 use crate::error::Result;
@@ -71,6 +75,8 @@ enum Verb {
     /// Compare two sets of examples: samples of runs, splits of data, arrays, image files, or features kept of these; every number has an
     /// interval, and the protocol goes with them as JSON.
     Evaluate(evaluate::Arguments),
+    /// List runs: their process and data, how far they are trained, their likelihood, and whether they run, stopped or are done.
+    Ls(ls::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
     Verify(verify::Arguments),
     /// Run a few steps of every phase of an experiment, kill it in each, resume it, and compare bit for bit with a run left in peace.
@@ -86,6 +92,12 @@ enum Verb {
     /// Write the weights of a run, averaged as those that sample, as a safetensors file for other programs.
     #[command(after_long_help = export::IN_PYTORCH)]
     Export(export::Arguments),
+    /// Say which LibTorch this is and what it can use, and check its arithmetic and speed, in two seconds.
+    Doctor(doctor::Arguments),
+    /// Print a script with which a shell completes the words of score-sde.
+    Completions(pages::Completions),
+    /// Print a page for man: score-sde man run | man -l -
+    Man(pages::Page),
 }
 
 impl Arguments {
@@ -110,6 +122,10 @@ impl Arguments {
             Verb::Parity(arguments) => parity::parity(arguments),
             Verb::Import(arguments) => import::import(arguments),
             Verb::Export(arguments) => export::export(arguments),
+            Verb::Ls(arguments) => ls::ls(arguments),
+            Verb::Doctor(arguments) => doctor::doctor(arguments),
+            Verb::Completions(arguments) => pages::completions(arguments),
+            Verb::Man(arguments) => pages::page(arguments),
         }
     }
 }
@@ -119,6 +135,35 @@ struct Overrides {
     /// Override a key of the experiment; the value is TOML. May be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+}
+
+/// Of a verb that reports.
+#[derive(Args, Clone, Copy, Debug)]
+struct Form {
+    /// Print the report as JSON; all other talk is on standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Form {
+    /// Prints a report as JSON.
+    fn print(self, report: &Value) -> Result<()> {
+        println!("{report:#}");
+        Ok(())
+    }
+
+    /// Prints the JSON of a result, with the name of its file as `file`, or else the file that people look at.
+    fn show(self, place: &Run, report: &str, shown: &str) -> Result<()> {
+        let at = |name: &str| place.folder().at(name).display().to_string();
+        if !self.json {
+            println!("{}", at(shown));
+            return Ok(());
+        }
+        let bytes = place.read(report)?.unwrap_or_default();
+        let mut content: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        content["file"] = at(report).into();
+        self.print(&content)
+    }
 }
 
 /// A run and the weights in it.

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
-use super::{Machine, Overrides, parse_choice};
+use super::{Form, Machine, Overrides, parse_choice};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, default_run_folder};
 use crate::phase::{Performed, perform};
 use crate::run::checkpoint::Choice;
-use crate::run::{EXPERIMENT, Run};
+use crate::run::{EXPERIMENT, Measured, Overview, Run};
 use crate::session::{Session, open_features};
 
 #[derive(Args, Debug)]
@@ -27,10 +28,12 @@ pub struct Arguments {
     #[command(flatten)]
     set: Overrides,
     #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
     machine: Machine,
 }
 
-pub fn run(Arguments { experiment: path, out, from, set, machine }: Arguments) -> Result<()> {
+pub fn run(Arguments { experiment: path, out, from, set, form, machine }: Arguments) -> Result<()> {
     let own = of_a_run(&path)?;
     let path = own.as_ref().map_or(path, |run| run.path().join(EXPERIMENT));
     let folder = out.or(own.map(|run| run.path().to_owned())).unwrap_or_else(|| default_run_folder(&path));
@@ -54,8 +57,22 @@ pub fn run(Arguments { experiment: path, out, from, set, machine }: Arguments) -
     if !worked {
         session.terminal().say("every phase is done already");
     }
-    shows.iter().for_each(|(name, file)| session.terminal().say(&format!("{name}: {}", run.folder().at(file).display())));
-    Ok(())
+    let overview = run.overview()?;
+    summary(&overview, &shows, &run).iter().for_each(|line| session.terminal().say(line));
+    if form.json { form.print(&json!(overview)) } else { Ok(()) }
+}
+
+/// What the run has come to: a line for each phase with something to look at.
+fn summary(overview: &Overview, shows: &[(&str, &str)], run: &Run) -> Vec<String> {
+    let said = |name: &str| match name {
+        "samples" => overview.samples.map(|count| count.to_string()),
+        "likelihood" => overview.likelihood.as_ref().map(Measured::line),
+        _ => None,
+    };
+    let rows: Vec<(&str, String, String)> =
+        shows.iter().map(|(name, file)| (*name, said(name).unwrap_or_default(), run.folder().at(file).display().to_string())).collect();
+    let width = rows.iter().map(|(_, number, _)| number.chars().count()).max().unwrap_or(0);
+    rows.iter().map(|(name, number, file)| format!("{name:<10}  {number:<width$}  {file}")).collect()
 }
 
 /// The run that a path names: its folder, or the experiment in it, whole. None where it names an experiment that is no run's.

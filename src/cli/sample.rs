@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Machine, Overrides, Source, Target};
+use super::{Form, Machine, Overrides, Source, Target};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Plan};
 use crate::run::log::Curves;
@@ -18,10 +18,12 @@ pub struct Arguments {
     #[command(flatten)]
     set: Overrides,
     #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
     machine: Machine,
 }
 
-pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<()> {
+pub fn sample(Arguments { source, target, set, form, machine }: Arguments) -> Result<()> {
     let run = Run::reading(&source.run)?;
     let [table, _] = experiment::tables_of(&run)?;
     let loaded = experiment::load_run(&run, &set.overrides, &["seed", table], false)?;
@@ -42,6 +44,5 @@ pub fn sample(Arguments { source, target, set, machine }: Arguments) -> Result<(
     if let Some(spec) = draw {
         session.draw_into(spec, &run, place, &name, Curves::OfResult)?;
     }
-    println!("{}", place.folder().at(&format!("samples/{name}.png")).display());
-    Ok(())
+    form.show(place, &format!("samples/{name}.json"), &format!("samples/{name}.png"))
 }

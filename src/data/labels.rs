@@ -108,6 +108,7 @@ impl Data {
 }
 
 /// The classes of a split.
+#[derive(Serialize)]
 pub struct Labels {
     /// Examples of each.
     pub counts: Vec<usize>,

@@ -1,5 +1,6 @@
 //! What the examples of a split are like: moments, and the largest distance between two of them.
 
+use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use super::{Dataset, chosen};
@@ -8,7 +9,7 @@ use crate::space::Scale;
 use crate::tensor::{numbers, to_vec};
 
 /// Of all examples of a split.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statistics {
     /// Of each channel of images, or of each component of vectors, in data units.
     pub channels: Vec<Moments>,
@@ -19,7 +20,7 @@ pub struct Statistics {
 }
 
 /// Of some numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Moments {
     count: f64,
     pub mean: f64,
@@ -31,7 +32,7 @@ pub struct Moments {
 
 /// The two examples that are farthest from each other: what σ_max of the variance-exploding process is chosen by (Song & Ermon 2020,
 /// arXiv 2006.09011, technique 1).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Farthest {
     pub distance: f64,
     pub examples: [usize; 2],

@@ -230,7 +230,7 @@ impl Home {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_score-sde"));
         command.args(arguments).current_dir(self.0.path()).env("RUST_BACKTRACE", "1").env("XDG_CACHE_HOME", self.path("cache"));
-        if arguments.iter().any(|word| COMPUTING.contains(word)) {
+        if arguments.first().is_some_and(|verb| COMPUTING.contains(verb)) {
             command.args(["--threads", "1"]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
