@@ -62,10 +62,10 @@ fn a_mixture_ranks_solvers_by_their_order() {
     // Paths with noise of their own have no distance to that of the probability flow.
     for line in [find("edm", "karras, s_churn 20", 40.0), find("reverse-diffusion-langevin-sde", "of its own", 40.0)] {
         assert_eq!(line["error"], "");
-        assert!(number(line, "energy") < 0.1, "{line:?}");
+        assert!(number(line, "from_data") < 0.1, "{line:?}");
     }
     let (good, bad) = (find("dpm-solver-pp-3", "log-snr", 40.0), find("ddim", "log-snr", 2.0));
-    assert!(number(good, "energy").abs() < 0.02 && number(bad, "energy") > 0.1);
+    assert!(number(good, "from_data").abs() < 0.02 && number(bad, "from_data") > 0.1);
     assert!(number(good, "marginal") < 1.95 / 1000f64.sqrt() && number(bad, "marginal") > 0.1);
     assert!(number(find("dpm-solver-pp-3", "karras", 40.0), "seconds") > 0.0);
 
@@ -75,6 +75,13 @@ fn a_mixture_ranks_solvers_by_their_order() {
     let markdown = String::from_utf8(home.read("lab/tiny/lab.md")).unwrap();
     assert_eq!(markdown.lines().count(), lines.len() + 2);
     assert!(image::load_from_memory(&home.read("lab/tiny/lab.png")).unwrap().width() > 1000);
+    // Two evaluations are too few for any advice.
+    assert_eq!(advice.matches("not advised: ").count(), 2, "{advice}");
+    // With three settings of a solver at one cost, those that chance does not tell apart are named.
+    assert!(
+        advice.contains("not to be told from it by these samples") && advice.lines().all(|line| line.chars().count() <= 110),
+        "{advice}"
+    );
     assert!(String::from_utf8(home.read("lab/tiny/lab.svg")).unwrap().contains("dpm-solver-pp-3"));
 
     // What it recommends is an experiment.
@@ -91,7 +98,13 @@ fn a_run_is_compared_with_its_data() {
     home.succeed(&["lab", "runs/tiny", "--solvers", "heun,euler-sde", "--nfe", "8", "--count", "40"]);
     let lines = table(&home, "runs/tiny/lab/lab.csv");
     assert_eq!(lines.len(), 2);
-    assert!(lines.iter().all(|line| line["marginal"].is_empty() && number(line, "energy").is_finite()));
+    assert!(lines.iter().all(|line| line["marginal"].is_empty() && number(line, "from_data").is_finite()));
+    let other = ["--distance", "sliced-wasserstein", "--out", "other"];
+    let (advice, _) =
+        home.succeed(&[&["lab", "runs/tiny", "--solvers", "heun,euler-sde", "--nfe", "8", "--count", "40"], &other[..]].concat());
+    assert!(advice.contains("sliced Wasserstein²") && !advice.contains("energy"), "{advice}");
+    let others = table(&home, "other/lab.csv");
+    assert!(lines.iter().zip(&others).all(|(a, b)| a["error"] == b["error"] && number(a, "from_data") != number(b, "from_data")));
     for (option, value) in [("--nfe", "0"), ("--churn", "-1"), ("--tolerances", "2"), ("--noisy-tolerances", "0")] {
         let refused = home.fail(&["lab", "runs/tiny", &format!("{option}={value}")]);
         assert!(refused.contains(&format!("{option} holds a number that no solver can work with")), "{refused}");

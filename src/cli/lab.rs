@@ -11,7 +11,7 @@ use super::{Machine, Overrides};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
-use crate::lab::{self, Grid, Sweep, World};
+use crate::lab::{self, Distance, Grid, Sweep, World};
 use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Relative and absolute tolerances of the adaptive solver for paths with noise.
     #[arg(long, value_name = "X,...", value_delimiter = ',', default_value = "0.5,0.2,0.1,0.05")]
     noisy_tolerances: Vec<f64>,
+    /// What is measured between samples and the data.
+    #[arg(long, value_enum, default_value = "energy", conflicts_with = "posterior")]
+    distance: Distance,
     /// Where solvers stop [default: sample.t_min of the experiment, or else 1e-3].
     #[arg(long, value_name = "T")]
     t_min: Option<f64>,
@@ -148,7 +151,8 @@ pub fn lab(options: Arguments) -> Result<()> {
     let data = points(&session, law)?;
     let t_min = t_min?;
     let shape = session.model_shape().iter().map(|&n| n as i64).collect();
-    let world = World { model: &*model, shape, t_min, law, data, device: session.device() };
+    let distance = options.distance;
+    let world = World { model: &*model, shape, t_min, law, data, distance, device: session.device() };
     if world.data.size()[0] < 20 {
         let message = format!("the data hold {} examples, too few to compare samples with", world.data.size()[0]);
         return Err(Error::Usage { message, help: "give at least 20 training examples".into() });
@@ -166,6 +170,7 @@ pub fn lab(options: Arguments) -> Result<()> {
         "weights": weights,
         "t_min": t_min,
         "count": count,
+        "distance": distance,
         "settings": settings,
     });
     let folder = Folder::create(&out)?;
@@ -173,11 +178,11 @@ pub fn lab(options: Arguments) -> Result<()> {
     let points = lab::measure(&world, settings, count as usize, plan.seed, &mut journal, session.terminal())?;
     let write = |name: &str, bytes: &[u8]| folder.replace(name, || folder.check_in_place(), |file| file.write_all(bytes));
     write("lab.csv", &lab::csv(&points))?;
-    write("lab.md", lab::markdown(&points).as_bytes())?;
-    write("lab.png", &lab::png(&points))?;
-    write("lab.svg", lab::svg(&points).as_bytes())?;
+    write("lab.md", lab::markdown(&points, distance).as_bytes())?;
+    write("lab.png", &lab::png(&points, distance))?;
+    write("lab.svg", lab::svg(&points, distance).as_bytes())?;
     journal.remove()?;
-    print!("{}", lab::recommendations(&points, &sweep.budgets));
+    print!("{}", lab::recommendations(&points, &sweep.budgets, distance));
     println!("{}", out.join("lab.png").display());
     Ok(())
 }

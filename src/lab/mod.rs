@@ -1,6 +1,7 @@
 //! The lab: solvers × steps × grids on one score and one set of start points, with what each costs and how far off it is.
 
 mod candidates;
+mod distance;
 mod picture;
 pub mod posterior;
 mod report;
@@ -13,13 +14,15 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 pub use candidates::{CANDIDATES, Candidate, Steps, candidates};
+pub use distance::Distance;
 pub use picture::{png, svg};
 pub use report::{csv, markdown, recommendations};
 
+use self::distance::Data;
 use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
 use crate::law::{GaussianMixture, noise_rows};
-use crate::metric::{Energy, Estimate, kolmogorov_smirnov, rms};
+use crate::metric::{Estimate, kolmogorov_smirnov, rms};
 use crate::model::Model;
 use crate::progress::Terminal;
 use crate::rng::{self, Law, Purpose};
@@ -142,6 +145,8 @@ pub struct World<'a> {
     pub law: Option<&'a GaussianMixture>,
     /// Points of the data in model space [M, ...], f64.
     pub data: Tensor,
+    /// What is measured between samples and these.
+    pub distance: Distance,
     pub device: Device,
 }
 
@@ -160,8 +165,10 @@ pub struct Measured {
     pub seconds: f64,
     /// Root mean square distance to the accurate solve of the same start points; none with noise, whose paths differ between solvers.
     pub error: Option<f64>,
-    /// Energy distance to the law at t_min. (A predictor of Song et al. goes one step beyond t_min, with the noise of that step.)
-    pub energy: Estimate,
+    /// The same, over the standard deviation of the accurate solve's ends.
+    pub relative_error: Option<f64>,
+    /// Distance to the law at t_min. (A predictor of Song et al. goes one step beyond t_min, with the noise of that step.)
+    pub from_data: Estimate,
     /// The largest Kolmogorov-Smirnov distance of a marginal, where the law is known.
     pub marginal: Option<f64>,
 }
@@ -196,7 +203,7 @@ pub fn measure(
     };
     let noisy = noise_rows(sde.noise(), seed, Purpose::Lab, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu);
     let noisy = noisy.to_kind(Kind::Double) * sde.sigma(t_min);
-    let data = Energy::new(&(&world.data * sde.alpha(t_min) + noisy).to_device(device));
+    let data = Data::new((&world.data * sde.alpha(t_min) + noisy).to_device(device), world.distance, seed);
     let tolerance = ACCURATE[usize::from(world.law.is_none())];
     let mut phase = terminal.phase("lab", "settings", settings.len() as u64, 0);
     let accurate = match model.chain() {
@@ -218,11 +225,14 @@ pub fn measure(
         let cdf = |mixture: &GaussianMixture| {
             kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
         };
+        let error = noiseless.then(|| truth().map(|truth| rms(&x, truth))).transpose()?;
+        let spread = truth()?.std(true).double_value(&[]);
         Ok(Measured {
             evaluations: statistics.mean_evaluations(),
             seconds,
-            error: noiseless.then(|| truth().map(|truth| rms(&x, truth))).transpose()?,
-            energy: data.distance(&x),
+            error,
+            relative_error: error.map(|error| error / spread),
+            from_data: data.distance(&x)?,
             marginal: world.law.map(cdf),
         })
     };

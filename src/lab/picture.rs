@@ -2,37 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use super::Point;
+use super::{Distance, Point};
 use crate::plot::{Panel, curves_png, curves_svg};
 
 pub(super) const COST: &str = "evaluations of the score per sample";
 
 /// The picture as a PNG file.
-pub fn png(points: &[Point]) -> Vec<u8> {
-    curves_png(&panels(points), COST)
+pub fn png(points: &[Point], distance: Distance) -> Vec<u8> {
+    curves_png(&panels(points, distance), COST)
 }
 
 /// The picture as an SVG file.
-pub fn svg(points: &[Point]) -> String {
-    curves_svg(&panels(points), COST)
+pub fn svg(points: &[Point], distance: Distance) -> String {
+    curves_svg(&panels(points, distance), COST)
 }
 
-fn panels(points: &[Point]) -> [Panel; 2] {
+fn panels(points: &[Point], distance: Distance) -> [Panel; 2] {
     // What samples of the very law would show: half of the interval of the most faithful setting.
-    let faithful = points.iter().min_by(|a, b| a.measured.energy.value.abs().total_cmp(&b.measured.energy.value.abs()));
-    let chance = faithful.map_or(0.0, |point| point.measured.energy.half_width);
-    let of = |distance: &dyn Fn(&Point) -> Option<f64>| {
-        points.iter().map(|point| (point.setting.solver, point.measured.evaluations, distance(point))).collect::<Vec<_>>()
+    let faithful = points.iter().min_by(|a, b| a.measured.from_data.value.abs().total_cmp(&b.measured.from_data.value.abs()));
+    let chance = faithful.map_or(0.0, |point| point.measured.from_data.half_width);
+    let of = |far: &dyn Fn(&Point) -> Option<f64>| {
+        points.iter().map(|point| (point.setting.solver, point.measured.evaluations, far(point))).collect::<Vec<_>>()
     };
     [
         panel("distance to the accurate solve of the same start points", of(&|point| point.measured.error)),
-        panel("energy distance to the data, down to what chance leaves", of(&|point| Some(point.measured.energy.value.max(chance)))),
+        panel(
+            format!("{} to the data, down to what chance leaves", distance.name()),
+            of(&|point| Some(point.measured.from_data.value.max(chance))),
+        ),
     ]
 }
 
 /// For each name the best distance for each number of evaluations, but for distances a hundred times the median and more. Points are names,
 /// evaluations and distances.
-pub(super) fn panel(title: &'static str, points: impl IntoIterator<Item = (&'static str, f64, Option<f64>)>) -> Panel {
+pub(super) fn panel(title: impl Into<String>, points: impl IntoIterator<Item = (&'static str, f64, Option<f64>)>) -> Panel {
     let mut curves: BTreeMap<&'static str, Vec<(f64, f64)>> = BTreeMap::new();
     for (name, evaluations, distance) in points {
         let Some(y) = distance.filter(|y| *y > 0.0 && y.is_finite()) else { continue };
@@ -51,5 +54,5 @@ pub(super) fn panel(title: &'static str, points: impl IntoIterator<Item = (&'sta
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
     });
     curves.retain(|_, curve| !curve.is_empty());
-    Panel { title, curves }
+    Panel { title: title.into(), curves }
 }

@@ -1,8 +1,11 @@
 //! The lab's results as tables and as advice.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
 
-use super::{Measured, Point};
+use serde::Serialize;
+use textwrap::{WordSeparator, WordSplitter};
+
+use super::{Distance, Measured, Point};
 use crate::metric::Estimate;
 
 /// A line of the table.
@@ -14,8 +17,8 @@ struct Line<'a> {
     seconds: f64,
     /// Root mean square distance to the accurate solve.
     error: Option<f64>,
-    energy: f64,
-    energy_half_width: f64,
+    from_data: f64,
+    from_data_half_width: f64,
     marginal: Option<f64>,
     /// What to write into `[sample]`.
     settings: String,
@@ -34,15 +37,15 @@ fn settings(point: &Point) -> String {
 }
 
 fn line(point: &Point) -> Line<'_> {
-    let Point { setting, measured: Measured { evaluations, seconds, error, energy, marginal } } = point;
+    let Point { setting, measured: Measured { evaluations, seconds, error, from_data, marginal, .. } } = point;
     Line {
         solver: setting.solver,
         steps: &setting.steps,
         evaluations: *evaluations,
         seconds: *seconds,
         error: *error,
-        energy: energy.value,
-        energy_half_width: energy.half_width,
+        from_data: from_data.value,
+        from_data_half_width: from_data.half_width,
         marginal: *marginal,
         settings: settings(point),
     }
@@ -58,7 +61,7 @@ pub fn csv(points: &[Point]) -> Vec<u8> {
 }
 
 /// Every point as a Markdown table, by solver, the cheapest first.
-pub fn markdown(points: &[Point]) -> String {
+pub fn markdown(points: &[Point], distance: Distance) -> String {
     let mut sorted: Vec<&Point> = points.iter().collect();
     sorted.sort_by(|a, b| {
         (a.setting.solver, &a.setting.steps)
@@ -66,14 +69,14 @@ pub fn markdown(points: &[Point]) -> String {
             .then(a.measured.evaluations.total_cmp(&b.measured.evaluations))
     });
     let known = points.iter().any(|point| point.measured.marginal.is_some());
-    let mut text =
-        String::from("| solver | steps | evaluations | seconds | distance to the accurate solve | energy distance to the data |");
+    let name = distance.name();
+    let mut text = format!("| solver | steps | evaluations | seconds | distance to the accurate solve | {name} to the data |");
     text += if known { " largest KS distance |\n" } else { "\n" };
     text += "| --- | --- | ---: | ---: | ---: | ---: |";
     text += if known { " ---: |\n" } else { "\n" };
-    for Point { setting, measured: Measured { evaluations, seconds, error, energy, marginal } } in sorted {
+    for Point { setting, measured: Measured { evaluations, seconds, error, from_data, marginal, .. } } in sorted {
         let error = error.map_or("-".into(), |error| format!("{error:.1e}"));
-        text += &format!("| {} | {} | {evaluations:.0} | {seconds:.2} | {error} | {} |", setting.solver, setting.steps, bar(energy));
+        text += &format!("| {} | {} | {evaluations:.0} | {seconds:.2} | {error} | {} |", setting.solver, setting.steps, bar(from_data));
         text += &marginal.map_or("\n".into(), |distance| format!(" {distance:.4} |\n"));
     }
     text
@@ -83,42 +86,69 @@ fn bar(Estimate { value, half_width, .. }: &Estimate) -> String {
     format!("{value:.1e} ± {half_width:.0e}")
 }
 
-/// For each budget of evaluations: the setting that comes closest to the accurate solve, and the one whose samples come closest to the
-/// data: the cheapest of those that the best one's interval of confidence does not tell from it.
-pub fn recommendations(points: &[Point], budgets: &[usize]) -> String {
+/// For each budget of evaluations: the setting that comes closest to the accurate solve; and of those whose samples come closest to the data, which
+/// the best one's interval does not tell from it, the one that is closest to the accurate solve, and the names of the others.
+pub fn recommendations(points: &[Point], budgets: &[usize], distance: Distance) -> String {
     let mut text = String::new();
     for budget in budgets {
         let within: Vec<&Point> = points.iter().filter(|point| point.measured.evaluations <= *budget as f64).collect();
-        let accurate = within
-            .iter()
-            .filter(|point| point.measured.error.is_some())
-            .min_by(|a, b| a.measured.error.unwrap_or(f64::NAN).total_cmp(&b.measured.error.unwrap_or(f64::NAN)));
-        let least = within.iter().map(|point| point.measured.energy.value + point.measured.energy.half_width).fold(f64::INFINITY, f64::min);
-        let faithful = within.iter().filter(|point| point.measured.energy.value <= least).min_by(|a, b| {
-            a.measured.evaluations.total_cmp(&b.measured.evaluations).then(a.measured.energy.value.total_cmp(&b.measured.energy.value))
-        });
         text += &format!("up to {budget} evaluations\n");
-        if let Some(point) = accurate {
-            let error = point.measured.error.unwrap_or(f64::NAN);
-            text += &format!(
-                "  closest to the accurate solve   {} ({}), {:.0} evaluations, off by {error:.1e}\n",
-                point.setting.solver, point.setting.steps, point.measured.evaluations
-            );
-            text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
-        }
-        if let Some(point) = faithful {
-            text += &format!(
-                "  closest to the data             {} ({}), {:.0} evaluations, energy distance {}\n",
-                point.setting.solver,
-                point.setting.steps,
-                point.measured.evaluations,
-                bar(&point.measured.energy)
-            );
-            text += &format!("    {}\n", settings(point).replace('\n', "\n    "));
-        }
         if within.is_empty() {
             text += "  no setting is this cheap\n";
         }
+        let error = |point: &Point| point.measured.error.unwrap_or(f64::INFINITY);
+        let nearest = |points: &[&Point]| -> Option<usize> {
+            let cost = |i: &usize| (error(points[*i]), points[*i].measured.evaluations);
+            (0..points.len()).min_by(|a, b| cost(a).0.total_cmp(&cost(b).0).then(cost(a).1.total_cmp(&cost(b).1)))
+        };
+        if let Some(point) = nearest(&within).map(|i| within[i]).filter(|point| point.measured.error.is_some()) {
+            text += &advice("closest to the accurate solve", point, &format!("off by {:.1e}", error(point)));
+            text += &far(point);
+        }
+        let least =
+            within.iter().map(|point| point.measured.from_data.value + point.measured.from_data.half_width).fold(f64::INFINITY, f64::min);
+        let mut tied: Vec<&Point> = within.iter().copied().filter(|point| point.measured.from_data.value <= least).collect();
+        if let Some(i) = nearest(&tied) {
+            let point = tied.remove(i);
+            text += &advice("closest to the data", point, &format!("{} {}", distance.name(), bar(&point.measured.from_data)));
+            text += &far(point);
+            text += &others(&tied);
+        }
     }
     text
+}
+
+/// An error beyond this share of the samples' standard deviation changes what they look like.
+const FAR: f64 = 0.05;
+
+/// That a setting is no advice, if it is none: few samples may not tell a wrong law from the data's.
+fn far(point: &Point) -> String {
+    match point.measured.relative_error.filter(|error| *error > FAR) {
+        None => String::new(),
+        Some(error) => {
+            format!("    not advised: {:.0} % of a standard deviation off the accurate solve; take more evaluations\n", 100.0 * error)
+        }
+    }
+}
+
+fn advice(what: &str, point: &Point, number: &str) -> String {
+    let Point { setting, measured } = point;
+    let settings = settings(point).replace('\n', "\n    ");
+    format!("  {what:<31} {} ({}), {:.0} evaluations, {number}\n    {settings}\n", setting.solver, setting.steps, measured.evaluations)
+}
+
+/// Names stay whole.
+fn wrapped<'a>() -> textwrap::Options<'a> {
+    textwrap::Options::new(80).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace)
+}
+
+/// The settings that can't be told from the one that is advised.
+fn others(tied: &[&Point]) -> String {
+    let names: BTreeSet<&str> = tied.iter().map(|point| point.setting.solver).collect();
+    let names = match names.is_empty() {
+        true => return "    no other is as close\n".into(),
+        false => names.into_iter().collect::<Vec<_>>().join(", "),
+    };
+    let line = format!("not to be told from it by these samples: {} other settings, of {names}", tied.len());
+    textwrap::fill(&line, wrapped().initial_indent("    ").subsequent_indent("      ")) + "\n"
 }

@@ -23,7 +23,7 @@ const GREY: RGBColor = RGBColor(200, 200, 200);
 
 /// Named curves of points (cost, loss), all above 0, below a title.
 pub struct Panel {
-    pub title: &'static str,
+    pub title: String,
     pub curves: BTreeMap<&'static str, Vec<(f64, f64)>>,
 }
 
@@ -77,7 +77,7 @@ fn panel<B: DrawingBackend>(
     cost: &str,
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let font = |points| font(points, scale);
-    area.draw_text(panel.title, &font(16), ((64 * scale) as i32, (12 * scale) as i32))?;
+    area.draw_text(&panel.title, &font(16), ((64 * scale) as i32, (12 * scale) as i32))?;
     if panel.curves.is_empty() {
         return area.draw_text("no point here", &font(14), ((64 * scale) as i32, (60 * scale) as i32));
     }
