@@ -44,10 +44,12 @@ impl Session {
             let help = format!("draw them: score-sde sample {}", run.path().display());
             return Err(Error::run(run.path(), format!("has no samples named {samples}, or damaged ones"), help));
         };
-        let Evaluate { against, examples, features, neighbours, copies, classes, .. } = spec;
-        let how = json!({ "against": against, "examples": examples, "features": features, "neighbours": neighbours, "copies": copies, "classes": classes });
+        let Evaluate { against, examples, neighbours, copies, classes, .. } = spec;
+        let how = json!({ "against": against, "examples": examples, "neighbours": neighbours, "copies": copies, "classes": classes });
         let (seed, weights) = (self.plan.seed, &of["weights"]);
-        Ok(json!({ "seed": seed, "weights": weights, "samples": of, "evaluate": how, "features_of": extractor.source }))
+        // Wherever their file is.
+        let features = json!({ "protocol": extractor.source.protocol, "sha256": extractor.source.sha256 });
+        Ok(json!({ "seed": seed, "weights": weights, "samples": of, "evaluate": how, "features": features }))
     }
 
     /// Compares some samples of a run with examples of the data.
