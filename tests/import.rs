@@ -180,7 +180,7 @@ fn trained(home: &Home, name: &str) -> Run {
     }
     state.step = 1000;
     let run = Run::open(&home.at(name)).unwrap();
-    run.introduce(&loaded.about().unwrap()).unwrap();
+    run.introduce(&loaded.about(&run).unwrap()).unwrap();
     run.keep_experiment(&loaded.experiment.resolved()).unwrap();
     state.save(&run, 2).unwrap();
     run

@@ -85,6 +85,7 @@ fn a_run_leaves_what_it_promises() {
             "checkpoints",
             "curves.stamps",
             "experiment.toml",
+            "history.jsonl",
             "likelihood.journal",
             "likelihood.json",
             "likelihood.manifest",
@@ -212,6 +213,12 @@ fn a_run_goes_on_with_more_steps_and_keeps_what_it_made_before() {
     // More steps ask for other samples anyway.
     home.succeed(&["run", "runs/tiny", "--set", "train.steps=41", "--set", "sample.count=2"]);
     assert_eq!(home.json("runs/tiny/samples/samples.json")["count"], 2);
+    // What it was begun with is known without its experiment, and without what it says of itself.
+    for lost in [&["experiment.toml"][..], &["run.json"], &["run.json", "experiment.toml"]] {
+        lost.iter().for_each(|name| fs::remove_file(home.path("runs/tiny").join(name)).unwrap());
+        let (_, stderr) = home.succeed(&["run", "tiny.toml", "--set", "train.steps=41", "--set", "sample.count=2"]);
+        assert!(stderr.contains("every phase is done already"), "{lost:?}: {stderr}");
+    }
 }
 
 #[test]

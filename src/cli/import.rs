@@ -61,7 +61,7 @@ pub fn import(Arguments { checkpoint, layout, experiment, out, set, voice }: Arg
     };
 
     let run = Run::open(&out)?;
-    run.introduce(&loaded.about()?)?;
+    run.introduce(&loaded.about(&run)?)?;
     state.save(&run, spec.keep)?;
     loaded.keep_program(&run)?;
     // Last, since it is what makes the folder a run.

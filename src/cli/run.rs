@@ -44,7 +44,7 @@ pub fn run(Arguments { experiment: path, out, from, set, form, machine }: Argume
     let run = Run::open(&folder)?;
     if let Some(from) = from {
         let (from, choice) = parse_from(&from)?;
-        session.begin_from(&run, (&from, choice), loaded.about()?)?;
+        session.begin_from(&run, (&from, choice), loaded.about(&run)?)?;
     }
     let changes = loaded.claim(&run)?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));

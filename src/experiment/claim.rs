@@ -9,25 +9,36 @@ use super::written::Experiment;
 use crate::error::{Error, Result};
 use crate::progress::warn;
 use crate::run::{About, Run, checkpoint};
+use crate::train::Train;
 
 impl Loaded {
     /// What a run of it says of itself.
     ///
     /// Error: a file of the data can't be read.
-    pub fn about(&self) -> Result<About> {
-        Ok(About::new(&self.shape, self.condition, self.experiment.mark(), paths::fingerprints(&self.experiment)?))
+    pub fn about(&self, run: &Run) -> Result<About> {
+        Ok(About::new(&self.shape, self.condition, self.mark_in(run)?, paths::fingerprints(&self.experiment)?))
+    }
+
+    /// The mark of a run of this experiment: that of the steps which it was begun with, if it was told of more since.
+    fn mark_in(&self, run: &Run) -> Result<String> {
+        let first = run.history()?.iter().find_map(|line| line["changes"]["train.steps"]["from"].as_str()?.parse().ok());
+        let begun = first.and_then(|steps| Some(Train { steps, ..self.experiment.train.clone()? }));
+        Ok(match begun {
+            Some(train) => Experiment { train: Some(train), ..self.experiment.clone() }.mark(),
+            None => self.experiment.mark(),
+        })
     }
 
     /// Makes the folder this experiment's, or refuses if it is another's. Says what changed of a run that goes on otherwise than it was begun.
     pub fn claim(&self, run: &Run) -> Result<Vec<String>> {
-        let experiment = &self.experiment;
+        let (experiment, mark) = (&self.experiment, self.mark_in(run)?);
         let stored_path = run.path().join("experiment.toml");
         // Where nothing but the weights vouches for them, both files can be made again.
-        if run.is_anonymous()? && checkpoint::may_bear(run, &experiment.mark())? {
+        if run.is_anonymous()? && checkpoint::may_bear(run, &mark)? {
             if run.has("experiment.toml") {
                 warn(&format!("{} is lost or damaged; it is made again", run.path().join("run.json").display()));
             }
-            run.introduce(&self.about()?)?;
+            run.introduce(&self.about(run)?)?;
         }
         let about = run.about()?;
         let parse = |text: String| toml::from_str(&text).map_err(|e| about.unreadable(&stored_path, e.message().trim()));
@@ -35,7 +46,7 @@ impl Loaded {
         let stored = match stored {
             Ok(Some(stored)) => stored,
             // Its results say themselves what they are of.
-            Ok(None) | Err(Error::Run { .. }) if about.mark == experiment.mark() => {
+            Ok(None) | Err(Error::Run { .. }) if about.mark == mark => {
                 stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
                 self.keep_program(run)?;
                 return run.keep_experiment(&experiment.resolved()).map(|()| Vec::new());

@@ -99,6 +99,9 @@ fn comparable(name: &str, bytes: Vec<u8>) -> Vec<u8> {
             .for_each(|files| files.retain(|name, _| !name.ends_with(".json") && !name.starts_with("curves/")));
         return manifest.to_string().into_bytes();
     }
+    if name.ends_with("experiment.toml") {
+        return without_places(&String::from_utf8_lossy(&bytes));
+    }
     if name.ends_with("metrics.jsonl") {
         return metrics(&bytes).join("\n").into_bytes();
     }
@@ -113,6 +116,15 @@ fn comparable(name: &str, bytes: Vec<u8>) -> Vec<u8> {
         Some(name) if name != "lab.journal" => Vec::new(),
         _ => bytes,
     }
+}
+
+/// An experiment whose data lie in no folder in particular, without its checksum.
+fn without_places(experiment: &str) -> Vec<u8> {
+    let line = |line: &str| match line.split_once(" = \"/") {
+        Some((key, path)) => format!("{key} = {}\n", path.rsplit('/').next().unwrap_or(path)),
+        None => format!("{line}\n"),
+    };
+    experiment.lines().filter(|line| !line.starts_with("# crc32")).map(line).collect::<String>().into_bytes()
 }
 
 fn without_seconds(value: &mut Value) {
@@ -160,6 +172,11 @@ fn events(run: &Path) -> Vec<String> {
             if !is_of_the_clock(value.get_tag()) {
                 let mut value = value.clone();
                 value.clear_metadata();
+                if value.get_tag() == "experiment" {
+                    let text = value.take_tensor().take_string_val().concat();
+                    points.push(String::from_utf8_lossy(&without_places(&String::from_utf8_lossy(&text))).into_owned());
+                    continue;
+                }
                 points.push(format!(
                     "{} at {}: {:08x} {value:?}",
                     value.get_tag(),
