@@ -56,6 +56,10 @@ fn what_reports_reports_as_json_with_all_talk_elsewhere() {
     assert_eq!(encoded["count"], 16);
     let verified = json(&home.succeed(&["verify", "runs/tiny", "--json"]).0);
     assert!(verified.as_array().unwrap().iter().all(|finding| finding["whole"] == true), "{verified}");
+    let index = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/index.json");
+    let parity = json(&home.succeed(&["parity", index, "--kind", "sde", "--json"]).0);
+    let of_sde = |case: &Value| case["ok"] == true && case["checks"][0]["relative"].as_f64() <= case["checks"][0]["tolerance"].as_f64();
+    assert!(parity.as_array().unwrap().iter().all(of_sde) && !parity[0].is_null(), "{parity}");
     let data = json(&home.succeed(&["data", "tiny.toml", "--json"]).0);
     assert!(data["in_model_space"]["std"].as_f64().unwrap() > 0.5 && data["examples"] == 100, "{data}");
 }
