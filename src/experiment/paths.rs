@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::file;
 
 /// The keys of paths; `*` is any name.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 17] = [
     "data.*.train",
     "data.*.test",
     "data.*.folder",
@@ -25,6 +25,9 @@ const PATHS: [&str; 14] = [
     "sample.measurement.observation.file",
     "sample.measurement.operator.matrix.file",
     "sample.measurement.operator.mask.file",
+    "evaluate.features.torchscript.file",
+    "evaluate.features.efficientnet-lite0.weights",
+    "evaluate.features.classifier.run",
 ];
 
 /// Whether a key is that of a path.

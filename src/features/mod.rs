@@ -20,20 +20,21 @@ pub enum FeatureSpec {
     Data {},
     /// A PyTorch module x [B, ...] → [B, D], scripted or traced.
     Torchscript {
-        /// What `torch.jit.save` wrote, relative to the working directory. x is f32 and in data units, pixels from 0 to 255, [B, C, H, W]: what
-        /// it is resized to and divided by is part of the module.
+        /// What `torch.jit.save` wrote, relative to the experiment file or the working directory. x is f32 and in data units, pixels from 0 to
+        /// 255, [B, C, H, W]: what it is resized to and divided by is part of the module.
         file: PathBuf,
     },
     /// EfficientNet-Lite0, trained on ImageNet (Tan & Le 2019): images of any size, 1 or 3 channels → 1280 features, the means over places before
     /// its last layer. Images are stretched to 224 x 224 by Pillow's bicubic filter.
     EfficientnetLite0 {
-        /// Its weights, which `scripts/fetch-features` brings, relative to the working directory.
+        /// Its weights, which `scripts/fetch-features` brings, relative to the experiment file or the working directory.
         #[serde(default = "fetched")]
         weights: PathBuf,
     },
     /// A classifier that was trained here: what its last layer makes logits of, [B, width], for examples at its least time.
     Classifier {
-        /// The run of the classifier, or of a score with a `[classifier]` beside it, relative to the working directory.
+        /// The run of the classifier, or of a score with a `[classifier]` beside it, relative to the experiment file or the working
+        /// directory.
         run: PathBuf,
     },
 }

@@ -53,8 +53,13 @@ impl State {
 }
 
 /// The tables that ask for a product.
-const ASKING: [(&str, &str); 4] =
-    [("sample", "samples/samples"), ("draw", "samples/samples"), ("likelihood", "likelihood"), ("density", "likelihood")];
+const ASKING: [(&str, &str); 5] = [
+    ("sample", "samples/samples"),
+    ("draw", "samples/samples"),
+    ("likelihood", "likelihood"),
+    ("density", "likelihood"),
+    ("evaluate", "evaluation"),
+];
 
 impl Run {
     /// Error: its folder can't be read.
