@@ -204,7 +204,7 @@ fn the_lab_obeys_the_thresholding_of_the_experiment() {
         let lab = ["lab", "runs/tiny", "--solvers", "euler-sde", "--nfe", "3", "--count", "20", "--out", out];
         home.succeed(&[&lab[..], settings].concat());
         let table = home.read(&format!("{out}/lab.csv"));
-        let energy = |line: Result<std::collections::BTreeMap<String, String>, _>| line.unwrap()["energy"].parse::<f64>().unwrap();
+        let energy = |line: Result<std::collections::BTreeMap<String, String>, _>| line.unwrap()["from_data"].parse::<f64>().unwrap();
         csv::Reader::from_reader(&table[..]).deserialize().map(energy).collect::<Array1<f64>>()
     };
     let free = energy("free", &[]);
