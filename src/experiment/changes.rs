@@ -7,18 +7,8 @@ use serde_json::{Map, Value, json};
 use super::paths::{is_of_data, is_path};
 use super::written::Experiment;
 use crate::error::{Error, Result};
-use crate::run::{Run, checkpoint, journal, manifest};
+use crate::run::{ASKED, Asked, Run, checkpoint, journal, manifest};
 
-/// The tables that ask something of what is trained, the product that answers, and the journals on the way to it.
-const ASKING: [(&str, &str, &[&str]); 7] = [
-    ("analytic_variance", "analytic_variance", &["analytic_variance.journal"]),
-    ("dequantisation", "dequantiser", &["dequantiser.journal"]),
-    ("sample", "samples/samples", &["samples/samples.journal"]),
-    ("draw", "samples/samples", &["samples/samples.journal"]),
-    ("likelihood", "likelihood", &["likelihood.journal", "likelihood.bound.journal"]),
-    ("density", "likelihood", &["likelihood.journal"]),
-    ("evaluate", "evaluation", &[]),
-];
 const STEPS: &str = "train.steps";
 
 /// The keys in which an experiment differs from that of its run: (key, now, in the run).
@@ -50,8 +40,8 @@ impl Changes {
         let goes_further = steps.is_some_and(|steps| Some(steps) > trained);
         for (key, now, _) in &self.0 {
             match self.asked(key) {
-                Some((_, product, _)) if goes_further || !run.has(&manifest(product)) => {}
-                Some((table, ..)) => return Err(self.is_done(run, table)),
+                Some(Asked { product, .. }) if goes_further || !run.has(&manifest(product)) => {}
+                Some(Asked { table, .. }) => return Err(self.is_done(run, table)),
                 None if key == STEPS && steps.is_some_and(|steps| Some(steps) >= trained) => {}
                 None if key == STEPS => {
                     let message = format!("has trained {} steps already, and train.steps is {now}", trained.unwrap_or_default());
@@ -61,8 +51,9 @@ impl Changes {
                 None => return Err(self.is_another(run)),
             }
         }
-        let dropped = |table: &str| steps.is_some() || self.0.iter().any(|(key, ..)| self.asked(key).is_some_and(|asked| asked.0 == table));
-        for (table, product, journals) in ASKING {
+        let dropped =
+            |table: &str| steps.is_some() || self.0.iter().any(|(key, ..)| self.asked(key).is_some_and(|asked| asked.table == table));
+        for Asked { table, product, journals } in ASKED {
             for kept in journals.iter().filter(|_| dropped(table) && !run.has(&manifest(product))) {
                 journal::discard(run.folder(), kept)?;
             }
@@ -72,9 +63,9 @@ impl Changes {
         run.note("changed", json!({ "step": trained, "changes": changes }))
     }
 
-    fn asked(&self, key: &str) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+    fn asked(&self, key: &str) -> Option<Asked> {
         let table = key.split('.').next().unwrap_or_default();
-        ASKING.into_iter().find(|(asking, ..)| *asking == table)
+        ASKED.into_iter().find(|asked| asked.table == table)
     }
 
     /// The changes as an error lists them.

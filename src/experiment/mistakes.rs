@@ -9,6 +9,7 @@ use super::text::Text;
 use super::words;
 use super::written::Experiment;
 use crate::error::{Error, Fault, Result};
+use crate::run::ASKED;
 
 /// Mistakes that are looked for in one file.
 const MOST: usize = 20;
@@ -143,9 +144,6 @@ fn path_of(table: &DeTable, place: &std::ops::Range<usize>) -> Option<Vec<String
     })
 }
 
-/// The tables without which a file is still an experiment.
-const ASKING: [&str; 4] = ["sample", "likelihood", "draw", "density"];
-
 /// What can't work: the first fault of a plan, and those behind it that show whatever takes its place.
 fn faults(experiment: &Experiment) -> Vec<Fault> {
     let mut found: Vec<Fault> = Vec::new();
@@ -182,9 +180,9 @@ fn behind(experiment: &Experiment, key: &str) -> Option<(Experiment, Fault)> {
         }
     }
     if left.is_empty() {
-        let table = ASKING.iter().find(|table| **table == path[0])?;
+        let asked = ASKED.iter().find(|asked| asked.table == path[0])?;
         let mut value = value;
-        value.as_table_mut()?.remove(*table);
+        value.as_table_mut()?.remove(asked.table);
         let without = read(value)?;
         return without.plan().err().map(|fault| (without, fault));
     }

@@ -23,6 +23,7 @@
 //! ```
 
 mod about;
+mod asked;
 pub mod checkpoint;
 mod folder;
 mod history;
@@ -43,6 +44,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use about::{About, FORMAT, Origin};
+pub use asked::{ASKED, Asked};
 pub use folder::Folder;
 pub use journal::{Journal, difference};
 pub use names::{Reserved, plain_name, reserve, result_name};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{EXPERIMENT, LOCK, Run, checkpoint, manifest};
+use super::{ASKED, EXPERIMENT, LOCK, Run, checkpoint, manifest};
 use crate::error::Result;
 
 /// What a run is and how far it is.
@@ -52,15 +52,6 @@ impl State {
     }
 }
 
-/// The tables that ask for a product.
-const ASKING: [(&str, &str); 5] = [
-    ("sample", "samples/samples"),
-    ("draw", "samples/samples"),
-    ("likelihood", "likelihood"),
-    ("density", "likelihood"),
-    ("evaluate", "evaluation"),
-];
-
 impl Run {
     /// Error: its folder can't be read.
     pub fn overview(&self) -> Result<Overview> {
@@ -73,8 +64,7 @@ impl Run {
         let steps = checkpoint::steps(self)?.last().copied().unwrap_or(0);
         let report =
             |name: &str| Ok::<_, crate::error::Error>(self.read(name)?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()));
-        let asked = ASKING.iter().filter(|(table, _)| experiment.contains_key(*table));
-        let answered = asked.clone().all(|(_, product)| self.has(&manifest(product)));
+        let answered = ASKED.iter().filter(|asked| experiment.contains_key(asked.table)).all(|asked| self.has(&manifest(asked.product)));
         let state = match () {
             () if is_running(self) => State::Running,
             () if steps >= planned && answered => State::Done,
