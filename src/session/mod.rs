@@ -13,9 +13,11 @@ mod guide;
 mod latent;
 mod likelihood;
 mod measurement;
+mod model;
 mod samples;
 mod set;
 mod variance;
+mod weights;
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -29,19 +31,17 @@ use tch::Device;
 
 use crate::classifier::Classifier;
 use crate::data::{Conditions, Dataset, Split};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::generator::{GeneratorNetwork, vae};
 use crate::latent::{LatentSpace, LatentTraining};
-use crate::model::{DynamicThresholding, ExactScore, MeanSquares, Measured, Model, Rescheduled, ScoreNetwork, ScoreSpec};
+use crate::model::{MeanSquares, ScoreNetwork, ScoreSpec};
 use crate::optim::{Parameters, Trained};
 use crate::progress::Terminal;
 use crate::run::Run;
-use crate::run::checkpoint::{self, Choice};
-use crate::sample::{Sample, Thresholding};
 use crate::sde::SdeSpec;
 use crate::space::Scale;
-use crate::train::{self, Average, ScoreTraining, Weights};
+use crate::train::{ScoreTraining, Weights};
 
 /// Where a session computes and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -236,87 +236,6 @@ impl Session {
         }
         let set = self.plan.data.open(split, self.plan.seed)?;
         Ok(cell.get_or_init(|| set).clone())
-    }
-
-    /// Takes the averaged weights of the newest checkpoint, once; says which, or `None` where nothing is trained. Training is over then.
-    pub fn average(&self, run: &Run) -> Result<Option<&Weights>> {
-        self.average_of(run, Choice::Newest)
-    }
-
-    /// As [`average`](Session::average), of the checkpoint that is wanted, unless weights are taken already.
-    pub fn average_of(&self, run: &Run, choice: Choice) -> Result<Option<&Weights>> {
-        self.weights_of(run, choice, Average::Average)
-    }
-
-    /// The same, averaged or raw.
-    pub fn weights_of(&self, run: &Run, choice: Choice, average: Average) -> Result<Option<&Weights>> {
-        if self.weights.get().is_none() {
-            self.read_latents(run)?;
-            let weights = match self.parameters() {
-                None => None,
-                Some(_) if self.plan.train().is_none() && choice != Choice::Newest => {
-                    let help = "leave out the step, or give [train] to train it";
-                    return Err(Error::run(run.path(), "has no checkpoints: the weights of its network are the file's", help));
-                }
-                Some(parameters) if self.plan.train().is_none() => {
-                    parameters.freeze();
-                    None
-                }
-                Some(parameters) => {
-                    let checkpoint = checkpoint::choose(run, choice)?.ok_or_else(|| {
-                        Error::run(run.path(), "holds no checkpoint yet", "train first: score-sde run with this experiment")
-                    })?;
-                    Some(train::load_weights(parameters, &checkpoint, average)?)
-                }
-            };
-            self.weights.get_or_init(|| weights);
-        }
-        Ok(self.weights.get().and_then(Option::as_ref))
-    }
-
-    /// The step of these weights; 0 where nothing is trained.
-    pub fn step(&self, run: &Run) -> Result<u64> {
-        Ok(self.average(run)?.map_or(0, |weights| weights.step))
-    }
-
-    /// The score's model with its present weights, and with what its analytic variance is made of, once that is read. Error: the family has
-    /// no score.
-    pub fn model(&self) -> Result<Box<dyn Model + '_>> {
-        let model: Box<dyn Model + '_> = match &self.subject {
-            Subject::Score(learned, network) => Box::new(network.model(learned.sde.get())),
-            Subject::Known(sde, ScoreSpec::GaussianMixture(mixture)) => Box::new(ExactScore::new(sde.get(), mixture, self.device())),
-            Subject::Generator(_) | Subject::Classifier(..) => {
-                return Err(Error::Usage {
-                    message: "the experiment's family has no score".into(),
-                    help: "ask for its generator, or give an experiment with [sde.*] and [network.*] or [score.*]".into(),
-                });
-            }
-        };
-        Ok(match self.squares.get() {
-            Some(squares) => Box::new(Measured { model, squares }),
-            None => model,
-        })
-    }
-
-    /// The model as `[sample]` asks it, before any guidance: on its path, and with its thresholding. Error: the family has no score.
-    pub fn sampling_model(&self, spec: &Sample) -> Result<Box<dyn Model + '_>> {
-        Ok(self.thresholded(self.on_path(spec)?, spec.thresholding))
-    }
-
-    /// The model on the path of `[sample]`.
-    fn on_path(&self, spec: &Sample) -> Result<Box<dyn Model + '_>> {
-        let model = self.model()?;
-        Ok(match &spec.path {
-            Some(path) => Box::new(Rescheduled { model, sde: path.clone() }),
-            None => model,
-        })
-    }
-
-    fn thresholded<'a>(&self, model: Box<dyn Model + 'a>, thresholding: Option<Thresholding>) -> Box<dyn Model + 'a> {
-        match (thresholding, self.plan.scale()) {
-            (Some(Thresholding { quantile }), Scale::Pixels { range, .. }) => Box::new(DynamicThresholding { model, range, quantile }),
-            _ => model,
-        }
     }
 }
 
