@@ -42,7 +42,7 @@ fn number(line: &BTreeMap<String, String>, column: &str) -> f64 {
 #[test]
 fn a_mixture_ranks_solvers_by_their_order() {
     let home = Home::with(MIXTURE);
-    let solvers = "euler,ddim,dpm-solver-pp-3,edm,adaptive-sde,reverse-diffusion-langevin-sde,rk45";
+    let solvers = "euler,dpm-solver-pp-1,dpm-solver-pp-3,edm,adaptive-sde,reverse-diffusion-langevin-sde,rk45";
     let arguments = ["lab", "tiny.toml", "--solvers", solvers, "--nfe", "2,40", "--grids", "log-snr,karras", "--churn", "0,20"];
     let more = ["--count", "1000", "--tolerances", "1e-3", "--noisy-tolerances", "0.2"];
     let (advice, _) = home.succeed(&[&arguments[..], &more].concat());
@@ -56,15 +56,15 @@ fn a_mixture_ranks_solvers_by_their_order() {
     assert_eq!(lines.iter().filter(|line| line["solver"] == "dpm-solver-pp-3").count(), 2);
     assert_eq!(lines.len(), 4 + 4 + 2 + 8 + 1 + 1 + 1, "{lines:?}");
     let error = |solver: &str, steps: &str, most: f64| number(find(solver, steps, most), "error");
-    assert!(error("dpm-solver-pp-3", "log-snr", 40.0) < 0.2 * error("ddim", "log-snr", 40.0));
-    assert!(error("ddim", "log-snr", 40.0) < 0.2 * error("ddim", "log-snr", 2.0));
+    assert!(error("dpm-solver-pp-3", "log-snr", 40.0) < 0.2 * error("dpm-solver-pp-1", "log-snr", 40.0));
+    assert!(error("dpm-solver-pp-1", "log-snr", 40.0) < 0.2 * error("dpm-solver-pp-1", "log-snr", 2.0));
     assert!(error("edm", "karras, s_churn 0", 40.0) < 0.05);
     // Paths with noise of their own have no distance to that of the probability flow.
     for line in [find("edm", "karras, s_churn 20", 40.0), find("reverse-diffusion-langevin-sde", "of its own", 40.0)] {
         assert_eq!(line["error"], "");
         assert!(number(line, "from_data") < 0.1, "{line:?}");
     }
-    let (good, bad) = (find("dpm-solver-pp-3", "log-snr", 40.0), find("ddim", "log-snr", 2.0));
+    let (good, bad) = (find("dpm-solver-pp-3", "log-snr", 40.0), find("dpm-solver-pp-1", "log-snr", 2.0));
     assert!(number(good, "from_data").abs() < 0.02 && number(bad, "from_data") > 0.1);
     assert!(number(good, "marginal") < 1.95 / 1000f64.sqrt() && number(bad, "marginal") > 0.1);
     assert!(number(find("dpm-solver-pp-3", "karras", 40.0), "seconds") > 0.0);
@@ -105,6 +105,12 @@ fn a_run_is_compared_with_its_data() {
     assert!(advice.contains("sliced Wasserstein²") && !advice.contains("energy"), "{advice}");
     let others = table(&home, "other/lab.csv");
     assert!(lines.iter().zip(&others).all(|(a, b)| a["error"] == b["error"] && number(a, "from_data") != number(b, "from_data")));
+    // A solver as [sample] has it is all its orders, with noise and without.
+    home.succeed(&["lab", "runs/tiny", "--solvers", "dpm-solver-pp", "--nfe", "8", "--count", "20", "--out", "orders"]);
+    let names: Vec<String> = table(&home, "orders/lab.csv").iter().map(|line| line["solver"].clone()).collect();
+    assert!(names.len() >= 5 && names.iter().all(|name| name.starts_with("dpm-solver-pp-") && !name.contains("single")), "{names:?}");
+    let refused = home.fail(&["lab", "runs/tiny", "--solvers", "ddim"]);
+    assert!(refused.contains("there is no solver `ddim` here") && refused.contains("give dpm-solver-pp-1"), "{refused}");
     for (option, value) in [("--nfe", "0"), ("--churn", "-1"), ("--tolerances", "2"), ("--noisy-tolerances", "0")] {
         let refused = home.fail(&["lab", "runs/tiny", &format!("{option}={value}")]);
         assert!(refused.contains(&format!("{option} holds a number that no solver can work with")), "{refused}");

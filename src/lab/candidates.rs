@@ -52,7 +52,7 @@ fn predictor_corrector(steps: usize, predictor: Predictor, corrected: bool) -> S
     SolverSpec::PredictorCorrector(PredictorCorrector { steps, predictor, corrector })
 }
 
-/// Numbers at the end of a name are orders; `-sde` marks the reverse SDE, the others solve the probability flow.
+/// Names are those of `[sample]`, of a predictor, or of a solver with its order; `-sde` marks the reverse SDE, the others solve the probability flow.
 pub static CANDIDATES: &[Candidate] = &[
     ode("euler", 1, |grid| SolverSpec::Euler { grid }),
     ode("midpoint", 2, |grid| SolverSpec::Midpoint { grid }),
@@ -67,7 +67,7 @@ pub static CANDIDATES: &[Candidate] = &[
         dynamics: DynamicsSpec::ProbabilityFlow,
         steps: Steps::Churn(|grid, s_churn| SolverSpec::Edm(Churn { s_churn, s_min: 0.05, s_max: 50.0, s_noise: 1.0, grid })),
     },
-    ode("ddim", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
+    ode("dpm-solver-pp-1", 1, |grid| SolverSpec::DpmSolverPp { order: 1, grid }),
     ode("dpm-solver-2", 2, |grid| SolverSpec::DpmSolver { order: 2, grid }),
     ode("dpm-solver-3", 3, |grid| SolverSpec::DpmSolver { order: 3, grid }),
     ode("dpm-solver-pp-2", 1, |grid| SolverSpec::DpmSolverPp { order: 2, grid }),
@@ -102,11 +102,11 @@ pub static CANDIDATES: &[Candidate] = &[
     song("ancestral-sde", 1, |steps| predictor_corrector(steps, Predictor::Ancestral { variance: Variance::BetaTilde }, false)),
     song("euler-langevin-sde", 2, |steps| predictor_corrector(steps, Predictor::EulerMaruyama, true)),
     song("reverse-diffusion-langevin-sde", 2, |steps| predictor_corrector(steps, Predictor::ReverseDiffusion, true)),
-    song("ddpm-sde", 1, |steps| {
+    song("discrete-chain-sde", 1, |steps| {
         SolverSpec::DiscreteChain(DiscreteChain { levels: 1000, steps, spacing: Spacing::Linear, variance: Variance::Beta })
     }),
     Candidate {
-        name: "ddim-chain",
+        name: "discrete-chain",
         dynamics: DynamicsSpec::ProbabilityFlow,
         steps: Steps::Number(1, |steps| {
             SolverSpec::DiscreteChain(DiscreteChain { levels: 1000, steps, spacing: Spacing::Quadratic, variance: Variance::BetaTilde })
@@ -117,16 +117,40 @@ pub static CANDIDATES: &[Candidate] = &[
     }),
 ];
 
-/// The candidates of these names; `all` stands for all of them. Error: a name that is none.
+impl Candidate {
+    /// What `[sample]` calls its solver, whatever its order, predictor and dynamics are.
+    fn solver(&self) -> String {
+        const GRID: TimeGrid = TimeGrid::Uniform { steps: 20 };
+        let spec = match self.steps {
+            Steps::Grid(_, make) => make(GRID),
+            Steps::Churn(make) => make(GRID, 0.0),
+            Steps::Number(_, make) => make(20),
+            Steps::Tolerance(make) | Steps::NoisyTolerance(make) => make(0.1),
+        };
+        let value = toml::Value::try_from(spec).expect("a solver is TOML");
+        value.as_table().and_then(|table| table.keys().next().cloned()).unwrap_or_default()
+    }
+}
+
+/// The candidates of these names, each that of one, or that of a solver in `[sample]`, which stands for all its orders, predictors and dynamics;
+/// `all` stands for all of them. Error: a name that is none.
 pub fn candidates(names: &[String]) -> Result<Vec<&'static Candidate>> {
     if names.iter().any(|name| name == "all") {
         return Ok(CANDIDATES.iter().collect());
     }
-    let find = |name: &String| {
-        CANDIDATES.iter().find(|candidate| candidate.name == name).ok_or_else(|| {
+    let mut found: Vec<&'static Candidate> = Vec::new();
+    for name in names {
+        let own: Vec<&Candidate> = CANDIDATES.iter().filter(|candidate| candidate.name == name).collect();
+        let meant = if own.is_empty() { CANDIDATES.iter().filter(|candidate| candidate.solver() == *name).collect() } else { own };
+        if meant.is_empty() {
             let known: Vec<&str> = CANDIDATES.iter().map(|candidate| candidate.name).collect();
-            Error::Usage { message: format!("there is no solver `{name}` here"), help: format!("give some of all, {}", known.join(", ")) }
-        })
-    };
-    names.iter().map(find).collect()
+            let help = match &name[..] {
+                "ddim" => "give dpm-solver-pp-1, which is DDIM in continuous time, or discrete-chain, which is that of a chain".into(),
+                _ => format!("give some of all, {}", known.join(", ")),
+            };
+            return Err(Error::Usage { message: format!("there is no solver `{name}` here"), help });
+        }
+        found.extend(meant.into_iter().filter(|candidate| !found.iter().any(|known| known.name == candidate.name)).collect::<Vec<_>>());
+    }
+    Ok(found)
 }

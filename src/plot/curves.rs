@@ -86,14 +86,18 @@ fn panel<B: DrawingBackend>(
     let least = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(f64::INFINITY, f64::min);
     let most = |f: fn(&(f64, f64)) -> f64| all().map(f).fold(0.0, f64::max);
     let (x, y) = ((least(|p| p.0) * 0.85, most(|p| p.0) * 1.2), (least(|p| p.1) * 0.6, most(|p| p.1) * 1.5));
-    let round: Vec<f64> =
-        (0..7).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power))).filter(|n| (x.0..x.1).contains(n)).collect();
+    let round = |(low, high): (f64, f64)| -> Vec<f64> {
+        (-15..16).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power))).filter(|n| (low..high).contains(n)).collect()
+    };
+    // Between two powers of ten there would be no number at all, and among many all of these are too many.
+    let heights = round(y);
+    let heights: Vec<f64> = if heights.len() > 12 { heights.into_iter().step_by(3).collect() } else { heights };
     let mut chart = ChartBuilder::on(area)
         .margin_top(40 * scale)
         .margin_right(20 * scale)
         .set_label_area_size(LabelAreaPosition::Left, 64 * scale)
         .set_label_area_size(LabelAreaPosition::Bottom, 44 * scale)
-        .build_cartesian_2d((x.0..x.1).log_scale().with_key_points(round), (y.0..y.1).log_scale())?;
+        .build_cartesian_2d((x.0..x.1).log_scale().with_key_points(round(x)), (y.0..y.1).log_scale().with_key_points(heights))?;
     chart
         .configure_mesh()
         .x_desc(cost)
