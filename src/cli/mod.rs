@@ -17,6 +17,7 @@ mod parity;
 mod posterior;
 mod run;
 mod sample;
+mod schema;
 mod verify;
 mod verify_resume;
 
@@ -96,6 +97,10 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Print a script with which a shell completes the words of score-sde.
     Completions(pages::Completions),
+    /// Print the JSON Schema of experiment files, for editors.
+    Schema,
+    /// Print the keys of a table of experiment files with their words, or the names of all tables.
+    Keys(schema::Keys),
     /// Print a page for man: score-sde man run | man -l -
     Man(pages::Page),
 }
@@ -125,6 +130,8 @@ impl Arguments {
             Verb::Ls(arguments) => ls::ls(arguments),
             Verb::Doctor(arguments) => doctor::doctor(arguments),
             Verb::Completions(arguments) => pages::completions(arguments),
+            Verb::Schema => schema::schema(),
+            Verb::Keys(arguments) => schema::keys(arguments),
             Verb::Man(arguments) => pages::page(arguments),
         }
     }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use schemars::schema_for;
 use serde_json::Value;
 
-use super::written::Experiment;
+use super::schema::schema;
 
 /// What others call keys and choices, and how they are called here.
 const SYNONYMS: [(&str, &str); 33] = [
@@ -75,7 +74,7 @@ pub(super) fn meant<'a>(wrong: &str, table: &str, choices: &[&'a str]) -> Option
 
 /// The shallowest tables that have a key of this name, at most three.
 fn tables_with(key: &str) -> Vec<String> {
-    let schema = serde_json::to_value(schema_for!(Experiment)).expect("a schema is JSON");
+    let schema = schema();
     let mut found = BTreeSet::new();
     search(&schema, &schema, key, &mut Vec::new(), &mut found);
     found.into_iter().take(3).map(|(_, table)| format!("[{table}]")).collect()

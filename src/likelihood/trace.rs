@@ -45,6 +45,7 @@ pub enum Budget {
 /// [`Probing`] as it is written.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["probes"] }, { "required": ["target_standard_error", "max_probes"] }]))]
 struct Written {
     /// The law of the probes.
     law: Law,

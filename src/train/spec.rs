@@ -22,6 +22,8 @@ pub struct Train {
     /// Steps until the learning rate reaches `lr`, 0 to 1,000,000,000; the reference uses 5000.
     pub warmup: u64,
     /// Largest norm of the whole gradient, above 0; `inf` for none. The reference uses 1.
+    // JSON has no infinity: what reads TOML as JSON has null there.
+    #[schemars(extend("type" = ["number", "null"]))]
     pub clip: f64,
     /// Adam's β₁, β₂, each in [0, 1); the reference uses [0.9, 0.999].
     pub betas: [f64; 2],
