@@ -7,8 +7,7 @@ use super::moments::KeptMoments;
 use super::table::FeatureTable;
 use crate::error::{Error, Result};
 use crate::metric::{
-    Estimate, Features, Frechet, Support, energy_distance, expected_coverage, kid, median_distance, mmd, sliced_wasserstein, told_apart,
-    vendi,
+    Estimate, Features, Frechet, Kernels, Support, expected_coverage, median_distance, sliced_wasserstein, told_apart, vendi,
 };
 use crate::progress::{Terminal, warn};
 use crate::rng::{self, Purpose};
@@ -63,18 +62,20 @@ pub fn compare(a: &FeatureTable, b: &FeatureTable, settings: Settings, device: D
     let [x, y] = [a.features(seed, device)?, b.features(seed, device)?];
     [&x, &y].into_iter().filter_map(Frechet::warning).for_each(|warning| warn(&warning));
     let frechet = || Ok(frechets(Frechet::new(&x, &y)?));
-    let kernel =
-        || Ok(vec![distance(["kid", "KID"], kid(&x, &y)?), distance(["squared_mmd", "MMD²"], mmd(&x, &y, median_distance(&x, &y)?)?)]);
+    let kernels = || {
+        let Kernels { kid, mmd, energy } = Kernels::new(&x, &y, median_distance(&x, &y)?)?;
+        let energy = distance(["energy_distance", "energy distance"], energy);
+        Ok(vec![distance(["kid", "KID"], kid), distance(["squared_mmd", "MMD²"], mmd), energy])
+    };
     let sliced =
         || Ok(vec![distance(["squared_sliced_wasserstein", "sliced Wasserstein²"], sliced_wasserstein(&x, &y, DIRECTIONS, seed)?)]);
-    let energy = || Ok(vec![distance(["energy_distance", "energy distance"], energy_distance(&x, &y)?)]);
     let classifier = || {
         let accuracy = told_apart(&x, &y, rng::derive(seed, Purpose::Evaluation, 1))?;
         Ok(vec![Measure { equal_laws: Some(0.5), ..distance(["c2st_accuracy", "C2ST accuracy"], accuracy) }])
     };
     let support = || supports(&x, &y, neighbours);
     let diversity = || Ok(diversities(&x, &y));
-    let parts: [&dyn Fn() -> Result<Vec<Measure>>; 7] = [&frechet, &kernel, &sliced, &energy, &classifier, &support, &diversity];
+    let parts: [&dyn Fn() -> Result<Vec<Measure>>; 6] = [&frechet, &kernels, &sliced, &classifier, &support, &diversity];
     let mut phase = terminal.phase("compare", "metrics", parts.len() as u64, 0);
     let mut measures = Vec::new();
     for (i, part) in parts.into_iter().enumerate() {

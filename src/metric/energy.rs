@@ -3,9 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::estimate::{Estimate, GROUPS};
-use super::features::Features;
-use super::kernel::{discrepancies, distances, jackknife};
-use crate::error::Result;
+use super::kernel::jackknife;
 use crate::tensor::{sum_per_example, to_vec};
 
 /// Sums of -‖a - b‖ over the pairs of group g of x and group h of y.
@@ -16,11 +14,6 @@ fn sums(x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
 
 fn groups(x: &Tensor) -> Vec<Tensor> {
     x.flatten(1, -1).to_kind(Kind::Double).tensor_split(GROUPS as i64, 0)
-}
-
-/// The energy distance [`Energy::distance`] of the laws that x [N, D] and y [M, D] are drawn from, by distances to about 1e-8 of the largest.
-pub fn energy_distance(x: &Features, y: &Features) -> Result<Estimate> {
-    Ok(discrepancies(x, y, |x, y| distances(x, y).neg())?.0.plain())
 }
 
 /// A sample that others are compared with.
@@ -61,6 +54,7 @@ pub fn energy_distances(x: &Tensor, y: &Tensor) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::metric::tests::normal;
+    use crate::metric::{Features, energy_distance};
     use statrs::distribution::{ContinuousCDF, Normal};
     use statrs::statistics::Statistics;
 

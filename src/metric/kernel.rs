@@ -1,14 +1,52 @@
-//! Maximum mean discrepancies.
+//! Discrepancies of kernels: maximum mean discrepancies and the energy distance.
 
 use statrs::statistics::Statistics;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::estimate::{Estimate, GROUPS, Jackknife, student};
-use super::features::{Features, blocks};
+use super::features::Features;
+use super::pairs::{Kernel, Pairs, Sums, between, within};
 use crate::error::Result;
 
 /// Examples of each group that the median distance is taken of.
 const MEDIAN: i64 = 100;
+
+/// What kernels say of the laws that two sets are drawn from, of one pass over their pairs.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// [`kid`]
+    pub kid: Estimate,
+    /// [`mmd`]
+    pub mmd: Estimate,
+    /// [`energy_distance`]
+    pub energy: Estimate,
+}
+
+impl Kernels {
+    /// Of x [N, D] and y [M, D], with a bandwidth for the Gaussian kernel.
+    pub fn new(x: &Features, y: &Features, bandwidth: f64) -> Result<Kernels> {
+        let (polynomial, gaussian) = (polynomial(x.width()), gaussian(bandwidth));
+        let [kid, mmd, energy] = &discrepancies(x, y, &[&polynomial, &gaussian, &distance])?[..] else { unreachable!("three kernels") };
+        Ok(Kernels { kid: kid.linear(), mmd: mmd.linear(), energy: energy.jackknife.plain() })
+    }
+}
+
+fn polynomial(d: i64) -> impl Fn(&Pairs) -> Tensor {
+    move |pairs| (&pairs.products / d as f64 + 1.0).pow_tensor_scalar(3)
+}
+
+fn gaussian(bandwidth: f64) -> impl Fn(&Pairs) -> Tensor {
+    let rate = -0.5 / bandwidth.powi(2);
+    move |pairs| (&pairs.squares * rate).exp()
+}
+
+fn distance(pairs: &Pairs) -> Tensor {
+    pairs.squares.sqrt().neg()
+}
+
+fn of_one(x: &Features, y: &Features, kernel: Kernel) -> Result<Discrepancy> {
+    Ok(discrepancies(x, y, &[kernel])?.remove(0))
+}
 
 /// The kernel inception distance (Bińkowski et al. 2018, arXiv 1801.01401) of the laws that x [N, D] and y [M, D] are drawn from: their squared
 /// maximum mean discrepancy by the kernel (x·y/D + 1)³, 0 for laws whose moments up to the third are equal.
@@ -16,8 +54,7 @@ const MEDIAN: i64 = 100;
 /// Unbiased, over all pairs rather than blocks of examples, so that it scatters around 0, on both sides, for equal laws. The interval is
 /// that of [`mmd`].
 pub fn kid(x: &Features, y: &Features) -> Result<Estimate> {
-    let d = x.width() as f64;
-    discrepancy(x, y, |x, y| (x.matmul(&y.mt()) / d + 1.0).pow_tensor_scalar(3))
+    Ok(of_one(x, y, &polynomial(x.width()))?.linear())
 }
 
 /// The squared maximum mean discrepancy E k(X, X') + E k(Y, Y') - 2 E k(X, Y) of the laws that x [N, D] and y [M, D] are drawn from, by the
@@ -28,8 +65,13 @@ pub fn kid(x: &Features, y: &Features) -> Result<Estimate> {
 /// where it is as wide as the value, the estimate's law is skewed, and 92 or 93 of 100 hold the truth. A bandwidth that comes from the same
 /// sets ([`median_distance`]) is taken as given.
 pub fn mmd(x: &Features, y: &Features, bandwidth: f64) -> Result<Estimate> {
-    let rate = -0.5 / bandwidth.powi(2);
-    discrepancy(x, y, |x, y| (distances(x, y).square() * rate).exp())
+    Ok(of_one(x, y, &gaussian(bandwidth))?.linear())
+}
+
+/// The energy distance [`Energy::distance`](super::Energy::distance) of the laws that x [N, D] and y [M, D] are drawn from, by distances to about
+/// 1e-8 of the largest.
+pub fn energy_distance(x: &Features, y: &Features) -> Result<Estimate> {
+    Ok(of_one(x, y, &distance)?.jackknife.plain())
 }
 
 /// The median distance between two examples of both sets, or of a hundred of each of their ten groups, which are random: a bandwidth for [`mmd`]
@@ -52,21 +94,32 @@ pub(super) fn distances(x: &Tensor, y: &Tensor) -> Tensor {
     Tensor::cdist(&(x - &origin), &(y - &origin), 2.0, 1)
 }
 
-fn discrepancy(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<Estimate> {
-    let (jackknife, half_width) = discrepancies(x, y, kernel)?;
-    Ok(jackknife.within(half_width))
+/// The squared discrepancy of a kernel.
+struct Discrepancy {
+    jackknife: Jackknife,
+    /// Half the interval of its first-order terms.
+    half_width: f64,
 }
 
-/// The squared discrepancy of a kernel from all, and without each group; and half the interval of its first-order terms.
-pub(super) fn discrepancies(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Result<(Jackknife, f64)> {
+impl Discrepancy {
+    /// With the interval of its first-order terms.
+    fn linear(&self) -> Estimate {
+        self.jackknife.within(self.half_width)
+    }
+}
+
+/// Of each kernel.
+fn discrepancies(x: &Features, y: &Features, kernels: &[Kernel]) -> Result<Vec<Discrepancy>> {
     x.beside(y)?;
     let (n, m) = (x.count() as f64, y.count() as f64);
-    let (within_x, within_y, between) = (Sums::within(x, &kernel), Sums::within(y, &kernel), Sums::new(x, y, &kernel));
+    let counts = || [x, y].map(|set| (0..GROUPS).map(|g| set.group_count(g)).collect::<Vec<_>>());
     let error = |within: Tensor, between: Tensor, n: f64| (within - between).var(true).double_value(&[]) * 4.0 / n;
-    let variance = error(within_x.of_x / (n - 1.0), between.of_x / m, n) + error(within_y.of_x / (m - 1.0), between.of_y / n, m);
-    let counts = [x, y].map(|set| (0..GROUPS).map(|g| set.group_count(g)).collect::<Vec<_>>());
-    let jackknife = jackknife([&within_x.of_groups, &within_y.of_groups, &between.of_groups], counts);
-    Ok((jackknife, student(n.min(m) - 1.0) * variance.sqrt()))
+    let of = |((of_x, of_y), both): ((Sums, Sums), Sums)| {
+        let jackknife = jackknife([&of_x.of_groups, &of_y.of_groups, &both.of_groups], counts());
+        let variance = error(of_x.of_x / (n - 1.0), both.of_x / m, n) + error(of_y.of_x / (m - 1.0), both.of_y / n, m);
+        Discrepancy { jackknife, half_width: student(n.min(m) - 1.0) * variance.sqrt() }
+    };
+    Ok(within(x, kernels).into_iter().zip(within(y, kernels)).zip(between(x, y, kernels)).map(of).collect())
 }
 
 /// E k(X, X') + E k(Y, Y') - 2 E k(X, Y), over all pairs of different examples, from the sums of k over the pairs of group g and group h, of x and
@@ -79,51 +132,6 @@ pub(super) fn jackknife(sums: [&[Vec<f64>]; 3], [of_x, of_y]: [Vec<i64>; 2]) -> 
         within_x / (n * (n - 1.0)) + within_y / (m * (m - 1.0)) - 2.0 * between / (n * m)
     };
     Jackknife::new(without)
-}
-
-/// Sums of a kernel k over pairs of examples.
-struct Sums {
-    /// Of k(x, y) over y, for each x, and over x, for each y, in the order of their groups.
-    of_x: Tensor,
-    of_y: Tensor,
-    /// Over the pairs of a group of x and one of y.
-    of_groups: Vec<Vec<f64>>,
-}
-
-impl Sums {
-    fn new(x: &Features, y: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Sums {
-        let zeros = |features: &Features| -> Vec<Tensor> {
-            (0..GROUPS).map(|g| Tensor::zeros([features.group_count(g)], (Kind::Double, features.device()))).collect()
-        };
-        let (mut of_x, mut of_y) = (zeros(x), zeros(y));
-        let mut of_groups = vec![vec![0.0; GROUPS]; GROUPS];
-        for (h, of_y) in of_y.iter_mut().enumerate() {
-            let y = y.group(h);
-            for (g, of_x) in of_x.iter_mut().enumerate() {
-                let block = |x: &Tensor| {
-                    let values = kernel(x, &y);
-                    *of_y += values.sum_dim_intlist(0i64, false, None::<Kind>);
-                    values.sum_dim_intlist(1i64, false, None::<Kind>)
-                };
-                let sums = Tensor::cat(&blocks(&x.group(g), y.size()[0]).iter().map(block).collect::<Vec<_>>(), 0);
-                of_groups[g][h] = sums.sum(None).double_value(&[]);
-                *of_x += sums;
-            }
-        }
-        Sums { of_x: Tensor::cat(&of_x, 0), of_y: Tensor::cat(&of_y, 0), of_groups }
-    }
-
-    /// Over the pairs of different examples of one set.
-    fn within(x: &Features, kernel: impl Fn(&Tensor, &Tensor) -> Tensor) -> Sums {
-        let itself = |g| {
-            let x = x.group(g).unsqueeze(1);
-            kernel(&x, &x).view(-1)
-        };
-        let itself: Vec<Tensor> = (0..GROUPS).map(itself).collect();
-        let mut sums = Sums::new(x, x, kernel);
-        itself.iter().enumerate().for_each(|(g, own)| sums.of_groups[g][g] -= own.sum(None).double_value(&[]));
-        Sums { of_x: sums.of_x - Tensor::cat(&itself, 0), ..sums }
-    }
 }
 
 #[cfg(test)]
@@ -153,6 +161,35 @@ mod tests {
 
     fn mmd_of([x, y]: &[Features; 2], bandwidth: f64) -> Estimate {
         mmd(x, y, bandwidth).unwrap()
+    }
+
+    /// What one pass says is what each kernel says alone, pair by pair.
+    #[test]
+    fn one_pass_has_the_numbers_of_three() {
+        tch::set_num_threads(1);
+        let [x, y] = pair(1, [61, 45], 3, |x| x * 1.5 + 20.0);
+        let Kernels { kid: of_kid, mmd: of_mmd, energy } = Kernels::new(&x, &y, 1.3).unwrap();
+        let all = [of_kid, of_mmd, energy];
+        let alone = [kid(&x, &y).unwrap(), mmd(&x, &y, 1.3).unwrap(), energy_distance(&x, &y).unwrap()];
+        assert!(all.iter().zip(alone).all(|(a, b)| a.value == b.value && a.half_width == b.half_width));
+        let rows = |set: &Features| Tensor::cat(&(0..GROUPS).map(|g| set.group(g)).collect::<Vec<_>>(), 0);
+        let (x, y) = (rows(&x), rows(&y));
+        let by_hand = |kernel: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
+            let within = |x: &Tensor| {
+                let (k, n) = (kernel(x, x), x.size()[0] as f64);
+                (k.sum(None) - k.trace()).double_value(&[]) / (n * (n - 1.0))
+            };
+            within(&x) + within(&y) - 2.0 * kernel(&x, &y).mean(None).double_value(&[])
+        };
+        let apart = |x: &Tensor, y: &Tensor| Tensor::cdist(x, y, 2.0, 2);
+        let truth = [
+            by_hand(&|x, y| (x.matmul(&y.tr()) / 3.0 + 1.0).pow_tensor_scalar(3)),
+            by_hand(&|x, y| (apart(x, y).square() * (-0.5 / 1.69)).exp()),
+            by_hand(&|x, y| apart(x, y).neg()),
+        ];
+        for (estimate, truth) in all.iter().zip(truth) {
+            assert!((estimate.value - truth).abs() < 1e-9 * truth.abs().max(1.0), "{estimate:?} is not {truth}");
+        }
     }
 
     #[test]
