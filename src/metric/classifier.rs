@@ -12,6 +12,7 @@ use crate::tensor::{select, to_vec};
 /// Examples of each set of features.
 const MOST: i64 = 10_000;
 const FOLDS: usize = 5;
+const AT_ONCE: i64 = 1024;
 const WIDTH: i64 = 32;
 const DEPTH: usize = 2;
 const STEPS: u64 = 400;
@@ -60,11 +61,15 @@ fn accuracies(x: &Tensor, other: &Tensor, given: &Tensor, seed: u64) -> Vec<f64>
     let y = given.unsqueeze(1).expand([n as i64, draws, given.size()[1]], false);
     let both = |x: &Tensor| Tensor::cat(&[x, &y.to_kind(x.kind())], 2);
     // [N, 2 L, D + M]
-    let (points, scale) = (Tensor::cat(&[both(x), both(other)], 1), both(other).to_kind(Kind::Double));
+    let scale = both(other).to_kind(Kind::Double);
     let axes = [0i64, 1];
     let (mean, std) = (scale.mean_dim(axes.as_slice(), true, None::<Kind>), scale.std_dim(axes.as_slice(), true, true));
     // By the second law alone, so that points that have run away hide nothing.
-    let points = ((points.to_kind(Kind::Double) - mean) / std.clamp_min(1e-12)).clamp(-FAR, FAR).to_kind(Kind::Float);
+    let std = std.clamp_min(1e-12);
+    let standard = |x: &Tensor| ((x.to_kind(Kind::Double) - &mean) / &std).clamp(-FAR, FAR).to_kind(Kind::Float);
+    // Some at once, since wide features are large in f64.
+    let standard = |x: &Tensor| Tensor::cat(&both(x).split(AT_ONCE, 0).iter().map(standard).collect::<Vec<_>>(), 0);
+    let points = Tensor::cat(&[standard(x), standard(other)], 1);
     let labels = Tensor::cat(&[Tensor::zeros([draws], (Kind::Float, x.device())), Tensor::ones([draws], (Kind::Float, x.device()))], 0);
     let mut right = Vec::with_capacity(n);
     for fold in 0..FOLDS {
