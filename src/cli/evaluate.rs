@@ -51,8 +51,8 @@ pub struct Arguments {
     #[arg(long)]
     classes: bool,
     /// Gives the numbers of a published protocol, too, and says what is missing for them to be comparable.
-    #[arg(long)]
-    protocol: Option<Published>,
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
     /// What everything random is a function of.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -75,27 +75,6 @@ enum Over {
     Checkpoints,
 }
 
-/// Whose numbers.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Published {
-    /// The FID of EDM (Karras et al. 2022).
-    Edm,
-    /// FID and KID of score_sde_pytorch (Song et al. 2021).
-    Reference,
-    /// FID, KID, precision and recall of torch-fidelity.
-    TorchFidelity,
-}
-
-impl From<Published> for Protocol {
-    fn from(published: Published) -> Protocol {
-        match published {
-            Published::Edm => Protocol::Edm,
-            Published::Reference => Protocol::Reference,
-            Published::TorchFidelity => Protocol::TorchFidelity,
-        }
-    }
-}
-
 pub fn evaluate(arguments: Arguments) -> Result<()> {
     let Arguments { a: name, against, over, than, train, features, count, batch, neighbours, classes, protocol, .. } = arguments;
     let Arguments { seed, json, picture, save, machine, .. } = arguments;
@@ -114,7 +93,7 @@ pub fn evaluate(arguments: Arguments) -> Result<()> {
     if let Some(shape) = a.as_ref().map(Set::shape) {
         session::Machine::from(machine.clone()).set_threads(shape);
     }
-    let (count, batch, protocol) = (count.map(|n| n as usize), batch as usize, protocol.map(Protocol::from));
+    let (count, batch) = (count.map(|n| n as usize), batch as usize);
     let settings = Settings { seed, neighbours };
     let comparison = Comparison { settings, extractor: &extractor, batch, classes, protocol, device: machine.device, terminal: &terminal };
     let features = |set: Option<Set>, count| set.map(|set| comparison.features(set, count)).transpose();

@@ -55,7 +55,7 @@ impl Comparison<'_> {
         if let (true, Some(b)) = (self.classes, examples) {
             report.classes = of_classes(a, b, settings, device)?;
         }
-        report.followed = self.protocol.map(|protocol| protocol.follow(a, b, settings, device)).transpose()?;
+        report.followed = self.protocol.map(|protocol| protocol.follow(a, b, &report.measures, settings, device)).transpose()?;
         if let Some(train) = train {
             report.memorisation = Some(Memorisation::of(a, examples, train, settings.seed, device)?);
         }

@@ -1,21 +1,22 @@
 //! Numbers as other programs publish them, and what is missing for them to be comparable.
 
+use clap::ValueEnum;
 use serde::Serialize;
 use tch::Device;
 
 use super::against::Against;
-use super::compare::Settings;
+use super::compare::{Measure, Settings};
 use super::table::FeatureTable;
-use crate::error::Result;
-use crate::metric::{Features, Frechet, Moments, OfParts, Support, kid_of_blocks, kid_of_subsets};
+use crate::error::{Error, Result};
+use crate::metric::{Features, OfParts, Support, kid_of_blocks, kid_of_subsets};
 
 /// Whose numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// The FID of Karras et al. 2022 (EDM's `fid.py`).
+    /// The FID of EDM (Karras et al. 2022).
     Edm,
-    /// FID and KID of Song et al. 2021 (score_sde_pytorch's `eval` mode, by TF-GAN).
+    /// FID and KID of score_sde_pytorch (Song et al. 2021).
     Reference,
     /// FID, KID, precision and recall of torch-fidelity.
     TorchFidelity,
@@ -60,28 +61,30 @@ impl Protocol {
         }
     }
 
-    /// The numbers of samples `a` and data `b`. Error: their features say nothing.
-    pub fn follow(self, a: &FeatureTable, b: &Against, Settings { seed, .. }: Settings, device: Device) -> Result<Followed> {
-        let x = a.features(seed, device)?;
-        let frechet = |value| vec![Value { metric: "frechet_distance", value, deviation: None }];
-        let (b, y) = match b {
-            Against::Examples(b) => (b, b.features(seed, device)?),
-            Against::Moments(b) => {
-                let mut missing = self.missing(a, None);
-                missing.extend(self.needs_examples().map(|what| format!("{what} need examples of B, of which there are moments alone")));
-                let values = frechet(Moments::of(&x).distance(&b.moments)?);
-                return Ok(Followed { protocol: self, values, missing });
-            }
+    /// The numbers of samples `a` and data `b`, of which these are measured. Error: their features say nothing.
+    pub fn follow(self, a: &FeatureTable, b: &Against, measures: &[Measure], how: Settings, device: Device) -> Result<Followed> {
+        // All three have the plain formula.
+        let frechet = measures.iter().filter(|measure| measure.metric == "frechet_distance");
+        let mut values: Vec<Value> =
+            frechet.map(|Measure { metric, estimate, .. }| Value { metric, value: estimate.value, deviation: None }).collect();
+        let Against::Examples(b) = b else {
+            let mut missing = self.missing(a, None);
+            missing.extend(self.needs_examples().map(|what| format!("{what} need examples of B, of which there are moments alone")));
+            return Ok(Followed { protocol: self, values, missing });
         };
-        let mut values = frechet(Frechet::new(&x, &y)?.plain.value);
         let mut missing = self.missing(a, Some(b));
+        let both = || Ok::<_, Error>((a.features(how.seed, device)?, b.features(how.seed, device)?));
         match self {
             Protocol::Edm => {}
             Protocol::Reference => {
+                let (x, y) = both()?;
                 let OfParts { mean, .. } = kid_of_blocks(&x, &y, LARGEST_BLOCK)?;
                 values.push(Value { metric: "kid_of_blocks", value: mean, deviation: None });
             }
-            Protocol::TorchFidelity => values.extend(torch_fidelity(&x, &y, &mut missing)?),
+            Protocol::TorchFidelity => {
+                let (x, y) = both()?;
+                values.extend(torch_fidelity(&x, &y, &mut missing)?);
+            }
         }
         Ok(Followed { protocol: self, values, missing })
     }
