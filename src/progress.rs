@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 /// How often a bar is redrawn, and how often a plain line is written.
 const FRAME: Duration = Duration::from_millis(100);
@@ -173,6 +174,12 @@ fn clock(seconds: f64) -> String {
         (hours, minutes, seconds) if hours < 48 => format!("{hours}:{minutes:02}:{seconds:02}"),
         (hours, _, _) => format!("{:.1} days", hours as f64 / 24.0),
     }
+}
+
+/// A text in lines of 80 letters that end between words, the first after `first`, the others after `rest`: a name that is broken can't be copied.
+pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
+    let options = Options::new(80).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace);
+    textwrap::fill(text, options.initial_indent(first).subsequent_indent(rest))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! `score-sde schema` and `keys`: what an experiment file can say, for editors and for people.
 
 use clap::Args;
-use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::error::{Error, Result};
 use crate::experiment;
+use crate::progress::wrapped;
 
 #[derive(Args, Debug)]
 pub struct Keys {
@@ -46,13 +46,9 @@ pub fn keys(Keys { table }: Keys) -> Result<()> {
 /// A section without Markdown's tables, in lines of 80 letters.
 fn for_people(title: &str, text: &str) -> String {
     let mut shown = format!("{title}\n");
-    let wrapped = |line: &str, indent: &str| {
-        let options = Options::new(80).initial_indent(indent).subsequent_indent(indent);
-        textwrap::fill(line, options.word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace)) + "\n"
-    };
     for line in text.lines().filter(|line| !line.is_empty()) {
         let Some(cells) = line.strip_prefix("| ") else {
-            shown += &wrapped(line, "");
+            shown += &(wrapped(line, "", "") + "\n");
             continue;
         };
         // Bars within a cell are escaped.
@@ -64,7 +60,11 @@ fn for_people(title: &str, text: &str) -> String {
         }
         // A link's words are its name.
         let kind = kind.trim_start_matches('[').split(']').next().unwrap_or_default();
-        shown += &format!("\n{name}{}\n{}", if kind.is_empty() { String::new() } else { format!("  ({kind})") }, wrapped(words, "    "));
+        shown += &format!(
+            "\n{name}{}\n{}",
+            if kind.is_empty() { String::new() } else { format!("  ({kind})") },
+            wrapped(words, "    ", "    ") + "\n"
+        );
     }
     shown
 }

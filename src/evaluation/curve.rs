@@ -9,6 +9,7 @@ use super::compare::Measure;
 use super::report::Report;
 use super::verdict::Verdict;
 use crate::plot::{Series, intervals};
+use crate::progress::wrapped;
 
 /// The samples of several checkpoints, from the same starts, compared with the same examples.
 #[derive(Serialize)]
@@ -96,7 +97,7 @@ impl fmt::Display for Curve {
                 tied => format!("not to be told from {}", tied.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
             };
             let line = format!("{name:<26}step {step}, {others}");
-            writeln!(f, "{}", textwrap::fill(&line, textwrap::Options::new(80).subsequent_indent(&" ".repeat(26))))?;
+            writeln!(f, "{}", wrapped(&line, "", &" ".repeat(26)))?;
         }
         Ok(())
     }

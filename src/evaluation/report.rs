@@ -13,6 +13,7 @@ use super::protocol::{Followed, Value};
 use super::table::About;
 use super::verdict::{Verdict, number};
 use crate::metric::Estimate;
+use crate::progress::wrapped;
 use crate::run::log::Points;
 
 /// A comparison with its protocol.
@@ -167,10 +168,7 @@ fn protocol(f: &mut fmt::Formatter, Followed { protocol, values, missing }: &Fol
     for Value { metric, value, deviation } in values {
         writeln!(f, "{metric:<26}{:>16}{:>18}", number(*value), deviation.map_or("-".into(), number))?;
     }
-    missing.iter().try_for_each(|missing| {
-        let lines = textwrap::fill(missing, textwrap::Options::new(80).initial_indent("missing: ").subsequent_indent("         "));
-        writeln!(f, "{lines}")
-    })
+    missing.iter().try_for_each(|missing| writeln!(f, "{}", wrapped(missing, "missing: ", "         ")))
 }
 
 fn copies(f: &mut fmt::Formatter, Memorisation { authenticity, authenticity_of_b, copies, nearest, .. }: &Memorisation) -> fmt::Result {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use textwrap::{WordSeparator, WordSplitter};
 
 use super::{Distance, Measured, Point};
 use crate::metric::Estimate;
+use crate::progress::wrapped;
 
 /// A line of the table.
 #[derive(Serialize)]
@@ -137,11 +137,6 @@ fn advice(what: &str, point: &Point, number: &str) -> String {
     format!("  {what:<31} {} ({}), {:.0} evaluations, {number}\n    {settings}\n", setting.solver, setting.steps, measured.evaluations)
 }
 
-/// Names stay whole.
-fn wrapped<'a>() -> textwrap::Options<'a> {
-    textwrap::Options::new(80).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace)
-}
-
 /// The settings that can't be told from the one that is advised.
 fn others(tied: &[&Point]) -> String {
     let names: BTreeSet<&str> = tied.iter().map(|point| point.setting.solver).collect();
@@ -150,5 +145,5 @@ fn others(tied: &[&Point]) -> String {
         false => names.into_iter().collect::<Vec<_>>().join(", "),
     };
     let line = format!("not to be told from it by these samples: {} other settings, of {names}", tied.len());
-    textwrap::fill(&line, wrapped().initial_indent("    ").subsequent_indent("      ")) + "\n"
+    wrapped(&line, "    ", "      ") + "\n"
 }
