@@ -30,7 +30,7 @@ pub fn told_apart(x: &Features, y: &Features, seed: u64) -> Result<Estimate> {
     let most = MOST / GROUPS as i64;
     let counts: Vec<i64> = (0..GROUPS).map(|g| x.group_count(g).min(y.group_count(g)).min(most)).collect();
     let points = |set: &Features| {
-        let groups: Vec<Tensor> = counts.iter().enumerate().map(|(g, &count)| set.group(g).narrow(0, 0, count)).collect();
+        let groups: Vec<Tensor> = counts.iter().enumerate().map(|(g, &count)| set.given_group(g).narrow(0, 0, count)).collect();
         Tensor::cat(&groups, 0).unsqueeze(1)
     };
     let (x, y) = (points(x), points(y));

@@ -79,7 +79,12 @@ impl Features {
 
     /// The rows of a group, f64.
     pub(super) fn group(&self, g: usize) -> Tensor {
-        self.rows.index_select(0, &self.groups[g]).to_kind(Kind::Double)
+        self.given_group(g).to_kind(Kind::Double)
+    }
+
+    /// The rows of a group, in the kind they were given in.
+    pub(super) fn given_group(&self, g: usize) -> Tensor {
+        self.rows.index_select(0, &self.groups[g])
     }
 
     /// How many examples are in a group.

@@ -58,7 +58,7 @@ struct Balls<'a> {
 
 impl Balls<'_> {
     fn new(set: &Features, k: i64) -> Balls<'_> {
-        Balls { set, radii: (0..GROUPS).map(|g| radii(set, g, k)).collect() }
+        Balls { set, radii: nearest(set, k).iter().map(|near| radii(near, k)).collect() }
     }
 
     /// How many points there are without a group.
@@ -67,25 +67,38 @@ impl Balls<'_> {
     }
 }
 
-/// The radii [GROUPS + 1, N] of a group's points.
-fn radii(set: &Features, own: usize, k: i64) -> Tensor {
-    let points = set.group(own);
-    // The nearest in each group are enough to know the nearest without any of them.
-    let nearest = |group: usize| {
-        let (others, mut start) = (set.group(group), 0);
-        let of_block = |block: &Tensor| {
-            let apart = distances(block, &others);
-            if group == own {
-                let _ = apart.narrow(1, start, block.size()[0]).diagonal(0, 0, 1).fill_(f64::INFINITY);
+/// Of each group's points, the distances to their k nearest in each group [N, k], or to all in a smaller one: enough to know the nearest without any
+/// of the groups. Each pair of groups is looked at once.
+fn nearest(set: &Features, k: i64) -> Vec<Vec<Tensor>> {
+    let least = |apart: &Tensor| apart.topk(k.min(apart.size()[1]), 1, false, false).0;
+    let mut near: Vec<Vec<Tensor>> = (0..GROUPS).map(|_| Vec::new()).collect();
+    for h in 0..GROUPS {
+        let others = set.group(h);
+        for g in 0..=h {
+            let (mut start, mut of_g, mut of_h) = (0, Vec::new(), Vec::new());
+            for block in blocks(&set.group(g), others.size()[0]) {
+                let (apart, rows) = (distances(&block, &others), block.size()[0]);
+                if g == h {
+                    let _ = apart.narrow(1, start, rows).diagonal(0, 0, 1).fill_(f64::INFINITY);
+                } else {
+                    of_h.push(least(&apart.tr()));
+                }
+                of_g.push(least(&apart));
+                start += rows;
             }
-            start += block.size()[0];
-            apart.topk(k.min(others.size()[0]), 1, false, false).0
-        };
-        Tensor::cat(&blocks(&points, others.size()[0]).iter().map(of_block).collect::<Vec<_>>(), 0)
-    };
-    let nearest: Vec<Tensor> = (0..GROUPS).map(nearest).collect();
+            near[g].push(Tensor::cat(&of_g, 0));
+            if g != h {
+                near[h].push(least(&Tensor::cat(&of_h, 1)));
+            }
+        }
+    }
+    near
+}
+
+/// The radii [GROUPS + 1, N] of a group's points, of what is nearest to them in each group.
+fn radii(near: &[Tensor], k: i64) -> Tensor {
     let without = |left_out: usize| {
-        let kept: Vec<&Tensor> = nearest.iter().enumerate().filter(|&(g, _)| g != left_out).map(|(_, near)| near).collect();
+        let kept: Vec<&Tensor> = near.iter().enumerate().filter(|&(g, _)| g != left_out).map(|(_, near)| near).collect();
         Tensor::cat(&kept, 1).kthvalue(k, 1, false).0
     };
     Tensor::stack(&(0..=GROUPS).map(without).collect::<Vec<_>>(), 0)
