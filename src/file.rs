@@ -25,9 +25,9 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     file.read_to_end(&mut bytes).map(|_| Some(bytes))
 }
 
-/// The SHA-256 of a file's content, in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// The SHA-256 of some bytes after each other, in hexadecimal digits.
+pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    hex(&parts.into_iter().fold(Sha256::new(), |sha, part| sha.chain_update(part)).finalize())
 }
 
 /// What tells most files from others: the SHA-256 of a file's size, first and last MiB, or of the names and sizes of all files in a folder.

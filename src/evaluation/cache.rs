@@ -61,7 +61,7 @@ impl Cache {
     fn path(&self, (examples, shape): (&str, &[usize]), source: &Source, device: Device) -> PathBuf {
         let Source { protocol, sha256: network, .. } = source;
         let on = json!({ "examples": examples, "shape": shape, "network": network, "protocol": protocol, "cpu": device == Device::Cpu });
-        self.folder.join(sha256(on.to_string().as_bytes())).with_extension("safetensors")
+        self.folder.join(sha256([on.to_string().as_bytes()])).with_extension("safetensors")
     }
 
     /// Removes files until the rest is within the limit; never the one at `latest`.

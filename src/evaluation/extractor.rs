@@ -69,7 +69,7 @@ impl Extractor {
         };
         let Some(Network { network, device, cache }) = &self.network else {
             let x = drawn.rows(|x| Ok(x.flatten(1, -1)), terminal)?;
-            let hash = sha256(tensors::bytes(&x));
+            let hash = sha256([tensors::bytes(&x)]);
             return Ok(table(x, hash));
         };
         let hash = drawn.sha256()?;

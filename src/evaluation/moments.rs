@@ -51,7 +51,7 @@ impl KeptMoments {
                 "its arrays mu [D] and sigma [D, D] are mean and covariance of features, as EDM, pytorch-fid and clean-fid keep them";
             Error::data(path, error.to_string(), help)
         })?;
-        let about = AboutMoments { name: path.display().to_string(), dimension: mean.len(), sha256: sha256(&bytes) };
+        let about = AboutMoments { name: path.display().to_string(), dimension: mean.len(), sha256: sha256([&*bytes]) };
         Ok(KeptMoments { moments, about })
     }
 

@@ -154,5 +154,5 @@ impl FeatureTable {
 }
 
 fn checksum<'a>(about: &'a str, tensors: impl Iterator<Item = &'a Tensor>) -> String {
-    sha256(&[about.as_bytes()].into_iter().chain(tensors.map(tensors::bytes)).collect::<Vec<_>>().concat())
+    sha256([about.as_bytes()].into_iter().chain(tensors.map(tensors::bytes)))
 }

@@ -37,7 +37,7 @@ impl EfficientNet {
         let bytes = bytes.ok_or_else(|| Error::data(path, "there is no such file", CURE))?;
         let mut state = StateDict::parse(path, &bytes, CURE)?;
         let network = EfficientNetLite0::new(&mut |name, shape| Ok(state.tensor(name, shape)?.to_device(device)))?;
-        Ok(EfficientNet { network, device, sha256: sha256(&bytes) })
+        Ok(EfficientNet { network, device, sha256: sha256([&*bytes]) })
     }
 
     /// Features [B, 1280] and logits [B, 1000] of images [B, C, H, W], f32, pixels from 0 to 255, all on the CPU. Error: these are no images.

@@ -49,7 +49,7 @@ fn classifier(run: &Path, device: Device) -> Result<Extractor> {
     let source = Source {
         name: format!("classifier of {}", run.display()),
         protocol: Some(format!("t = {t_min}")),
-        sha256: Some(sha256(&[how.as_bytes(), tensors::bytes(&weights.contiguous())].concat())),
+        sha256: Some(sha256([how.as_bytes(), tensors::bytes(&weights.contiguous())])),
     };
     Ok(Extractor::of(Box::new(network), device, Cache::of_user(), source))
 }

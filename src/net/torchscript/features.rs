@@ -31,7 +31,7 @@ impl FeatureModule {
             .map_err(|error| Error::data(path, format!("is no TorchScript module: {}", said(error)), EXPORT))?;
         // A frozen module has no mode any more.
         let _ = module.f_set_eval();
-        Ok(FeatureModule { module, path: path.to_owned(), device, sha256: sha256(&bytes) })
+        Ok(FeatureModule { module, path: path.to_owned(), device, sha256: sha256([&*bytes]) })
     }
 }
 

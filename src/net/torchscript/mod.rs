@@ -55,7 +55,7 @@ const FAILED: &str = "a module of network.torchscript failed at work";
 impl Spec {
     /// Takes the bytes of the file. A fault's key is relative to `[network.torchscript]`: they are not those that `sha256` is of.
     pub fn take(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
-        let found = sha256(&bytes);
+        let found = sha256([&*bytes]);
         if let Some(stated) = self.sha256.as_ref().filter(|stated| !stated.eq_ignore_ascii_case(&found)) {
             let message = format!("the SHA-256 of the file is {found}, not {stated}");
             return Err(Fault::new("sha256", message, "give the file that the experiment is of, or remove sha256 to take this one"));
