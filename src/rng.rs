@@ -76,6 +76,8 @@ pub enum Purpose {
     Measurement = 31,
     /// The seeds of an evaluation: the order of the examples of each set, and a classifier of them.
     Evaluation = 36,
+    /// The paths of a process in a figure.
+    Figure = 40,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

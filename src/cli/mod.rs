@@ -14,10 +14,13 @@ mod ls;
 mod over;
 mod pages;
 mod parity;
+mod plot;
 mod posterior;
+mod report;
 mod run;
 mod sample;
 mod schema;
+mod sweep;
 mod verify;
 mod verify_resume;
 
@@ -76,6 +79,15 @@ enum Verb {
     /// Compare two sets of examples: samples of runs, splits of data, arrays, image files, or features kept of these; every number has an
     /// interval, and the protocol goes with them as JSON.
     Evaluate(evaluate::Arguments),
+    /// Write a page about a run, one HTML file that needs no other: samples, likelihood, comparison with data, curves, every key, and what made it.
+    Report(report::Report),
+    /// Compare runs: in what their experiments differ, their results, and by how much one is better, with errors; of the same examples pair by pair.
+    Compare(report::Compare),
+    /// Run an experiment with each of some values of its keys, one after another or several at once, and give a table with errors over seeds and the
+    /// best; the same command goes on where it stopped.
+    Sweep(sweep::Arguments),
+    /// Draw figures of an experiment or a run, as PNG and SVG: schedules, curves, and of vectors the density, the score, and paths.
+    Plot(plot::Arguments),
     /// List runs: their process and data, how far they are trained, their likelihood, and whether they run, stopped or are done.
     Ls(ls::Arguments),
     /// Read every file of a run and say what is as it was written, what is damaged, and what can be made again.
@@ -122,6 +134,10 @@ impl Arguments {
             Verb::Lab(arguments) if arguments.posterior => posterior::posterior(arguments),
             Verb::Lab(arguments) => lab::lab(arguments),
             Verb::Evaluate(arguments) => evaluate::evaluate(arguments),
+            Verb::Report(arguments) => report::report(arguments),
+            Verb::Compare(arguments) => report::compare(arguments),
+            Verb::Sweep(arguments) => sweep::sweep(arguments),
+            Verb::Plot(arguments) => plot::plot(arguments),
             Verb::Verify(arguments) => verify::verify(arguments),
             Verb::VerifyResume(arguments) => verify_resume::verify_resume(arguments),
             Verb::Parity(arguments) => parity::parity(arguments),

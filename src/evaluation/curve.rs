@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::compare::Measure;
 use super::report::Report;
 use super::verdict::Verdict;
-use crate::plot::{Series, intervals};
+use crate::plot::chart::{Axis, Chart, Layer, Line, Sheet, Stroke};
 use crate::progress::wrapped;
 
 /// The samples of several checkpoints, from the same starts, compared with the same examples.
@@ -38,15 +38,18 @@ impl Curve {
     /// Every metric with its intervals, in a panel each.
     pub fn picture(&self) -> RgbImage {
         let metrics = self.checkpoints.first().map_or(&[][..], |first| &first.report.measures[..]);
-        let series = |measure: &Measure| {
+        let chart = |measure: &Measure| {
             let of = |point: &OfCheckpoint| {
                 let Measure { estimate, .. } = point.measure(measure.metric)?;
                 Some([point.step as f64, estimate.value, estimate.half_width])
             };
+            let points: Vec<[f64; 3]> = self.checkpoints.iter().filter_map(of).collect();
+            let line = Line::plain(Stroke::Faint(0), points.iter().map(|&[step, value, _]| [step, value]).collect());
+            let layers = measure.equal_laws.map(Layer::Level).into_iter().chain([Layer::Line(line), Layer::Intervals(points)]).collect();
             let title = format!("{} with its 95 % interval", measure.name);
-            Series { title, points: self.checkpoints.iter().filter_map(of).collect(), level: measure.equal_laws }
+            Chart { title, x: Axis::linear("training steps"), y: Axis::linear(""), layers, square: false }
         };
-        intervals(&metrics.iter().map(series).collect::<Vec<_>>(), "training steps")
+        Sheet { charts: metrics.iter().map(chart).collect(), columns: 2, size: (560, 240) }.picture()
     }
 
     /// The checkpoint that is best by a metric, and those that can't be told from it; none where no value is the better one.

@@ -26,7 +26,7 @@ pub use classes::OfClass;
 pub use compare::{Better, Measure, Settings, compare, compare_with_moments};
 pub use comparison::Comparison;
 pub use curve::{Curve, OfCheckpoint};
-pub use extractor::Extractor;
+pub use extractor::{Extractor, Reading};
 pub use memorisation::{Memorisation, Pair};
 pub use moments::{AboutMoments, KeptMoments};
 pub use protocol::{Followed, Protocol};

@@ -11,8 +11,8 @@ use super::memorisation::{Memorisation, Pair};
 use super::moments::AboutMoments;
 use super::protocol::{Followed, Value};
 use super::table::About;
-use super::verdict::{Verdict, number};
-use crate::metric::Estimate;
+use super::verdict::Verdict;
+use crate::metric::{Estimate, number};
 use crate::progress::wrapped;
 use crate::run::log::Points;
 

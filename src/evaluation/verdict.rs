@@ -17,14 +17,6 @@ pub struct Verdict {
     pub difference: Estimate,
 }
 
-/// A number as tables show it.
-pub(super) fn number(x: f64) -> String {
-    if x == 0.0 || (1e-3..1e5).contains(&x.abs()) { format!("{x:.5}") } else { format!("{x:.3e}") }
-}
-
-/// More than this many times the examples is no advice.
-const MOST: f64 = 1000.0;
-
 impl Verdict {
     /// Of one metric of A and of C, both to B; none where neither value is the better one.
     pub fn of(a: &Measure, c: &Measure) -> Option<Verdict> {
@@ -35,19 +27,9 @@ impl Verdict {
         Some(Verdict { metric: a.metric, name: a.name, difference: better.estimate.minus(&worse.estimate) })
     }
 
-    /// In words. Intervals shrink with the square root of the number of examples, which says how many would tell if the difference stayed
-    /// as it is.
+    /// In words.
     pub fn sentence(&self) -> String {
-        let Estimate { value, half_width, .. } = self.difference;
-        let [better, worse] = if value > 0.0 { ["A", "C"] } else { ["C", "A"] };
-        let size = value.abs();
-        if size > half_width {
-            return format!("{better} is better than {worse} by {} ± {}", number(size), number(half_width));
-        }
-        match (half_width / size).powi(2).ceil() {
-            times if times <= MOST => format!("cannot tell A from C, needs about {}x the examples", times.max(2.0)),
-            _ => format!("cannot tell A from C, needs more than {MOST}x the examples"),
-        }
+        self.difference.sentence("A", "C", "examples")
     }
 }
 

@@ -8,6 +8,7 @@ use super::unit::Unit;
 use super::{Bounds, Likelihood, Outcome, Parts, Report, Solved, Subject};
 use crate::error::Result;
 use crate::metric::Estimate;
+use crate::plot::chart::{Axis, Chart, Layer, Sheet};
 use crate::plot::{self, Bins};
 use crate::run::log::Points;
 use crate::run::{Npz, Product};
@@ -265,7 +266,9 @@ pub(super) fn spread(nats: &[f64], factor: f64) -> Bins {
 
 /// That spread as a picture.
 pub(super) fn picture(spread: &Bins, examples: usize, unit: &str, headline: &str) -> RgbImage {
-    plot::histogram(spread, &format!("negative log-likelihood of {examples} examples, {unit}"), headline)
+    let title = format!("negative log-likelihood of {examples} examples, {unit}");
+    let layers = vec![Layer::Bars(spread.clone())];
+    Sheet::of(Chart { title, x: Axis::linear(headline), y: Axis::linear("examples"), layers, square: false }, (720, 420)).picture()
 }
 
 /// One line for people: a mean with its error in parts, what else there is to note, and the mean of the true numbers where they are known.

@@ -9,12 +9,13 @@ use statrs::statistics::Statistics;
 pub struct Estimate {
     pub value: f64,
     pub half_width: f64,
-    #[serde(skip)]
+    /// None where no groups of examples were left out.
+    #[serde(default)]
     parts: Option<Parts>,
 }
 
 /// What differences of estimates are judged by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Parts {
     /// The estimate without each group of examples.
     without: [f64; GROUPS],
@@ -57,6 +58,24 @@ impl Estimate {
         Estimate::new(value, spread(&difference).hypot(a.beside).hypot(c.beside))
     }
 
+    /// Of a difference that is above 0 where `a` is better than `c`, in words; `of` are what it is the mean of, such as examples. Intervals shrink with
+    /// the square root of their number, which says how many would tell if the difference stayed as it is.
+    pub fn sentence(&self, a: &str, c: &str, of: &str) -> String {
+        let Estimate { value, half_width, .. } = *self;
+        let [better, worse] = if value > 0.0 { [a, c] } else { [c, a] };
+        let size = value.abs();
+        if size == 0.0 && half_width == 0.0 {
+            return format!("{a} and {c} are equal");
+        }
+        if size > half_width {
+            return format!("{better} is better than {worse} by {} ± {}", number(size), number(half_width));
+        }
+        match (half_width / size).powi(2).ceil() {
+            times if times <= MOST => format!("cannot tell {a} from {c}, needs about {}x the {of}", times.max(2.0)),
+            _ => format!("cannot tell {a} from {c}, needs more than {MOST}x the {of}"),
+        }
+    }
+
     /// `scale` times this.
     pub(super) fn times(self, scale: f64) -> Estimate {
         let scaled = |Parts { without, beside }: Parts| Parts { without: without.map(|x| scale * x), beside: scale * beside };
@@ -69,6 +88,14 @@ impl Estimate {
         Estimate { half_width: self.half_width.hypot(error), parts: self.parts.map(wider), ..self }
     }
 }
+
+/// A number as tables show it.
+pub fn number(x: f64) -> String {
+    if x == 0.0 || (1e-3..1e5).contains(&x.abs()) { format!("{x:.5}") } else { format!("{x:.3e}") }
+}
+
+/// More than this many times the examples is no advice.
+const MOST: f64 = 1000.0;
 
 /// The 97.5 % quantile of the normal law.
 pub(super) const NORMAL: f64 = 1.959964;

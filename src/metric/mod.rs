@@ -20,7 +20,7 @@ mod vendi;
 
 pub use classifier::{classifier_accuracy, told_apart};
 pub use energy::{Energy, energy_distances};
-pub use estimate::Estimate;
+pub use estimate::{Estimate, number};
 pub use features::Features;
 pub use frechet::{Frechet, Moments};
 pub use kernel::{Kernels, energy_distance, kid, median_distance, mmd};

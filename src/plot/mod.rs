@@ -1,9 +1,9 @@
 //! Pictures for people: grids of images, scatter plots, histograms, curves.
 
+pub mod chart;
 mod curves;
 mod grid;
 mod histogram;
-mod intervals;
 mod scatter;
 
 use std::io::Cursor;
@@ -16,8 +16,7 @@ use plotters::style::{FontStyle, register_font};
 
 pub use curves::{Panel, curves_png, curves_svg};
 pub use grid::{grid, strips};
-pub use histogram::{Bins, histogram};
-pub use intervals::{Series, intervals};
+pub use histogram::Bins;
 pub use scatter::{scatter, scatters};
 
 /// Drawn at this multiple of the size and scaled down, since plotters does not smooth edges.

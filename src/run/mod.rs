@@ -50,7 +50,7 @@ pub use journal::{Journal, difference};
 pub use names::{Reserved, plain_name, reserve, result_name};
 pub use npz::Npz;
 pub use overview::{Measured, Overview, runs_below};
-pub use product::{Found, Product, TRAJECTORY, manifest};
+pub use product::{Found, Product, TRAJECTORY, manifest, manifests};
 pub use provenance::{Clock, Provenance};
 pub use verify::{Finding, State, verify};
 

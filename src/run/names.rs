@@ -7,9 +7,10 @@ use super::{Folder, Run, manifest};
 use crate::error::{Error, Result};
 
 /// What files and folders of a run are called that are no results of a name, without their endings.
-const TAKEN: [&str; 14] = [
+const TAKEN: [&str; 15] = [
     "experiment",
     "run",
+    "report",
     "metrics",
     "events",
     "curves",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Folder;
+use super::{Folder, Run};
 use crate::error::{Error, Result};
 
 /// A product that is being made.
@@ -140,6 +140,20 @@ fn json(value: &impl Serialize) -> String {
 pub(super) fn files(folder: &Folder, name: &str) -> Result<Vec<String>> {
     let manifest = folder.read(&manifest(name))?.and_then(|bytes| Manifest::parse(&bytes));
     Ok(manifest.map_or(Vec::new(), |manifest| manifest.files.into_keys().collect()))
+}
+
+/// The files of all products of a run: their bytes and checksums, as they were written.
+pub fn manifests(run: &Run) -> Result<BTreeMap<String, [String; 2]>> {
+    let mut found = BTreeMap::new();
+    for folder in ["", "samples", "evaluation"] {
+        for name in run.folder().names(folder)?.iter().filter(|name| name.ends_with(".manifest")) {
+            let name = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let manifest = run.read(&name)?.and_then(|bytes| Manifest::parse(&bytes));
+            let files = manifest.into_iter().flat_map(|manifest| manifest.files);
+            found.extend(files.map(|(name, Stamp { bytes, crc32 })| (name, [bytes.to_string(), crc32])));
+        }
+    }
+    Ok(found)
 }
 
 /// Reads every file of a product.
