@@ -24,7 +24,7 @@ use score_sde::experiment::{Experiment, Loaded};
 use score_sde::loss::{Batch, denoising_score_matching};
 use score_sde::model::{At, Model, ScoreNetwork};
 use score_sde::net::{Dropout, NetworkSpec};
-use score_sde::optim::{BatchTimes, Losses};
+use score_sde::optim::Losses;
 use score_sde::rng::{self, Law, Purpose};
 use score_sde::run::tensors;
 use score_sde::sample::{DynamicsSpec, Sample};
@@ -187,9 +187,7 @@ impl Prepared {
             let first = state.step * self.t.len() as u64;
             let dropout = Dropout::new(self.experiment.seed, first..first + self.t.len() as u64);
             let of_examples = self.losses(&network.in_training(model.sde(), &dropout));
-            state
-                .update(train, &Losses { of_examples, t: Some(BatchTimes { t: self.t.clone(), drawn: None }), parts: Vec::new() })
-                .expect("finite losses");
+            state.update(train, &Losses { of_examples, t: None, parts: Vec::new() }).expect("finite losses");
         })
     }
 

@@ -10,12 +10,17 @@ use crate::progress;
 /// known on other systems.
 pub fn available() -> Option<u64> {
     let limits = groups().into_iter().flat_map(|(folder, file)| limit(&folder, file));
-    limits.chain(machine(&fs::read_to_string("/proc/meminfo").ok()?)).min()
+    limits.chain(kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")).min()
 }
 
-/// `MemAvailable` of /proc/meminfo.
-fn machine(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// Bytes of the machine's memory that this process holds. Not known on other systems than Linux.
+pub fn used() -> Option<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// Bytes that a line of Linux's tables states.
+fn kilobytes(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -90,8 +95,8 @@ mod tests {
     #[test]
     fn the_machine_and_its_groups_are_read() {
         let meminfo = "MemTotal:       24683656 kB\nMemFree:         3556064 kB\nMemAvailable:   22732492 kB\n";
-        assert_eq!(machine(meminfo), Some(22732492 * 1024));
-        assert_eq!(machine("MemTotal: 5 kB\n"), None);
+        assert_eq!(kilobytes(meminfo, "MemAvailable:"), Some(22732492 * 1024));
+        assert_eq!(kilobytes("MemTotal: 5 kB\n", "MemAvailable:"), None);
         let home = tempfile::tempdir().unwrap();
         let inner = home.path().join("job/step");
         fs::create_dir_all(&inner).unwrap();
@@ -103,6 +108,9 @@ mod tests {
         assert_eq!(limit(&inner, "memory.max"), Some(3000));
         if cfg!(target_os = "linux") {
             assert!(available().unwrap() > 1 << 20);
+            let before = used().unwrap();
+            let held = vec![1u8; 1 << 27];
+            assert!(used().unwrap() > before + (1 << 26), "{} bytes more", held.len());
         }
     }
 

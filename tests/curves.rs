@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::home::{Home, IMAGES, VECTORS};
 use score_sde::run::Run;
@@ -19,7 +19,7 @@ const REPORTED: [(&str, &str, &str); 6] = [
     ("likelihood/nats_standard_error", "likelihood.json", "/nats/standard_error"),
 ];
 /// Scalars on the way, of which no report speaks.
-const ON_THE_WAY: [&str; 2] = ["train/", "dequantisation/"];
+const ON_THE_WAY: [&str; 5] = ["train/", "loss_by_log_snr/", "gradient_norm/", "weight_norm/", "dequantisation/"];
 
 /// Every scalar of a run with its last value.
 fn scalars(home: &Home) -> BTreeMap<String, Value> {
@@ -52,6 +52,41 @@ fn every_scalar_equals_its_report() {
             assert!(unknown || &scalars[name] == stated, "{name} is {} in the curves, {place} is {stated} in {file}", scalars[name]);
         }
     }
+}
+
+/// What TensorBoard shows of a run: the tag, the step and what is there, but for what is of the clock.
+fn shown(home: &Home) -> Vec<(String, i64, String)> {
+    let run = Run::reading(&home.path("runs/tiny")).unwrap();
+    let of_the_clock = ["train/examples_per_second", "train/waiting_for_data", "train/writing", "train/memory_gb"];
+    let events = events::from_step(&run, 0).unwrap();
+    let values = events.iter().flat_map(|event| event.get_summary().get_value().iter().map(|value| (event.get_step(), value)));
+    let values = values.filter(|(_, value)| !of_the_clock.contains(&value.get_tag()));
+    values.map(|(step, value)| (value.get_tag().to_owned(), step, format!("{value:?}"))).collect()
+}
+
+/// Losses by noise, their spread, and norms by part, the same where training went on in the middle between two points.
+#[test]
+fn training_shows_where_it_learns() {
+    let home = Home::with(VECTORS);
+    let run = ["run", "tiny.toml", "--set", "train.log_every=8"];
+    home.succeed(&run);
+    let mut unbroken = shown(&home);
+    let steps = |tag: &str| unbroken.iter().filter(|(other, ..)| other == tag).map(|(_, step, _)| *step).collect::<Vec<_>>();
+    for tag in ["train/loss", "train/loss_of_examples", "loss_by_log_snr", "gradient_norm/01_input", "weight_norm/04_output"] {
+        assert_eq!(steps(tag), [8, 16, 20], "{tag}");
+    }
+    let bins = BTreeSet::from_iter(unbroken.iter().filter_map(|(tag, ..)| tag.strip_prefix("loss_by_log_snr/")));
+    assert!(bins.len() > 5 && bins.contains("4_-3_to_0"), "{bins:?}");
+    let histogram = &unbroken.iter().find(|(tag, step, _)| tag == "train/loss_of_examples" && *step == 8).unwrap().2;
+    assert!(histogram.contains("num: 64"), "eight steps of eight examples: {histogram}");
+    std::fs::remove_file(home.path("runs/tiny/checkpoints/step-00000020.safetensors")).unwrap();
+    home.succeed(&run);
+    let mut again = shown(&home);
+    // What other phases logged is copied behind it.
+    again.sort();
+    unbroken.sort();
+    let differs = again.iter().zip(&unbroken).find(|(a, b)| a != b).map(|(a, _)| a);
+    assert!(again.len() == unbroken.len() && differs.is_none(), "{differs:?}");
 }
 
 #[test]

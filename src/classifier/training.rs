@@ -40,7 +40,8 @@ impl Trained for ClassifierTraining<'_> {
         let truth = self.conditions.of(examples).to_device(classifier.device);
         let of_examples = -(&logs * &truth).sum_dim_intlist(1i64, false, None::<Kind>);
         let right = right(&logs, &truth);
-        Losses { of_examples, t: Some(BatchTimes { t, drawn: None }), parts: vec![right] }
+        let log_snr = t.iter().map(|&t| sde.level(t).log_snr()).collect();
+        Losses { of_examples, t: Some(BatchTimes { t, log_snr, drawn: None }), parts: vec![right] }
     }
 
     fn parts(&self) -> Vec<&str> {

@@ -99,7 +99,8 @@ impl Report {
             [(format!("{tag}/half_width").into(), estimate.half_width), (tag.into(), estimate.value)]
         };
         let scalars = self.scalars().into_iter().flat_map(both).collect();
-        Points { group, step, scalars, histogram: None, picture: self.picture().cloned() }
+        let pictures = self.picture().map(|picture| (group.into(), picture.clone())).into_iter().collect();
+        Points { group, step, scalars, pictures, ..Points::default() }
     }
 
     /// Samples beside their nearest training examples, if these were looked for and are images.

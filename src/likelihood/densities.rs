@@ -129,8 +129,8 @@ impl Densities {
         let [mean, error, bound, of_examples] = self.unit().tags();
         let mut scalars = vec![(mean.into(), number.mean), (error.into(), number.standard_error())];
         scalars.extend(self.importance(factor).map(|it| (bound.into(), it.negative_elbo.mean)));
-        let histogram = Some((of_examples, self.histogram()));
-        Points { group: "likelihood", step, scalars, histogram, picture: Some(self.picture()) }
+        let histograms = vec![(of_examples.into(), self.histogram())];
+        Points { group: "likelihood", step, scalars, histograms, pictures: vec![("likelihood".into(), self.picture())] }
     }
 
     pub fn report(&self, weights: Option<&Weights>) -> Report {

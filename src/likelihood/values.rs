@@ -170,8 +170,8 @@ impl Likelihoods {
         let [mean, error, bound, of_examples] = self.unit().tags();
         let mut scalars = vec![(mean.into(), number.mean), (error.into(), number.standard_error())];
         scalars.extend(self.bounds.as_ref().map(|bounds| (bound.into(), (&bounds.nats).mean() * factor)));
-        let histogram = Some((of_examples, self.histogram()));
-        Points { group: "likelihood", step, scalars, histogram, picture: Some(self.picture()) }
+        let histograms = vec![(of_examples.into(), self.histogram())];
+        Points { group: "likelihood", step, scalars, histograms, pictures: vec![("likelihood".into(), self.picture())] }
     }
 
     /// One line for people about the bound, if there is one.

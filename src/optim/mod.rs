@@ -5,6 +5,7 @@ mod block;
 mod ema;
 mod history;
 mod parameters;
+mod part;
 mod trained;
 
 pub use adam::{Adam, clip_by_norm, warm_up};
@@ -12,4 +13,5 @@ pub use block::Block;
 pub use ema::Ema;
 pub use history::{Drawn, LossHistory};
 pub use parameters::{Builder, Init, Parameters};
+pub use part::Part;
 pub use trained::{BatchTimes, Losses, Shown, Trained};

@@ -43,6 +43,8 @@ pub struct Losses {
 pub struct BatchTimes {
     /// One an example.
     pub t: Vec<f64>,
+    /// ln α²/σ² there.
+    pub log_snr: Vec<f64>,
     /// What they were drawn by, where that is the losses before.
     pub drawn: Option<Drawn>,
 }

@@ -10,7 +10,7 @@ use super::model::Golden;
 use super::sde;
 use crate::error::Result;
 use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching};
-use crate::optim::{BatchTimes, Losses};
+use crate::optim::Losses;
 use crate::train::{OnDivergence, State, Train};
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
         let z = noise.get(step).to_kind(kind);
         let w: Vec<f64> = t.iter().map(|&t| description.weighting().at(sde.get(), t)).collect();
         let of_examples = denoising_score_matching(&score, description.reduction(), &Batch { x0: &x0, t: &t, z: &z, w: &w });
-        let update = state.update(&spec, &Losses { of_examples, t: Some(BatchTimes { t, drawn: None }), parts: Vec::new() })?;
+        let update = state.update(&spec, &Losses { of_examples, t: None, parts: Vec::new() })?;
         losses.push(update.loss);
         norms.push(update.norm);
     }

@@ -1,8 +1,9 @@
-//! Pictures for people: grids of images, scatter plots, histograms, curves.
+//! Pictures for people: grids of images, scatter plots, histograms, heat maps, curves.
 
 pub mod chart;
 mod curves;
 mod grid;
+mod heat;
 mod histogram;
 mod scatter;
 
@@ -16,6 +17,7 @@ use plotters::style::{FontStyle, register_font};
 
 pub use curves::{Panel, curves_png, curves_svg};
 pub use grid::{grid, strips};
+pub use heat::{HeatMap, finite_mean};
 pub use histogram::Bins;
 pub use scatter::{scatter, scatters};
 

@@ -22,7 +22,7 @@ mod points;
 pub(super) mod stamps;
 mod values;
 
-pub use points::{Curves, Points};
+pub use points::{Curves, Points, Tag};
 use stamps::Stamps;
 
 use super::product::Stamp;
@@ -143,14 +143,32 @@ impl Log<'_> {
         self.event(events::summary(step, vec![values::text(tag, markdown)]));
     }
 
-    /// What a phase made, in the place of what it made before from this step on; on the disk afterwards.
-    pub fn show(&mut self, points: &Points) -> Result<()> {
-        self.begin(points.group, points.step)?;
+    /// The points of a step, as one record.
+    pub fn add(&mut self, points: &Points) {
         if !points.scalars.is_empty() {
             self.line(points.step, &points.scalars);
         }
         self.event(points.event());
+    }
+
+    /// What a phase made, in the place of what it made before from this step on; on the disk afterwards.
+    pub fn show(&mut self, points: &Points) -> Result<()> {
+        self.begin(points.group, points.step)?;
+        self.add(points);
         self.sync()
+    }
+
+    /// The steps at which some tags have numbers, and these; NaN for one that has none.
+    pub fn curves<const N: usize>(&self, tags: &[String; N]) -> Result<Vec<(u64, [f64; N])>> {
+        let mut bytes = self.run.read(METRICS)?.unwrap_or_default();
+        bytes.extend(self.metrics.iter().flat_map(|records| &records.waiting));
+        let point = |line: &[u8]| {
+            let fields = serde_json::from_slice::<Map<String, Value>>(line).ok()?;
+            let numbers = tags.each_ref().map(|tag| fields.get(tag).and_then(Value::as_f64).unwrap_or(f64::NAN));
+            Some((fields.get("step")?.as_u64()?, numbers))
+        };
+        let points = bytes.split(|byte| *byte == b'\n').filter_map(point);
+        Ok(points.filter(|(_, numbers)| numbers.iter().any(|number| number.is_finite())).collect())
     }
 
     fn line(&mut self, step: u64, values: &[(impl AsRef<str>, f64)]) {

@@ -137,7 +137,7 @@ impl Samples {
     pub fn points(&self, step: u64, picture: RgbImage) -> Points {
         let mut scalars = vec![("samples/evaluations".into(), self.statistics.mean_evaluations())];
         scalars.extend(self.accuracy.map(|accuracy| ("samples/accuracy".into(), accuracy.share)));
-        Points { group: "samples", step, scalars, histogram: None, picture: Some(picture) }
+        Points { group: "samples", step, scalars, pictures: vec![("samples".into(), picture)], ..Points::default() }
     }
 
     /// The samples that a picture shows with a row for each class: as many of each.

@@ -1,7 +1,9 @@
 //! Training: batch -> losses -> gradient -> Adam -> average -> log -> checkpoint, in plain sight.
 
+mod curves;
 mod divergence;
 mod matching;
+mod of_examples;
 mod score;
 mod spec;
 mod state;
@@ -11,12 +13,13 @@ mod window;
 
 use std::sync::Arc;
 
+use curves::Curves;
 pub use matching::ScoreMatching;
 pub use score::ScoreTraining;
 pub use spec::{Curve, OnDivergence, Train};
 pub use state::{State, Update};
 pub use weights::{Average, Weights, load_weights};
-use window::{Means, Window};
+use window::Window;
 
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
@@ -66,6 +69,7 @@ pub fn train(
     let mut batches = start(state.step);
     let mut phase = terminal.phase("train", "steps", spec.steps, state.step);
     let mut window = Window::after(&state.progress);
+    let curves = Curves::of(subject);
     let mut note = String::new();
 
     interrupt::will_save();
@@ -85,31 +89,18 @@ pub fn train(
             }
         };
 
-        window.add(&update);
-        window.save(&mut state.progress);
+        window.add(&update, losses.t.as_ref().map(|times| &times.log_snr[..]));
         if state.step.is_multiple_of(spec.log_every) || state.step == spec.steps {
-            let Means { loss, relative_std, norm, parts, rate, waiting, writing } = window.close();
-            window.save(&mut state.progress);
-            state.progress.metric = spec.keep_best.map(|curve| curve.of(loss, relative_std, norm));
-            note = format!("loss {loss:.4}");
-            let ema_drift = state.ema.drift(state.parameters.flat()).double_value(&[]);
-            let curves = [
-                ("train/loss", loss),
-                ("train/loss_relative_std", relative_std),
-                ("train/gradient_norm", norm),
-                ("train/learning_rate", update.lr),
-                ("train/examples_per_second", rate * spec.batch as f64),
-                ("train/waiting_for_data", waiting),
-                ("train/writing", writing),
-                ("train/ema_drift", ema_drift),
-            ];
-            let parts = subject.parts().into_iter().zip(parts);
-            window.writing(|| log.scalars(state.step, &curves.into_iter().chain(parts).collect::<Vec<_>>()));
+            let means = window.close();
+            state.progress.metric = spec.keep_best.map(|curve| curve.of(means.loss, means.relative_std, means.norm));
+            note = format!("loss {:.4}", means.loss);
+            window.writing(|| curves.log(spec, &state, &update, means, log))?;
         }
         phase.set(state.step, &note);
         let stopped = interrupt::asked();
         let planned = state.step.is_multiple_of(spec.checkpoint_every) || state.step == spec.steps;
         if planned || stopped {
+            window.save(&mut state.progress);
             let keep = spec.keep(state.progress.metric.filter(|_| planned));
             window.writing(|| log.sync().and_then(|()| state.save(run, keep)))?;
         }

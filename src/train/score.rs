@@ -151,7 +151,7 @@ impl Trained for ScoreTraining<'_> {
     fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
         let Shown { x0, ref positions, .. } = *shown;
         let ScoreTraining { seed, sde, network, .. } = *self;
-        let Draw { t, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
+        let Draw { t, log_snr, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let z = if sde.pairs_by_transport() { paired_by_transport(x0, &z) } else { z };
         let dropout = Dropout::new(seed, positions.clone());
@@ -160,7 +160,7 @@ impl Trained for ScoreTraining<'_> {
         let model = Given { model, condition: asked.condition.as_ref().map(Tensor::shallow_clone) };
         let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, &asked);
         parts.extend(self.of_classes(&of_examples, shown.examples));
-        Losses { of_examples, t: Some(BatchTimes { t, drawn }), parts }
+        Losses { of_examples, t: Some(BatchTimes { t, log_snr, drawn }), parts }
     }
 
     fn parts(&self) -> Vec<&str> {

@@ -2,6 +2,7 @@
 
 use tch::{Tensor, no_grad};
 
+use super::of_examples::OfExamples;
 use super::spec::Train;
 use crate::error::{Error, Result};
 use crate::optim::{Adam, BatchTimes, Ema, LossHistory, Losses, Parameters, clip_by_norm, warm_up};
@@ -10,6 +11,7 @@ use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::tensor::to_vec;
 
 const PROGRESS: &str = "train.progress";
+const OF_EXAMPLES: &str = "train.losses";
 const HISTORY: &str = "train.level_losses";
 const MOMENTS: [&str; 2] = ["adam.first_moment", "adam.second_moment"];
 
@@ -32,6 +34,8 @@ pub struct Progress {
     pub window: [f64; 4],
     /// Those of the curves that a family has of its own.
     pub parts: Vec<f64>,
+    /// What these steps showed of single examples.
+    pub of_examples: OfExamples,
     /// The value by which the best checkpoint is chosen, at the last point.
     pub metric: Option<f64>,
     /// How often training went back and on with a lower learning rate.
@@ -48,7 +52,7 @@ impl Progress {
         let numbers = to_vec(tensor);
         let Some((&[a, b, c, d, metric, rewinds], parts)) = numbers.split_first_chunk() else { return Progress::default() };
         let metric = Some(metric).filter(|metric| metric.is_finite());
-        Progress { window: [a, b, c, d], parts: parts.to_vec(), metric, rewinds: rewinds as u32 }
+        Progress { window: [a, b, c, d], parts: parts.to_vec(), metric, rewinds: rewinds as u32, ..Progress::default() }
     }
 }
 
@@ -64,6 +68,10 @@ pub struct Update {
     pub lr: f64,
     /// The means of [`Losses::parts`].
     pub parts: Vec<f64>,
+    /// The losses themselves.
+    pub of_examples: Vec<f64>,
+    /// The gradient before clipping `[P]`.
+    pub gradient: Tensor,
 }
 
 impl State<'_> {
@@ -86,23 +94,19 @@ impl State<'_> {
         // The one look at the device's numbers in a step.
         let parts = losses.parts.iter().map(|part| part.detach().mean(None));
         let scalars = Tensor::stack(&[loss.detach(), square, norm].into_iter().chain(parts).collect::<Vec<_>>(), 0);
-        let drawn = losses.t.as_ref().and_then(|times| times.drawn.as_ref());
-        let mut numbers = to_vec(&match drawn {
-            Some(_) => Tensor::cat(&[scalars, losses.of_examples.detach()], 0),
-            None => scalars,
-        });
+        let mut numbers = to_vec(&Tensor::cat(&[scalars, losses.of_examples.detach()], 0));
         let of_examples = numbers.split_off(3 + losses.parts.len());
         let parts = numbers.split_off(3);
         let (loss, square, norm) = (numbers[0], numbers[1], numbers[2]);
         check_finite(self.step + 1, loss, norm, losses)?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
-        if let Some(drawn) = drawn {
+        if let Some(drawn) = losses.t.as_ref().and_then(|times| times.drawn.as_ref()) {
             self.history.add(drawn, &of_examples);
         }
         let (ema, step) = (&self.ema, self.step);
         self.adam.update(flat, (&gradient, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
-        Ok(Update { loss, square, norm, lr, parts })
+        Ok(Update { loss, square, norm, lr, parts, of_examples, gradient })
     }
 
     /// Ends training with the averaged weights: no gradient of the weights is asked for any more.
@@ -119,8 +123,9 @@ impl State<'_> {
         let weights = parameters.named().map(|(name, tensor, _)| (format!("model.{name}"), tensor));
         let averages = average.iter().map(|(name, tensor)| (format!("ema.{name}"), tensor));
         let moments = [&self.adam.first_moment, &self.adam.second_moment].map(|moment| parameters.by_axes(moment));
-        let progress = self.progress.to_tensor();
-        let others = MOMENTS.into_iter().zip(&moments).chain([(PROGRESS, &progress)]).map(|(name, tensor)| (name.to_owned(), tensor));
+        let (progress, of_examples) = (self.progress.to_tensor(), self.progress.of_examples.to_tensor());
+        let others = MOMENTS.into_iter().zip(&moments).chain([(PROGRESS, &progress), (OF_EXAMPLES, &of_examples)]);
+        let others = others.map(|(name, tensor)| (name.to_owned(), tensor));
         let history = self.history.to_tensor();
         let history = history.iter().map(|history| (HISTORY.to_owned(), history));
         let tensors: Vec<(String, &Tensor)> = weights.chain(averages).chain(others).chain(history).collect();
@@ -152,6 +157,7 @@ impl State<'_> {
             let found = |wanted| checkpoint.names().any(|name| name == wanted).then(|| checkpoint.tensor(wanted)).transpose();
             // Format 0 had none.
             self.progress = found(PROGRESS)?.map(Progress::from_tensor).unwrap_or_default();
+            self.progress.of_examples = found(OF_EXAMPLES)?.map(OfExamples::from_tensor).unwrap_or_default();
             self.history = found(HISTORY)?.map(LossHistory::from_tensor).unwrap_or_default();
             Ok(())
         })
@@ -191,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_tells_how_far_the_curves_are() {
-        let progress = Progress { window: [1.0, 2.0, 3.0, 4.0], parts: vec![5.0, 6.0], metric: Some(7.0), rewinds: 8 };
+        let (window, parts) = ([1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0]);
+        let progress = Progress { window, parts, metric: Some(7.0), rewinds: 8, ..Progress::default() };
         let again = Progress::from_tensor(&progress.to_tensor());
         assert_eq!((again.window, &again.parts[..], again.metric, again.rewinds), (progress.window, &[5.0, 6.0][..], Some(7.0), 8));
         let older = Progress::from_tensor(&Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0, f64::INFINITY, 0.0]));

@@ -16,6 +16,8 @@ pub(super) struct Times<'a> {
 /// The times of a batch.
 pub(super) struct Draw {
     pub t: Vec<f64>,
+    /// ln α²/σ² there.
+    pub log_snr: Vec<f64>,
     /// The weight w on ‖σ s + z‖² of each example.
     pub w: Vec<f64>,
     /// Where they were drawn by the losses before.
@@ -36,7 +38,8 @@ impl<'a> Times<'a> {
                 let t: Vec<f64> = u.into_iter().map(|u| self.law.time(u)).collect();
                 let importance = |t: f64| if self.spec.importance { self.law.importance(t) } else { 1.0 };
                 let w = t.iter().map(|&t| self.spec.weighting.at(self.sde, t) * importance(t)).collect();
-                Draw { t, w, drawn: None }
+                let log_snr = t.iter().map(|&t| self.sde.level(t).log_snr()).collect();
+                Draw { t, log_snr, w, drawn: None }
             }
             Some(chain) => self.levels(chain, &u, history),
         }
@@ -49,7 +52,8 @@ impl<'a> Times<'a> {
         let t: Vec<f64> = drawn.at.iter().map(|&i| chain.time(i)).collect();
         let weight = |(&t, share): (&f64, &f64)| self.spec.weighting.at_level(self.sde, &chain.level(t)) / share;
         let w = t.iter().zip(&drawn.share).map(weight).collect();
-        Draw { t, w, drawn: by_losses.then_some(drawn) }
+        let log_snr = t.iter().map(|&t| chain.level(t).log_snr()).collect();
+        Draw { t, log_snr, w, drawn: by_losses.then_some(drawn) }
     }
 }
 
@@ -112,7 +116,7 @@ mod tests {
         let chain = VP.chain(30).unwrap();
         let spec = spec("{ min-snr = { gamma = 5 } }", "'uniform'", true, true);
         let times = Times::new(&spec, &VP, Some(chain.clone()));
-        let Draw { t, w, drawn } = times.draw(&[0.5; 30], &LossHistory::default());
+        let Draw { t, w, drawn, .. } = times.draw(&[0.5; 30], &LossHistory::default());
         assert!(drawn.is_none());
         assert_eq!(t, (0..30).map(|i| chain.time(i)).collect::<Vec<_>>());
         for (t, w) in t.iter().zip(w) {
@@ -137,7 +141,8 @@ mod tests {
             let x0: Vec<f64> = rng::uniform(seed, Purpose::Data, 0, N).iter().map(|u| 2.0 * u - 1.0).collect();
             let (x0, z) = (Tensor::from_slice(&x0).view([-1, 1]), normal(seed, &[N as i64, 1]));
             let spec = times(time);
-            let Draw { t, w, drawn } = Times::new(&spec, &VP, Some(chain.clone())).draw(&rng::uniform(seed, Purpose::Time, 0, N), &history);
+            let Draw { t, w, drawn, .. } =
+                Times::new(&spec, &VP, Some(chain.clone())).draw(&rng::uniform(seed, Purpose::Time, 0, N), &history);
             let losses = loss.bound(&model, &Batch { x0: &x0, t: &t, z: &z, w: &w });
             // As training does after a step.
             drawn.iter().for_each(|drawn| history.add(drawn, &to_vec(&losses)));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::of_examples::OfExamples;
 use super::state::{Progress, Update};
 
 /// Sums over the steps since the last point of the curves.
@@ -11,6 +12,7 @@ pub(super) struct Window {
     norm: f64,
     /// Of [`Losses::parts`](crate::optim::Losses::parts); empty before the first step.
     parts: Vec<f64>,
+    of_examples: OfExamples,
     steps: u64,
     /// Those of an earlier process, whose time is not known.
     before: u64,
@@ -26,6 +28,7 @@ pub(super) struct Means {
     pub relative_std: f64,
     pub norm: f64,
     pub parts: Vec<f64>,
+    pub of_examples: OfExamples,
     /// Steps per second.
     pub rate: f64,
     /// The share of the time since the last point in which the step waited for its batch.
@@ -48,6 +51,7 @@ impl Window {
             square,
             norm,
             parts: progress.parts.clone(),
+            of_examples: progress.of_examples.clone(),
             steps,
             before: steps,
             begun: Instant::now(),
@@ -59,14 +63,17 @@ impl Window {
     pub fn save(&self, progress: &mut Progress) {
         progress.window = [self.loss, self.square, self.norm, self.steps as f64];
         progress.parts.clone_from(&self.parts);
+        progress.of_examples.clone_from(&self.of_examples);
     }
 
-    pub fn add(&mut self, update: &Update) {
+    /// A step, and ln α²/σ² of its examples where they have noise.
+    pub fn add(&mut self, update: &Update, log_snr: Option<&[f64]>) {
         self.loss += update.loss;
         self.square += update.square;
         self.norm += update.norm;
         self.parts.resize(update.parts.len(), 0.0);
         self.parts.iter_mut().zip(&update.parts).for_each(|(sum, part)| *sum += part);
+        self.of_examples.add(&update.of_examples, log_snr);
         self.steps += 1;
     }
 
@@ -83,7 +90,8 @@ impl Window {
     /// Begins the next window.
     pub fn close(&mut self) -> Means {
         let n = self.steps as f64;
-        let Window { loss, square, norm, parts, before, begun, waiting, writing, .. } = std::mem::replace(self, Window::new());
+        let window = std::mem::replace(self, Window::new());
+        let Window { loss, square, norm, parts, of_examples, before, begun, waiting, writing, .. } = window;
         let seconds = begun.elapsed().as_secs_f64();
         let variance = (square / n - (loss / n).powi(2)).max(0.0);
         Means {
@@ -91,6 +99,7 @@ impl Window {
             relative_std: variance.sqrt() / (loss / n).abs(),
             norm: norm / n,
             parts: parts.into_iter().map(|sum| sum / n).collect(),
+            of_examples,
             rate: (n - before as f64) / seconds,
             waiting: waiting.as_secs_f64() / seconds,
             writing: writing.as_secs_f64() / seconds,
@@ -108,6 +117,8 @@ fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use tch::Tensor;
+
     use super::*;
 
     #[test]
@@ -115,12 +126,15 @@ mod tests {
         let mut window = Window::new();
         for losses in [[1.0, 3.0], [5.0, 7.0]] {
             let mean = |f: &dyn Fn(f64) -> f64| losses.iter().map(|loss| f(*loss)).sum::<f64>() / 2.0;
-            window.add(&Update { loss: mean(&|x| x), square: mean(&|x| x * x), norm: 2.0, lr: 0.1, parts: vec![mean(&|x| 2.0 * x)] });
+            let (loss, square, parts) = (mean(&|x| x), mean(&|x| x * x), vec![mean(&|x| 2.0 * x)]);
+            let (of_examples, gradient) = (losses.to_vec(), Tensor::from_slice(&[2.0]));
+            window.add(&Update { loss, square, norm: 2.0, lr: 0.1, parts, of_examples, gradient }, Some(&[-1.0, 1.0]));
         }
-        let Means { loss, relative_std, norm, parts, .. } = window.close();
+        let Means { loss, relative_std, norm, parts, of_examples, .. } = window.close();
         assert_eq!((loss, norm, &parts[..]), (4.0, 2.0, &[8.0][..]));
         assert!((relative_std - 5f64.sqrt() / 4.0).abs() < 1e-12, "{relative_std}");
-        assert_eq!((window.steps, window.square), (0, 0.0));
+        assert_eq!(of_examples.means()[3..5], [Some(3.0), Some(5.0)]);
+        assert_eq!((window.steps, window.square, window.of_examples.recent().len()), (0, 0.0, 0));
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn without_column(csv: &str, column: &str) -> Vec<u8> {
 
 /// Whether a number is of the clock.
 fn is_of_the_clock(tag: &str) -> bool {
-    ["wall_time", "train/examples_per_second", "train/waiting_for_data", "train/writing"].contains(&tag)
+    ["wall_time", "train/examples_per_second", "train/waiting_for_data", "train/writing", "train/memory_gb"].contains(&tag)
 }
 
 fn metrics(bytes: &[u8]) -> Vec<String> {

@@ -10,15 +10,19 @@ use crate::error::Result;
 use crate::plot::Bins;
 use crate::run::Product;
 
-/// The points of a result, at the step of its weights.
+/// What is known at a step, or of a result at the step of its weights.
+#[derive(Default)]
 pub struct Points {
-    /// `samples`, `likelihood` or `evaluation`, the tag of the picture; all other tags are `group/…`.
+    /// `train`, `samples`, `likelihood`, …: one tag at least is this or `group/…`. All points of a step go with it where the phase begins anew.
     pub group: &'static str,
     pub step: u64,
-    pub scalars: Vec<(Cow<'static, str>, f64)>,
-    pub histogram: Option<(&'static str, Bins)>,
-    pub picture: Option<RgbImage>,
+    pub scalars: Vec<(Tag, f64)>,
+    pub histograms: Vec<(Tag, Bins)>,
+    pub pictures: Vec<(Tag, RgbImage)>,
 }
+
+/// The name of a curve; TensorBoard makes a section of all that have the same word before the first slash.
+pub type Tag = Cow<'static, str>;
 
 /// Where the points of a result go.
 pub enum Curves<'a, 'r> {
@@ -31,8 +35,8 @@ pub enum Curves<'a, 'r> {
 impl Points {
     pub(super) fn event(&self) -> Event {
         let mut of_step = values::scalars(&self.scalars);
-        of_step.extend(self.histogram.iter().flat_map(|(tag, bins)| values::histogram(tag, bins)));
-        of_step.extend(self.picture.iter().map(|picture| values::image(self.group, picture)));
+        of_step.extend(self.histograms.iter().flat_map(|(tag, bins)| values::histogram(tag, bins)));
+        of_step.extend(self.pictures.iter().map(|(tag, picture)| values::image(tag, picture)));
         events::summary(self.step, of_step)
     }
 }

@@ -70,7 +70,7 @@ fn an_event_file_begins_with_its_version_and_the_experiment_and_holds_what_was_l
     let mut log = begun(&run, "train", 7);
     log.scalars(7, &[("train/loss", 0.5), ("train/lr", f64::NAN)]);
     let picture = image::RgbImage::from_fn(6, 2, |x, y| image::Rgb([x as u8, y as u8, 9]));
-    log.show(&Points { group: "samples", step: 8, scalars: Vec::new(), histogram: None, picture: Some(picture.clone()) }).unwrap();
+    log.show(&Points { group: "samples", step: 8, pictures: vec![("samples".into(), picture.clone())], ..Points::default() }).unwrap();
 
     let events = records(&fs::read(&event_files(&run)[0]).unwrap());
     assert_eq!(events[0].get_file_version(), "brain.Event:2");
