@@ -69,7 +69,16 @@ impl Case {
         }
         let plan = experiment.plan().expect("an experiment that works");
         // No data are opened: a batch of noise takes as long.
-        Loaded { experiment, plan, shape: self.shape.to_vec(), condition: 0, vae: None, train: None, measured: None }
+        Loaded {
+            experiment,
+            plan,
+            shape: self.shape.to_vec(),
+            condition: 0,
+            vae: None,
+            origins: Default::default(),
+            train: None,
+            measured: None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 use score_sde::error::Error;
-use score_sde::experiment::{Experiment, load, parse};
+use score_sde::experiment::{Experiment, Override, load, parse};
 
 /// The files in `experiments/` and its folders.
 fn experiments() -> Vec<PathBuf> {
@@ -23,6 +23,13 @@ fn experiments() -> Vec<PathBuf> {
     paths
 }
 
+/// The text of an experiment, and of those that it extends.
+fn with_extended(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let extended = text.lines().find_map(|line| line.strip_prefix("extends = ")).map(|name| path.with_file_name(name.trim_matches('"')));
+    extended.map_or(String::new(), |path| with_extended(&path)) + &text
+}
+
 /// The report as a terminal of 100 columns shows it, without colour.
 fn report(error: Error) -> String {
     let mut text = String::new();
@@ -33,7 +40,7 @@ fn report(error: Error) -> String {
 
 /// The report on an experiment that must be refused.
 fn refused(text: &str, overrides: &[&str]) -> String {
-    let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+    let overrides: Vec<Override> = overrides.iter().map(|setting| (*setting).into()).collect();
     match parse("tiny.toml", text, &overrides) {
         Ok(_) => panic!("accepted with {overrides:?}:\n{text}"),
         Err(error) => report(error),
@@ -60,7 +67,7 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
     let [images, labels] = ["images", "labels"].map(|name| home.path(name).display().to_string());
     let cifar10 = home.path("cifar10").display().to_string();
     for path in experiments() {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = with_extended(&path);
         let measured = ["density", "likelihood"].into_iter().find(|table| text.contains(&format!("[{table}]")));
         let few = measured.map(|table| format!("{table}.count=2"));
         let overrides = if text.contains("[data.idx]") {
@@ -74,7 +81,8 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
         } else {
             vec![]
         };
-        let load = |path: &Path, overrides| load(path, overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment;
+        let overrides: Vec<Override> = overrides.into_iter().map(Override::Set).collect();
+        let load = |path: &Path, overrides: &[Override]| load(path, overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment;
         let experiment = load(&path, &overrides);
         let draws = experiment.sample.is_some() || experiment.draw.is_some();
         let measures = experiment.likelihood.is_some() || experiment.density.is_some();
@@ -84,7 +92,7 @@ fn every_experiment_loads_and_its_resolved_form_is_the_same_experiment() {
         assert!(classifies || draws && (measures || energy), "{}", path.display());
         home.write("resolved.toml", experiment.resolved());
         assert_eq!(load(&home.path("resolved.toml"), &[]), experiment, "{}", path.display());
-        assert!(overrides.is_empty() || load(&home.path("resolved.toml"), &["seed=77".to_owned()]) != experiment);
+        assert!(overrides.is_empty() || load(&home.path("resolved.toml"), &["seed=77".into()]) != experiment);
     }
 }
 
@@ -98,7 +106,7 @@ fn a_data_set_that_is_not_there_names_the_command_that_brings_it() {
         report.replace(places.trim_end_matches('/'), "PLACES")
     };
     let without_data = |table: &str| {
-        let uses = |path: &PathBuf| fs::read_to_string(path).unwrap().contains(table);
+        let uses = |path: &PathBuf| with_extended(path).contains(table);
         experiments().into_iter().filter(uses).map(|path| report_of(&path)).collect::<Vec<_>>()
     };
     insta::allow_duplicates! {
@@ -157,8 +165,8 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
     stratified = false
     t_min = 0.0001
     checkpoint_every = 10
-    keep = 2
-    log_every = 7
+    keep = 2       # default
+    log_every = 7  # --set
 
     [sample]
     count = 4
@@ -198,7 +206,7 @@ fn check_prints_the_whole_experiment_and_what_will_run() {
 #[test]
 fn the_mark_of_an_experiment_stays() {
     let mark = |overrides: &[&str]| {
-        let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+        let overrides: Vec<Override> = overrides.iter().map(|setting| (*setting).into()).collect();
         parse("tiny.toml", VECTORS, &overrides).unwrap_or_else(|e| panic!("{}", report(e))).experiment.mark()
     };
     assert_eq!(mark(&[]), "d87ff58a");
@@ -493,16 +501,16 @@ fn text_that_is_not_toml() {
 
 #[test]
 fn contradictions() {
-    assert_snapshot!(refused(&changed("[data.", "[sde.ve]\nsigma_min = 0.01\nsigma_max = 50.0\n\n[data."), &[]), @"
-      × this table takes exactly one choice, but has more
-       ╭─[tiny.toml:3:2]
-     2 │ 
-     3 │ [sde.vp]
-       ·  ─┬─
-       ·   ╰── here
-     4 │ beta_min = 0.1
-       ╰────
-      help: keep one of them; an override replaces the whole table: --set 'sde={CHOICE={...}}'
+    assert_snapshot!(refused(&changed("[data.", "[sde.ve]\nsigma_min = 0.01\nsigma_max = 50.0\n\n[data."), &[]), @r"
+     × this table takes exactly one choice, but has more
+      ╭─[tiny.toml:3:2]
+    2 │ 
+    3 │ [sde.vp]
+      ·  ─┬─
+      ·   ╰── here
+    4 │ beta_min = 0.1
+      ╰────
+     help: keep one of them
     ");
     let mixture = "[score.gaussian-mixture]\nweights = [1.0]\nmeans = [[0.0, 0.0]]\ncovariances = [[[1.0, 0.0], [0.0, 1.0]]]\n\n";
     let trained = VECTORS.find("[network").unwrap()..VECTORS.find("[train]").unwrap();
@@ -791,164 +799,136 @@ fn dequantisations_that_do_not_fit() {
 #[test]
 fn training_that_cannot_work() {
     let with = |settings: &[&str]| refused(VECTORS, settings);
-    assert_snapshot!(with(&["train.weighting={edm={sigma_data=0}}"]), @r#"
+    assert_snapshot!(with(&["train.weighting={edm={sigma_data=0}}"]), @r"
      × train.weighting.edm.sigma_data: sigma_data is 0
-       ╭─[tiny.toml + --set:31:30]
-    30 │ objective = "denoising"
-    31 │ weighting = {edm={sigma_data=0}}
-       ·                              ┬
-       ·                              ╰── here
-    32 │ reduction = "mean"
-       ╰────
+      ╭─[--set:1:36]
+    1 │ train.weighting = {edm={sigma_data=0}}
+      ·                                    ┬
+      ·                                    ╰── here
+      ╰────
      help: give the standard deviation of the data in model space; EDM uses 0.5 for images in [-1, 1]
-    "#);
-    assert_snapshot!(with(&["train.time={log-normal={mean=20,std=1.2}}"]), @r#"
+    ");
+    assert_snapshot!(with(&["train.time={log-normal={mean=20,std=1.2}}"]), @r"
      × train.time.log-normal.mean: mean is 20, but ln(σ/α) goes from -5.75 at t_min to 5.02 at t = 1
-       ╭─[tiny.toml + --set:33:26]
-    32 │ reduction = "mean"
-    33 │ time = {log-normal={mean=20,std=1.2}}
-       ·                          ─┬
-       ·                           ╰── here
-    34 │ importance = true
-       ╰────
+      ╭─[--set:1:32]
+    1 │ train.time = {log-normal={mean=20,std=1.2}}
+      ·                                ─┬
+      ·                                 ╰── here
+      ╰────
      help: give a number between them; EDM uses -1.2 for data in [-1, 1]
-    "#);
-    assert_snapshot!(with(&["train.objective={implicit={curvature=-1}}"]), @r#"
+    ");
+    assert_snapshot!(with(&["train.objective={implicit={curvature=-1}}"]), @r"
      × train.objective.implicit.curvature: curvature is -1
-       ╭─[tiny.toml + --set:30:34]
-    29 │ ema = 0.9
-    30 │ objective = {implicit={curvature=-1}}
-       ·                                  ─┬
-       ·                                   ╰── here
-    31 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:40]
+    1 │ train.objective = {implicit={curvature=-1}}
+      ·                                        ─┬
+      ·                                         ╰── here
+      ╰────
      help: give 0 for none, or a positive number, such as 0.01
-    "#);
-    assert_snapshot!(with(&["train.objective={sliced={projections=0,law='rademacher',variance_reduced=true}}"]), @r#"
+    ");
+    assert_snapshot!(with(&["train.objective={sliced={projections=0,law='rademacher',variance_reduced=true}}"]), @r"
      × train.objective.sliced.projections: projections is 0
-       ╭─[tiny.toml + --set:30:34]
-    29 │ ema = 0.9
-    30 │ objective = {sliced={projections=0,law='rademacher',variance_reduced=true}}
-       ·                                  ┬
-       ·                                  ╰── here
-    31 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:40]
+    1 │ train.objective = {sliced={projections=0,law='rademacher',variance_reduced=true}}
+      ·                                        ┬
+      ·                                        ╰── here
+      ╰────
      help: give a whole number from 1 to 65536; 1 is enough in large batches
-    "#);
+    ");
     let discrete = "precondition={discrete={levels=100}}";
     assert_snapshot!(with(&[discrete, "train.weighting=likelihood"]), @r#"
      × train.weighting: this weighting is by how fast noise comes, and levels have no rate
-       ╭─[tiny.toml + --set:30:13]
-    29 │ objective = "denoising"
-    30 │ weighting = "likelihood"
-       ·             ──────┬─────
-       ·                   ╰── here
-    31 │ reduction = "mean"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.weighting = "likelihood"
+      ·                   ──────┬─────
+      ·                         ╰── here
+      ╰────
      help: use "variance", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[discrete, "train.time=weighting"]), @r#"
      × train.time: levels of noise are drawn alike, or by their losses
-       ╭─[tiny.toml + --set:32:8]
-    31 │ reduction = "mean"
-    32 │ time = "weighting"
-       ·        ─────┬─────
-       ·             ╰── here
-    33 │ importance = true
-       ╰────
+      ╭─[--set:1:14]
+    1 │ train.time = "weighting"
+      ·              ─────┬─────
+      ·                   ╰── here
+      ╰────
      help: use "uniform" or "loss-aware", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[discrete, "train.objective={implicit={curvature=0}}"]), @r#"
      × train.objective: levels of noise are trained by denoising or by their bound
-       ╭─[tiny.toml + --set:29:13]
-    28 │ ema = 0.9
-    29 │ objective = {implicit={curvature=0}}
-       ·             ────────────┬───────────
-       ·                         ╰── here
-    30 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.objective = {implicit={curvature=0}}
+      ·                   ────────────┬───────────
+      ·                               ╰── here
+      ╰────
      help: use "denoising", vlb or hybrid, or continuous time: [precondition.reference]
     "#);
     let bound = "train.objective={vlb={variance='beta'}}";
     assert_snapshot!(with(&[discrete, bound, "train.weighting={min-snr={gamma=5}}"]), @r#"
      × train.weighting: the bound has weights of its own
-       ╭─[tiny.toml + --set:30:13]
-    29 │ objective = {vlb={variance='beta'}}
-    30 │ weighting = {min-snr={gamma=5}}
-       ·             ─────────┬─────────
-       ·                      ╰── here
-    31 │ reduction = "mean"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.weighting = {min-snr={gamma=5}}
+      ·                   ─────────┬─────────
+      ·                            ╰── here
+      ╰────
      help: use "variance", or continuous time: [precondition.reference]
     "#);
     assert_snapshot!(with(&[bound]), @r#"
      × train.objective.vlb: the bound of a chain needs its levels, and this network is in continuous
      │ time
-       ╭─[tiny.toml + --set:30:18]
-    29 │ ema = 0.9
-    30 │ objective = {vlb={variance='beta'}}
-       ·                  ────────┬────────
-       ·                          ╰── here
-    31 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:24]
+    1 │ train.objective = {vlb={variance='beta'}}
+      ·                        ────────┬────────
+      ·                                ╰── here
+      ╰────
      help: use [precondition.discrete], or "denoising" with the weighting "likelihood", the bound in
            continuous time
     "#);
     assert_snapshot!(with(&["precondition={discrete={levels=100,output='velocity'}}"]), @r#"
      × precondition.discrete.output: a chain has no velocity: its levels are no function of time
-      ╭─[tiny.toml + --set:2:45]
-    1 │ seed = 1
-    2 │ precondition = {discrete={levels=100,output='velocity'}}
+      ╭─[--set:1:45]
+    1 │ precondition = {discrete={levels=100,output='velocity'}}
       ·                                             ─────┬────
       ·                                                  ╰── here
-    3 │ 
       ╰────
      help: use "v", or another of its outputs
     "#);
     assert_snapshot!(with(&[discrete, "train.objective={vlb={variance='analytic'}}"]), @r#"
      × train.objective.vlb.variance: the analytic variance is measured after training
-       ╭─[tiny.toml + --set:29:28]
-    28 │ ema = 0.9
-    29 │ objective = {vlb={variance='analytic'}}
-       ·                            ─────┬────
-       ·                                 ╰── here
-    30 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:34]
+    1 │ train.objective = {vlb={variance='analytic'}}
+      ·                                  ─────┬────
+      ·                                       ╰── here
+      ╰────
      help: use "beta-tilde" or "beta", or "learned" with a network that says it
     "#);
     let analytic = "sample.solver={discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}";
     assert_snapshot!(with(&[discrete, analytic]), @r#"
      × sample.solver: nothing measures what its analytic variance is made of
-       ╭─[tiny.toml + --set:42:10]
-    41 │ dynamics = "reverse-sde"
-    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
-       ·          ─────────────────────────────────────┬─────────────────────────────────────
-       ·                                               ╰── here
-    43 │ t_min = 1e-3
-       ╰────
+      ╭─[--set:1:17]
+    1 │ sample.solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
+      ·                 ─────────────────────────────────────┬─────────────────────────────────────
+      ·                                                      ╰── here
+      ╰────
      help: give [analytic_variance] with levels, examples and batch, or use the variance "beta-tilde"
     "#);
     let measured = "analytic_variance={levels=100,examples=10,batch=5}";
     assert_snapshot!(with(&[discrete, analytic, measured, "sample.dynamics='probability-flow'"]), @r#"
      × sample.solver.discrete-chain.variance: the analytic variance is of the reverse SDE, and eta is
      │ 0
-       ╭─[tiny.toml + --set:43:73]
-    42 │ dynamics = 'probability-flow'
-    43 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
-       ·                                                                         ─────┬────
-       ·                                                                              ╰── here
-    44 │ t_min = 1e-3
-       ╰────
+      ╭─[--set:1:80]
+    1 │ sample.solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='analytic'}}
+      ·                                                                                ─────┬────
+      ·                                                                                     ╰── here
+      ╰────
      help: use dynamics = "reverse-sde", or the variance "beta-tilde"
     "#);
-    assert_snapshot!(with(&["precondition={discrete={levels=50}}", measured]), @"
+    assert_snapshot!(with(&["precondition={discrete={levels=50}}", measured]), @r"
      × analytic_variance.levels: 100 levels, but the network knows 50
-      ╭─[tiny.toml + --set:3:29]
-    2 │ precondition = {discrete={levels=50}}
-    3 │ analytic_variance = {levels=100,examples=10,batch=5}
+      ╭─[--set:1:29]
+    1 │ analytic_variance = {levels=100,examples=10,batch=5}
       ·                             ─┬─
       ·                              ╰── here
-    4 │ 
       ╰────
      help: give 50, as in [precondition.discrete]
     ");
@@ -956,187 +936,157 @@ fn training_that_cannot_work() {
     let hybrid = "train.objective={hybrid={vlb=0.001}}";
     assert_snapshot!(with(&[learned]), @r#"
      × train.objective: this does not train the variance that the network says
-       ╭─[tiny.toml + --set:29:13]
-    28 │ ema = 0.9
-    29 │ objective = "denoising"
+       ╭─[tiny.toml:30:13]
+    29 │ ema = 0.9
+    30 │ objective = "denoising"
        ·             ─────┬─────
        ·                  ╰── here
-    30 │ weighting = "variance"
+    31 │ weighting = "variance"
        ╰────
      help: use hybrid = { vlb = 0.001 } or vlb = { variance = "learned" }, or leave out
            precondition.discrete.variance
     "#);
     assert_snapshot!(with(&[discrete, hybrid]), @r#"
      × train.objective: this trains a variance, and the network says none
-       ╭─[tiny.toml + --set:29:13]
-    28 │ ema = 0.9
-    29 │ objective = {hybrid={vlb=0.001}}
-       ·             ──────────┬─────────
-       ·                       ╰── here
-    30 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.objective = {hybrid={vlb=0.001}}
+      ·                   ──────────┬─────────
+      ·                             ╰── here
+      ╰────
      help: give [precondition.discrete] variance = "learned"
     "#);
     assert_snapshot!(with(&[hybrid]), @r#"
      × train.objective.hybrid: the bound of a chain needs its levels, and this network is in
      │ continuous time
-       ╭─[tiny.toml + --set:30:21]
-    29 │ ema = 0.9
-    30 │ objective = {hybrid={vlb=0.001}}
-       ·                     ─────┬─────
-       ·                          ╰── here
-    31 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:27]
+    1 │ train.objective = {hybrid={vlb=0.001}}
+      ·                           ─────┬─────
+      ·                                ╰── here
+      ╰────
      help: use [precondition.discrete], or "denoising" with the weighting "likelihood", the bound in
            continuous time
     "#);
-    assert_snapshot!(with(&[learned, "train.objective={hybrid={vlb=0}}"]), @r#"
+    assert_snapshot!(with(&[learned, "train.objective={hybrid={vlb=0}}"]), @r"
      × train.objective.hybrid.vlb: vlb is 0
-       ╭─[tiny.toml + --set:29:26]
-    28 │ ema = 0.9
-    29 │ objective = {hybrid={vlb=0}}
-       ·                          ┬
-       ·                          ╰── here
-    30 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:32]
+    1 │ train.objective = {hybrid={vlb=0}}
+      ·                                ┬
+      ·                                ╰── here
+      ╰────
      help: give a number above 0, such as 0.0007, the paper's
-    "#);
+    ");
     assert_snapshot!(with(&[learned, hybrid, "train.weighting={min-snr={gamma=5}}"]), @r#"
      × train.weighting: the bound has weights of its own
-       ╭─[tiny.toml + --set:30:13]
-    29 │ objective = {hybrid={vlb=0.001}}
-    30 │ weighting = {min-snr={gamma=5}}
-       ·             ─────────┬─────────
-       ·                      ╰── here
-    31 │ reduction = "mean"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.weighting = {min-snr={gamma=5}}
+      ·                   ─────────┬─────────
+      ·                            ╰── here
+      ╰────
      help: use "variance", or continuous time: [precondition.reference]
     "#);
-    assert_snapshot!(with(&[learned, hybrid, "network={tied-autoencoder={hidden=8}}"]), @"
+    assert_snapshot!(with(&[learned, hybrid, "network={tied-autoencoder={hidden=8}}"]), @r"
      × network.tied-autoencoder: its outputs are its inputs, and it has none left to say variances by
-      ╭─[tiny.toml + --set:3:29]
-    2 │ precondition = {discrete={levels=100,variance='learned'}}
-    3 │ network = {tied-autoencoder={hidden=8}}
+      ╭─[--set:1:29]
+    1 │ network = {tied-autoencoder={hidden=8}}
       ·                             ─────┬────
       ·                                  ╰── here
-    4 │ 
       ╰────
      help: use [network.mlp], or leave out precondition.discrete.variance
     ");
     let asked = "sample.solver={discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}";
     assert_snapshot!(with(&[discrete, asked]), @r#"
      × sample.solver: the network says no variance that could be the learned one
-       ╭─[tiny.toml + --set:42:10]
-    41 │ dynamics = "reverse-sde"
-    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
-       ·          ─────────────────────────────────────┬────────────────────────────────────
-       ·                                               ╰── here
-    43 │ t_min = 1e-3
-       ╰────
+      ╭─[--set:1:17]
+    1 │ sample.solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+      ·                 ─────────────────────────────────────┬────────────────────────────────────
+      ·                                                      ╰── here
+      ╰────
      help: give [precondition.discrete] variance = "learned" and an objective that trains it, or use
            "beta-tilde"
     "#);
     assert_snapshot!(with(&[asked]), @r#"
      × sample.solver: the network says no variance that could be the learned one
-       ╭─[tiny.toml + --set:43:10]
-    42 │ dynamics = "reverse-sde"
-    43 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
-       ·          ─────────────────────────────────────┬────────────────────────────────────
-       ·                                               ╰── here
-    44 │ t_min = 1e-3
-       ╰────
+      ╭─[--set:1:17]
+    1 │ sample.solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+      ·                 ─────────────────────────────────────┬────────────────────────────────────
+      ·                                                      ╰── here
+      ╰────
      help: give [precondition.discrete] variance = "learned" and an objective that trains it, or use
            "beta-tilde"
     "#);
     assert_snapshot!(with(&[learned, hybrid, asked, "sample.dynamics={family={eta=0.5}}"]), @r#"
      × sample.solver.discrete-chain.variance: the learned variance is of the reverse SDE, and eta is
      │ 0.5
-       ╭─[tiny.toml + --set:42:73]
-    41 │ dynamics = {family={eta=0.5}}
-    42 │ solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
-       ·                                                                         ────┬────
-       ·                                                                             ╰── here
-    43 │ t_min = 1e-3
-       ╰────
+      ╭─[--set:1:80]
+    1 │ sample.solver = {discrete-chain={levels=100,steps=10,spacing='linear',variance='learned'}}
+      ·                                                                                ────┬────
+      ·                                                                                    ╰── here
+      ╰────
      help: use dynamics = "reverse-sde", or the variance "beta-tilde"
     "#);
-    assert_snapshot!(with(&["precondition={reference={variance='learned'}}"]), @"
+    assert_snapshot!(with(&["precondition={reference={variance='learned'}}"]), @r"
      × unexpected keys in table: variance, available keys:
-      ╭─[tiny.toml + --set:2:28]
-    1 │ seed = 1
-    2 │ precondition = {reference={variance='learned'}}
+      ╭─[--set:1:28]
+    1 │ precondition = {reference={variance='learned'}}
       ·                            ────┬───
       ·                                ╰── here
-    3 │ 
       ╰────
     ");
     assert_snapshot!(with(&["train.time=loss-aware"]), @r#"
      × train.time: only levels are drawn by their losses, and this network is in continuous time
-       ╭─[tiny.toml + --set:33:8]
-    32 │ reduction = "mean"
-    33 │ time = "loss-aware"
-       ·        ──────┬─────
-       ·              ╰── here
-    34 │ importance = true
-       ╰────
+      ╭─[--set:1:14]
+    1 │ train.time = "loss-aware"
+      ·              ──────┬─────
+      ·                    ╰── here
+      ╰────
      help: use "weighting" or another law of times, or [precondition.discrete]
     "#);
-    assert_snapshot!(with(&[discrete, "train.time=loss-aware", "train.importance=false"]), @r#"
+    assert_snapshot!(with(&[discrete, "train.time=loss-aware", "train.importance=false"]), @r"
      × train.importance: levels that are drawn by their losses would change what is learnt
-       ╭─[tiny.toml + --set:33:14]
-    32 │ time = "loss-aware"
-    33 │ importance = false
-       ·              ──┬──
-       ·                ╰── here
-    34 │ stratified = false
-       ╰────
+      ╭─[--set:1:20]
+    1 │ train.importance = false
+      ·                    ──┬──
+      ·                      ╰── here
+      ╰────
      help: give true, which divides each loss by N p
-    "#);
+    ");
     assert_snapshot!(with(&["train.objective=explicit"]), @r#"
      × train.objective: explicit score matching needs the score of the data, whose law is not known
-       ╭─[tiny.toml + --set:30:13]
-    29 │ ema = 0.9
-    30 │ objective = "explicit"
-       ·             ─────┬────
-       ·                  ╰── here
-    31 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:19]
+    1 │ train.objective = "explicit"
+      ·                   ─────┬────
+      ·                        ╰── here
+      ╰────
      help: use [data.gaussian-mixture], or "denoising", whose mean differs by a constant
     "#);
     let at_one_level = with(&["train.time={level={t=0.3}}"]);
     for mistake in ["train.importance: no mean over one time", "sample: the score is trained at t = 0.3 alone", "has 3 mistakes"] {
         assert!(at_one_level.contains(mistake), "{at_one_level}");
     }
-    assert_snapshot!(with(&["train.time={level={t=1e-6}}", "train.importance=false"]), @r#"
+    assert_snapshot!(with(&["train.time={level={t=1e-6}}", "train.importance=false"]), @r"
      × train.time.level.t: t is 0.000001
-       ╭─[tiny.toml + --set:33:18]
-    32 │ reduction = "mean"
-    33 │ time = {level={t=1e-6}}
-       ·                  ──┬─
-       ·                    ╰── here
-    34 │ importance = false
-       ╰────
+      ╭─[--set:1:24]
+    1 │ train.time = {level={t=1e-6}}
+      ·                        ──┬─
+      ·                          ╰── here
+      ╰────
      help: give a time from t_min = 0.0001 to 1
-    "#);
-    assert_snapshot!(with(&["network={tied-autoencoder={hidden=0}}"]), @"
+    ");
+    assert_snapshot!(with(&["network={tied-autoencoder={hidden=0}}"]), @r"
      × network.tied-autoencoder.hidden: hidden is 0
-      ╭─[tiny.toml + --set:2:37]
-    1 │ seed = 1
-    2 │ network = {tied-autoencoder={hidden=0}}
+      ╭─[--set:1:37]
+    1 │ network = {tied-autoencoder={hidden=0}}
       ·                                     ┬
       ·                                     ╰── here
-    3 │ 
       ╰────
      help: give a whole number from 1 to 1000000; a few times the dimension of the data
     ");
     assert_snapshot!(with(&["precondition={plain={label='time',output='mean'}}"]), @r#"
      × precondition.plain.output: there is no step down, whose mean it would be, in continuous time
-      ╭─[tiny.toml + --set:2:44]
-    1 │ seed = 1
-    2 │ precondition = {plain={label='time',output='mean'}}
+      ╭─[--set:1:44]
+    1 │ precondition = {plain={label='time',output='mean'}}
       ·                                            ───┬──
       ·                                               ╰── here
-    3 │ 
       ╰────
      help: use "data", or [precondition.discrete]
     "#);
@@ -1147,13 +1097,11 @@ fn training_that_cannot_work() {
     assert_snapshot!(refused(IMAGES, &[&paths[0], &paths[1], "network.ncsnpp.attention=[8]", objective]), @r#"
      × train.objective.implicit: the exact divergence takes 256 backward passes a step, one for each
      │ number of an example; at most 64 are allowed
-       ╭─[tiny.toml + --set:44:23]
-    43 │ ema = 0.9
-    44 │ objective = {implicit={curvature=0}}
-       ·                       ──────┬──────
-       ·                             ╰── here
-    45 │ weighting = "variance"
-       ╰────
+      ╭─[--set:1:29]
+    1 │ train.objective = {implicit={curvature=0}}
+      ·                             ──────┬──────
+      ·                                   ╰── here
+      ╰────
      help: use "denoising", or sliced, which takes one for each projection
     "#);
 }
@@ -1188,9 +1136,9 @@ fn experiments_that_do_not_fit_their_data() {
     ");
     let home = Home::with_images(IMAGES);
     let paths = ["train", "test"].map(|split| format!("data.idx.{split}={}", home.path(&format!("{split}-images")).display()));
-    assert_snapshot!(refused(&IMAGES.replace(unet, mlp), &paths.each_ref().map(String::as_str)), @"
+    assert_snapshot!(refused(&IMAGES.replace(unet, mlp), &paths.each_ref().map(String::as_str)), @r"
      × network.mlp: mlp is a network for vectors, but the data are of shape [1, 8, 8]
-       ╭─[tiny.toml + --set:15:10]
+       ╭─[tiny.toml:15:10]
     14 │ 
     15 │ [network.mlp]
        ·          ─┬─
@@ -1203,44 +1151,52 @@ fn experiments_that_do_not_fit_their_data() {
 
 #[test]
 fn overrides_are_checked_like_the_file() {
-    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @"
+    assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @r"
      × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
      │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
      │ `log_every`
-       ╭─[tiny.toml + --set:38:1]
-    37 │ checkpoint_every = 10
-    38 │ stepz = 10
-       · ──┬──
-       ·   ╰── here
-    39 │ 
-       ╰────
+      ╭─[--set:1:7]
+    1 │ train.stepz = 10
+      ·       ──┬──
+      ·         ╰── here
+      ╰────
      help: did you mean `steps`?
     ");
     assert_snapshot!(refused(VECTORS, &["train.steps=ten"]), @r#"
-      × invalid type: string "ten", expected a whole number of at least 0
-        ╭─[tiny.toml + --set:21:9]
-     20 │ [train]
-     21 │ steps = "ten"
-        ·         ──┬──
-        ·           ╰── here
-     22 │ batch = 8
-        ╰────
+     × invalid type: string "ten", expected a whole number of at least 0
+      ╭─[--set:1:15]
+    1 │ train.steps = "ten"
+      ·               ──┬──
+      ·                 ╰── here
+      ╰────
     "#);
-    assert_snapshot!(refused(VECTORS, &["sde.ve={sigma_min=0.01,sigma_max=50.0}"]), @"
-      × this table takes exactly one choice, but has more
-       ╭─[tiny.toml + --set:3:1]
-     2 │ 
-     3 │ [sde]
-       · ──┬──
-       ·   ╰── here
-     4 │ ve = {sigma_min=0.01,sigma_max=50.0}
-       ╰────
-      help: keep one of them; an override replaces the whole table: --set 'sde={CHOICE={...}}'
+    assert_snapshot!(refused(VECTORS, &["sde={ve={sigma_min=0.01,sigma_max=50.0},vp={beta_min=0.1,beta_max=2.0}}"]), @r"
+     × this table takes exactly one choice, but has more
+      ╭─[--set:1:7]
+    1 │ sde = {ve={sigma_min=0.01,sigma_max=50.0},vp={beta_min=0.1,beta_max=2.0}}
+      ·       ─────────────────────────────────┬─────────────────────────────────
+      ·                                        ╰── here
+      ╰────
+     help: keep one of them
     ");
-    assert_snapshot!(refused(VECTORS, &["seed.of=10"]), @"
-      × --set seed.of=10: `seed` is a value, not a table
-      help: score-sde check FILE prints every key of an experiment
+    assert_snapshot!(refused(VECTORS, &["sde.ve.sigma_max=50.0"]), @r"
+     × missing field `sigma_min`
+      ╭─[--set:1:5]
+    1 │ sde.ve.sigma_max = 50.0
+      ·     ─┬
+      ·      ╰── here
+      ╰────
+     help: every number that changes a result is given in the file; the files in experiments/ show
+           all keys
+    ");
+    assert_snapshot!(refused(VECTORS, &["seed.of=10"]), @r"
+     × invalid type: map, expected a whole number of at least 0
+      ╭─[--set:1:1]
+    1 │ seed.of = 10
+      · ──┬─
+      ·   ╰── here
+      ╰────
     ");
     assert_snapshot!(refused(VECTORS, &["train.steps"]), @"
       × --set train.steps has no =
@@ -1255,7 +1211,7 @@ fn overrides_are_checked_like_the_file() {
 #[test]
 fn overrides_reach_every_kind_of_table() {
     let with = |overrides: &[&str]| {
-        let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+        let overrides: Vec<Override> = overrides.iter().map(|setting| (*setting).into()).collect();
         let loaded = parse("tiny.toml", VECTORS, &overrides).unwrap_or_else(|e| panic!("{}", report(e)));
         toml::Value::try_from(loaded.experiment).unwrap()
     };
@@ -1301,20 +1257,18 @@ fn faults_and_overrides_find_an_older_spelling() {
     let [(newer, older, text), .., (newer_score, older_score, score)] = older_spellings();
     let old = text.replace(newer, older);
     for (text, other) in [(&old, newer), (&text, older)] {
-        let given = parse("tiny.toml", text, &[format!("data.{other}.noise=0.2")]).unwrap_or_else(|e| panic!("{}", report(e)));
+        let given = parse("tiny.toml", text, &[format!("data.{other}.noise=0.2").into()]).unwrap_or_else(|e| panic!("{}", report(e)));
         assert_eq!(given.experiment.data, toml::from_str::<Experiment>(&text.replace("0.1", "0.2")).unwrap().data);
         let table = format!("data.{other}={{train=5, test=6, scale=1.0, noise=0.2}}");
-        assert_eq!(parse("tiny.toml", text, &[table]).unwrap_or_else(|e| panic!("{}", report(e))).shape, [2]);
+        assert_eq!(parse("tiny.toml", text, &[table.into()]).unwrap_or_else(|e| panic!("{}", report(e))).shape, [2]);
     }
-    assert_snapshot!(refused(&old, &["data.two-moons.noise=-1"]), @"
+    assert_snapshot!(refused(&old, &["data.two-moons.noise=-1"]), @r"
      × data.two-moons.noise: noise is -1
-       ╭─[tiny.toml + --set:11:9]
-    10 │ scale = 2.0
-    11 │ noise = -1
-       ·         ─┬
-       ·          ╰── here
-    12 │ 
-       ╰────
+      ╭─[--set:1:24]
+    1 │ data.two-moons.noise = -1
+      ·                        ─┬
+      ·                         ╰── here
+      ╰────
      help: give the standard deviation around the curve, at least 0
     ");
     assert_snapshot!(refused(&score.replace(newer_score, older_score).replace("[1.0]", "[-1.0]"), &[]), @"
@@ -1429,7 +1383,7 @@ fn thresholding_is_for_images_in_continuous_time() {
     assert!(message.contains("sample.thresholding: a network in discrete time"), "{message}");
     let message = key(IMAGES, &[&paths[0], &paths[1], "sample.thresholding.quantile=0"]);
     assert!(message.contains("sample.thresholding.quantile: quantile is 0"), "{message}");
-    assert!(parse("tiny.toml", IMAGES, &[&paths[0], &paths[1], quantile].map(|word| word.to_string())).is_ok());
+    assert!(parse("tiny.toml", IMAGES, &[&paths[0], &paths[1], quantile].map(|word| word.into())).is_ok());
     let times = format!("sample.trajectory=[{}]", vec!["0.5"; 101].join(","));
     assert!(key(VECTORS, &[&times]).contains("sample.trajectory: 101 times"));
 }
@@ -1453,12 +1407,12 @@ fn samplers_that_a_process_cannot_have() {
     let chain = r#"discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }"#;
     assert_snapshot!(refused(&solver(chain), &["precondition={discrete={levels=1000}}"]), @r#"
      × sample.solver.discrete-chain.levels: the chain has 100 levels, but the network knows 1000
-       ╭─[tiny.toml + --set:42:36]
-    41 │ dynamics = "reverse-sde"
-    42 │ solver.discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }
+       ╭─[tiny.toml:43:36]
+    42 │ dynamics = "reverse-sde"
+    43 │ solver.discrete-chain = { levels = 100, steps = 10, spacing = "quadratic", variance = "beta-tilde" }
        ·                                    ─┬─
        ·                                     ╰── here
-    43 │ t_min = 1e-3
+    44 │ t_min = 1e-3
        ╰────
      help: give 1000, as in [precondition.discrete]
     "#);
@@ -1524,11 +1478,15 @@ fn word() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&WORDS[..])
 }
 
-fn setting() -> impl Strategy<Value = String> {
-    let key = prop::collection::vec(word(), 0..6).prop_map(|words| words.join("."));
+fn setting() -> impl Strategy<Value = Override> {
+    let key = || prop::collection::vec(word(), 0..6).prop_map(|words| words.join("."));
     let value =
         prop_oneof![word().prop_map(str::to_owned), prop::collection::vec(word(), 0..8).prop_map(|words| words.concat()), "\\PC{0,12}"];
-    prop_oneof![(key, value).prop_map(|(key, value)| format!("{key}={value}")), "\\PC{0,20}"]
+    prop_oneof![
+        (key(), value).prop_map(|(key, value)| format!("{key}={value}").into()),
+        "\\PC{0,20}".prop_map(Override::Set),
+        key().prop_map(Override::Unset),
+    ]
 }
 
 proptest! {

@@ -7,12 +7,12 @@ use std::process::Output;
 use std::time::Duration;
 
 use common::home::{Home, IMAGES, VECTORS, said};
-use score_sde::experiment::{PHASES, parse};
+use score_sde::experiment::{Override, PHASES, parse};
 
 fn needs(home: &Home, text: &str, overrides: &[&str]) -> u64 {
     let file = |text: &str| text.replace("train-images", &home.path("train-images").display().to_string());
     let text = file(text).replace("test-images", &home.path("test-images").display().to_string());
-    let overrides: Vec<String> = overrides.iter().map(|setting| setting.to_string()).collect();
+    let overrides: Vec<Override> = overrides.iter().map(|setting| (*setting).into()).collect();
     parse("tiny.toml", &text, &overrides).unwrap().needs(&PHASES).unwrap().peak()
 }
 

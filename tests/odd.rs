@@ -11,7 +11,7 @@ use common::home::{Home, IMAGES, VECTORS, cifar10, idx};
 use common::schema::Schema;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use score_sde::error::Error;
-use score_sde::experiment::{PHASES, parse};
+use score_sde::experiment::{Override, PHASES, parse};
 use serde_json::Value;
 
 /// A key of an experiment, and the settings that bring it into the file.
@@ -184,7 +184,8 @@ fn report(error: &Error) -> String {
 
 /// What `check` does with an experiment, but for printing: the bytes it needs, or the report.
 fn check(text: &str, settings: &[String]) -> Result<u64, Error> {
-    let loaded = parse("tiny.toml", text, settings)?;
+    let settings: Vec<Override> = settings.iter().cloned().map(Override::from).collect();
+    let loaded = parse("tiny.toml", text, &settings)?;
     assert!(!loaded.experiment.resolved().is_empty());
     let needs = loaded.needs(&PHASES)?;
     needs.fit(Some(1 << 36), true)?;

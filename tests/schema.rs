@@ -71,6 +71,10 @@ fn schema_and_parser_agree_on_what_is_wrong() {
     let (mut refused, mut read) = (0, 0);
     for path in experiments() {
         let document = json(&path);
+        if !document["extends"].is_null() {
+            assert!(validator.is_valid(&document), "{}", path.display());
+            continue;
+        }
         assert!(validator.is_valid(&document) && is_read(&document), "{}", path.display());
         let mut all = Vec::new();
         paths(&document, &[], &mut all);
@@ -108,4 +112,24 @@ fn keys_are_told_with_their_words() {
     let (solver, _) = home.succeed(&["keys", "sample.dynamics"]);
     assert!(solver.contains("reverse-sde"), "{solver}");
     assert!(home.fail(&["keys", "trian"]).contains("there is no table trian"));
+}
+
+#[test]
+fn a_file_that_extends_another_may_leave_out_what_is_required_of_others() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let is_valid = |text: &str| validator.is_valid(&serde_json::to_value(toml::from_str::<toml::Value>(text).unwrap()).unwrap());
+    for (rest, fits) in [
+        ("", true),
+        ("[train]\nlr = 1.0", true),
+        ("[train]\nlr = 'one'", false),
+        ("[train]\nlrr = 1.0", false),
+        ("[sde.ve]\nsigma_max = 1.0", true),
+        ("[sde]", false),
+        ("[sde]\nve.sigma_max = 1.0\nvp.beta_min = 1.0", false),
+        ("[sample.solver.heun.grid.uniform]", true),
+    ] {
+        assert_eq!(is_valid(&format!("extends = 'base.toml'\n{rest}")), fits, "{rest}");
+        assert!(!is_valid(rest), "{rest}");
+    }
+    assert!(!is_valid(&format!("extends = ''\n{VECTORS}")) && is_valid(VECTORS));
 }

@@ -1,4 +1,4 @@
-//! `score-sde check`: the resolved experiment and what would run.
+//! `score-sde check`: the resolved experiment, where its keys come from, and what would run.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub fn check(Arguments { experiment: path, set, form }: Arguments) -> Result<()>
     let loaded = experiment::load(&path, &set.overrides)?;
     let needs = loaded.needs(&experiment::PHASES)?;
     let model_shape = loaded.model_shape();
-    let Loaded { experiment, plan, shape, condition, vae, train, .. } = loaded;
+    let Loaded { experiment, plan, shape, condition, vae, origins, train, .. } = loaded;
     if form.json {
         let parameters = match &plan.family {
             Family::Known(..) => 0,
@@ -36,11 +36,18 @@ pub fn check(Arguments { experiment: path, set, form }: Arguments) -> Result<()>
             Family::Generator(spec, _) => spec.parameter_count(&shape),
         };
         let examples = train.as_ref().map_or(0, |train| train.len);
-        let of = json!({ "examples": examples, "shape": shape, "parameters": parameters, "bytes": needs.peak(), "experiment": experiment });
+        let of = json!({
+            "examples": examples,
+            "shape": shape,
+            "parameters": parameters,
+            "bytes": needs.peak(),
+            "experiment": experiment,
+            "origins": origins,
+        });
         form.print(&of)?;
         return needs.fit(memory::available(), false);
     }
-    print!("{}", experiment.resolved());
+    print!("{}", origins.noted(&experiment, &path.display().to_string()));
     println!("\n# What will run:");
     let examples = train.as_ref().map_or(0, |train| train.len);
     println!("# data        {examples} training examples of shape {shape:?}");

@@ -128,7 +128,7 @@ pub(super) fn ask(Common { source, out, set, form, machine }: Common) -> Result<
 
 /// Another run asked the same, with the noise of the first.
 fn beside(mut common: Common, run: PathBuf, seed: u64) -> Common {
-    common.set.overrides.push(format!("seed={seed}"));
+    common.set.overrides.push(format!("seed={seed}").into());
     Common { source: Source { run, step: None, ..common.source }, out: None, ..common }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Form, Machine, Overrides, Source, Target};
 use crate::error::{Error, Result};
-use crate::experiment::{self, Plan};
+use crate::experiment::{self, Override, Plan};
 use crate::likelihood::{Density, Likelihood, Unit, protocol};
 use crate::metric::Estimate;
 use crate::progress::Terminal;
@@ -114,8 +114,8 @@ impl fmt::Display for Gap {
 fn measure(arguments: &Arguments, split: Option<&str>, (run, place): (&Run, &Run), name: &str) -> Result<Measured> {
     let Arguments { source, compare, set, machine, .. } = arguments;
     let [_, table] = experiment::tables_of(run)?;
-    let split = split.map(|split| format!("{table}.split={split}"));
-    let overrides: Vec<String> = set.overrides.iter().cloned().chain(split).collect();
+    let split = split.map(|split| format!("{table}.split={split}").into());
+    let overrides: Vec<Override> = set.overrides.iter().cloned().chain(split).collect();
     let loaded = experiment::load_run(run, &overrides, &["seed", table], true)?;
     machine.holds(&loaded.needs(&["likelihood", "bound", "density"])?)?;
     let session = Session::new(&loaded, machine.clone().into());

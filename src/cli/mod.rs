@@ -12,6 +12,7 @@ mod lab;
 mod likelihood;
 mod ls;
 mod over;
+mod overrides;
 mod pages;
 mod parity;
 mod plot;
@@ -29,6 +30,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use overrides::Overrides;
 use serde_json::Value;
 use tch::Device;
 
@@ -151,13 +153,6 @@ impl Arguments {
             Verb::Man(arguments) => pages::page(arguments),
         }
     }
-}
-
-#[derive(Args, Clone, Debug)]
-struct Overrides {
-    /// Override a key of the experiment; the value is TOML. May be given many times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
 }
 
 /// Of a verb that reports.

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Overrides;
 use crate::error::{Error, Result};
-use crate::experiment::{self, Experiment};
+use crate::experiment::{self, Experiment, Override};
 use crate::run::{CLASSIFIER, Folder, checkpoint};
 
 #[derive(Args, Debug)]
@@ -27,13 +27,13 @@ pub struct Arguments {
 
 pub fn verify_resume(Arguments { experiment: path, steps, threads, set }: Arguments) -> Result<()> {
     let loaded = experiment::load(&path, &set.overrides)?;
-    let settings = shortened(&loaded.experiment, steps);
+    let settings: Vec<Override> = shortened(&loaded.experiment, steps).into_iter().map(Override::from).collect();
     let home = tempfile::tempdir().map_err(|e| Error::io("create a folder in", std::env::temp_dir(), e))?;
     let [whole, broken] = ["whole", "broken"].map(|name| home.path().join(name));
     let run = |out: &Path| {
         let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| "score-sde".into()));
         command.arg("run").arg(&path).arg("--quiet").arg("--out").arg(out);
-        command.args(set.overrides.iter().chain(&settings).flat_map(|setting| ["--set", setting]));
+        command.args(set.overrides.iter().chain(&settings).flat_map(Override::flag));
         command.args(threads.iter().flat_map(|n| ["--threads".to_owned(), n.to_string()]));
         command.stdout(Stdio::null()).spawn().map_err(|e| Error::io("start", "score-sde", e))
     };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::origins::Origins;
 use super::paths::{is_of_data, is_path};
 use super::written::Experiment;
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ impl Changes {
     /// Writes the changes down, and drops what was half done with the old settings.
     ///
     /// Error: one of them would change what is done, or another run.
-    pub fn accept(&self, run: &Run) -> Result<()> {
+    pub fn accept(&self, run: &Run, origins: &Origins) -> Result<()> {
         let trained = checkpoint::steps(run)?.last().copied();
         let steps = self.0.iter().find(|(key, ..)| key == STEPS).and_then(|(_, now, _)| now.parse::<u64>().ok());
         let goes_further = steps.is_some_and(|steps| Some(steps) > trained);
@@ -60,7 +61,8 @@ impl Changes {
         }
         let changes: Map<String, Value> =
             self.0.iter().map(|(key, now, there)| (key.clone(), json!({ "from": there, "to": now }))).collect();
-        run.note("changed", json!({ "step": trained, "changes": changes }))
+        let origins = origins.among(|key| self.0.iter().any(|(changed, ..)| changed == key));
+        run.note("changed", json!({ "step": trained, "changes": changes, "origins": origins }))
     }
 
     fn asked(&self, key: &str) -> Option<Asked> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::changes::Changes;
 use super::load::Loaded;
 use super::paths;
@@ -49,16 +51,17 @@ impl Loaded {
             Ok(None) | Err(Error::Run { .. }) if about.mark == mark => {
                 stored.err().into_iter().for_each(|error| warn(&format!("{error}; it is made again")));
                 self.keep_program(run)?;
+                run.note("experiment", json!({ "origins": self.origins }))?;
                 return run.keep_experiment(&experiment.resolved()).map(|()| Vec::new());
             }
             Ok(None) => return Err(Error::run(run.path(), "holds a run of another experiment", "give this one another folder: --out DIR")),
             Err(error) => return Err(error),
         };
-        let stored = paths::resolved(stored, run.path());
+        let stored = paths::resolved(stored, |_| run.path());
         let same_data = self.has_data_of(run, &about)?;
         let changes = Changes::between(experiment, &stored, same_data);
         if !changes.is_empty() {
-            changes.accept(run)?;
+            changes.accept(run, &self.origins)?;
             run.keep_experiment(&experiment.resolved())?;
         }
         self.keep_program(run).map(|()| changes.lines())

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use toml::de::Deserializer;
 
 use super::autoencoder;
+use super::layers::Override;
 use super::mistakes;
+use super::origins::Origins;
 use super::paths;
 use super::plan::Plan;
 use super::text::Text;
@@ -28,69 +31,72 @@ pub struct Loaded {
     pub condition: usize,
     /// The autoencoder of a latent space.
     pub vae: Option<vae::Spec>,
+    /// Where each key comes from.
+    pub origins: Origins,
     /// The training split, where the data were looked at.
     pub train: Option<Summary>,
     /// The split that is measured, where it was looked at.
     pub measured: Option<Summary>,
 }
 
-/// Reads `path`, applies `--set` overrides, and checks everything: spelling, types, values, the headers of data files, and that the network
+/// Reads `path` and the files that it extends, applies overrides, and checks everything: spelling, types, values, the headers of data files, and that the network
 /// fits the data.
-pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded> {
+pub fn load(path: &Path, overrides: &[Override]) -> Result<Loaded> {
     load_into(path, overrides, None)
 }
 
 /// [`load`] for a run that may be there already, with what it has copied of others.
-pub fn load_into(path: &Path, overrides: &[String], run: Option<&Run>) -> Result<Loaded> {
+pub fn load_into(path: &Path, overrides: &[Override], run: Option<&Run>) -> Result<Loaded> {
     parse_into(&path.display().to_string(), &read(path)?, overrides, run)
 }
 
 /// [`load`] for a text that goes by the name `name` in messages.
-pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded> {
+pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Loaded> {
     parse_into(name, text, overrides, None)
 }
 
 /// The seed, 0 if there is none, and the data of a file with overrides; whatever else it holds is not looked at.
-pub fn load_data(path: &Path, overrides: &[String]) -> Result<(u64, Data)> {
+pub fn load_data(path: &Path, overrides: &[Override]) -> Result<(u64, Data)> {
     #[derive(Serialize, Deserialize)]
     struct Part {
         #[serde(default)]
         seed: u64,
         data: Data,
     }
-    let text = Text { name: path.display().to_string(), text: read(path)? }.with_all(overrides)?;
-    let part = toml::from_str(&text.text).map_err(|error| text.misspelt(&error, &[]))?;
-    let Part { seed, data } = paths::resolved(part, text.folder());
+    let text = Text::new(&path.display().to_string(), &read(path)?, overrides)?;
+    let part = Part::deserialize(Deserializer::from(text.tree())).map_err(|error| text.misspelt(&error, &[]))?;
+    let Part { seed, data } = paths::resolved(part, |key| text.folder_of(key));
     data.check().map_err(|fault| text.fault(fault.within("data")))?;
     Ok((seed, data))
 }
 
-fn parse_into(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
-    let base = Path::new(name).parent().unwrap_or(Path::new(""));
-    looked_at(name, text, overrides, own).map_err(|error| paths::looked_for(error, base))
+fn parse_into(name: &str, text: &str, overrides: &[Override], own: Option<&Run>) -> Result<Loaded> {
+    let text = Text::new(name, text, overrides)?;
+    looked_at(&text, own).map_err(|error| paths::looked_for(error, |path| text.folder_naming(path)))
 }
 
-fn looked_at(name: &str, text: &str, overrides: &[String], own: Option<&Run>) -> Result<Loaded> {
-    let (text, experiment, plan) = planned(name, text, overrides, |experiment, text| experiment.read_program(own, text))?;
+fn looked_at(text: &Text, own: Option<&Run>) -> Result<Loaded> {
+    let (experiment, plan) = planned(text, |experiment| experiment.read_program(own, text))?;
     let train = plan.data.describe(Split::Train)?;
-    check_measurement(&text, &plan, &train.shape)?;
+    check_measurement(text, &plan, &train.shape)?;
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
     let condition = width_of_conditions(&plan)?;
-    let loaded = checked(&text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)?;
-    loaded.try_program(&text)?;
+    let loaded = checked(text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)?;
+    loaded.try_program(text)?;
     Ok(loaded)
 }
 
 /// The experiment of a run with overrides of nothing but `tables`, for whoever repeats one phase. The run knows the shape of its data, so that
 /// none are looked at but those that are `measured`.
-pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool) -> Result<Loaded> {
+pub fn load_run(run: &Run, overrides: &[Override], tables: &[&str], measured: bool) -> Result<Loaded> {
     for setting in overrides {
-        let top = setting.split(['.', '=']).next().unwrap_or_default().trim();
+        let [flag, word] = setting.flag();
+        let top = word.split(['.', '=']).next().unwrap_or_default().trim();
         if !tables.contains(&top) {
             return Err(Error::Usage {
-                message: format!("--set {setting} would change what was trained"),
+                message: format!("{flag} {word} would change what was trained"),
                 help: format!("here only these may change: {}; for anything else, begin a run with score-sde run", tables.join(", ")),
             });
         }
@@ -103,8 +109,10 @@ pub fn load_run(run: &Run, overrides: &[String], tables: &[&str], measured: bool
         experiment.evaluate = experiment.evaluate.take().filter(|_| tables.contains(&"evaluate"));
         experiment.take_copy(run)
     };
-    let (text, experiment, plan) = planned(&path.display().to_string(), &written, overrides, |experiment, _| take(experiment))
-        .map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.in_words()) })?;
+    let read = Text::new(&path.display().to_string(), &written, overrides)
+        .and_then(|text| planned(&text, take).map(|(experiment, plan)| (text, experiment, plan)));
+    let (text, experiment, plan) =
+        read.map_err(|error| if about.is_current() { error } else { about.unreadable(&path, &error.in_words()) })?;
     let About { shape, condition, .. } = about;
     let train = if shape.is_none() { Some(plan.data.describe(Split::Train)?) } else { None };
     let shape = shape.or(train.as_ref().map(|train| train.shape.clone())).unwrap_or_default();
@@ -130,19 +138,13 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// `read` takes the files that belong to the experiment.
-fn planned(
-    name: &str,
-    text: &str,
-    overrides: &[String],
-    read: impl FnOnce(&mut Experiment, &Text) -> Result<()>,
-) -> Result<(Text, Experiment, Plan)> {
-    let text = Text { name: name.to_owned(), text: text.to_owned() }.with_all(overrides)?;
-    let mut experiment = mistakes::read(&text)?;
+fn planned(text: &Text, read: impl FnOnce(&mut Experiment) -> Result<()>) -> Result<(Experiment, Plan)> {
+    let mut experiment = mistakes::read(text)?;
     text.has_tables(&experiment)?;
-    experiment = paths::resolved(experiment, text.folder());
-    read(&mut experiment, &text)?;
-    let plan = mistakes::plan(&experiment, &text)?;
-    Ok((text, experiment, plan))
+    experiment = paths::resolved(experiment, |key| text.folder_of(key));
+    read(&mut experiment)?;
+    let plan = mistakes::plan(&experiment, text)?;
+    Ok((experiment, plan))
 }
 
 /// The numbers that say what is known of an example, by the training split.
@@ -188,7 +190,8 @@ fn checked(
         },
     };
     let vae = plan.latent.as_ref().map(|latent| autoencoder::of(latent, &plan.data, &shape, own, text)).transpose()?;
-    let loaded = Loaded { experiment, plan, shape, condition, vae, train, measured };
+    let origins = Origins::of(&experiment, text);
+    let loaded = Loaded { experiment, plan, shape, condition, vae, origins, train, measured };
     let (plan, model_shape) = (&loaded.plan, loaded.model_shape());
     plan.check_against(&loaded.shape, &model_shape, condition, loaded.measured.as_ref()).map_err(|fault| text.fault(fault))?;
     for Fault { key, message, help } in plan.doubts(&model_shape) {

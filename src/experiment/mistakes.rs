@@ -33,10 +33,7 @@ pub(super) fn plan(experiment: &Experiment, text: &Text) -> Result<Plan> {
 }
 
 fn together(text: &Text, mut mistakes: Vec<Error>) -> Error {
-    mistakes.sort_by_key(|mistake| match mistake {
-        Error::Experiment { span, .. } => span.map_or(0, |span| span.offset()),
-        _ => 0,
-    });
+    text.sort(&mut mistakes);
     match mistakes.len() {
         1 => mistakes.remove(0),
         n => Error::Mistakes { message: format!("{} has {n} mistakes", text.name), mistakes },
@@ -45,11 +42,7 @@ fn together(text: &Text, mut mistakes: Vec<Error>) -> Error {
 
 /// The experiment, where it is clear what each of its words means, and what is wrong with words and types.
 fn parse(text: &Text) -> (Option<Experiment>, Vec<Error>) {
-    let mut mistakes = Vec::new();
-    let mut tree = match DeTable::parse(&text.text) {
-        Ok(tree) => tree,
-        Err(error) => return (None, vec![text.misspelt(&error, &[])]),
-    };
+    let (mut mistakes, mut tree) = (Vec::new(), text.tree());
     let (mut removed, mut guessed) = (Vec::<Vec<String>>::new(), false);
     for _ in 0..MOST {
         let (error, path) = match refusal(&tree) {

@@ -2,24 +2,30 @@
 
 mod autoencoder;
 mod changes;
+mod choices;
 mod claim;
 mod conditions;
 mod difference;
 mod doubts;
 mod family;
+mod layers;
 mod load;
 mod mistakes;
 mod needs;
+mod origins;
 mod paths;
 mod plan;
 mod program;
 mod schema;
+mod spelling;
 mod text;
 mod words;
 mod written;
 
+pub use layers::Override;
 pub use load::{Loaded, default_run_folder, load, load_data, load_into, load_run, parse, tables_of};
 pub use needs::{Needs, PHASES};
+pub use origins::Origins;
 pub use plan::{Family, Learned, Plan};
 pub use schema::schema;
 pub use written::Experiment;

@@ -38,10 +38,11 @@ pub(super) fn is_path(key: &str) -> bool {
     })
 }
 
-/// An experiment, or a part of one, in which every relative path that leads somewhere is absolute; `base` is the folder of its file.
-pub(super) fn resolved<E: Serialize + DeserializeOwned>(experiment: E, base: &Path) -> E {
-    changed(experiment, &mut |_, path| {
-        let found = [base.join(&*path), PathBuf::from(&*path)].into_iter().find(|path| path.exists());
+/// An experiment, or a part of one, in which every relative path that leads somewhere is absolute; `base` is the folder of the file that
+/// has a key.
+pub(super) fn resolved<'a, E: Serialize + DeserializeOwned>(experiment: E, base: impl Fn(&str) -> &'a Path) -> E {
+    changed(experiment, &mut |key, path| {
+        let found = [base(key).join(&*path), PathBuf::from(&*path)].into_iter().find(|path| path.exists());
         if let Some(found) = found.and_then(|found| std::path::absolute(found).ok()?.into_os_string().into_string().ok()) {
             *path = found;
         }
@@ -71,11 +72,11 @@ fn visit(key: &str, value: &mut toml::Value, found: &mut impl FnMut(&str, &mut S
     }
 }
 
-/// The error of a path that leads nowhere says where it was looked for.
-pub(super) fn looked_for(error: Error, base: &Path) -> Error {
+/// The error of a path that leads nowhere says where it was looked for; `base` is the folder of the file that names a path.
+pub(super) fn looked_for<'a>(error: Error, base: impl Fn(&Path) -> &'a Path) -> Error {
     match error {
         Error::Data { path, message, help } if path.is_relative() && !path.exists() => {
-            let here = std::env::current_dir().unwrap_or_default();
+            let (here, base) = (std::env::current_dir().unwrap_or_default(), base(&path));
             let base = std::path::absolute(if base.as_os_str().is_empty() { Path::new(".") } else { base }).unwrap_or_default();
             let places = if base == here { here.display().to_string() } else { format!("{} or in {}", base.display(), here.display()) };
             Error::Data { path, message: format!("{message} in {places}"), help }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::experiment;
+use crate::experiment::{self, Override};
 use crate::phase::phases;
 use crate::rng::Purpose;
 use crate::run::Run;
@@ -56,7 +56,7 @@ pub fn derived(seed: u64, purpose: Purpose, index: u64, derived: u64) {
 /// Every phase of an experiment of this repository, with these settings, in a folder of its own: what it drew.
 fn drawn(name: &str, seed: u64, home: &Path, settings: &[&str]) -> Ledger {
     *ledger() = Some(Ledger { seeds: HashMap::from([(seed, "run".into())]), ..Ledger::default() });
-    let settings: Vec<String> = settings.iter().map(|setting| setting.to_string()).chain([format!("seed={seed}")]).collect();
+    let settings: Vec<Override> = settings.iter().map(|setting| (*setting).into()).chain([format!("seed={seed}").into()]).collect();
     let loaded = experiment::load(Path::new(name), &settings).unwrap();
     let session = Session::new(&loaded, Machine { threads: Some(1), ..Machine::default() });
     let run = Run::open(home).unwrap();
