@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Machine, Overrides};
 use crate::error::{Error, Result};
-use crate::experiment;
+use crate::experiment::{self, Override};
 use crate::figures;
 use crate::plot;
 use crate::plot::chart::Sheet;
@@ -94,7 +94,7 @@ fn of_run(figure: Figure, source: &Path, machine: &Machine) -> Result<Option<She
     of_session(figure, &session)
 }
 
-fn of_experiment(figure: Figure, source: &Path, overrides: &[String], machine: &Machine) -> Result<Option<Sheet>> {
+fn of_experiment(figure: Figure, source: &Path, overrides: &[Override], machine: &Machine) -> Result<Option<Sheet>> {
     let loaded = experiment::load(source, overrides)?;
     if figure == Figure::Schedules {
         return Ok(figures::schedules(&loaded.plan));

@@ -1,7 +1,7 @@
 //! `score-sde report` and `score-sde compare`: pages about runs.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -53,6 +53,6 @@ pub fn compare(Compare { runs, page, form }: Compare) -> Result<()> {
     page.map_or(Ok(()), |path| write(&path, comparison.page()))
 }
 
-fn write(path: &PathBuf, page: Page) -> Result<()> {
+fn write(path: &Path, page: Page) -> Result<()> {
     replace(path, |file| file.write_all(page.html().as_bytes()))
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use toml::de::DeTable;
 
 use super::{Form, Overrides, Voice, parse_threads};
 use crate::error::{Error, Result};
-use crate::experiment::{self, default_run_folder};
+use crate::experiment::{self, Override, default_run_folder};
 use crate::interrupt;
 use crate::progress::Terminal;
 use crate::report::{Swept, sweep_table};
@@ -102,9 +103,11 @@ fn parse_axis(axis: &str) -> Result<(String, Vec<String>)> {
         Error::Usage { message, help }
     };
     let Some((key, values)) = axis.split_once('=') else { return Err(wrong(format!("--over {axis} has no ="))) };
-    let written = format!("[{values}]").parse::<toml_edit::Value>().ok();
-    let values: Vec<String> = match written.as_ref().and_then(toml_edit::Value::as_array) {
-        Some(array) => array.iter().map(|value| value.to_string().trim().to_owned()).collect(),
+    // As they are written: 1e-4 stays so in the names of folders.
+    let text = format!("values = [{values}]");
+    let parsed = DeTable::parse(&text).ok();
+    let values: Vec<String> = match parsed.as_ref().and_then(|table| table.get_ref().get("values")?.get_ref().as_array()) {
+        Some(array) => array.iter().map(|value| text[value.span()].to_owned()).collect(),
         None => values.split(',').map(|value| value.trim().to_owned()).collect(),
     };
     match values.iter().enumerate().find(|(i, value)| value.is_empty() || values[..*i].contains(value)) {
@@ -142,8 +145,8 @@ fn plain(value: &str) -> String {
     value.chars().filter(|c| !"\"' ".contains(*c)).map(|c| if "/\\,{}".contains(c) || c.is_control() { '_' } else { c }).collect()
 }
 
-fn settings(point: &Point) -> Vec<String> {
-    point.values.iter().map(|(key, value)| format!("{key}={value}")).collect()
+fn settings(point: &Point) -> Vec<Override> {
+    point.values.iter().map(|(key, value)| Override::Set(format!("{key}={value}"))).collect()
 }
 
 /// The process of a run. It takes no signal from the terminal: a sweep that is asked to stop asks its runs itself, once.
@@ -152,7 +155,7 @@ fn start(point: &Point, Arguments { experiment, jobs, threads, device, set, .. }
     let log = File::create(&log).map_err(|e| Error::io("write", &log, e))?;
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| "score-sde".into()));
     command.arg("run").arg(experiment).arg("--out").arg(out.join(&point.name)).args(["--device", device]);
-    command.args(set.overrides.iter().chain(&settings(point)).flat_map(|setting| ["--set", setting]));
+    command.args(set.overrides.iter().chain(&settings(point)).flat_map(Override::flag));
     let threads = threads.or((*jobs > 1).then_some(1));
     command.args(threads.iter().flat_map(|n| ["--threads".to_owned(), n.to_string()]));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);

@@ -11,6 +11,9 @@ use crate::run::Run;
 /// The points (step, value) of each tag `group/name`.
 pub type Curves = BTreeMap<String, Vec<[f64; 2]>>;
 
+/// A curve with what tells it from those that share its chart.
+type Named<'a> = (&'a str, &'a [[f64; 2]]);
+
 const METRICS: &str = "metrics.jsonl";
 /// What is looked at first.
 const LOSS: &str = "train/loss";
@@ -34,7 +37,7 @@ pub fn curves(run: &Run) -> Result<Curves> {
 
 /// A chart of each curve of one run; those whose tags have three parts share one with their like.
 pub fn charts(curves: &Curves) -> Vec<Sheet> {
-    let mut together = BTreeMap::<&str, Vec<(&str, &Vec<[f64; 2]>)>>::new();
+    let mut together = BTreeMap::<&str, Vec<Named>>::new();
     for (tag, points) in curves.iter().filter(|(_, points)| points.len() > 1) {
         let (title, name) = match tag.rsplit_once('/') {
             Some((title, name)) if title.contains('/') => (title, name),
@@ -42,7 +45,7 @@ pub fn charts(curves: &Curves) -> Vec<Sheet> {
         };
         together.entry(title).or_default().push((name, points));
     }
-    let sheet = |(title, lines): (&str, Vec<(&str, &Vec<[f64; 2]>)>)| match &lines[..] {
+    let sheet = |(title, lines): (&str, Vec<Named>)| match &lines[..] {
         [("", points)] => sheet(title, raw_and_smooth(points, None, 0)),
         _ => sheet(title, lines.iter().enumerate().map(|(i, (name, points))| Line::named(*name, i, smoothed(points))).collect()),
     };

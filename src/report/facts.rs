@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::page::{Block, Section, Table};
 use super::results::{duration, shown};
 use crate::error::Result;
@@ -12,9 +14,12 @@ pub fn experiment(run: &Run) -> Result<Section> {
     let mut section = Section::new("Experiment");
     let text = run.experiment()?.unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
-    let rows = keys(&table).into_iter().map(|(key, value)| vec![key, value]).collect();
-    section.table(Table { head: Vec::new(), rows });
-    for line in run.history()?.iter().filter(|line| line["what"] == "changed") {
+    let history = run.history()?;
+    let origins: BTreeMap<&String, &Value> = history.iter().filter_map(|line| line["origins"].as_object()).flatten().collect();
+    let origin = |key: &String| origins.get(key).map_or(String::new(), |origin| shown(origin));
+    let rows = keys(&table).into_iter().map(|(key, value)| vec![key.clone(), value, origin(&key)]).collect();
+    section.table(Table::with_head(&["key", "value", "from"], rows));
+    for line in history.iter().filter(|line| line["what"] == "changed") {
         let changes = line["changes"].as_object().into_iter().flatten();
         let said = changes.map(|(key, change)| format!("{key} from {} to {}", shown(&change["from"]), shown(&change["to"])));
         let step = line["step"].as_u64().map_or(String::new(), |step| format!("At step {step}: "));
@@ -50,7 +55,7 @@ pub fn environment(run: &Run) -> Result<Section> {
     let mut section = Section::new("Environment");
     let history = run.history()?;
     let of = |what: &'static str| history.iter().filter(move |line| line["what"] == what);
-    if let Some(begun) = of("begun").last() {
+    if let Some(begun) = of("begun").next_back() {
         let keys = ["version", "commit", "libtorch", "host", "threads"];
         let mut rows: Vec<(String, String)> =
             keys.iter().filter(|key| !begun[**key].is_null()).map(|key| (key.to_string(), shown(&begun[*key]))).collect();
