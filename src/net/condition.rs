@@ -1,9 +1,9 @@
 //! What a network is told of an example beside its noise label.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::Linear;
-use crate::optim::Builder;
+use crate::optim::{Builder, Init};
 
 /// What a network is told beside x.
 #[derive(Clone, Copy)]
@@ -46,5 +46,29 @@ impl Conditioning {
             None => Tensor::zeros([1, self.width], (label.kind(), label.device())),
         };
         label + self.output.forward(&self.hidden.forward(&condition).silu())
+    }
+}
+
+/// A vector for each class, and one for an unknown one, which are added to an embedded noise label; of other numbers their linear combination, to
+/// which that of an unknown class belongs with what they lack of 1.
+pub(super) struct Classes {
+    /// [features, M + 1]
+    weight: Tensor,
+}
+
+impl Classes {
+    /// For conditions of so many numbers, if any, as so many features.
+    pub fn new(count: usize, features: i64, builder: &Builder) -> Option<Classes> {
+        (count > 0).then(|| Classes { weight: builder.parameter("weight", &[features, count as i64 + 1], Init::Normal(0.02)) })
+    }
+
+    /// `label` [B or 1, features] and the condition.
+    pub fn added(&self, label: Tensor, condition: Option<&Tensor>) -> Tensor {
+        let known = match condition {
+            Some(condition) => condition.to_kind(label.kind()),
+            None => Tensor::zeros([1, self.weight.size()[1] - 1], (label.kind(), label.device())),
+        };
+        let rest = known.sum_dim_intlist(1i64, true, None::<Kind>).neg() + 1.0;
+        label + Tensor::cat(&[known, rest], 1).linear(&self.weight, None::<&Tensor>)
     }
 }

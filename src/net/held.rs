@@ -4,7 +4,7 @@
 //! of 1 to 256 images and 1000 to 100,000 vectors, on a CPU), an estimate made of them is within a factor of 2.
 
 use super::block::BlockKind;
-use super::{NetworkSpec, mlp, ncsnpp};
+use super::{NetworkSpec, dit, mlp, ncsnpp};
 
 /// Numbers for one example, in the network's own kind. They are f64, which no size overflows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +22,8 @@ impl NetworkSpec {
         match (self, shape) {
             (NetworkSpec::Ncsnpp(spec), &[images, height, width]) => u_net(spec, [images, height, width]),
             (NetworkSpec::Ddpm(spec), &[images, height, width]) => u_net(&spec.as_ncsnpp(), [images, height, width]),
+            (NetworkSpec::Adm(spec), &[images, height, width]) => u_net(&spec.as_ncsnpp(), [images, height, width]),
+            (NetworkSpec::Dit(spec), &[images, height, width]) => transformer(spec, [images, height, width]),
             (NetworkSpec::Mlp(spec), _) => residual(spec, shape.iter().product::<usize>() as f64),
             // What goes into the sigmoid and what comes out, and the input and the output.
             (NetworkSpec::TiedAutoencoder(spec), _) => {
@@ -80,6 +82,16 @@ fn u_net(spec: &ncsnpp::Spec, [images, height, width]: [usize; 3]) -> Held {
     let ends = (4.0 * images as f64 + 2.0 * spec.channels as f64) * pixels(0);
     // A backward pass holds the gradients of the widest place beside the graph.
     Held { with_graph: graph + ends + widest, without_graph: kept + widest + ends }
+}
+
+/// Of each block two normalised inputs with their scaled forms, query, key and value, what the heads give, their weights before and after the softmax, and the
+/// hidden layer twice.
+fn transformer(spec: &dit::Spec, [images, height, width]: [usize; 3]) -> Held {
+    let tokens = (height / spec.patch) as f64 * (width / spec.patch) as f64;
+    let (features, heads) = (spec.width as f64, spec.heads as f64);
+    let block = 18.0 * features * tokens + 2.0 * heads * tokens * tokens;
+    let ends = 4.0 * (images * height * width) as f64 + 4.0 * features * tokens;
+    Held { with_graph: (spec.depth as f64 + 1.0) * block + ends, without_graph: block + ends }
 }
 
 #[cfg(test)]

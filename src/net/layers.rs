@@ -27,6 +27,12 @@ impl Linear {
         }
     }
 
+    /// A layer that gives 0 until it is trained.
+    pub fn zero(builder: &Builder, inputs: i64, outputs: i64) -> Linear {
+        let zeros = |name, shape: &[i64]| builder.parameter(name, shape, Init::Constant(0.0));
+        Linear { weight: zeros("weight", &[outputs, inputs]), bias: zeros("bias", &[outputs]) }
+    }
+
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }

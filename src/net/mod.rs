@@ -2,6 +2,7 @@
 //!
 //! Preconditioning stands outside: a network neither scales its input or output by σ, nor turns a time into its noise label.
 
+pub mod adm;
 mod attention;
 pub mod block;
 pub mod classifier;
@@ -9,6 +10,7 @@ mod condition;
 pub mod convolutional;
 pub mod coupling;
 pub mod ddpm;
+pub mod dit;
 mod dropout;
 pub mod efficientnet;
 pub mod embedding;
@@ -86,6 +88,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Spec),
     Ncsnpp(ncsnpp::Spec),
     Ddpm(ddpm::Spec),
+    Adm(adm::Spec),
+    Dit(dit::Spec),
     TiedAutoencoder(tied_autoencoder::Spec),
     Torchscript(torchscript::Spec),
 }
@@ -97,6 +101,8 @@ impl NetworkSpec {
             NetworkSpec::Mlp(spec) => spec.check(vector(shape, "mlp")?).map_err(|fault| fault.within("mlp")),
             NetworkSpec::Ncsnpp(spec) => spec.check(image(shape, "ncsnpp")?).map_err(|fault| fault.within("ncsnpp")),
             NetworkSpec::Ddpm(spec) => spec.check(image(shape, "ddpm")?).map_err(|fault| fault.within("ddpm")),
+            NetworkSpec::Adm(spec) => spec.check(image(shape, "adm")?).map_err(|fault| fault.within("adm")),
+            NetworkSpec::Dit(spec) => spec.check(image(shape, "dit")?).map_err(|fault| fault.within("dit")),
             NetworkSpec::TiedAutoencoder(spec) => spec.check().map_err(|fault| fault.within("tied-autoencoder")),
             NetworkSpec::Torchscript(spec) => spec.check().map_err(|fault| fault.within("torchscript")),
         }
@@ -105,13 +111,13 @@ impl NetworkSpec {
     /// Whether this network can be told of conditions. A fault's key is relative to `[network]`.
     pub fn check_conditions(&self) -> Result<(), Fault> {
         let (key, of) = match self {
-            NetworkSpec::Mlp(_) | NetworkSpec::Torchscript(_) => return Ok(()),
+            NetworkSpec::Mlp(_) | NetworkSpec::Adm(_) | NetworkSpec::Dit(_) | NetworkSpec::Torchscript(_) => return Ok(()),
             NetworkSpec::Ncsnpp(ncsnpp::Spec { conditional, .. }) => ("ncsnpp.conditional", conditional),
             NetworkSpec::Ddpm(ddpm::Spec { conditional, .. }) => ("ddpm.conditional", conditional),
             NetworkSpec::TiedAutoencoder(_) => ("tied-autoencoder", &false),
         };
         let message = "a condition is added to the embedded noise label, and this network has none";
-        let help = "use [network.mlp] for vectors, ncsnpp or ddpm with conditional = true for images, or remove [condition]";
+        let help = "use [network.mlp] for vectors, adm, dit, or ncsnpp or ddpm with conditional = true for images, or remove [condition]";
         if *of { Ok(()) } else { Err(Fault::new(key, message, help)) }
     }
 
@@ -133,6 +139,8 @@ impl NetworkSpec {
             NetworkSpec::Mlp(spec) => Box::new(mlp::Mlp::new(spec, interface, builder)),
             NetworkSpec::Ncsnpp(spec) => Box::new(u_net(spec, ncsnpp::groups)),
             NetworkSpec::Ddpm(spec) => Box::new(u_net(&spec.as_ncsnpp(), ddpm::groups)),
+            NetworkSpec::Adm(spec) => Box::new(adm::Adm::new(spec, interface, builder)),
+            NetworkSpec::Dit(spec) => Box::new(dit::Dit::new(spec, interface, builder)),
             NetworkSpec::TiedAutoencoder(spec) => {
                 Box::new(tied_autoencoder::TiedAutoencoder::new(spec, interface.shape.iter().product(), builder))
             }
@@ -167,6 +175,8 @@ impl NetworkSpec {
             NetworkSpec::Mlp(_) => "mlp.width",
             NetworkSpec::Ncsnpp(_) => "ncsnpp.channels",
             NetworkSpec::Ddpm(_) => "ddpm.channels",
+            NetworkSpec::Adm(_) => "adm.channels",
+            NetworkSpec::Dit(_) => "dit.width",
             NetworkSpec::TiedAutoencoder(_) => "tied-autoencoder.hidden",
             NetworkSpec::Torchscript(_) => "torchscript.file",
         }
@@ -186,7 +196,7 @@ fn vector(shape: &[usize], network: &str) -> Result<usize, Fault> {
         _ => Err(Fault::new(
             network,
             format!("{network} is a network for vectors, but the data are of shape {shape:?}"),
-            "use a network for images: [network.ncsnpp] or [network.ddpm]",
+            "use a network for images: [network.ncsnpp], [network.ddpm], [network.adm] or [network.dit]",
         )),
     }
 }
