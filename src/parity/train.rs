@@ -10,7 +10,7 @@ use super::model::Golden;
 use super::sde;
 use crate::error::Result;
 use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching};
-use crate::optim::Losses;
+use crate::optim::{Losses, Schedule};
 use crate::train::{OnDivergence, State, Train};
 
 #[derive(Deserialize)]
@@ -40,6 +40,7 @@ impl Description {
             batch,
             lr: self.lr,
             warmup: self.warmup,
+            schedule: Schedule::Constant,
             clip: if self.grad_clip < 0.0 { f64::INFINITY } else { self.grad_clip },
             betas: [self.beta1, self.beta2],
             eps: self.adam_eps,

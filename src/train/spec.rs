@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::matching::ScoreMatching;
 use crate::error::Fault;
 use crate::loss::{Objective, Reduction, TimeSpec, Weighting};
+use crate::optim::Schedule;
 use crate::run::checkpoint::Keep;
 
 /// `[train]`: how a score or another family is learnt. Scores need all of `objective`, `weighting`, `reduction`, `time`, `importance`,
@@ -21,6 +22,9 @@ pub struct Train {
     pub lr: f64,
     /// Steps until the learning rate reaches `lr`, 0 to 1,000,000,000; the reference uses 5000.
     pub warmup: u64,
+    /// How the rate goes on from there; left out, `constant`.
+    #[serde(default, skip_serializing_if = "Schedule::is_constant")]
+    pub schedule: Schedule,
     /// Largest norm of the whole gradient, above 0; `inf` for none. The reference uses 1.
     // JSON has no infinity: what reads TOML as JSON has null there.
     #[schemars(extend("type" = ["number", "null"]))]
@@ -205,6 +209,7 @@ impl Train {
         Fault::unless_in("keep", self.keep, 1..=1_000_000, "2 survive a damaged one")?;
         Fault::unless_in("log_every", self.log_every, 1..=MOST_STEPS, "50 make a smooth curve")?;
         Fault::unless_in("keep_every", self.keep_every.unwrap_or(1), 1..=MOST_STEPS, "leave it out to keep the newest alone")?;
+        self.schedule.check().map_err(|fault| fault.within("schedule"))?;
         if let OnDivergence::Rewind { factor, most } = self.on_divergence {
             Fault::unless_in("on_divergence.rewind.most", most, 1..=1000, "3 tell whether it helps")?;
             if !(factor > 0.0 && factor < 1.0) {

@@ -99,7 +99,8 @@ impl State<'_> {
         let parts = numbers.split_off(3);
         let (loss, square, norm) = (numbers[0], numbers[1], numbers[2]);
         check_finite(self.step + 1, loss, norm, losses)?;
-        let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.on_divergence.scale(self.progress.rewinds);
+        let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.schedule.factor(self.step, spec.batch);
+        let lr = lr * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
         if let Some(drawn) = losses.t.as_ref().and_then(|times| times.drawn.as_ref()) {
             self.history.add(drawn, &of_examples);
