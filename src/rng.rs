@@ -78,6 +78,10 @@ pub enum Purpose {
     Evaluation = 36,
     /// The paths of a process in a figure.
     Figure = 40,
+    /// Noise of the examples that training shows denoised; index: example.
+    Watched = 37,
+    /// The seed of all that a validation loss draws.
+    Validation = 38,
 }
 
 /// A 64-bit hash of a few words (the finaliser of SplitMix64, chained).

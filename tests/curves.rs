@@ -8,6 +8,7 @@ use common::home::{Home, IMAGES, VECTORS};
 use score_sde::run::Run;
 use score_sde::run::log::events;
 use serde_json::Value;
+use tensorboard_proto::event::Event;
 
 /// Scalars of the curves, and where their number stands in a report.
 const REPORTED: [(&str, &str, &str); 6] = [
@@ -87,6 +88,112 @@ fn training_shows_where_it_learns() {
     unbroken.sort();
     let differs = again.iter().zip(&unbroken).find(|(a, b)| a != b).map(|(a, _)| a);
     assert!(again.len() == unbroken.len() && differs.is_none(), "{differs:?}");
+}
+
+/// The pictures of a tag: step and PNG.
+fn pictures(home: &Home, tag: &str) -> Vec<(i64, Vec<u8>)> {
+    let run = Run::reading(&home.path("runs/tiny")).unwrap();
+    let events = events::from_step(&run, 0).unwrap();
+    let of = |event: &Event| {
+        let values = event.get_summary().get_value().iter().filter(|value| value.get_tag() == tag);
+        values.map(|value| (event.get_step(), value.get_image().get_encoded_image_string().to_vec())).collect::<Vec<_>>()
+    };
+    events.iter().flat_map(of).collect()
+}
+
+/// Samples and denoised examples are shown while training goes on, as often as it stops; what is learnt is the same.
+#[test]
+fn training_shows_samples_and_changes_nothing() {
+    let home = Home::with(VECTORS);
+    let run = ["run", "tiny.toml", "--set", "train.sample_every=10", "--set", "train.steps=30", "--set", "train.log_every=7"];
+    home.succeed(&run);
+    let steps = |home: &Home, tag: &str| pictures(home, tag).into_iter().map(|(step, _)| step).collect::<Vec<_>>();
+    for tag in ["samples", "denoised"] {
+        assert_eq!(steps(&home, tag), [10, 20, 30], "{tag}");
+    }
+    assert_ne!(pictures(&home, "denoised")[0].1, pictures(&home, "denoised")[1].1);
+    let alone = Home::with(VECTORS);
+    alone.succeed(&["run", "tiny.toml", "--set", "train.steps=30", "--set", "train.log_every=7"]);
+    for name in ["checkpoints/step-00000030.safetensors", "samples/samples.npz", "likelihood.npz"] {
+        let name = format!("runs/tiny/{name}");
+        assert!(home.read(&name) == alone.read(&name), "{name}");
+    }
+    // The samples of a step are those that the verb draws of it.
+    home.succeed(&["sample", "runs/tiny", "--step", "20", "--name", "again"]);
+    assert!(pictures(&home, "samples")[1].1 == home.read("runs/tiny/samples/again.png"));
+    let mut unbroken = shown(&home);
+    std::fs::remove_file(home.path("runs/tiny/checkpoints/step-00000030.safetensors")).unwrap();
+    home.succeed(&run);
+    let mut again = shown(&home);
+    again.sort();
+    unbroken.sort();
+    assert!(again == unbroken);
+    assert!(home.succeed(&run).1.contains("every phase is done already"));
+    // What is asked for when all is trained is shown of the end.
+    assert!(!alone.succeed(&[&run[..4], &run[4..]].concat()).1.contains("every phase is done already"));
+    assert_eq!(steps(&alone, "denoised"), [30]);
+}
+
+#[test]
+fn images_are_shown_denoised_side_by_side() {
+    let home = Home::with_images(IMAGES);
+    home.succeed(&["run", "tiny.toml", "--set", "train.checkpoint_every=1", "--set", "train.sample_every=1"]);
+    let shown = pictures(&home, "denoised");
+    assert_eq!(shown.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2]);
+    let picture = image::load_from_memory(&shown[1].1).unwrap();
+    // Two examples a row, each with three that were denoised.
+    assert_eq!((picture.width() - 2) % 8, 0);
+    assert_eq!(pictures(&home, "samples").len(), 2);
+}
+
+/// A validation loss is what the same weights give the same examples, with an error that repeats obey.
+#[test]
+fn training_validates_its_averaged_weights() {
+    let home = Home::with(VECTORS);
+    let run = ["run", "tiny.toml", "--set", "train.validation={every=10,count=20}", "--set", "train.steps=30"];
+    home.succeed(&run);
+    let curve = |home: &Home| {
+        let text = String::from_utf8(home.read("runs/tiny/metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let number = |line: &Value, tag: &str| line[tag].as_f64();
+        let point = |line: Value| {
+            Some((line["step"].as_u64()?, number(&line, "validation/loss")?, number(&line, "validation/loss_standard_error")?))
+        };
+        lines.filter_map(point).collect::<Vec<_>>()
+    };
+    let points = curve(&home);
+    assert_eq!(points.iter().map(|point| point.0).collect::<Vec<_>>(), [10, 20, 30]);
+    let [first, last] = [points[0], points[2]];
+    assert!(first.1 != last.1 && (first.1 - last.1).abs() < 5.0 * first.2, "{points:?}");
+    assert!(points.iter().all(|(_, loss, error)| *loss > 0.0 && *error > 0.0 && error < loss), "{points:?}");
+    // The same weights are as good where there is no learning.
+    let still = Home::with(VECTORS);
+    still.succeed(&["run", "tiny.toml", "--set", "train.validation={every=10,count=20}", "--set", "train.lr=1e-30"]);
+    let points = curve(&still);
+    assert!(points.len() == 2 && points[0].1 == points[1].1, "{points:?}");
+}
+
+#[test]
+fn what_can_not_be_shown_yet_is_refused() {
+    let home = Home::with(VECTORS);
+    home.write("none.toml", VECTORS.split("[sample]").next().unwrap());
+    for (file, settings, texts) in [
+        ("tiny.toml", &["train.sample_every=15"][..], ["15 is no multiple of train.checkpoint_every = 10", "give a multiple"]),
+        ("none.toml", &["train.sample_every=10"], ["no samples are drawn of what is trained here", "remove sample_every"]),
+        (
+            "tiny.toml",
+            &["train.sample_every=10", "sample.guidance.autoguidance={step=10,weight=2.0}"],
+            ["the checkpoint that guides them may not be there yet", "score-sde sample RUN --step STEP"],
+        ),
+        ("tiny.toml", &["train.validation={every=5,count=9}"], ["5 is no multiple of train.checkpoint_every = 10", "give a multiple"]),
+        ("tiny.toml", &["train.validation={every=10,count=21}"], ["count is 21", "the test split has 20 examples"]),
+        ("tiny.toml", &["train.validation={every=10,count=1}"], ["count is 1", "an error needs two examples"]),
+    ] {
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>();
+        let report = home.fail(&[&["run", file][..], &settings].concat());
+        assert!(texts.iter().all(|text| report.contains(text)), "{report}");
+        assert!(!home.path("runs").exists());
+    }
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn misspelt_keys() {
      × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
      │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
      │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
-     │ `log_every`
+     │ `log_every`, `sample_every`, `validation`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
@@ -1145,17 +1145,17 @@ fn experiments_that_do_not_fit_their_data() {
        ·           ╰── here
     16 │ width = 16
        ╰────
-     help: use a network for images: [network.ncsnpp] or [network.ddpm]
+     help: use a network for images: [network.ncsnpp], [network.ddpm], [network.adm] or [network.dit]
     ");
 }
 
 #[test]
 fn overrides_are_checked_like_the_file() {
     assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @r"
-     × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-     │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
-     │ `log_every`
+     × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `schedule`, `clip`,
+     │ `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`,
+     │ `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`,
+     │ `on_divergence`, `log_every`, `sample_every`, `validation`
       ╭─[--set:1:7]
     1 │ train.stepz = 10
       ·       ──┬──

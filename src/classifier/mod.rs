@@ -46,7 +46,9 @@ impl Spec {
         if !(self.t_min > 0.0 && self.t_min < 1.0) {
             return Err(Fault::new("t_min", format!("t_min is {}", self.t_min), "give a number between 0 and 1, such as 1e-3"));
         }
-        self.train.check().and_then(|()| self.train.check_without_score()).map_err(|fault| fault.within("train"))
+        let train = &self.train;
+        let checked = train.check().and_then(|()| train.check_without_score()).and_then(|()| train.check_without_samples());
+        checked.map_err(|fault| fault.within("train"))
     }
 
     /// Whether it can serve examples of `shape`. A fault's key is relative to `[classifier]`.

@@ -19,33 +19,27 @@ impl Experiment {
             "likelihood.batch" => self.likelihood.as_ref().is_some_and(|likelihood| likelihood.solver.couples_batch()),
             _ => false,
         };
-        OPERATIONAL.contains(&key) && !coupled
+        let of_training = TRAININGS.iter().find_map(|table| key.strip_prefix(table));
+        of_training.is_some_and(|key| OF_TRAINING.contains(&key)) || OPERATIONAL.contains(&key) && !coupled
     }
 }
 
 /// Keys that change no result.
-const OPERATIONAL: [&str; 21] = [
-    "network.torchscript.file",
-    "train.checkpoint_every",
-    "train.keep",
-    "train.keep_every",
-    "train.keep_best",
-    "train.log_every",
-    "space.latent.train.checkpoint_every",
-    "space.latent.train.keep",
-    "space.latent.train.keep_every",
-    "space.latent.train.keep_best",
-    "space.latent.train.log_every",
-    "classifier.train.checkpoint_every",
-    "classifier.train.keep",
-    "classifier.train.keep_every",
-    "classifier.train.keep_best",
-    "classifier.train.log_every",
-    "sample.batch",
-    "likelihood.batch",
-    "draw.batch",
-    "density.batch",
-    "evaluate.batch",
+const OPERATIONAL: [&str; 6] =
+    ["network.torchscript.file", "sample.batch", "likelihood.batch", "draw.batch", "density.batch", "evaluate.batch"];
+
+/// Where trainings are, and their keys that change no weights.
+const TRAININGS: [&str; 3] = ["train.", "space.latent.train.", "classifier.train."];
+const OF_TRAINING: [&str; 9] = [
+    "checkpoint_every",
+    "keep",
+    "keep_every",
+    "keep_best",
+    "log_every",
+    "sample_every",
+    "validation",
+    "validation.every",
+    "validation.count",
 ];
 
 fn differences(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>, found: &mut Vec<(String, String, String)>) {

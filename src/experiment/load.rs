@@ -82,6 +82,10 @@ fn looked_at(text: &Text, own: Option<&Run>) -> Result<Loaded> {
     if let Some(latent) = &plan.latent {
         latent.check_against(train.len).map_err(|fault| text.fault(fault.within("space.latent")))?;
     }
+    for (key, train) in plan.trainings().into_iter().filter(|(_, train)| train.watches()) {
+        let test = plan.data.describe(Split::Test)?;
+        train.check_against(test.len).map_err(|fault| text.fault(fault.within(key)))?;
+    }
     let condition = width_of_conditions(&plan)?;
     let loaded = checked(text, experiment, plan, (train.shape.clone(), condition), Some(train), own, true)?;
     loaded.try_program(text)?;

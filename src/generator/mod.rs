@@ -90,7 +90,6 @@ impl Estimate {
 pub struct GeneratorNetwork {
     pub parameters: Parameters,
     pub law: Box<dyn Generator>,
-    seed: u64,
 }
 
 impl GeneratorNetwork {
@@ -98,21 +97,27 @@ impl GeneratorNetwork {
     pub fn new(spec: &GeneratorSpec, shape: &[usize], scale: Scale, seed: u64, device: Device) -> GeneratorNetwork {
         let builder = Builder::new(seed, Kind::Float, device);
         let law = spec.build(shape, scale, &builder);
-        GeneratorNetwork { parameters: builder.finish(), law, seed }
+        GeneratorNetwork { parameters: builder.finish(), law }
     }
 }
 
-impl Trained for &GeneratorNetwork {
+/// What trains a generator, with the draws of a seed.
+pub struct GeneratorTraining<'a> {
+    pub network: &'a GeneratorNetwork,
+    pub seed: u64,
+}
+
+impl Trained for GeneratorTraining<'_> {
     fn parameters(&self) -> &Parameters {
-        &self.parameters
+        &self.network.parameters
     }
 
     fn losses(&self, shown: &Shown, _history: &LossHistory) -> Losses {
-        self.law.losses(shown.x0, self.seed, shown.positions.clone())
+        self.network.law.losses(shown.x0, self.seed, shown.positions.clone())
     }
 
     fn parts(&self) -> Vec<&str> {
-        self.law.parts().to_vec()
+        self.network.law.parts().to_vec()
     }
 }
 

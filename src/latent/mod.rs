@@ -91,7 +91,10 @@ impl Spec {
         Fault::unless_in("examples", self.examples, 1..=1_000_000_000, "10000 tell it to a hundredth")?;
         match self.source()? {
             Source::Run(_) => Ok(()),
-            Source::Trained(_, train) => train.check().and_then(|()| train.check_without_score()).map_err(|fault| fault.within("train")),
+            Source::Trained(_, train) => {
+                let checked = train.check().and_then(|()| train.check_without_score()).and_then(|()| train.check_without_samples());
+                checked.map_err(|fault| fault.within("train"))
+            }
         }
     }
 }

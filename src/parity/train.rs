@@ -59,6 +59,8 @@ impl Description {
             keep_best: None,
             on_divergence: OnDivergence::Stop,
             log_every: 1,
+            sample_every: None,
+            validation: None,
         }
     }
 

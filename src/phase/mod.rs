@@ -10,6 +10,7 @@ mod evaluate;
 mod likelihood;
 mod sample;
 mod train;
+mod watch;
 
 use crate::error::Result;
 use crate::experiment::{Loaded, Plan};

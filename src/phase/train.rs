@@ -1,6 +1,6 @@
 //! Training the score, or another family.
 
-use super::{Done, Phase, evaluate};
+use super::{Done, Phase, watch};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::run::log::Log;
@@ -19,7 +19,11 @@ impl Phase for Training {
         checkpoint::set_damaged_aside(folder)?;
         let newest = checkpoint::latest(folder)?;
         let step = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
-        let (Some(subject), true) = (session.trained()?, step < self.0.steps) else { return Ok(Done { worked: false, shows: None }) };
+        let checkpoint = |step, log: &mut Log| watch::at_checkpoint(&self.0, session, folder, step, log);
+        let (Some(subject), true) = (session.trained()?, step < self.0.steps) else {
+            let worked = step == self.0.steps && checkpoint(step, log)?;
+            return Ok(Done { worked, shows: None });
+        };
         let format = folder.about()?.format;
         // A training that was begun with other random numbers can't go on with these.
         if format < FORMAT && newest.is_some() {
@@ -33,12 +37,13 @@ impl Phase for Training {
         let plan = session.plan();
         let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
         log.begin(self.name(), step + 1)?;
-        let mut checkpoint = |step, log: &mut Log| evaluate::during_training(session, folder, step, log);
         if let Some(newest) = &newest {
             checkpoint(newest.step, log)?;
         }
-        let around = Surroundings { run: folder, log, terminal: session.terminal(), checkpoint: &mut checkpoint };
+        let mut go_on = |step, log: &mut Log| checkpoint(step, log).map(drop);
+        let around = Surroundings { run: folder, log, terminal: session.terminal(), checkpoint: &mut go_on };
         train(&self.0, plan.seed, &*subject, newest, source, around)?;
+        checkpoint(self.0.steps, log)?;
         Ok(Done { worked: true, shows: None })
     }
 }

@@ -19,7 +19,7 @@ pub use curves::{Panel, curves_png, curves_svg};
 pub use grid::{grid, strips};
 pub use heat::{HeatMap, finite_mean};
 pub use histogram::Bins;
-pub use scatter::{scatter, scatters};
+pub use scatter::{scatter, scatters, scatters_alike};
 
 /// Drawn at this multiple of the size and scaled down, since plotters does not smooth edges.
 pub(crate) const SUPERSAMPLING: u32 = 2;

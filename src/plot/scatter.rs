@@ -42,6 +42,18 @@ pub fn scatters(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
     plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), "")
 }
 
+/// As [`scatters`], all with the limits of the first; what lies outside is not drawn.
+pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
+    let limits = limits(plots_of.first().map_or(&[], |(_, points)| points));
+    let inside = |p: &&[f64; 2]| (0..2).all(|axis| limits[axis].contains(&p[axis]));
+    let panel = |(title, points): &(String, Vec<[f64; 2]>)| Panel {
+        title: title.clone(),
+        limits: limits.clone(),
+        points: points.iter().filter(inside).map(|p| (p[0], p[1])).collect(),
+    };
+    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), "")
+}
+
 /// One scatter plot.
 struct Panel {
     title: String,
@@ -145,5 +157,8 @@ mod tests {
         assert_eq!(outliers, scatter(&data, &far[..], ""), "drawing is deterministic");
         assert_ne!(outliers, scatter(&data, &[], ""), "the note counts them");
         scatter(&[], &[], "nothing");
+        let [left, right] = blue(&scatters_alike(&[("data".into(), data.to_vec()), ("other".into(), [&data[..], &far].concat())]));
+        assert_eq!(left, right, "on the same axes");
+        scatters_alike(&[]);
     }
 }

@@ -119,6 +119,11 @@ impl Log<'_> {
         self.events.is_some()
     }
 
+    /// Whether anything of a group is logged at a step.
+    pub fn shows(&self, group: &str, step: u64) -> Result<bool> {
+        Ok(events::from_step(self.run, step)?.iter().any(|event| event.get_step() == step as i64 && events::is_of(event, group)))
+    }
+
     /// Sees to it that all points so far are on the disk.
     ///
     /// Error: they can't be written; what was to be saved after them must not be then.

@@ -22,7 +22,7 @@ pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
 pub use given::{GivenSpec, Known};
 pub use report::{Accuracy, OnTheWay, Report, Samples, Seen};
-pub use rows::Rows;
+pub use rows::{Rows, first_two};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 pub use start::{Start, noised};
 

@@ -47,7 +47,7 @@ impl Rows {
 }
 
 /// The first two components of vectors [n, D]; 0 where there is no second.
-pub(super) fn first_two(x: &Tensor) -> Vec<[f64; 2]> {
+pub fn first_two(x: &Tensor) -> Vec<[f64; 2]> {
     let d = x.size()[1] as usize;
     to_vec(x).chunks(d).map(|row| [row[0], *row.get(1).unwrap_or(&0.0)]).collect()
 }

@@ -15,9 +15,14 @@ use crate::sde::Sde;
 use crate::tensor::to_vec;
 
 impl Session {
-    /// What trains the classifier that the session is of.
-    pub(super) fn classifier_training<'a>(&'a self, sde: &'a dyn Sde, classifier: &'a Classifier) -> Result<ClassifierTraining<'a>> {
-        Ok(ClassifierTraining { classifier, sde, conditions: self.classes(Split::Train)?, seed: self.plan.seed })
+    /// What trains the classifier that the session is of, on a split, with the draws of a seed.
+    pub(super) fn classifier_training<'a>(
+        &'a self,
+        sde: &'a dyn Sde,
+        classifier: &'a Classifier,
+        (split, seed): (Split, u64),
+    ) -> Result<ClassifierTraining<'a>> {
+        Ok(ClassifierTraining { classifier, sde, conditions: self.classes(split)?, seed })
     }
 
     /// The session of the classifier beside the score of `run`, with its averaged weights; none where the plan has none.

@@ -16,7 +16,9 @@ mod measurement;
 mod model;
 mod samples;
 mod set;
+mod trained;
 mod variance;
+mod watch;
 mod weights;
 
 use std::cell::OnceCell;
@@ -34,14 +36,14 @@ use crate::data::{Conditions, Dataset, Split};
 use crate::error::Result;
 use crate::experiment::{self, Family, Learned, Loaded, Plan};
 use crate::generator::{GeneratorNetwork, vae};
-use crate::latent::{LatentSpace, LatentTraining};
+use crate::latent::LatentSpace;
 use crate::model::{MeanSquares, ScoreNetwork, ScoreSpec};
-use crate::optim::{Parameters, Trained};
+use crate::optim::Parameters;
 use crate::progress::Terminal;
 use crate::run::Run;
 use crate::sde::SdeSpec;
 use crate::space::Scale;
-use crate::train::{ScoreTraining, Weights};
+use crate::train::Weights;
 
 /// Where a session computes and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -191,28 +193,6 @@ impl Session {
             Subject::Score(_, network) => Some(network),
             Subject::Known(..) | Subject::Generator(_) | Subject::Classifier(..) => None,
         }
-    }
-
-    /// What training works on; none where the score is known, or its network's weights are.
-    pub fn trained(&self) -> Result<Option<Box<dyn Trained + '_>>> {
-        Ok(match &self.subject {
-            Subject::Known(..) => None,
-            Subject::Score(learned, network) => {
-                let Some((matching, _)) = &learned.training else { return Ok(None) };
-                let of = (self.plan.scale(), self.plan.law());
-                let score = ScoreTraining::new(matching, self.plan.seed, learned.sde.get(), network, of)?;
-                let score = Box::new(match (&self.plan.condition, self.conditions(Split::Train)?) {
-                    (Some(spec), Some(conditions)) => score.told(conditions, spec.dropout()),
-                    _ => score,
-                });
-                Some(match self.latent()? {
-                    Some(space) => Box::new(LatentTraining { space, score, seed: self.plan.seed }),
-                    None => score,
-                })
-            }
-            Subject::Generator(network) => Some(Box::new(network)),
-            Subject::Classifier(sde, classifier) => Some(Box::new(self.classifier_training(sde.get(), classifier)?)),
-        })
     }
 
     /// All that is trained; none where the score is known.

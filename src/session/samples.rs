@@ -100,6 +100,13 @@ impl Session {
         Ok(Asked { known, fit, guide: self.guide(spec, run)?, classifier })
     }
 
+    /// Draws samples with the weights of `run`, which are taken, without a look at whether a classifier knows their classes: that is trained
+    /// later.
+    pub(super) fn sample_early(&self, spec: &Sample, run: &Run) -> Result<Samples> {
+        let asked = Asked { known: self.known(spec)?, fit: self.fit(spec)?, guide: self.guide(spec, Some(run))?, classifier: None };
+        self.decoded(self.solved(spec, &asked, &self.prior(), &mut Journal::nowhere())?, spec.batch)
+    }
+
     /// What samples have to fit, if anything.
     fn fit(&self, spec: &Sample) -> Result<Option<Fit>> {
         let Some(measured) = &spec.measurement else { return Ok(None) };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use curves::Curves;
 pub use matching::ScoreMatching;
 pub use score::ScoreTraining;
-pub use spec::{Curve, OnDivergence, Train};
+pub use spec::{Curve, OnDivergence, Train, Validation};
 pub use state::{State, Update};
 pub use weights::{Average, Weights, load_weights};
 use window::Window;

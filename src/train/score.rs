@@ -32,6 +32,8 @@ pub struct ScoreTraining<'a> {
     loss: Box<Loss<'a>>,
     parts: &'static [&'static str],
     told: Option<Told>,
+    /// Whether the network drops what its dropout says.
+    drops: bool,
 }
 
 /// What the network is told of the examples.
@@ -109,7 +111,12 @@ impl<'a> ScoreTraining<'a> {
                 })
             }
         };
-        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss, parts, told: None })
+        Ok(ScoreTraining { seed, sde, network, times: Times::new(spec, sde, chain), loss, parts, told: None, drops: true })
+    }
+
+    /// With a network that drops nothing, as it is asked after training.
+    pub fn without_dropout(self) -> ScoreTraining<'a> {
+        ScoreTraining { drops: false, ..self }
     }
 
     /// With what is known of the examples, which is hidden with a probability.
@@ -156,7 +163,7 @@ impl Trained for ScoreTraining<'_> {
         let z = if sde.pairs_by_transport() { paired_by_transport(x0, &z) } else { z };
         let dropout = Dropout::new(seed, positions.clone());
         let asked = Asked { positions: positions.clone(), condition: self.condition(shown) };
-        let model = &network.in_training(sde, &dropout);
+        let model = if self.drops { &network.in_training(sde, &dropout) } else { &network.model(sde) };
         let model = Given { model, condition: asked.condition.as_ref().map(Tensor::shallow_clone) };
         let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, &asked);
         parts.extend(self.of_classes(&of_examples, shown.examples));

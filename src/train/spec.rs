@@ -76,6 +76,25 @@ pub struct Train {
     /// Steps between points of the curves, 1 to 1,000,000,000. Operational.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
+    /// Steps from one look at samples to the next, a multiple of `checkpoint_every`, or left out. TensorBoard shows the first samples that
+    /// `[sample]` or `[draw]` asks for, up to 64 images or 1000 vectors, of the averaged weights, from the same noise each time; and of a
+    /// score the first test examples, denoised from three levels of noise. Operational.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_every: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// `[train.validation]`: the loss of the averaged weights on the first test examples, with its standard error, as curves. Times, noise and what
+/// is hidden are the same each time, so that differences along training are those of the weights; nothing is dropped in the network.
+/// Operational.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Steps from one validation to the next, a multiple of `train.checkpoint_every`. The last step has one, too.
+    pub every: u64,
+    /// Examples, at least 2.
+    pub count: usize,
 }
 
 /// A curve of training.
@@ -149,7 +168,16 @@ fn default_log_every() -> u64 {
 impl Train {
     /// With what changes no weights left out.
     pub fn without_operational(&self) -> Train {
-        Train { checkpoint_every: 0, keep: 0, keep_every: None, keep_best: None, log_every: 0, ..self.clone() }
+        Train {
+            checkpoint_every: 0,
+            keep: 0,
+            keep_every: None,
+            keep_best: None,
+            log_every: 0,
+            sample_every: None,
+            validation: None,
+            ..self.clone()
+        }
     }
 
     /// Which checkpoints stay beside one with this value of the curve of `keep_best`.
@@ -194,6 +222,25 @@ impl Train {
         }
     }
 
+    /// Whether test examples are looked at.
+    pub fn watches(&self) -> bool {
+        self.sample_every.is_some() || self.validation.is_some()
+    }
+
+    /// Error: there are fewer test examples than are validated. A fault's key is relative to `[train]`.
+    pub fn check_against(&self, test: usize) -> Result<(), Fault> {
+        let count = self.validation.map_or(2, |validation| validation.count);
+        Fault::unless_in("validation.count", count, 2..=test.max(2), &format!("the test split has {test} examples"))
+    }
+
+    /// Error: samples are asked for, and none are drawn of what is trained here. A fault's key is relative to `[train]`.
+    pub fn check_without_samples(&self) -> Result<(), Fault> {
+        match self.sample_every {
+            None => Ok(()),
+            Some(_) => Err(Fault::new("sample_every", "no samples are drawn of what is trained here", "remove sample_every")),
+        }
+    }
+
     /// What scores and other families share. A fault's key is relative to `[train]`.
     pub fn check(&self) -> Result<(), Fault> {
         const MOST_STEPS: u64 = 1_000_000_000;
@@ -210,6 +257,15 @@ impl Train {
         Fault::unless_in("log_every", self.log_every, 1..=MOST_STEPS, "50 make a smooth curve")?;
         Fault::unless_in("keep_every", self.keep_every.unwrap_or(1), 1..=MOST_STEPS, "leave it out to keep the newest alone")?;
         self.schedule.check().map_err(|fault| fault.within("schedule"))?;
+        let watched = [("sample_every", self.sample_every), ("validation.every", self.validation.map(|validation| validation.every))];
+        for (key, every) in watched.into_iter().filter_map(|(key, every)| Some((key, every?))) {
+            if every == 0 || !every.is_multiple_of(self.checkpoint_every) {
+                let message = format!("{every} is no multiple of train.checkpoint_every = {}", self.checkpoint_every);
+                return Err(Fault::new(key, message, "what is looked at are checkpoints; give a multiple"));
+            }
+        }
+        let count = self.validation.map_or(2, |validation| validation.count);
+        Fault::unless_in("validation.count", count, 2..=100_000_000, "an error needs two examples")?;
         if let OnDivergence::Rewind { factor, most } = self.on_divergence {
             Fault::unless_in("on_divergence.rewind.most", most, 1..=1000, "3 tell whether it helps")?;
             if !(factor > 0.0 && factor < 1.0) {
