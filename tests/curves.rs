@@ -20,7 +20,7 @@ const REPORTED: [(&str, &str, &str); 6] = [
     ("likelihood/nats_standard_error", "likelihood.json", "/nats/standard_error"),
 ];
 /// Scalars on the way, of which no report speaks.
-const ON_THE_WAY: [&str; 5] = ["train/", "loss_by_log_snr/", "gradient_norm/", "weight_norm/", "dequantisation/"];
+const ON_THE_WAY: [&str; 5] = ["train/", "train_loss_by_log_snr/", "train_gradient_norm/", "train_weight_norm/", "dequantisation/"];
 
 /// Every scalar of a run with its last value.
 fn scalars(home: &Home) -> BTreeMap<String, Value> {
@@ -73,10 +73,12 @@ fn training_shows_where_it_learns() {
     home.succeed(&run);
     let mut unbroken = shown(&home);
     let steps = |tag: &str| unbroken.iter().filter(|(other, ..)| other == tag).map(|(_, step, _)| *step).collect::<Vec<_>>();
-    for tag in ["train/loss", "train/loss_of_examples", "loss_by_log_snr", "gradient_norm/01_input", "weight_norm/04_output"] {
+    for tag in
+        ["train/loss", "train/loss_of_examples", "train_loss_by_log_snr", "train_gradient_norm/01_input", "train_weight_norm/04_output"]
+    {
         assert_eq!(steps(tag), [8, 16, 20], "{tag}");
     }
-    let bins = BTreeSet::from_iter(unbroken.iter().filter_map(|(tag, ..)| tag.strip_prefix("loss_by_log_snr/")));
+    let bins = BTreeSet::from_iter(unbroken.iter().filter_map(|(tag, ..)| tag.strip_prefix("train_loss_by_log_snr/")));
     assert!(bins.len() > 5 && bins.contains("4_-3_to_0"), "{bins:?}");
     let histogram = &unbroken.iter().find(|(tag, step, _)| tag == "train/loss_of_examples" && *step == 8).unwrap().2;
     assert!(histogram.contains("num: 64"), "eight steps of eight examples: {histogram}");

@@ -102,11 +102,14 @@ struct ColourScale {
 }
 
 impl ColourScale {
-    fn of(numbers: impl Iterator<Item = f64> + Clone) -> ColourScale {
-        let finite = numbers.filter(|number| number.is_finite());
-        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), number| (low.min(number), high.max(number)));
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-        ColourScale { low, high, logarithmic: low > 0.0 }
+    /// From the first to the last tenth: what lies outside has the colour of the end, so that a few do not take all colours.
+    fn of(numbers: impl Iterator<Item = f64>) -> ColourScale {
+        let mut finite: Vec<f64> = numbers.filter(|number| number.is_finite()).collect();
+        finite.sort_by(f64::total_cmp);
+        let outside = finite.len() / 10;
+        let ends = (finite.get(outside), finite.get(finite.len().saturating_sub(outside + 1)));
+        let (low, high) = if let (Some(&low), Some(&high)) = ends { (low, high) } else { (0.0, 1.0) };
+        ColourScale { low, high, logarithmic: finite.first().is_some_and(|least| *least > 0.0) }
     }
 
     /// The number at a share of the way from the least to the most.
@@ -178,6 +181,13 @@ mod tests {
         assert_eq!([at(0.25, 0.75), at(0.25, 0.25), at(0.75, 0.25)], [colour(COLOURS[0]), colour(COLOURS[4]), colour(COLOURS[2])]);
         assert_eq!(at(0.75, 0.75), image::Rgb([255; 3]), "what is no number is not drawn");
         let _ = map(Vec::new()).picture();
+    }
+
+    #[test]
+    fn a_few_numbers_far_off_do_not_take_all_colours() {
+        let scale = ColourScale::of((1..=20).map(|i| if i == 20 { 1e9 } else { f64::from(i) }));
+        assert_eq!((scale.low, scale.high), (3.0, 18.0));
+        assert_eq!(scale.colour(1e9), scale.colour(18.0));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn scatter(data: &[[f64; 2]], samples: &[[f64; 2]], note: &str) -> RgbImage 
         limits: limits.clone(),
         points: points.iter().filter(inside).map(|p| (p[0], p[1])).collect(),
     });
-    plots(&panels, &note)
+    plots(&panels, 2, &note)
 }
 
 /// Points of the plane, a plot with its own limits for each title, up to four in a row. What is not finite is not drawn.
@@ -39,10 +39,10 @@ pub fn scatters(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
         limits: limits(points),
         points: points.iter().filter(|p| p.iter().all(|x| x.is_finite())).map(|p| (p[0], p[1])).collect(),
     };
-    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), "")
+    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), 4, "")
 }
 
-/// As [`scatters`], all with the limits of the first; what lies outside is not drawn.
+/// As [`scatters`], in a square, all with the limits of the first; what lies outside is not drawn.
 pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
     let limits = limits(plots_of.first().map_or(&[], |(_, points)| points));
     let inside = |p: &&[f64; 2]| (0..2).all(|axis| limits[axis].contains(&p[axis]));
@@ -51,7 +51,8 @@ pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
         limits: limits.clone(),
         points: points.iter().filter(inside).map(|p| (p[0], p[1])).collect(),
     };
-    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), "")
+    let side = (1..).find(|side| side * side >= plots_of.len()).unwrap_or(1);
+    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), side, "")
 }
 
 /// One scatter plot.
@@ -61,9 +62,9 @@ struct Panel {
     points: Vec<(f64, f64)>,
 }
 
-/// The panels, up to four in a row, above a note.
-fn plots(panels: &[Panel], note: &str) -> RgbImage {
-    let columns = panels.len().clamp(1, 4);
+/// The panels, up to so many in a row, above a note.
+fn plots(panels: &[Panel], most: usize, note: &str) -> RgbImage {
+    let columns = panels.len().clamp(1, most);
     let rows = panels.len().div_ceil(columns);
     let size = (columns as u32 * (LEFT + SIDE + RIGHT), rows as u32 * (TOP + SIDE + BOTTOM) + FOOT);
     smooth(size, |area| draw(area, panels, (rows, columns), note))
@@ -157,7 +158,8 @@ mod tests {
         assert_eq!(outliers, scatter(&data, &far[..], ""), "drawing is deterministic");
         assert_ne!(outliers, scatter(&data, &[], ""), "the note counts them");
         scatter(&[], &[], "nothing");
-        let [left, right] = blue(&scatters_alike(&[("data".into(), data.to_vec()), ("other".into(), [&data[..], &far].concat())]));
+        let both = [("data".into(), data.to_vec()), ("other".into(), [&data[..], &far].concat())];
+        let [left, right] = blue(&scatters_alike(&both));
         assert_eq!(left, right, "on the same axes");
         scatters_alike(&[]);
     }

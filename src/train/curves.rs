@@ -36,7 +36,7 @@ impl Curves {
         let by_log_snr = means.of_examples.means();
         let mut pictures = Vec::new();
         if by_log_snr.iter().any(Option::is_some) && maps(spec, state.step) {
-            pictures.push(("loss_by_log_snr".into(), self.map(log, state.step, by_log_snr)?));
+            pictures.push(("train_loss_by_log_snr".into(), self.map(log, state.step, by_log_snr)?));
         }
         let histograms = vec![("train/loss_of_examples".into(), Bins::new(&means.of_examples.recent(), BARS))];
         let scalars = self.scalars(spec, state, update, &means);
@@ -61,7 +61,7 @@ impl Curves {
         scalars.extend(self.parts.iter().cloned().map(Tag::from).zip(parts.iter().copied()));
         let by_log_snr = self.by_log_snr.iter().zip(of_examples.means());
         scalars.extend(by_log_snr.filter_map(|(tag, mean)| Some((tag.clone().into(), mean?))));
-        for (group, buffer) in [("gradient_norm", &update.gradient), ("weight_norm", parameters)] {
+        for (group, buffer) in [("train_gradient_norm", &update.gradient), ("train_weight_norm", parameters)] {
             let norms = self.network.iter().zip(Part::norms(&self.network, buffer));
             scalars.extend(norms.map(|(part, norm)| (format!("{group}/{}", part.name).into(), norm)));
         }

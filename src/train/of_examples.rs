@@ -67,9 +67,9 @@ pub(super) fn range(bin: usize) -> String {
     }
 }
 
-/// The curves of the bins, from the most noise to the least: `loss_by_log_snr/3_-6_to_-3`.
+/// The curves of the bins, from the most noise to the least: `train_loss_by_log_snr/3_-6_to_-3`.
 pub(super) fn tags() -> [String; BINS] {
-    std::array::from_fn(|bin| format!("loss_by_log_snr/{}_{}", bin + 1, range(bin).replace(' ', "_")))
+    std::array::from_fn(|bin| format!("train_loss_by_log_snr/{}_{}", bin + 1, range(bin).replace(' ', "_")))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(of_examples.means(), expected);
         let tags = tags();
         let names = [&*tags[0], &*tags[2], &*tags[7]];
-        assert_eq!(names, ["loss_by_log_snr/1_below_-9", "loss_by_log_snr/3_-6_to_-3", "loss_by_log_snr/8_above_9"]);
+        assert_eq!(names, ["train_loss_by_log_snr/1_below_-9", "train_loss_by_log_snr/3_-6_to_-3", "train_loss_by_log_snr/8_above_9"]);
         assert_eq!(of_examples.recent(), [1.0, 2.0, 3.0, 4.0, 8.0, 100.0]);
         assert_eq!(OfExamples::from_tensor(&of_examples.to_tensor()), of_examples);
         assert_eq!(OfExamples::from_tensor(&Tensor::from_slice(&[1.0])), OfExamples::default(), "of another version");
