@@ -80,6 +80,8 @@ fn training_shows_where_it_learns() {
     }
     let bins = BTreeSet::from_iter(unbroken.iter().filter_map(|(tag, ..)| tag.strip_prefix("train_loss_by_log_snr/")));
     assert!(bins.len() > 5 && bins.contains("4_-3_to_0"), "{bins:?}");
+    let keys = &unbroken.iter().find(|(tag, ..)| tag == "_hparams_/session_start_info").unwrap().2;
+    assert!(keys.contains("train.lr") && keys.contains("denoising"), "{keys}");
     let histogram = &unbroken.iter().find(|(tag, step, _)| tag == "train/loss_of_examples" && *step == 8).unwrap().2;
     assert!(histogram.contains("num: 64"), "eight steps of eight examples: {histogram}");
     std::fs::remove_file(home.path("runs/tiny/checkpoints/step-00000020.safetensors")).unwrap();
@@ -218,7 +220,10 @@ fn a_repeated_result_has_curves_of_its_own_that_go_with_it() {
         let value = events[1].get_summary().get_value().iter().find(|value| value.get_tag() == tag).unwrap();
         assert_eq!((value.get_simple_value(), events[1].get_step()), (line[tag].as_f64().unwrap() as f32, 20));
     }
-    assert!(home.path("runs/tiny/samples/way-trajectory.png").exists());
+    let way_of = home.read("runs/tiny/curves/samples/way/events.out.tfevents");
+    let pictures = events::records(&way_of)[1].get_summary().get_value().to_vec();
+    let film = pictures.iter().find(|value| value.get_tag() == "samples/trajectory").unwrap();
+    assert!(film.get_image().get_encoded_image_string() == home.read("runs/tiny/samples/way-trajectory.png"));
     // Damaged, it is made again, with what else it was made of.
     std::fs::remove_file(home.path("runs/tiny/samples/way.npz")).unwrap();
     home.succeed(&way[..4]);

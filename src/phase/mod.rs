@@ -43,7 +43,7 @@ pub struct Performed {
 
 /// Every phase of an experiment, in the run that is claimed for it.
 pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performed> {
-    let mut log = Log::open(run, format!("```toml\n{}```", loaded.experiment.resolved()))?;
+    let mut log = Log::open(run, loaded.experiment.resolved())?;
     let (clock, mut performed) = (Clock::start(), Performed { worked: false, shows: Vec::new() });
     for phase in phases(&loaded.plan) {
         let done = phase.run(session, run, &mut log).inspect_err(|error| {

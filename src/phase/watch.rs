@@ -26,7 +26,7 @@ pub fn at_checkpoint(train: &Train, session: &Session, folder: &Run, step: u64, 
     }
     let session = session.of_checkpoint(folder, step)?;
     if let Some(drawn) = samples.then(|| session.first_samples(folder)).transpose()?.flatten() {
-        log.show(&drawn.points(step, session.picture(&drawn)))?;
+        log.show(&drawn.points(step, session.pictures(&drawn)))?;
     }
     if let Some(picture) = denoised.then(|| session.denoised()).transpose()?.flatten() {
         log.show(&Points { group: "denoised", step, pictures: vec![("denoised".into(), picture)], ..Points::default() })?;

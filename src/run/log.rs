@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use tensorboard_proto::event::Event;
 
 pub mod events;
+mod hparams;
 mod points;
 pub(super) mod stamps;
 mod values;
@@ -38,7 +39,7 @@ const EXPERIMENT: &str = "experiment";
 /// The curves of one session. Nothing is written before a phase begins to log.
 pub struct Log<'a> {
     run: &'a Run,
-    /// The experiment, in Markdown; the first text of a run.
+    /// The experiment, in TOML: the first text of a run, and what TensorBoard compares runs by.
     experiment: String,
     metrics: Option<Records>,
     events: Option<Records>,
@@ -108,8 +109,10 @@ impl Log<'_> {
         self.events = Some(Records::open(self.run.folder(), &name, b"")?);
         self.event(events::version());
         if !begun {
-            let text = std::mem::take(&mut self.experiment);
-            self.text(EXPERIMENT, 0, &text);
+            let experiment = std::mem::take(&mut self.experiment);
+            let keys = toml::from_str(&experiment).unwrap_or_default();
+            let text = values::text(EXPERIMENT, &format!("```toml\n{experiment}```"));
+            self.event(events::summary(0, vec![text, hparams::session_start(&keys)]));
         }
         Ok(())
     }
@@ -141,11 +144,6 @@ impl Log<'_> {
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) {
         self.line(step, values);
         self.event(events::summary(step, values::scalars(values)));
-    }
-
-    /// A text of one step, in Markdown; TensorBoard only.
-    pub fn text(&mut self, tag: &str, step: u64, markdown: &str) {
-        self.event(events::summary(step, vec![values::text(tag, markdown)]));
     }
 
     /// The points of a step, as one record.

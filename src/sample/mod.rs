@@ -21,7 +21,7 @@ pub use agreement::{Agreement, AgreementReport};
 pub use codes::{Flow, between};
 pub use draw::{Draw, draw};
 pub use given::{GivenSpec, Known};
-pub use report::{Accuracy, OnTheWay, Report, Samples, Seen};
+pub use report::{Accuracy, OnTheWay, Pictures, Report, Samples, Seen};
 pub use rows::{Rows, first_two};
 pub use spec::{DynamicsSpec, Sample, Thresholding};
 pub use start::{Start, noised};

@@ -82,6 +82,13 @@ pub struct OnTheWay {
     pub times: Tensor,
 }
 
+/// Samples for people.
+pub struct Pictures {
+    pub samples: RgbImage,
+    /// On their way.
+    pub film: Option<RgbImage>,
+}
+
 /// `samples/<name>.json`.
 #[derive(Serialize)]
 pub struct Report<'a, P> {
@@ -133,11 +140,13 @@ impl Samples {
         }
     }
 
-    /// What they add to the curves, with this picture, at this step of the weights: evaluations of a sample, and the share of a classifier.
-    pub fn points(&self, step: u64, picture: RgbImage) -> Points {
+    /// What they add to the curves, with these pictures, at this step of the weights: evaluations of a sample, and the share of a classifier.
+    pub fn points(&self, step: u64, Pictures { samples, film }: Pictures) -> Points {
         let mut scalars = vec![("samples/evaluations".into(), self.statistics.mean_evaluations())];
         scalars.extend(self.accuracy.map(|accuracy| ("samples/accuracy".into(), accuracy.share)));
-        Points { group: "samples", step, scalars, pictures: vec![("samples".into(), picture)], ..Points::default() }
+        let film = film.map(|film| ("samples/trajectory".into(), film));
+        let pictures = std::iter::once(("samples".into(), samples)).chain(film).collect();
+        Points { group: "samples", step, scalars, pictures, ..Points::default() }
     }
 
     /// The samples that a picture shows with a row for each class: as many of each.
@@ -159,10 +168,11 @@ impl Samples {
         })
     }
 
-    /// Samples on their way: a row for each image with a column for each time, or a scatter plot for each time.
-    fn film(&self, scale: Scale, OnTheWay { states, times }: &OnTheWay) -> RgbImage {
+    /// Samples on their way, where that is known: a row for each image with a column for each time, or a scatter plot for each time.
+    pub fn film(&self, scale: Scale) -> Option<RgbImage> {
+        let OnTheWay { states, times } = self.trajectory.as_ref()?;
         let x = scale.to_data(states);
-        match x.size()[..] {
+        Some(match x.size()[..] {
             [t, n, c, h, w] => {
                 let shown = n.min(10);
                 let pixels = x.narrow(1, 0, shown).transpose(0, 1).contiguous().view(-1);
@@ -173,7 +183,7 @@ impl Samples {
                 let title = |j| format!("t = {:.3}", to_vec(&times.get(j)).mean());
                 plot::scatters(&(0..x.size()[0]).map(|j| (title(j), first_two(&x.get(j)))).collect::<Vec<_>>())
             }
-        }
+        })
     }
 
     /// Writes `<name>.npz`, `.png` and `.json` of a product; with a trajectory `<name>-trajectory.png`, too.
@@ -183,7 +193,7 @@ impl Samples {
     /// `trajectory_t` (f64 [T, N]). Samples that fit a measurement come with it, `measurement` (f64 `[M]`), and with `measured_example`
     /// where that is known (f32 [1, C, H, W] or [1, D]), in data units. Samples in rows come with `row` and `begins_at`, when the row begins;
     /// those that were given classes with `classes` (u64 `[N]`).
-    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, picture: &RgbImage) -> Result<()> {
+    pub fn save(&self, product: &mut Product, name: &str, scale: Scale, protocol: &impl Serialize, pictures: &Pictures) -> Result<()> {
         let mut archive = Npz::new();
         let x = scale.to_data(&self.x);
         match x.size()[..] {
@@ -200,7 +210,9 @@ impl Samples {
         if let Some(way) = &self.trajectory {
             archive.add("trajectory", &shape(&way.states), &f32s(&way.states));
             archive.add("trajectory_t", &shape(&way.times), &to_vec(&way.times));
-            product.write(&format!("{name}{TRAJECTORY}"), &plot::png(&self.film(scale, way)))?;
+        }
+        if let Some(film) = &pictures.film {
+            product.write(&format!("{name}{TRAJECTORY}"), &plot::png(film))?;
         }
         if let Some(classes) = &self.classes {
             archive.column("classes", &classes.iter().map(|&class| class as u64).collect::<Vec<_>>());
@@ -213,7 +225,7 @@ impl Samples {
             rows.save(self.statistics.len(), &mut archive);
         }
         product.write(&format!("{name}.npz"), &archive.finish())?;
-        product.write(&format!("{name}.png"), &plot::png(picture))?;
+        product.write(&format!("{name}.png"), &plot::png(&pictures.samples))?;
         let report = Report {
             count: self.statistics.len(),
             seconds: self.seconds,

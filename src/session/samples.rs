@@ -8,7 +8,7 @@ use crate::guidance::{Observed, Way};
 use crate::measurement::{Measurement, mark_of};
 use crate::run::log::Curves;
 use crate::run::{Journal, Run, journal};
-use crate::sample::{self, Drawn, Known, Sample, Samples, Seen, Start};
+use crate::sample::{self, Drawn, Known, Pictures, Sample, Samples, Seen, Start};
 use crate::tensor::to_vec;
 use image::RgbImage;
 use serde::Serialize;
@@ -84,10 +84,10 @@ impl Session {
         }
         let mut journal = Journal::open(place.folder(), &kept, &of)?;
         let samples = draw(&mut journal)?;
-        let picture = self.picture(&samples);
+        let pictures = self.pictures(&samples);
         let mut product = place.product(&name, of);
-        samples.save(&mut product, &name, self.scale(), spec, &picture)?;
-        curves.add(&samples.points(self.step(run)?, picture), &mut product, called)?;
+        samples.save(&mut product, &name, self.scale(), spec, &pictures)?;
+        curves.add(&samples.points(self.step(run)?, pictures), &mut product, called)?;
         product.finish()?;
         journal.remove()?;
         Ok(true)
@@ -155,6 +155,11 @@ impl Session {
             Some(space) => samples.decoded(space, self.plan.seed, batch),
             None => samples,
         })
+    }
+
+    /// All that is shown of some samples.
+    pub fn pictures(&self, samples: &Samples) -> Pictures {
+        Pictures { samples: self.picture(samples), film: samples.film(self.scale()) }
     }
 
     /// The picture of some samples: images as a grid, vectors beside as many points of the data, where these can be read.

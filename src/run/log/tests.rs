@@ -79,7 +79,7 @@ fn an_event_file_begins_with_its_version_and_the_experiment_and_holds_what_was_l
     assert!(value(&events[2], 1).get_simple_value().is_nan());
     let text = value(&events[1], 0);
     assert_eq!(text.get_metadata().get_plugin_data().get_plugin_name(), "text");
-    assert_eq!(text.get_tensor().get_string_val(), [b"# seed".to_vec()]);
+    assert_eq!(text.get_tensor().get_string_val(), [b"```toml\n# seed```".to_vec()]);
     let image = value(&events[3], 0).take_image();
     assert_eq!((image.get_width(), image.get_height(), events[3].get_step()), (6, 2, 8));
     assert_eq!(image::load_from_memory(image.get_encoded_image_string()).unwrap().to_rgb8(), picture);

@@ -25,15 +25,20 @@ pub fn text(tag: &str, markdown: &str) -> Summary_Value {
     tensor.set_dtype(DataType::DT_STRING);
     tensor.set_tensor_shape(shape);
     tensor.set_string_val(RepeatedField::from_vec(vec![markdown.as_bytes().to_vec()]));
+    let mut value = of_plugin(tag, "text");
+    value.set_tensor(tensor);
+    value
+}
 
+/// What a plugin of TensorBoard shows.
+pub fn of_plugin(tag: &str, name: &str) -> Summary_Value {
     let mut plugin = SummaryMetadata_PluginData::new();
-    plugin.set_plugin_name("text".to_owned());
+    plugin.set_plugin_name(name.to_owned());
     let mut metadata = SummaryMetadata::new();
     metadata.set_plugin_data(plugin);
     let mut value = Summary_Value::new();
     value.set_tag(tag.to_owned());
     value.set_metadata(metadata);
-    value.set_tensor(tensor);
     value
 }
 
