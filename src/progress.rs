@@ -176,6 +176,25 @@ fn clock(seconds: f64) -> String {
     }
 }
 
+/// About three digits.
+pub fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e5).contains(&size) => format!("{x:.2e}"),
+        size => {
+            let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
+            let text = format!("{x:.decimals$}");
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+        }
+    }
+}
+
+/// Three digits, rounded up.
+pub fn short_up(x: f64) -> String {
+    let unit = 10f64.powf(x.log10().floor() - 2.0);
+    short(if unit > 0.0 && unit.is_finite() { (x / unit - 1e-9).ceil() * unit } else { x })
+}
+
 /// A text in lines of 80 letters that end between words, the first after `first`, the others after `rest`: a name that is broken can't be copied.
 pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     let options = Options::new(80).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace);

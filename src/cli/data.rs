@@ -11,7 +11,7 @@ use crate::data::{Data, Farthest, ImageFiles, ImageLabels, Labels, Moments, Stat
 use crate::error::{Error, Result};
 use crate::experiment;
 use crate::memory;
-use crate::progress::Terminal;
+use crate::progress::{Terminal, short, short_up};
 use crate::space::Scale;
 
 #[derive(Args, Debug)]
@@ -96,7 +96,7 @@ fn show(Statistics { channels, in_model_space, farthest }: &Statistics, labels: 
 fn suggest(data: &Data, Statistics { in_model_space, farthest, .. }: &Statistics) {
     let std = in_model_space.std;
     println!("\nsuggested");
-    println!("  sde.ve.sigma_max = {}", short(up(farthest.distance)));
+    println!("  sde.ve.sigma_max = {}", short_up(farthest.distance));
     println!("  precondition.edm.sigma_data = {}", short(std));
     if let Data::Images(set @ ImageFiles { labels: None, .. }) = data
         && let Ok(Some(names)) = (ImageFiles { labels: Some(ImageLabels::Folders), ..set.clone() }).class_names()
@@ -106,24 +106,5 @@ fn suggest(data: &Data, Statistics { in_model_space, farthest, .. }: &Statistics
     }
     if let Scale::Vectors { scale } = data.scale() {
         println!("  data.{}.scale = {}, for a standard deviation of 1", data.name(), short(scale * std));
-    }
-}
-
-/// Rounded up to three digits.
-fn up(x: f64) -> f64 {
-    let unit = 10f64.powf(x.log10().floor() - 2.0);
-    if unit > 0.0 && unit.is_finite() { (x / unit - 1e-9).ceil() * unit } else { x }
-}
-
-/// About three digits.
-fn short(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".into(),
-        size if !(1e-3..1e5).contains(&size) => format!("{x:.2e}"),
-        size => {
-            let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
-            let text = format!("{x:.decimals$}");
-            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-        }
     }
 }

@@ -11,6 +11,7 @@ mod import;
 mod lab;
 mod likelihood;
 mod ls;
+mod new;
 mod over;
 mod overrides;
 mod pages;
@@ -57,6 +58,8 @@ enum Verb {
     Run(run::Arguments),
     /// Check an experiment file, print it with all defaults, and say what it would do; does no work and reads no data but their headers.
     Check(check::Arguments),
+    /// Look at a data set and write a first experiment for it: complete, with the words of every key, and ready to run.
+    New(new::Arguments),
     /// Read every example of a data set and say what it holds: mean, standard deviation, the largest distance between two examples, classes, and
     /// the keys that these suggest.
     Data(data::Arguments),
@@ -125,6 +128,7 @@ impl Arguments {
         match self.verb {
             Verb::Run(arguments) => run::run(arguments),
             Verb::Check(arguments) => check::check(arguments),
+            Verb::New(arguments) => new::new(arguments),
             Verb::Data(arguments) => data::data(arguments),
             Verb::Sample(arguments) => sample::sample(arguments),
             Verb::Likelihood(arguments) => likelihood::likelihood(arguments),

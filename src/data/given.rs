@@ -54,7 +54,7 @@ fn array_of(path: &Path, name: Option<&str>) -> Result<String> {
 }
 
 /// The axes of an array of images; none of an array of something else.
-fn layout(path: &Path, shape: &[usize]) -> Result<Option<Layout>> {
+pub(super) fn layout(path: &Path, shape: &[usize]) -> Result<Option<Layout>> {
     let colours = |n: usize| n == 1 || n == 3;
     match *shape {
         [_, _, _] => Ok(Some(Layout::Nhw)),

@@ -11,6 +11,7 @@ mod cifar10;
 mod classes;
 mod condition;
 mod csv;
+mod found;
 mod given;
 mod idx;
 mod imagenet;

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::schema::schema;
 
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+
 /// What a table's names are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Names {
@@ -39,6 +41,28 @@ pub(super) fn names_at(path: &[String]) -> Option<Names> {
         (_, true) => Some(Names::Choices(all)),
         (_, false) => Some(Names::Keys(all)),
     }
+}
+
+/// What is said of the key, table or choice at a path: its own words, or those of its type.
+pub(super) fn words_at(path: &[String]) -> Option<String> {
+    let (last, table) = path.split_last()?;
+    let words = |value: &Value| value["description"].as_str().map(str::to_owned);
+    let choices = values_at(table).into_iter().flat_map(|value| alternatives(&SCHEMA, value));
+    let choices = choices.flat_map(|value| value["oneOf"].as_array().into_iter().flatten());
+    let of_choice = choices.filter(|choice| !choice["properties"][last].is_null()).find_map(words);
+    let here = values_at(path);
+    let own = here.iter().copied().find_map(words);
+    of_choice.or(own).or_else(|| here.into_iter().flat_map(|value| alternatives(&SCHEMA, value)).find_map(words))
+}
+
+/// The values of the schema at a path: several where choices have keys of one name.
+fn values_at(path: &[String]) -> Vec<&'static Value> {
+    let mut here = vec![&*SCHEMA];
+    for name in path {
+        here =
+            here.into_iter().flat_map(|value| properties(&SCHEMA, value)).filter(|(key, _)| *key == name).map(|(_, value)| value).collect();
+    }
+    here
 }
 
 /// What a value of the schema stands for: itself, or what it refers to, but for nothing at all.

@@ -7,6 +7,7 @@ mod claim;
 mod conditions;
 mod difference;
 mod doubts;
+mod draft;
 mod family;
 mod layers;
 mod load;
@@ -22,6 +23,7 @@ mod text;
 mod words;
 mod written;
 
+pub use draft::{Draft, Process};
 pub use layers::Override;
 pub use load::{Loaded, default_run_folder, load, load_data, load_into, load_run, parse, tables_of};
 pub use needs::{Needs, PHASES};

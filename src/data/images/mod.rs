@@ -64,6 +64,16 @@ impl Channels {
     }
 }
 
+/// What image files are like before an experiment says what becomes of them.
+pub(super) struct Stored {
+    /// Those of the first.
+    pub channels: Channels,
+    /// The least height and width.
+    pub least: [usize; 2],
+    /// Whether all are of one size.
+    pub alike: bool,
+}
+
 /// Pixels on a side.
 const LARGEST: usize = 4096;
 
@@ -99,6 +109,22 @@ impl ImageFiles {
         let channels = if channels == 1 { Channels::Grey } else { Channels::Rgb };
         let (train, test, range) = (path.to_owned(), path.to_owned(), [-1.0, 1.0]);
         ImageFiles { train, test, labels: None, size, fit: Fit::Exact, channels, range, flip: false, dequantise: false }.open(Split::Train)
+    }
+
+    /// What the image files below a folder, or in a zip archive, are like, by their headers.
+    pub(super) fn stored(path: &Path) -> Result<Stored> {
+        let files = Files::list(path)?;
+        let first = files.source(0)?;
+        let bytes = first.all().map_err(|error| Refused::damaged(unread(&error)).of(&first.path))?;
+        let Picture { channels, size, .. } = picture::stored(&bytes).map_err(|refused| refused.of(&first.path))?;
+        let header = |i: usize| {
+            let source = files.source(i)?;
+            picture::header(&source).map_err(|refused| refused.of(&source.path))
+        };
+        let sizes: Vec<[usize; 2]> = (0..files.len()).into_par_iter().map(header).collect::<Result<_>>()?;
+        let least = sizes.iter().fold(size, |[h, w], [height, width]| [h.min(*height), w.min(*width)]);
+        let channels = if channels == 1 { Channels::Grey } else { Channels::Rgb };
+        Ok(Stored { channels, least, alike: sizes.iter().all(|other| *other == size) })
     }
 
     pub(super) fn describe(&self, split: Split) -> Result<Summary> {
