@@ -217,10 +217,10 @@ fn the_mark_of_an_experiment_stays() {
 #[test]
 fn misspelt_keys() {
     assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
-     × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `clip`, `betas`,
-     │ `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`, `importance`,
-     │ `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`, `on_divergence`,
-     │ `log_every`, `sample_every`, `validation`
+     × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `schedule`, `clip`,
+     │ `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`,
+     │ `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`,
+     │ `on_divergence`, `log_every`, `sample_every`, `validation`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
