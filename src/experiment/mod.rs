@@ -20,6 +20,7 @@ mod program;
 mod schema;
 mod spelling;
 mod text;
+mod watched;
 mod words;
 mod written;
 
