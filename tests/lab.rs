@@ -59,11 +59,13 @@ fn a_mixture_ranks_solvers_by_their_order() {
     assert!(error("dpm-solver-pp-3", "log-snr", 40.0) < 0.2 * error("dpm-solver-pp-1", "log-snr", 40.0));
     assert!(error("dpm-solver-pp-1", "log-snr", 40.0) < 0.2 * error("dpm-solver-pp-1", "log-snr", 2.0));
     assert!(error("edm", "karras, s_churn 0", 40.0) < 0.05);
-    // Paths with noise of their own have no distance to that of the probability flow.
+    // Paths with noise of their own end elsewhere than the probability flow's, but by the same law.
     for line in [find("edm", "karras, s_churn 20", 40.0), find("reverse-diffusion-langevin-sde", "of its own", 40.0)] {
         assert_eq!(line["error"], "");
-        assert!(number(line, "from_data") < 0.1, "{line:?}");
+        assert!(number(line, "from_data") < 0.1 && number(line, "energy") < 0.1, "{line:?}");
     }
+    let paired = find("dpm-solver-pp-3", "log-snr", 40.0);
+    assert!(paired["energy"].is_empty() && number(paired, "error_half_width") < 0.5 * number(paired, "error"), "{paired:?}");
     let (good, bad) = (find("dpm-solver-pp-3", "log-snr", 40.0), find("dpm-solver-pp-1", "log-snr", 2.0));
     assert!(number(good, "from_data").abs() < 0.02 && number(bad, "from_data") > 0.1);
     assert!(number(good, "marginal") < 1.95 / 1000f64.sqrt() && number(bad, "marginal") > 0.1);
@@ -75,13 +77,28 @@ fn a_mixture_ranks_solvers_by_their_order() {
     let markdown = String::from_utf8(home.read("lab/tiny/lab.md")).unwrap();
     assert_eq!(markdown.lines().count(), lines.len() + 2);
     assert!(image::load_from_memory(&home.read("lab/tiny/lab.png")).unwrap().width() > 1000);
-    // Two evaluations are too few for any advice.
-    assert_eq!(advice.matches("not advised: ").count(), 2, "{advice}");
-    // With three settings of a solver at one cost, those that chance does not tell apart are named.
-    assert!(
-        advice.contains("not to be told from it by these samples") && advice.lines().all(|line| line.chars().count() <= 110),
-        "{advice}"
+    // Two evaluations are too few for any advice, with noise and without.
+    let [two, forty] =
+        ["up to 2 ", "up to 40 "].map(|budget| advice.split(budget).nth(1).unwrap().split("up to").next().unwrap().to_owned());
+    assert_eq!((two.matches("not advised: ").count(), forty.matches("not advised: ").count()), (2, 0), "{advice}");
+    // What is to be copied is in one piece.
+    assert!(advice.lines().all(|line| line.starts_with("    solver = ") || line.chars().count() <= 110), "{advice}");
+    // Pairs tell more than laws: none of the others without noise is as close, of those with noise some may be.
+    let without = forty.split("  with noise").next().unwrap();
+    assert!(without.contains("no other is as close") && without.contains("dpm-solver-pp-3 (log-snr), 40 evaluations"), "{advice}");
+
+    // The same as JSON, from what was measured; each advised setting's samples are in the picture.
+    let (json, _) = home.succeed(&[&arguments[..], &more, &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["settings"].as_array().unwrap().len(), lines.len());
+    let [few, many] = [0, 1].map(|i| &report["advice"][i]);
+    assert_eq!(
+        (&few["evaluations"], &few["without_noise"]["advised"], &few["with_noise"]["advised"]),
+        (&2.into(), &false.into(), &false.into())
     );
+    assert_eq!((&many["without_noise"]["setting"]["solver"], &many["without_noise"]["advised"]), (&"dpm-solver-pp-3".into(), &true.into()));
+    let picture = image::load_from_memory(&home.read("lab/tiny/lab.png")).unwrap();
+    assert!(picture.height() > 600 + 2 * 480 / 2 && picture.width() > 3 * 500, "{} x {}", picture.width(), picture.height());
     assert!(String::from_utf8(home.read("lab/tiny/lab.svg")).unwrap().contains("dpm-solver-pp-3"));
 
     // What it recommends is an experiment.
@@ -102,7 +119,7 @@ fn a_run_is_compared_with_its_data() {
     let other = ["--distance", "sliced-wasserstein", "--out", "other"];
     let (advice, _) =
         home.succeed(&[&["lab", "runs/tiny", "--solvers", "heun,euler-sde", "--nfe", "8", "--count", "40"], &other[..]].concat());
-    assert!(advice.contains("sliced Wasserstein²") && !advice.contains("energy"), "{advice}");
+    assert!(advice.contains("sliced Wasserstein² to the data") && !advice.contains("energy distance to the data"), "{advice}");
     let others = table(&home, "other/lab.csv");
     assert!(lines.iter().zip(&others).all(|(a, b)| a["error"] == b["error"] && number(a, "from_data") != number(b, "from_data")));
     // A solver as [sample] has it is all its orders, with noise and without.

@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::json;
 use tch::Tensor;
 
-use super::{Machine, Overrides};
+use super::{Form, Machine, Overrides};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, Family, Loaded};
-use crate::lab::{self, Distance, Grid, Sweep, World};
+use crate::lab::{self, Distance, Grid, Starts, Sweep, World};
 use crate::law::GaussianMixture;
 use crate::model::ScoreSpec;
 use crate::rng::{self, Purpose};
@@ -71,6 +71,8 @@ pub struct Arguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     set: Overrides,
+    #[command(flatten)]
+    pub(super) form: Form,
     #[command(flatten)]
     pub(super) machine: Machine,
 }
@@ -171,18 +173,26 @@ pub fn lab(options: Arguments) -> Result<()> {
         "t_min": t_min,
         "count": count,
         "distance": distance,
+        "off": "pairs, or energy",
         "settings": settings,
     });
     let folder = Folder::create(&out)?;
     let mut journal = Journal::open(&folder, "lab.journal", &of)?;
-    let points = lab::measure(&world, settings, count as usize, plan.seed, &mut journal, session.terminal())?;
+    let starts = Starts::new(&world, count as usize, plan.seed);
+    let points = lab::measure(&starts, settings, &mut journal, session.terminal())?;
+    let advice = lab::advise(&points, &sweep.budgets);
+    let scale = plan.scale();
+    let samples = lab::samples(&starts, &advice, |x| scale.to_data(x))?;
     let write = |name: &str, bytes: &[u8]| folder.replace(name, || folder.check_in_place(), |file| file.write_all(bytes));
     write("lab.csv", &lab::csv(&points))?;
     write("lab.md", lab::markdown(&points, distance).as_bytes())?;
-    write("lab.png", &lab::png(&points, distance))?;
+    write("lab.png", &lab::png(&points, distance, &samples))?;
     write("lab.svg", lab::svg(&points, distance).as_bytes())?;
     journal.remove()?;
-    print!("{}", lab::recommendations(&points, &sweep.budgets, distance));
+    if options.form.json {
+        return options.form.print(&lab::advice_as_json(&points, &advice));
+    }
+    print!("{}", lab::recommendations(&advice, distance));
     println!("{}", out.join("lab.png").display());
     Ok(())
 }

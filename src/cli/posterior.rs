@@ -54,6 +54,9 @@ pub fn posterior(options: Arguments) -> Result<()> {
         folder.replace(name, || folder.check_in_place(), |file| file.write_all(&bytes))?;
     }
     journal.remove()?;
+    if options.form.json {
+        return options.form.print(&posterior::as_json(&points));
+    }
     print!("{}", posterior::table(&points));
     println!("{}", out.join("posterior.png").display());
     Ok(())

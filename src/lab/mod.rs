@@ -5,8 +5,8 @@ mod distance;
 mod picture;
 pub mod posterior;
 mod report;
+mod starts;
 
-use std::cell::OnceCell;
 use std::time::Instant;
 
 use clap::ValueEnum;
@@ -15,21 +15,21 @@ use tch::{Device, Kind, Tensor};
 
 pub use candidates::{CANDIDATES, Candidate, Steps, candidates};
 pub use distance::Distance;
-pub use picture::{png, svg};
-pub use report::{csv, markdown, recommendations};
+pub use picture::{Shown, png, samples, svg};
+pub use report::{Advice, Advised, advice_as_json, advise, csv, markdown, recommendations};
+pub use starts::Starts;
 
 use self::distance::Data;
-use crate::dynamics::Reverse;
 use crate::error::{Error, Result};
 use crate::law::{GaussianMixture, noise_rows};
-use crate::metric::{Estimate, kolmogorov_smirnov, rms};
+use crate::metric::{Estimate, kolmogorov_smirnov};
 use crate::model::Model;
 use crate::progress::Terminal;
-use crate::rng::{self, Law, Purpose};
+use crate::rng::Purpose;
 use crate::run::Journal;
 use crate::sample::DynamicsSpec;
 use crate::sde::Sde;
-use crate::solver::{Adaptive, Problem, SolverSpec, TimeGrid};
+use crate::solver::{SolverSpec, TimeGrid};
 
 /// A family of time grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,6 +79,13 @@ pub struct Setting {
     /// The grid's name, or the tolerance.
     pub steps: String,
     pub spec: SolverSpec,
+}
+
+impl Setting {
+    /// Whether its paths have no noise of their own.
+    fn is_noiseless(&self) -> bool {
+        self.dynamics.eta() == 0.0 && !matches!(&self.spec, SolverSpec::Edm(churn) if churn.s_churn > 0.0)
+    }
 }
 
 impl Sweep {
@@ -163,75 +170,53 @@ pub struct Measured {
     pub evaluations: f64,
     /// For all samples together.
     pub seconds: f64,
-    /// Root mean square distance to the accurate solve of the same start points; none with noise, whose paths differ between solvers.
-    pub error: Option<f64>,
-    /// The same, over the standard deviation of the accurate solve's ends.
-    pub relative_error: Option<f64>,
+    /// Whether each end belongs to one of the accurate solve of the same start points: paths without noise are the same for all solvers.
+    pub paired: bool,
+    /// From the ends of the accurate solve: the root mean square distance of pairs, or of paths with noise the energy distance.
+    pub off: Estimate,
+    /// The same as a share of the standard deviation of those ends: of an energy distance the shift in every direction that would bring it.
+    pub share: f64,
+    /// That share at both ends of the interval.
+    pub least_share: f64,
+    pub most_share: f64,
     /// Distance to the law at t_min. (A predictor of Song et al. goes one step beyond t_min, with the noise of that step.)
     pub from_data: Estimate,
     /// The largest Kolmogorov-Smirnov distance of a marginal, where the law is known.
     pub marginal: Option<f64>,
 }
 
-/// The tolerance of the accurate solve, for a score in f64 and for a network in f32.
-const ACCURATE: [f64; 2] = [1e-9, 1e-6];
-/// Its steps where the network jumps from level to level, which no step control can follow.
-const ACCURATE_STEPS: usize = 1000;
-
-/// Measures every setting on the same `count` start points, which are a function of `seed`, as the noise is.
+/// Measures every setting on the same start points.
 ///
 /// What `journal` holds is not measured again. Errors: the accurate solve fails. A setting whose solve fails is left out, with a line that says why.
 pub fn measure(
-    world: &World,
+    starts: &Starts,
     settings: Vec<Setting>,
-    count: usize,
-    seed: u64,
     journal: &mut Journal<Result<Measured, String>>,
     terminal: &Terminal,
 ) -> Result<Vec<Point>> {
     let _no_grad = tch::no_grad_guard();
-    let World { model, t_min, device, .. } = *world;
-    let sde = model.sde();
-    let rows = 0..count as u64;
-    let normal = |draw| rng::rows(Law::Gaussian, seed, Purpose::Brownian, rows.clone(), draw, &world.shape, device).to_kind(Kind::Double);
-    let start =
-        noise_rows(sde.noise(), seed, Purpose::Prior, rows.clone(), 0, &world.shape, device).to_kind(Kind::Double) * sde.prior_std();
-    let solve = |spec: &SolverSpec, eta: f64| {
-        let reverse = Reverse { model, eta };
-        let problem = Problem { x: &start, span: (1.0, t_min), denoise: false };
-        spec.sample(&reverse, &problem, &mut |draw| normal(draw as u64), &mut |_| {})
-    };
-    let noisy = noise_rows(sde.noise(), seed, Purpose::Lab, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu);
+    let World { model, t_min, device, .. } = *starts.world;
+    let (world, sde) = (starts.world, model.sde());
+    let noisy = noise_rows(sde.noise(), starts.seed, Purpose::Lab, 0..world.data.size()[0] as u64, 0, &world.shape, Device::Cpu);
     let noisy = noisy.to_kind(Kind::Double) * sde.sigma(t_min);
-    let data = Data::new((&world.data * sde.alpha(t_min) + noisy).to_device(device), world.distance, seed);
-    let tolerance = ACCURATE[usize::from(world.law.is_none())];
+    let data = Data::new((&world.data * sde.alpha(t_min) + noisy).to_device(device), world.distance, starts.seed);
     let mut phase = terminal.phase("lab", "settings", settings.len() as u64, 0);
-    let accurate = match model.chain() {
-        None => SolverSpec::Rk45(Adaptive::new(tolerance, tolerance)),
-        Some(_) => SolverSpec::DpmSolverPp { order: 2, grid: TimeGrid::LogSnr { steps: ACCURATE_STEPS } },
-    };
-    let truth = OnceCell::new();
-    let truth = || -> Result<&Tensor> {
-        match truth.get() {
-            Some(truth) => Ok(truth),
-            None => solve(&accurate, 0.0).map(|(x, _)| truth.get_or_init(|| x)),
-        }
-    };
     let measured = |setting: &Setting| -> Result<Measured> {
         let begun = Instant::now();
-        let (x, statistics) = solve(&setting.spec, setting.dynamics.eta())?;
+        let (x, statistics) = starts.solve(setting)?;
         let seconds = begun.elapsed().as_secs_f64();
-        let noiseless = setting.dynamics.eta() == 0.0 && !matches!(&setting.spec, SolverSpec::Edm(churn) if churn.s_churn > 0.0);
         let cdf = |mixture: &GaussianMixture| {
             kolmogorov_smirnov(&x, |axis, value| mixture.marginal_cdf(axis, value, sde.alpha(t_min), sde.sigma(t_min)))
         };
-        let error = noiseless.then(|| truth().map(|truth| rms(&x, truth))).transpose()?;
-        let spread = truth()?.std(true).double_value(&[]);
+        let (off, [share, least_share, most_share]) = starts.off(&x, setting.is_noiseless())?;
         Ok(Measured {
             evaluations: statistics.mean_evaluations(),
             seconds,
-            error,
-            relative_error: error.map(|error| error / spread),
+            paired: setting.is_noiseless(),
+            off,
+            share,
+            least_share,
+            most_share,
             from_data: data.distance(&x)?,
             marginal: world.law.map(cdf),
         })
@@ -239,7 +224,7 @@ pub fn measure(
     let mut points = Vec::new();
     for (i, setting) in settings.into_iter().enumerate() {
         let measured = journal.next(|| {
-            truth()?;
+            starts.accurate()?;
             Ok(measured(&setting).map_err(|error| error.to_string()))
         })?;
         match measured {

@@ -2,14 +2,72 @@
 
 use std::collections::BTreeMap;
 
-use super::{Distance, Point};
-use crate::plot::{Panel, curves_png, curves_svg};
+use image::RgbImage;
+use tch::{Device, Tensor};
+
+use super::{Advice, Distance, Point, Starts};
+use crate::error::Result;
+use crate::plot::{self, Panel, curves, curves_svg};
+use crate::tensor::to_vec;
 
 pub(super) const COST: &str = "evaluations of the score per sample";
 
-/// The picture as a PNG file.
-pub fn png(points: &[Point], distance: Distance) -> Vec<u8> {
-    curves_png(&panels(points, distance), COST)
+/// What is drawn of samples: images, or points of the plane.
+const IMAGES: i64 = 16;
+const POINTS: i64 = 2000;
+/// Advised settings whose samples are drawn.
+const DRAWN: usize = 6;
+
+/// Samples below a title, in data units.
+pub struct Shown {
+    title: String,
+    x: Tensor,
+}
+
+/// The data, the ends of the accurate solve, and those of the settings that are advised, from the same start points. `to_data` brings points of
+/// model space into data units. Error: a solve fails.
+pub fn samples(starts: &Starts, advice: &[Advice], to_data: impl Fn(&Tensor) -> Tensor) -> Result<Vec<Shown>> {
+    let _no_grad = tch::no_grad_guard();
+    let most = if starts.world.shape.len() == 3 { IMAGES } else { POINTS };
+    let some = |x: &Tensor| x.narrow(0, 0, x.size()[0].min(most));
+    let shown = |title: String, x: &Tensor| Shown { title, x: to_data(&x.to_device(Device::Cpu)) };
+    let accurate = some(starts.accurate()?);
+    let mut all = vec![shown("data".into(), &some(&starts.world.data)), shown("accurate solve".into(), &accurate)];
+    let mut drawn: Vec<&Point> = Vec::new();
+    for advised in
+        advice.iter().flat_map(|advice| [&advice.without_noise, &advice.with_noise]).flatten().filter(|advised| !advised.is_far())
+    {
+        if drawn.len() < DRAWN && !drawn.iter().any(|point| std::ptr::eq(*point, advised.point)) {
+            let Point { setting, measured } = advised.point;
+            drawn.push(advised.point);
+            let title = format!("{}, {:.0} evaluations", setting.solver, measured.evaluations);
+            all.push(shown(title, &starts.solve_some(setting, accurate.size()[0])?));
+        }
+    }
+    Ok(all)
+}
+
+/// The picture as a PNG file: what evaluations buy, above samples.
+pub fn png(points: &[Point], distance: Distance, samples: &[Shown]) -> Vec<u8> {
+    plot::png(&plot::stacked(&[curves(&panels(points, distance), COST), drawn(samples)]))
+}
+
+/// Images in a row of each kind, whose titles the first of them stand for; points of the plane in a plot of each.
+fn drawn(samples: &[Shown]) -> RgbImage {
+    let first = &samples[0].x;
+    if let [_, c, h, w] = first.size()[..] {
+        let few = samples.iter().map(|shown| shown.x.size()[0]).min().unwrap_or(0);
+        let rows: Vec<Tensor> = samples.iter().map(|shown| shown.x.narrow(0, 0, few)).collect();
+        let pixels: Vec<u8> = Vec::try_from(Tensor::cat(&rows, 0).contiguous().view(-1)).expect("pixels are bytes");
+        let grid = plot::strips(&pixels, &[rows.len() * few as usize, c as usize, h as usize, w as usize], few as usize);
+        let titles: Vec<&str> = samples.iter().map(|shown| &*shown.title).collect();
+        return plot::stacked(&[plot::caption(&format!("rows: {}", titles.join("; "))), grid]);
+    }
+    let points = |x: &Tensor| {
+        let columns = if x.size()[1] > 1 { x.narrow(1, 0, 2) } else { x.repeat([1, 2]) };
+        to_vec(&columns).chunks(2).map(|point| [point[0], point[1]]).collect::<Vec<_>>()
+    };
+    plot::scatters_alike(&samples.iter().map(|shown| (shown.title.clone(), points(&shown.x))).collect::<Vec<_>>(), 4)
 }
 
 /// The picture as an SVG file.
@@ -25,7 +83,7 @@ fn panels(points: &[Point], distance: Distance) -> [Panel; 2] {
         points.iter().map(|point| (point.setting.solver, point.measured.evaluations, far(point))).collect::<Vec<_>>()
     };
     [
-        panel("distance to the accurate solve of the same start points", of(&|point| point.measured.error)),
+        panel("off the accurate solve, in standard deviations", of(&|point| Some(point.measured.share))),
         panel(
             format!("{} to the data, down to what chance leaves", distance.name()),
             of(&|point| Some(point.measured.from_data.value.max(chance))),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use image::RgbImage;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -45,7 +46,12 @@ impl Panel {
 
 /// Two panels as a PNG file; `cost` names the horizontal axis.
 pub fn curves_png(panels: &[Panel; 2], cost: &str) -> Vec<u8> {
-    png(&smooth(SIZE, |area| draw(area, SUPERSAMPLING, panels, cost)))
+    png(&curves(panels, cost))
+}
+
+/// The same as a picture.
+pub fn curves(panels: &[Panel; 2], cost: &str) -> RgbImage {
+    smooth(SIZE, |area| draw(area, SUPERSAMPLING, panels, cost))
 }
 
 /// Two panels as an SVG file.

@@ -15,7 +15,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
-pub use curves::{Panel, curves_png, curves_svg};
+pub use curves::{Panel, curves, curves_png, curves_svg};
 pub use grid::{grid, strips};
 pub use heat::{HeatMap, finite_mean};
 pub use histogram::Bins;
@@ -50,6 +50,28 @@ pub fn with_font() {
     FONT.call_once(|| {
         register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular()).unwrap_or_else(|_| panic!("DejaVu is a font"))
     });
+}
+
+/// Pictures below each other, from the left, on white.
+pub fn stacked(pictures: &[RgbImage]) -> RgbImage {
+    let width = pictures.iter().map(RgbImage::width).max().unwrap_or(0);
+    let mut whole = RgbImage::from_pixel(width, pictures.iter().map(RgbImage::height).sum(), image::Rgb([255; 3]));
+    let mut top = 0;
+    for picture in pictures {
+        imageops::replace(&mut whole, picture, 0, top);
+        top += i64::from(picture.height());
+    }
+    whole
+}
+
+/// A line of words.
+pub fn caption(words: &str) -> RgbImage {
+    let s = SUPERSAMPLING;
+    smooth((1280, 32), |area| {
+        area.fill(&WHITE)?;
+        area.draw_text(words, &font(13, s), ((12 * s) as i32, (8 * s) as i32))?;
+        area.present()
+    })
 }
 
 /// The picture as a PNG file.

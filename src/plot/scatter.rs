@@ -42,8 +42,8 @@ pub fn scatters(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
     plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), 4, "")
 }
 
-/// As [`scatters`], in a square, all with the limits of the first; what lies outside is not drawn.
-pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
+/// As [`scatters`], so many in a row, all with the limits of the first, which the others should be like; what lies outside is not drawn.
+pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)], columns: usize) -> RgbImage {
     let limits = limits(plots_of.first().map_or(&[], |(_, points)| points));
     let inside = |p: &&[f64; 2]| (0..2).all(|axis| limits[axis].contains(&p[axis]));
     let panel = |(title, points): &(String, Vec<[f64; 2]>)| Panel {
@@ -51,8 +51,7 @@ pub fn scatters_alike(plots_of: &[(String, Vec<[f64; 2]>)]) -> RgbImage {
         limits: limits.clone(),
         points: points.iter().filter(inside).map(|p| (p[0], p[1])).collect(),
     };
-    let side = (1..).find(|side| side * side >= plots_of.len()).unwrap_or(1);
-    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), side, "")
+    plots(&plots_of.iter().map(panel).collect::<Vec<_>>(), columns, "")
 }
 
 /// One scatter plot.
@@ -159,8 +158,8 @@ mod tests {
         assert_ne!(outliers, scatter(&data, &[], ""), "the note counts them");
         scatter(&[], &[], "nothing");
         let both = [("data".into(), data.to_vec()), ("other".into(), [&data[..], &far].concat())];
-        let [left, right] = blue(&scatters_alike(&both));
+        let [left, right] = blue(&scatters_alike(&both, 2));
         assert_eq!(left, right, "on the same axes");
-        scatters_alike(&[]);
+        scatters_alike(&[], 4);
     }
 }

@@ -84,7 +84,7 @@ fn columns(x: &[Tensor]) -> RgbImage {
         }
         _ => {
             let titles = std::iter::once("data".to_owned()).chain(LOG_SNRS.map(|log_snr| format!("denoised from ln α²/σ² = {log_snr}")));
-            plot::scatters_alike(&titles.zip(x.iter().map(first_two)).collect::<Vec<_>>())
+            plot::scatters_alike(&titles.zip(x.iter().map(first_two)).collect::<Vec<_>>(), 2)
         }
     }
 }

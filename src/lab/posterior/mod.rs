@@ -13,7 +13,7 @@ use tch::{Device, Tensor};
 pub use examples::Examples;
 pub use methods::{METHODS, Trial, methods, trials};
 pub use pairs::Pairs;
-pub use report::{files, table};
+pub use report::{as_json, files, table};
 
 use crate::error::Result;
 use crate::guidance::Way;

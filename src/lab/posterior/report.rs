@@ -1,6 +1,7 @@
 //! The verdicts as tables and as a picture.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Measured, Point, Verdict};
 use crate::lab::picture::{COST, panel};
@@ -81,7 +82,7 @@ const COLUMNS: [&str; 8] = ["method", "solver", "evals", "50 %", "90 %", "energy
 pub fn files(points: &[Point]) -> [(&'static str, Vec<u8>); 4] {
     [
         ("posterior.csv", csv(points)),
-        ("posterior.json", json(points)),
+        ("posterior.json", format!("{:#}", as_json(points)).into_bytes()),
         ("posterior.md", markdown(points).into_bytes()),
         ("posterior.png", picture(points)),
     ]
@@ -111,9 +112,8 @@ fn csv(points: &[Point]) -> Vec<u8> {
 }
 
 /// Every point with its method and solver as an experiment has them.
-fn json(points: &[Point]) -> Vec<u8> {
-    let of = |Point { trial, measured }: &Point| serde_json::json!({ "trial": trial, "measured": measured });
-    serde_json::to_vec_pretty(&points.iter().map(of).collect::<Vec<_>>()).expect("numbers and names are JSON")
+pub fn as_json(points: &[Point]) -> Value {
+    points.iter().map(|Point { trial, measured }| json!({ "trial": trial, "measured": measured })).collect()
 }
 
 /// What an evaluation buys, each method by the solver that serves it best, as a PNG file.
