@@ -31,7 +31,7 @@ use score_sde::sample::{DynamicsSpec, Sample};
 use score_sde::session::{Machine, Session};
 use score_sde::solver::{Adaptive, SolverSpec, TimeGrid};
 use score_sde::tensor::{column_of, to_vec};
-use score_sde::train::{State, Train};
+use score_sde::train::{Gradient, State, Train};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -196,7 +196,8 @@ impl Prepared {
             let first = state.step * self.t.len() as u64;
             let dropout = Dropout::new(self.experiment.seed, first..first + self.t.len() as u64);
             let of_examples = self.losses(&network.in_training(model.sde(), &dropout));
-            state.update(train, &Losses { of_examples, t: None, parts: Vec::new() }).expect("finite losses");
+            let losses = Losses { of_examples, t: None, parts: Vec::new() };
+            state.update(train, &Gradient::of(&network.parameters, losses, 1.0)).expect("finite losses");
         })
     }
 

@@ -15,7 +15,7 @@ use score_sde::rng::{Purpose, normal};
 use score_sde::sde::{Level, Sde, Slope};
 use score_sde::solver::{Adaptive, Problem, SolverSpec};
 use score_sde::tensor::to_vec;
-use score_sde::train::{ScoreTraining, State, Train};
+use score_sde::train::{Gradient, ScoreTraining, State, Train};
 use tch::{Device, Kind, Tensor};
 
 /// α = 1 - t², σ = t: its levels and slopes are all that a process needs.
@@ -95,8 +95,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while state.step < spec.steps {
         let (x0, examples) = batches.shown()?;
         let positions = state.step * spec.batch as u64..(state.step + 1) * spec.batch as u64;
-        let losses = training.losses(&Shown { x0: &x0, positions, examples: &examples }, &state.history);
-        let update = state.update(&spec, &losses)?;
+        let losses = training.losses(&Shown::whole(x0, positions, &examples), &state.history);
+        let update = state.update(&spec, &Gradient::of(&network.parameters, losses, 1.0))?;
         if state.step.is_multiple_of(500) {
             println!("step {}: loss {:.4}", state.step, update.loss);
         }

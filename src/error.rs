@@ -90,6 +90,14 @@ pub enum Error {
     /// Golden cases came out otherwise than the reference's.
     #[error("{failed} of {compared} golden cases differ from the reference by more than they may")]
     Parity { failed: usize, compared: usize },
+    /// Another process of this run ended it; without a message where that one reports it.
+    #[error("{message}")]
+    Rank {
+        message: String,
+        #[help]
+        help: &'static str,
+        code: u8,
+    },
     /// The user asked to stop; what was done is saved.
     #[error("interrupted at {at}, which is saved; the same command again goes on from there")]
     Interrupted { at: String },
@@ -142,11 +150,17 @@ impl Error {
         }
     }
 
+    /// Whether all processes of a run come to it in the same step.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Error::Interrupted { .. } | Error::NotFinite { .. })
+    }
+
     /// Of a process that ends with it: 2 where the command line is wrong, 75 where the same command goes on from what is saved, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage { .. } => 2,
             Error::Interrupted { .. } => 75,
+            Error::Rank { code, .. } => *code,
             _ => 1,
         }
     }

@@ -34,6 +34,7 @@ pub mod phase;
 pub mod plot;
 pub mod progress;
 pub mod pth;
+pub mod ranks;
 pub mod report;
 pub mod rng;
 pub mod run;

@@ -47,6 +47,9 @@ fn remember(info: &PanicHookInfo) {
 
 fn report(error: Error) -> ExitCode {
     let code = error.exit_code();
+    if matches!(&error, Error::Rank { message, .. } if message.is_empty()) {
+        return ExitCode::from(code);
+    }
     eprintln!("{:?}", miette::Report::new(error));
     ExitCode::from(code)
 }

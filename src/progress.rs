@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -10,6 +11,14 @@ use textwrap::{Options, WordSeparator, WordSplitter};
 /// How often a bar is redrawn, and how often a plain line is written.
 const FRAME: Duration = Duration::from_millis(100);
 const LINE: Duration = Duration::from_secs(10);
+
+/// Whether another process speaks for this one.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From here on another process speaks for this one: it says and warns of nothing.
+pub fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
 
 /// The phase that was begun last in this process.
 static BEGUN: Mutex<Option<&str>> = Mutex::new(None);
@@ -35,6 +44,7 @@ impl Terminal {
     /// `quiet` silences everything but errors.
     pub fn new(quiet: bool) -> Terminal {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let quiet = quiet || HUSHED.load(Ordering::Relaxed);
         let output = match (quiet, io::stderr().is_terminal() && !dumb) {
             (true, _) => Output::Quiet,
             (false, false) => Output::Lines,
@@ -69,6 +79,9 @@ impl Terminal {
 
 /// A warning on stderr, on a line of its own even while a bar is drawn; not silenced by `--quiet`.
 pub fn warn(message: &str) {
+    if HUSHED.load(Ordering::Relaxed) {
+        return;
+    }
     let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
     let _ = writeln!(io::stderr(), "{clear}warning: {message}");
 }

@@ -217,10 +217,10 @@ fn the_mark_of_an_experiment_stays() {
 #[test]
 fn misspelt_keys() {
     assert_snapshot!(refused(&changed("warmup", "warmpu"), &[]), @"
-     × unknown field `warmpu`, expected one of `steps`, `batch`, `lr`, `warmup`, `schedule`, `clip`,
-     │ `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`,
-     │ `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`,
-     │ `on_divergence`, `log_every`, `sample_every`, `validation`
+     × unknown field `warmpu`, expected one of `steps`, `batch`, `micro_batch`, `lr`, `warmup`,
+     │ `schedule`, `clip`, `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`,
+     │ `reduction`, `time`, `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`,
+     │ `keep_every`, `keep_best`, `on_divergence`, `log_every`, `sample_every`, `validation`
        ╭─[tiny.toml:24:1]
     23 │ lr = 1e-3
     24 │ warmpu = 5
@@ -1152,10 +1152,10 @@ fn experiments_that_do_not_fit_their_data() {
 #[test]
 fn overrides_are_checked_like_the_file() {
     assert_snapshot!(refused(VECTORS, &["train.stepz=10"]), @r"
-     × unknown field `stepz`, expected one of `steps`, `batch`, `lr`, `warmup`, `schedule`, `clip`,
-     │ `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`, `reduction`, `time`,
-     │ `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`, `keep_every`, `keep_best`,
-     │ `on_divergence`, `log_every`, `sample_every`, `validation`
+     × unknown field `stepz`, expected one of `steps`, `batch`, `micro_batch`, `lr`, `warmup`,
+     │ `schedule`, `clip`, `betas`, `eps`, `weight_decay`, `ema`, `objective`, `weighting`,
+     │ `reduction`, `time`, `importance`, `stratified`, `t_min`, `checkpoint_every`, `keep`,
+     │ `keep_every`, `keep_best`, `on_divergence`, `log_every`, `sample_every`, `validation`
       ╭─[--set:1:7]
     1 │ train.stepz = 10
       ·       ──┬──

@@ -31,17 +31,18 @@ impl Trained for ClassifierTraining<'_> {
     fn losses(&self, shown: &Shown, _history: &LossHistory) -> Losses {
         let ClassifierTraining { classifier, sde, seed, .. } = *self;
         let t_min = classifier.t_min;
-        let Shown { x0, ref positions, examples } = *shown;
-        let u = stratified(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0));
-        let t: Vec<f64> = u.into_iter().map(|u| t_min + (sde.horizon() - t_min) * u).collect();
+        let Shown { x0, positions, examples, batch } = shown;
+        let u = stratified(&rng::uniform_rows(seed, Purpose::Time, batch.clone(), 0));
+        let all: Vec<f64> = u.into_iter().map(|u| t_min + (sde.horizon() - t_min) * u).collect();
+        let t = &all[shown.places()];
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], classifier.device);
-        let x = x0 * column_of(x0, &t, |t| sde.alpha(t)) + z * column_of(x0, &t, |t| sde.sigma(t));
-        let logs = classifier.log_probabilities(sde, &At::whole(&x, &t));
+        let x = x0 * column_of(x0, t, |t| sde.alpha(t)) + z * column_of(x0, t, |t| sde.sigma(t));
+        let logs = classifier.log_probabilities(sde, &At::whole(&x, t));
         let truth = self.conditions.of(examples).to_device(classifier.device);
         let of_examples = -(&logs * &truth).sum_dim_intlist(1i64, false, None::<Kind>);
         let right = right(&logs, &truth);
-        let log_snr = t.iter().map(|&t| sde.level(t).log_snr()).collect();
-        Losses { of_examples, t: Some(BatchTimes { t, log_snr, drawn: None }), parts: vec![right] }
+        let log_snr = all.iter().map(|&t| sde.level(t).log_snr()).collect();
+        Losses { of_examples, t: Some(BatchTimes { t: all, log_snr, drawn: None }), parts: vec![right] }
     }
 
     fn parts(&self) -> Vec<&str> {

@@ -39,6 +39,7 @@ use crate::error::Result;
 use crate::experiment::Needs;
 use crate::interrupt;
 use crate::memory;
+use crate::ranks::Ranks;
 use crate::run::Run;
 use crate::run::checkpoint::Choice;
 use crate::session::{self, Session};
@@ -253,6 +254,17 @@ impl Machine {
     /// Error: this needs more memory than there is.
     fn holds(&self, needs: &Needs) -> Result<()> {
         needs.fit(memory::available(), self.device == Device::Cpu)
+    }
+}
+
+impl Machine {
+    /// That of one of several processes: each has a CUDA device of its machine for itself.
+    fn of_rank(self, ranks: &Ranks) -> session::Machine {
+        let device = match self.device {
+            Device::Cuda(first) if ranks.world() > 1 => Device::Cuda(first + ranks.local()),
+            device => device,
+        };
+        session::Machine { device, ..self.into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `score-sde run`: every phase of an experiment, each once.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +10,8 @@ use super::{Form, Machine, Overrides, parse_choice};
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::experiment::{self, default_run_folder};
-use crate::phase::{Performed, perform};
+use crate::phase::{Performed, help, perform};
+use crate::ranks::Ranks;
 use crate::run::checkpoint::Choice;
 use crate::run::{EXPERIMENT, Measured, Overview, Run};
 use crate::session::{Session, open_features};
@@ -33,13 +35,24 @@ pub struct Arguments {
     machine: Machine,
 }
 
-pub fn run(Arguments { experiment: path, out, from, set, form, machine }: Arguments) -> Result<()> {
+pub fn run(arguments: Arguments) -> Result<()> {
+    let ranks = Rc::new(Ranks::join(&arguments.words())?);
+    ranks.end(run_among(&ranks, arguments))
+}
+
+fn run_among(ranks: &Rc<Ranks>, Arguments { experiment: path, out, from, set, form, machine }: Arguments) -> Result<()> {
     let own = of_a_run(&path)?;
     let path = own.as_ref().map_or(path, |run| run.path().join(EXPERIMENT));
     let folder = out.or(own.map(|run| run.path().to_owned())).unwrap_or_else(|| default_run_folder(&path));
     let loaded = experiment::load_into(&path, &set.overrides, Run::reading(&folder).ok().as_ref())?;
     machine.holds(&loaded.needs(&experiment::PHASES)?)?;
-    let session = Session::new(&loaded, machine.into());
+    let session = Session::new(&loaded, machine.of_rank(ranks)).among(ranks.clone());
+    // Before the folder changes, all have read it; and then, rank 0 has made it.
+    ranks.wait()?;
+    if !ranks.is_first() {
+        ranks.wait()?;
+        return help(&loaded, &session, &Run::reading(&folder)?);
+    }
     open_data(&session)?;
     let run = Run::open(&folder)?;
     if let Some(from) = from {
@@ -47,6 +60,7 @@ pub fn run(Arguments { experiment: path, out, from, set, form, machine }: Argume
         session.begin_from(&run, (&from, choice), loaded.about(&run)?)?;
     }
     let changes = loaded.claim(&run)?;
+    ranks.wait()?;
     session.terminal().say(&format!("{} -> {}", path.display(), folder.display()));
     changes.iter().for_each(|line| session.terminal().say(&format!("changed: {line}")));
     if let Some(note) = loaded.train.as_ref().and_then(|train| train.note.as_ref()) {
@@ -60,6 +74,15 @@ pub fn run(Arguments { experiment: path, out, from, set, form, machine }: Argume
     let overview = run.overview()?;
     summary(&overview, &shows, &run).iter().for_each(|line| session.terminal().say(line));
     if form.json { form.print(&json!(overview)) } else { Ok(()) }
+}
+
+impl Arguments {
+    /// What all processes of a run must be told alike.
+    fn words(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| format!(" {}", path.display()));
+        let set: String = self.set.overrides.iter().map(|change| format!(" {}", change.flag().join(" "))).collect();
+        format!("{}{}{}{set}", self.experiment.display(), path(&self.out), path(&self.from))
+    }
 }
 
 /// What the run has come to: a line for each phase with something to look at.

@@ -38,8 +38,20 @@ impl Batches {
     /// The batches of steps `first_step`, `first_step + 1`, ... of `batch` examples each; `flip` mirrors every image, axes [C, H, W],
     /// with probability one half.
     pub fn start(dataset: Arc<dyn Dataset>, scale: Scale, flip: bool, seed: u64, batch: usize, first_step: u64) -> Batches {
+        Batches::start_part(dataset, scale, flip, seed, (batch, 0..batch), first_step)
+    }
+
+    /// Of every batch the places `part` alone; no other example is read.
+    pub fn start_part(
+        dataset: Arc<dyn Dataset>,
+        scale: Scale,
+        flip: bool,
+        seed: u64,
+        (batch, part): (usize, Range<usize>),
+        first_step: u64,
+    ) -> Batches {
         let (sender, queue) = sync_channel(AHEAD);
-        let mut assembly = Assembly { order: Order::new(seed, dataset.len()), dataset, scale, flip, seed, batch };
+        let mut assembly = Assembly { order: Order::new(seed, dataset.len()), dataset, scale, flip, seed, batch, part };
         let thread = thread::spawn(move || {
             for step in first_step.. {
                 // the receiver is gone when the training loop has ended
@@ -79,13 +91,15 @@ struct Assembly {
     flip: bool,
     seed: u64,
     batch: usize,
+    part: Range<usize>,
     order: Order,
 }
 
 impl Assembly {
     fn batch(&mut self, step: u64) -> Result<Batch> {
         let first = step * self.batch as u64;
-        let positions: Vec<(u64, usize)> = (first..first + self.batch as u64).map(|p| (p, self.order.example(p))).collect();
+        let positions: Vec<(u64, usize)> =
+            self.part.clone().map(|place| first + place as u64).map(|p| (p, self.order.example(p))).collect();
         let x0 = gather(self.dataset.shape(), &positions, |&(position, i), out| self.example(position, i, out))?;
         Ok((x0, positions.into_iter().map(|(_, i)| i).collect()))
     }

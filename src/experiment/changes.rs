@@ -1,4 +1,4 @@
-//! What may change of an experiment while its run goes on: how long it trains, and what is asked of it and not answered yet.
+//! What may change of an experiment while its run goes on: how long it trains and in which parts, and what is asked of it and not answered yet.
 
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::run::{ASKED, Asked, Run, checkpoint, journal, manifest};
 
 const STEPS: &str = "train.steps";
+/// How a batch is parted, which is for the machine at hand to say.
+const MICRO_BATCH: &str = "train.micro_batch";
 
 /// The keys in which an experiment differs from that of its run: (key, now, in the run).
 pub(super) struct Changes(Vec<(String, String, String)>);
@@ -41,6 +43,7 @@ impl Changes {
         let goes_further = steps.is_some_and(|steps| Some(steps) > trained);
         for (key, now, _) in &self.0 {
             match self.asked(key) {
+                _ if key.ends_with(MICRO_BATCH) => {}
                 Some(Asked { product, .. }) if goes_further || !run.has(&manifest(product)) => {}
                 Some(Asked { table, .. }) => return Err(self.is_done(run, table)),
                 None if key == STEPS && steps.is_some_and(|steps| Some(steps) >= trained) => {}

@@ -113,7 +113,7 @@ impl Trained for GeneratorTraining<'_> {
     }
 
     fn losses(&self, shown: &Shown, _history: &LossHistory) -> Losses {
-        self.network.law.losses(shown.x0, self.seed, shown.positions.clone())
+        self.network.law.losses(&shown.x0, self.seed, shown.positions.clone())
     }
 
     fn parts(&self) -> Vec<&str> {

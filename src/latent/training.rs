@@ -16,9 +16,13 @@ impl Trained for LatentTraining<'_> {
     }
 
     fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
-        let Shown { x0, ref positions, examples } = *shown;
-        let y = self.space.draw(x0, &self.space.noise(self.seed, positions.clone()));
-        self.score.losses(&Shown { x0: &y, positions: positions.clone(), examples }, history)
+        let y = self.space.draw(&shown.x0, &self.space.noise(self.seed, shown.positions.clone()));
+        let Shown { positions, examples, batch, .. } = shown;
+        self.score.losses(&Shown { x0: y, positions: positions.clone(), examples, batch: batch.clone() }, history)
+    }
+
+    fn couples_batch(&self) -> Option<&'static str> {
+        self.score.couples_batch()
     }
 
     fn parts(&self) -> Vec<&str> {

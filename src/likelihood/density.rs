@@ -117,11 +117,12 @@ pub fn density(
     let mut phase = terminal.phase("likelihood", "examples", spec.count as u64, 0);
     let mut all = Evaluated { nats: Vec::new(), error: Vec::new(), elbo: Vec::new() };
     while all.nats.len() < places.len() {
-        let batch = &places[all.nats.len()..(all.nats.len() + spec.batch).min(places.len())];
-        let evaluated = journal.next(|| evaluate(spec, seed, generator, (dataset, scale), device, batch))?;
-        all.nats.extend(evaluated.nats);
-        all.error.extend(evaluated.error);
-        all.elbo.extend(evaluated.elbo);
+        let batches = places[all.nats.len()..].chunks(spec.batch);
+        for evaluated in journal.round(batches, |batch| evaluate(spec, seed, generator, (dataset, scale), device, batch))? {
+            all.nats.extend(evaluated.nats);
+            all.error.extend(evaluated.error);
+            all.elbo.extend(evaluated.elbo);
+        }
         phase.earlier(journal.earlier());
         phase.set((all.nats.len() / draws) as u64, "");
     }

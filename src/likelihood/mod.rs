@@ -252,15 +252,16 @@ fn all(
     let mut left = jobs;
     while !left.is_empty() {
         let (done, earlier) = ((jobs.len() - left.len()) as f64, journal.earlier());
-        let solved = journal.next(|| {
-            let batch = &left[..spec.batch.min(left.len())];
+        let round = journal.round(left.chunks(spec.batch), |batch| {
             let mut watch = |step: &Step| watch((done + step.share * batch.len() as f64) / jobs.len() as f64, earlier);
             let solved = exact::solve(spec, solver, subject, batch, &mut watch)?;
             check_finite(batch, solved.nats.iter().map(|estimates| estimates.mean()))?;
             Ok(solved)
         })?;
-        left = rest(left, &solved.jobs).ok_or_else(|| journal.stale())?;
-        take(solved);
+        for solved in round {
+            left = rest(left, &solved.jobs).ok_or_else(|| journal.stale())?;
+            take(solved);
+        }
     }
     Ok(())
 }

@@ -57,7 +57,8 @@ pub fn combination(saved: &[Profile], wanted: Profile) -> (Vec<f64>, f64) {
     let within = DMatrix::from_fn(m, m, |i, j| products[(i, j)]);
     let with = DVector::from_fn(m, |i, _| products[(i, m)]);
     // Neighbours are nearly alike, and directions in which they differ by rounding alone are left out.
-    let factors = within.clone().svd(true, true).solve(&with, 1e-13 * within.diagonal().max()).expect("both sides of the decomposition are there");
+    let factors =
+        within.clone().svd(true, true).solve(&with, 1e-13 * within.diagonal().max()).expect("both sides of the decomposition are there");
     let own = products[(m, m)];
     let missing = (own - 2.0 * factors.dot(&with) + (&within * &factors).dot(&factors)).max(0.0);
     (factors.iter().copied().collect(), (missing / own).sqrt())

@@ -11,7 +11,7 @@ use super::sde;
 use crate::error::Result;
 use crate::loss::{Batch, Reduction, Weighting, denoising_score_matching};
 use crate::optim::{Losses, Schedule};
-use crate::train::{OnDivergence, State, Train};
+use crate::train::{Gradient, OnDivergence, State, Train};
 
 #[derive(Deserialize)]
 struct Description {
@@ -38,6 +38,7 @@ impl Description {
         Train {
             steps: self.steps,
             batch,
+            micro_batch: None,
             lr: self.lr,
             warmup: self.warmup,
             schedule: Schedule::Constant,
@@ -100,7 +101,8 @@ fn steps(case: &Case, description: &Description, golden: &Golden, kind: Kind, te
         let z = noise.get(step).to_kind(kind);
         let w: Vec<f64> = t.iter().map(|&t| description.weighting().at(sde.get(), t)).collect();
         let of_examples = denoising_score_matching(&score, description.reduction(), &Batch { x0: &x0, t: &t, z: &z, w: &w });
-        let update = state.update(&spec, &Losses { of_examples, t: None, parts: Vec::new() })?;
+        let of_batch = Losses { of_examples, t: None, parts: Vec::new() };
+        let update = state.update(&spec, &Gradient::of(&model.parameters, of_batch, 1.0))?;
         losses.push(update.loss);
         norms.push(update.norm);
     }

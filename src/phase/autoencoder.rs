@@ -1,6 +1,6 @@
 //! Training the autoencoder of a latent space, or taking it from a run: a run of its own in the folder of this one.
 
-use super::{Done, Phase, perform};
+use super::{Done, Phase, help, perform};
 use crate::error::Result;
 use crate::experiment;
 use crate::latent::Spec;
@@ -22,9 +22,23 @@ impl Phase for Autoencoding {
                 let place = Run::open(&folder.path().join(Spec::NAME))?;
                 let loaded = experiment::parse(&place.path().display().to_string(), &experiment.resolved(), &[])?;
                 loaded.claim(&place)?;
+                session.ranks().wait()?;
                 perform(&loaded, &session.beside(&loaded), &place)?.worked
             }
         };
-        Ok(Done { worked: session.measure_latents(folder)? || trained, shows: None })
+        let worked = session.measure_latents(folder)? || trained;
+        session.ranks().wait()?;
+        Ok(Done { worked, shows: None })
+    }
+
+    fn help(&self, session: &Session, folder: &Run) -> Result<()> {
+        if let Some(experiment) = session.plan().autoencoder() {
+            session.ranks().wait()?;
+            let place = Run::reading(&folder.path().join(Spec::NAME))?;
+            let loaded = experiment::parse(&place.path().display().to_string(), &experiment.resolved(), &[])?;
+            help(&loaded, &session.beside(&loaded), &place)?;
+        }
+        session.ranks().wait()?;
+        session.read_latents(folder)
     }
 }

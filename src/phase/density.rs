@@ -18,7 +18,9 @@ impl Phase for Evaluating {
         let shows = Some("likelihood.json");
         let weights = session.average(folder)?;
         let of = self.0.subject(session.plan().seed, weights);
-        if folder.is_done(self.name(), &of)? {
+        let done = folder.is_done(self.name(), &of)?;
+        session.ranks().want(!done)?;
+        if done {
             return Ok(Done { worked: false, shows });
         }
         let values = session.density(&self.0, folder, folder, self.name())?;
@@ -27,5 +29,9 @@ impl Phase for Evaluating {
         values.save(&mut product, self.name(), weights)?;
         product.finish()?;
         Ok(Done { worked: true, shows })
+    }
+
+    fn help(&self, session: &Session, folder: &Run) -> Result<()> {
+        if session.ranks().want(false)? { session.density(&self.0, folder, folder, self.name()).map(drop) } else { Ok(()) }
     }
 }

@@ -17,7 +17,9 @@ impl Phase for Measuring {
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done> {
         let shows = Some("likelihood.json");
         let of = session.likelihood_subject(&self.0, folder)?;
-        if folder.is_done(self.name(), &of)? {
+        let done = folder.is_done(self.name(), &of)?;
+        session.ranks().want(!done)?;
+        if done {
             return Ok(Done { worked: false, shows });
         }
         let weights = session.average(folder)?;
@@ -28,5 +30,9 @@ impl Phase for Measuring {
         values.save(&mut product, self.name(), &values.report(weights))?;
         product.finish()?;
         Ok(Done { worked: true, shows })
+    }
+
+    fn help(&self, session: &Session, folder: &Run) -> Result<()> {
+        if session.ranks().want(false)? { session.likelihood(&self.0, folder, folder, self.name()).map(drop) } else { Ok(()) }
     }
 }

@@ -23,6 +23,10 @@ pub trait Phase {
     fn name(&self) -> &'static str;
     /// Does what is left of it, after the phases before it; killed anywhere and run again, it ends with the same bytes.
     fn run(&self, session: &Session, folder: &Run, log: &mut Log) -> Result<Done>;
+    /// The part that the other processes of the run have in it meanwhile: none where rank 0 does it alone.
+    fn help(&self, _session: &Session, _folder: &Run) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A phase that is done.
@@ -46,7 +50,7 @@ pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performe
     let mut log = Log::open(run, loaded.experiment.resolved())?;
     let (clock, mut performed) = (Clock::start(), Performed { worked: false, shows: Vec::new() });
     for phase in phases(&loaded.plan) {
-        let done = phase.run(session, run, &mut log).inspect_err(|error| {
+        let done = session.ranks().wait().and_then(|()| phase.run(session, run, &mut log)).inspect_err(|error| {
             let mut ended = clock.read();
             ended["because"] = error.to_string().into();
             // What went wrong is the news, not that it can't be noted.
@@ -58,7 +62,17 @@ pub fn perform(loaded: &Loaded, session: &Session, run: &Run) -> Result<Performe
     if log.has_begun() {
         run.note("ended", clock.read())?;
     }
+    session.ranks().wait()?;
     Ok(performed)
+}
+
+/// What the other processes do while rank 0 performs: they wait for each phase and help with it.
+pub fn help(loaded: &Loaded, session: &Session, run: &Run) -> Result<()> {
+    for phase in phases(&loaded.plan) {
+        session.ranks().wait()?;
+        phase.help(session, run)?;
+    }
+    session.ranks().wait()
 }
 
 /// The phases of a plan in their order. A plan holds none itself, since a phase works on a session and a session is made of a plan.

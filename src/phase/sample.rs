@@ -18,4 +18,8 @@ impl Phase for Sampling {
         let worked = session.sample_into(&self.0, folder, folder, self.name(), Curves::OfRun(log))?;
         Ok(Done { worked, shows: Some("samples/samples.png") })
     }
+
+    fn help(&self, session: &Session, folder: &Run) -> Result<()> {
+        if session.ranks().want(false)? { session.help_sample(&self.0, folder) } else { Ok(()) }
+    }
 }

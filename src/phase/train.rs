@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::run::log::Log;
 use crate::run::{FORMAT, Run, checkpoint};
 use crate::session::Session;
-use crate::train::{Source, Surroundings, Train, train};
+use crate::train::{Source, Surroundings, Train, Writer, train};
 
 pub struct Training(pub Train);
 
@@ -20,7 +20,10 @@ impl Phase for Training {
         let newest = checkpoint::latest(folder)?;
         let step = newest.as_ref().map_or(0, |checkpoint| checkpoint.step);
         let checkpoint = |step, log: &mut Log| watch::at_checkpoint(&self.0, session, folder, step, log);
-        let (Some(subject), true) = (session.trained()?, step < self.0.steps) else {
+        let ranks = session.ranks();
+        let wanted = step < self.0.steps;
+        ranks.want(wanted)?;
+        let (Some(subject), true) = (session.trained()?, wanted) else {
             let worked = step == self.0.steps && checkpoint(step, log)?;
             return Ok(Done { worked, shows: None });
         };
@@ -34,16 +37,27 @@ impl Phase for Training {
             let message = format!("has lost the weights that it begins with, those of {} at step {}", from.run.display(), from.step);
             return Err(Error::run(folder.path(), message, "run it again with --from, or start it anew (--out DIR)"));
         }
-        let plan = session.plan();
-        let source = Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: plan.data.flip() };
         log.begin(self.name(), step + 1)?;
         if let Some(newest) = &newest {
             checkpoint(newest.step, log)?;
         }
         let mut go_on = |step, log: &mut Log| checkpoint(step, log).map(drop);
-        let around = Surroundings { run: folder, log, terminal: session.terminal(), checkpoint: &mut go_on };
-        train(&self.0, plan.seed, &*subject, newest, source, around)?;
+        let writer = Some(Writer { run: folder, log, checkpoint: &mut go_on });
+        let around = Surroundings { ranks, terminal: session.terminal(), writer };
+        train(&self.0, session.plan().seed, &*subject, newest, source(session)?, around)?;
         checkpoint(self.0.steps, log)?;
         Ok(Done { worked: true, shows: None })
     }
+
+    fn help(&self, session: &Session, _folder: &Run) -> Result<()> {
+        let ranks = session.ranks();
+        let wanted = ranks.want(false)?;
+        let (Some(subject), true) = (session.trained()?, wanted) else { return Ok(()) };
+        let around = Surroundings { ranks, terminal: session.terminal(), writer: None };
+        train(&self.0, session.plan().seed, &*subject, None, source(session)?, around)
+    }
+}
+
+fn source(session: &Session) -> Result<Source> {
+    Ok(Source { dataset: session.dataset(Split::Train)?, scale: session.scale(), flip: session.plan().data.flip() })
 }

@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,9 @@ use super::Folder;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::progress::warn;
+use crate::ranks::Ranks;
+
+mod round;
 
 /// What a journal begins with.
 const MAGIC: &[u8; 8] = b"journal1";
@@ -30,6 +34,8 @@ pub struct Journal<R> {
     /// Of earlier processes, and of all.
     earlier: f64,
     seconds: f64,
+    /// Who makes records together.
+    ranks: Option<Rc<Ranks>>,
     records: PhantomData<R>,
 }
 
@@ -55,7 +61,7 @@ struct Timed<R> {
 impl<R: Serialize + DeserializeOwned> Journal<R> {
     /// Keeps nothing.
     pub fn nowhere() -> Journal<R> {
-        Journal { file: None, earlier: 0.0, seconds: 0.0, records: PhantomData }
+        Journal { file: None, earlier: 0.0, seconds: 0.0, ranks: None, records: PhantomData }
     }
 
     /// Goes on with the journal of an earlier process, or begins one. `of` is all that the records depend on.
@@ -88,32 +94,40 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             }
         }
         place.empty = place.file.stream_position().map_err(|e| place.error("read", e))?;
-        Ok(Journal { file: Some(place), earlier: 0.0, seconds: 0.0, records: PhantomData })
+        Ok(Journal { file: Some(place), earlier: 0.0, seconds: 0.0, ranks: None, records: PhantomData })
     }
 
     /// The next record: as an earlier process left it, or else made now and kept.
     pub fn next(&mut self, make: impl FnOnce() -> Result<R>) -> Result<R> {
+        if let Some(record) = self.recall()? {
+            return Ok(record);
+        }
+        let begun = Instant::now();
+        let record = make()?;
+        self.keep(record, begun.elapsed().as_secs_f64())
+    }
+
+    /// The next record as an earlier process left it.
+    fn recall(&mut self) -> Result<Option<R>> {
         if let Some(place) = &self.file {
             interrupt::saved(format!("record {} of {}", place.count, place.path.display()));
         }
         let old: Option<Timed<R>> = self.file.as_mut().map_or(Ok(None), Place::recall)?;
-        let Timed { seconds, record } = match old {
-            Some(timed) => {
-                self.earlier += timed.seconds;
-                timed
-            }
-            None => {
-                let begun = Instant::now();
-                let record = make()?;
-                let timed = Timed { seconds: begun.elapsed().as_secs_f64(), record };
-                if let Some(place) = &mut self.file {
-                    place.append(&frame(&postcard::to_stdvec(&timed).expect("memory takes any record")))?;
-                }
-                timed
-            }
-        };
+        Ok(old.map(|Timed { seconds, record }| {
+            self.earlier += seconds;
+            self.seconds += seconds;
+            record
+        }))
+    }
+
+    /// Keeps a record that took so long.
+    fn keep(&mut self, record: R, seconds: f64) -> Result<R> {
+        let timed = Timed { seconds, record };
+        if let Some(place) = &mut self.file {
+            place.append(&frame(&postcard::to_stdvec(&timed).expect("memory takes any record")))?;
+        }
         self.seconds += seconds;
-        Ok(record)
+        Ok(timed.record)
     }
 
     /// What the records so far took to make, whichever process made them.

@@ -103,16 +103,19 @@ fn all(
     let mut statistics = Statistics::default();
     let (mut parts, mut states, mut reached) = (Vec::new(), Vec::new(), Vec::new());
     while statistics.len() < count {
-        let first = statistics.len();
-        let rows = first as u64..(first + batch).min(count) as u64;
-        let mut watch = |share: f64| phase.set(rows.start + (share * (rows.end - rows.start) as f64) as u64, "");
-        let drawn = journal.next(|| one(rows.clone(), &mut watch))?;
-        let n = drawn.statistics.len() as i64;
-        let of = |leading: &[i64]| [leading, shape].concat();
-        parts.push(Tensor::from_slice(&drawn.x).view(&of(&[n])[..]));
-        states.push(Tensor::from_slice(&drawn.states).view(&of(&[times, n])[..]));
-        reached.push(Tensor::from_slice(&drawn.times).view([times, n]));
-        statistics.extend(drawn.statistics);
+        let batches = (statistics.len()..count).step_by(batch).map(|first| first as u64..(first + batch).min(count) as u64);
+        let round = journal.round(batches, |rows| {
+            let mut watch = |share: f64| phase.set(rows.start + (share * (rows.end - rows.start) as f64) as u64, "");
+            one(rows.clone(), &mut watch)
+        })?;
+        for drawn in round {
+            let n = drawn.statistics.len() as i64;
+            let of = |leading: &[i64]| [leading, shape].concat();
+            parts.push(Tensor::from_slice(&drawn.x).view(&of(&[n])[..]));
+            states.push(Tensor::from_slice(&drawn.states).view(&of(&[times, n])[..]));
+            reached.push(Tensor::from_slice(&drawn.times).view([times, n]));
+            statistics.extend(drawn.statistics);
+        }
         phase.earlier(journal.earlier());
         phase.set(statistics.len() as u64, "");
     }

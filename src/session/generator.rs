@@ -36,13 +36,20 @@ impl Session {
         })
     }
 
+    /// The part that another process than rank 0 has in [`draw_into`](Session::draw_into).
+    pub fn help_draw(&self, spec: &Draw, run: &Run) -> Result<()> {
+        self.average(run)?;
+        let mut journal = Journal::nowhere().among(&self.ranks);
+        sample::draw(spec, self.plan.seed, self.generator()?, &self.shape, &mut journal, &self.terminal).map(drop)
+    }
+
     /// Measures the likelihood with the weights of `run`; what is measured is kept in `<name>.journal` in `place`. Error: `spec` can't work.
     pub fn density(&self, spec: &Density, run: &Run, place: &Run, name: &str) -> Result<Densities> {
         if let Family::Generator(family, _) = &self.plan.family {
             spec.check(self.scale(), family).map_err(|fault| fault.within("density"))?;
         }
         let of = spec.subject(self.plan.seed, self.average(run)?);
-        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let mut journal = self.journal(place, &format!("{name}.journal"), &of)?;
         let data = (&*self.dataset(spec.split)?, self.scale());
         likelihood::density(spec, self.plan.seed, self.generator()?, data, self.device(), &mut journal, &self.terminal)
     }

@@ -14,7 +14,7 @@ const MEASURED: &str = "autoencoder.json";
 impl Session {
     /// A session of another experiment on the same machine.
     pub fn beside(&self, loaded: &Loaded) -> Session {
-        Session::new(loaded, Machine { threads: Some(tch::get_num_threads()), ..self.machine })
+        Session::new(loaded, Machine { threads: Some(tch::get_num_threads()), ..self.machine }).among(self.ranks.clone())
     }
 
     /// The latent space that was read of a run; none where the score is of the data themselves. Error: nothing was read yet.
@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// Reads the latent space of `run`, once. Error: it has none yet.
-    pub(super) fn read_latents(&self, run: &Run) -> Result<()> {
+    pub fn read_latents(&self, run: &Run) -> Result<()> {
         let Some(spec) = self.plan.latent.as_ref().filter(|_| self.latent.get().is_none()) else { return Ok(()) };
         let (space, of) = self.unscaled(spec, run)?;
         if !run.is_done(Spec::NAME, &of)? {

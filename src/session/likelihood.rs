@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Session;
 use crate::error::Result;
 use crate::likelihood::{self, BoundSpec, Bounded, Dequantisation, Likelihood, Likelihoods, Solved};
-use crate::run::{Journal, Run};
+use crate::run::Run;
 
 impl Session {
     /// Measures the likelihood with the weights of `run`, and bounds it where that is asked for; the solves are kept in `<name>.journal` in
@@ -31,14 +31,14 @@ impl Session {
             device: self.device(),
         };
         let of = likelihood::dependence(spec, seed, weights, Solved::FOREIGN);
-        let mut journal = Journal::open(place.folder(), &format!("{name}.journal"), &of)?;
+        let mut journal = self.journal(place, &format!("{name}.journal"), &of)?;
         let mut values = likelihood::likelihood(spec, &subject, &mut journal, &self.terminal)?;
         if let Some(bound) = &spec.bound {
             let of = self.with_variance(bound.variance(), run, likelihood::dependence(spec, seed, weights, Bounded::FOREIGN))?;
             self.check_variance(bound.variance())?;
             let model = &*self.model()?;
             let subject = likelihood::Subject { model, ..subject };
-            let mut journal = Journal::open(place.folder(), &format!("{name}.bound.journal"), &of)?;
+            let mut journal = self.journal(place, &format!("{name}.bound.journal"), &of)?;
             values.bounds = Some(likelihood::bounds(bound, spec, &subject, &mut journal, &self.terminal)?);
         }
         Ok(values)

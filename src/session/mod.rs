@@ -23,11 +23,15 @@ mod weights;
 
 use std::cell::OnceCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub use codes::{Against, Codes, CodesReport, RoundTrip, read_codes};
 pub use features::open_features;
 pub use given::Given;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 pub use set::open_set;
 use tch::Device;
 
@@ -40,7 +44,8 @@ use crate::latent::LatentSpace;
 use crate::model::{MeanSquares, ScoreNetwork, ScoreSpec};
 use crate::optim::Parameters;
 use crate::progress::Terminal;
-use crate::run::Run;
+use crate::ranks::Ranks;
+use crate::run::{Journal, Run};
 use crate::sde::SdeSpec;
 use crate::space::Scale;
 use crate::train::Weights;
@@ -82,6 +87,8 @@ pub struct Session {
     /// The autoencoder of a latent space.
     vae: Option<vae::Spec>,
     machine: Machine,
+    /// With whom it works.
+    ranks: Rc<Ranks>,
     terminal: Terminal,
     subject: Subject,
     /// The latent space, once it is read of the run.
@@ -140,6 +147,7 @@ impl Session {
             condition,
             vae,
             machine,
+            ranks: Rc::new(Ranks::alone()),
             terminal: Terminal::new(machine.quiet),
             latent: OnceCell::new(),
             weights: OnceCell::new(),
@@ -148,6 +156,22 @@ impl Session {
             test: OnceCell::new(),
             conditions: Default::default(),
         }
+    }
+
+    /// The same among other processes, which all have the same.
+    pub fn among(self, ranks: Rc<Ranks>) -> Session {
+        Session { ranks, ..self }
+    }
+
+    /// With whom it works.
+    pub fn ranks(&self) -> &Ranks {
+        &self.ranks
+    }
+
+    /// The records `name` in `place`, which depend on `of`: rank 0's, and kept nowhere by the others, who make them with it.
+    fn journal<R: Serialize + DeserializeOwned>(&self, place: &Run, name: &str, of: &Value) -> Result<Journal<R>> {
+        let journal = if self.ranks.is_first() { Journal::open(place.folder(), name, of)? } else { Journal::nowhere() };
+        Ok(journal.among(&self.ranks))
     }
 
     /// The session of a run with its averaged weights, and the run, beside whoever works there.

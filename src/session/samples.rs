@@ -47,6 +47,12 @@ impl Session {
         })
     }
 
+    /// The part that another process than rank 0 has in [`sample_into`](Session::sample_into).
+    pub fn help_sample(&self, spec: &Sample, run: &Run) -> Result<()> {
+        let (_, asked) = self.samples_subject(spec, run)?;
+        self.solved(spec, &asked, &self.prior(), &mut Journal::nowhere().among(&self.ranks)).map(drop)
+    }
+
     /// All that samples depend on, and what they are drawn with.
     pub(super) fn samples_subject(&self, spec: &Sample, run: &Run) -> Result<(Value, Asked)> {
         let mut of = self.with_variance(spec.solver.variance(), run, sample::subject(spec, self.plan.seed, self.average(run)?))?;
@@ -78,11 +84,13 @@ impl Session {
     ) -> Result<bool> {
         let (called, name) = (name, format!("samples/{name}"));
         let kept = format!("{name}.journal");
-        if place.is_done(&name, &of)? {
+        let done = place.is_done(&name, &of)?;
+        self.ranks.want(!done)?;
+        if done {
             journal::discard(place.folder(), &kept)?;
             return Ok(false);
         }
-        let mut journal = Journal::open(place.folder(), &kept, &of)?;
+        let mut journal = self.journal(place, &kept, &of)?;
         let samples = draw(&mut journal)?;
         let pictures = self.pictures(&samples);
         let mut product = place.product(&name, of);

@@ -53,7 +53,7 @@ impl Session {
         for examples in examples.chunks(train.batch) {
             let x0 = self.points(Split::Test, examples, train.batch)?.to_kind(Kind::Float);
             let first = examples[0] as u64;
-            let shown = Shown { x0: &x0, positions: first..first + examples.len() as u64, examples };
+            let shown = Shown::whole(x0, first..first + examples.len() as u64, examples);
             losses.extend(to_vec(&subject.losses(&shown, &LossHistory::default()).of_examples.detach()));
         }
         Ok(Some([(&losses).mean(), (&losses).std_dev() / (losses.len() as f64).sqrt()]))

@@ -156,18 +156,23 @@ impl Trained for ScoreTraining<'_> {
     }
 
     fn losses(&self, shown: &Shown, history: &LossHistory) -> Losses {
-        let Shown { x0, ref positions, .. } = *shown;
+        let Shown { x0, positions, batch, .. } = shown;
         let ScoreTraining { seed, sde, network, .. } = *self;
-        let Draw { t, log_snr, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, positions.clone(), 0), history);
+        let Draw { t, log_snr, w, drawn } = self.times.draw(&rng::uniform_rows(seed, Purpose::Time, batch.clone(), 0), history);
+        let part = shown.places();
         let z = noise_rows(sde.noise(), seed, Purpose::Noise, positions.clone(), 0, &x0.size()[1..], network.device);
         let z = if sde.pairs_by_transport() { paired_by_transport(x0, &z) } else { z };
         let dropout = Dropout::new(seed, positions.clone());
         let asked = Asked { positions: positions.clone(), condition: self.condition(shown) };
         let model = if self.drops { &network.in_training(sde, &dropout) } else { &network.model(sde) };
         let model = Given { model, condition: asked.condition.as_ref().map(Tensor::shallow_clone) };
-        let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t, z: &z, w: &w }, &asked);
+        let (of_examples, mut parts) = (self.loss)(&model, &Batch { x0, t: &t[part.clone()], z: &z, w: &w[part] }, &asked);
         parts.extend(self.of_classes(&of_examples, shown.examples));
         Losses { of_examples, t: Some(BatchTimes { t, log_snr, drawn }), parts }
+    }
+
+    fn couples_batch(&self) -> Option<&'static str> {
+        self.sde.pairs_by_transport().then_some("optimal transport pairs all examples of a batch with its noise")
     }
 
     fn parts(&self) -> Vec<&str> {

@@ -18,6 +18,11 @@ pub struct Train {
     pub steps: u64,
     /// Examples in one step, 1 to 1,000,000.
     pub batch: usize,
+    /// Examples whose gradients are computed at once, a divisor of `batch`; those of a step's micro-batches are added, which takes less memory and
+    /// gives the same training but for rounding. Several processes share the micro-batches evenly (docs/cluster.md): with the same micro-batches, one
+    /// process and two, four or eight train the same weights to the bit. Left out: each process computes its part of the batch at once. It may change while a run goes on. Operational.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Adam's learning rate, above 0; the reference uses 2e-4.
     pub lr: f64,
     /// Steps until the learning rate reaches `lr`, 0 to 1,000,000,000; the reference uses 5000.
@@ -169,6 +174,7 @@ impl Train {
     /// With what changes no weights left out.
     pub fn without_operational(&self) -> Train {
         Train {
+            micro_batch: None,
             checkpoint_every: 0,
             keep: 0,
             keep_every: None,
@@ -184,6 +190,27 @@ impl Train {
     pub(super) fn keep(&self, value: Option<f64>) -> Keep<'static> {
         let best = self.keep_best.map(|curve| (curve.name(), value.unwrap_or(f64::NAN)));
         Keep { newest: self.keep, every: self.keep_every, best }
+    }
+
+    /// Examples of a micro-batch where so many processes share a batch. A fault's key is relative to `[train]`: they can't share it evenly.
+    pub fn micro_batch_of(&self, processes: usize) -> Result<usize, Fault> {
+        let batch = self.batch;
+        if !batch.is_multiple_of(processes) {
+            let help = format!("give a batch that is a multiple of {processes}, or start another number of processes");
+            return Err(Fault::new("batch", format!("{processes} processes can't share a batch of {batch} evenly"), help));
+        }
+        let part = batch / processes;
+        match self.micro_batch {
+            None => Ok(part),
+            Some(micro) if micro > 0 && part.is_multiple_of(micro) => Ok(micro),
+            Some(micro) => {
+                let message = match processes {
+                    1 => format!("micro_batch is {micro}, and the batch {batch}"),
+                    _ => format!("micro_batch is {micro}, and each of {processes} processes has {part} examples of a batch"),
+                };
+                Err(Fault::new("micro_batch", message, format!("give a divisor of {part}, or leave it out")))
+            }
+        }
     }
 
     /// The keys of scores. A fault's key is relative to `[train]`: one of them is missing.
@@ -246,6 +273,7 @@ impl Train {
         const MOST_STEPS: u64 = 1_000_000_000;
         Fault::unless_in("steps", self.steps, 1..=MOST_STEPS, "the reference uses 1300001")?;
         Fault::unless_in("batch", self.batch, 1..=1_000_000, "the reference uses 128")?;
+        self.micro_batch_of(1)?;
         Fault::unless_in("warmup", self.warmup, 0..=MOST_STEPS, "the reference uses 5000")?;
         Fault::unless_in(
             "checkpoint_every",

@@ -1,11 +1,13 @@
 //! The state of training, one update of it, and its checkpoints.
 
-use tch::{Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
+use super::gradient::Gradient;
 use super::of_examples::OfExamples;
 use super::spec::Train;
 use crate::error::{Error, Result};
-use crate::optim::{Adam, BatchTimes, Ema, LossHistory, Losses, Parameters, clip_by_norm, warm_up};
+use crate::optim::{Adam, BatchTimes, Ema, LossHistory, Parameters, clip_by_norm, warm_up};
+use crate::ranks::Ranks;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint, Keep};
 use crate::tensor::to_vec;
@@ -66,7 +68,7 @@ pub struct Update {
     pub norm: f64,
     /// The learning rate.
     pub lr: f64,
-    /// The means of [`Losses::parts`].
+    /// The means of [`Losses::parts`](crate::optim::Losses::parts).
     pub parts: Vec<f64>,
     /// The losses themselves.
     pub of_examples: Vec<f64>,
@@ -83,31 +85,44 @@ impl State<'_> {
         State { parameters, adam, ema: Ema::new(flat, spec.ema), step: 0, progress, history }
     }
 
-    /// One step from the losses of a batch: gradient, clipping, Adam, average. Error: the loss or the gradient is not finite; nothing has
+    /// One step from the gradient of a batch, of all its parts: clipping, Adam, average. Error: the loss or the gradient is not finite; nothing has
     /// changed then.
-    pub fn update(&mut self, spec: &Train, losses: &Losses) -> Result<Update> {
+    pub fn update(&mut self, spec: &Train, gradient: &Gradient) -> Result<Update> {
         let flat = self.parameters.flat();
-        let loss = losses.of_examples.mean(None);
-        let gradient = self.parameters.gradient(&loss);
-        let (norm, shrink) = clip_by_norm(&gradient, spec.clip);
-        let square = losses.of_examples.detach().square().mean(None);
+        let (norm, shrink) = clip_by_norm(&gradient.flat, spec.clip);
         // The one look at the device's numbers in a step.
-        let parts = losses.parts.iter().map(|part| part.detach().mean(None));
-        let scalars = Tensor::stack(&[loss.detach(), square, norm].into_iter().chain(parts).collect::<Vec<_>>(), 0);
-        let mut numbers = to_vec(&Tensor::cat(&[scalars, losses.of_examples.detach()], 0));
-        let of_examples = numbers.split_off(3 + losses.parts.len());
+        let norm = norm.to_kind(gradient.means.kind()).view(1);
+        let mut numbers = to_vec(&Tensor::cat(&[&norm, &gradient.means, &gradient.of_examples], 0));
+        let of_examples = numbers.split_off(1 + gradient.means.size()[0] as usize);
         let parts = numbers.split_off(3);
-        let (loss, square, norm) = (numbers[0], numbers[1], numbers[2]);
-        check_finite(self.step + 1, loss, norm, losses)?;
+        let (norm, loss, square) = (numbers[0], numbers[1], numbers[2]);
+        check_finite(self.step + 1, loss, norm, &of_examples, gradient.t.as_ref())?;
         let lr = warm_up(spec.lr, spec.warmup, self.step) * spec.schedule.factor(self.step, spec.batch);
         let lr = lr * spec.on_divergence.scale(self.progress.rewinds);
         self.step += 1;
-        if let Some(drawn) = losses.t.as_ref().and_then(|times| times.drawn.as_ref()) {
+        if let Some(drawn) = gradient.t.as_ref().and_then(|times| times.drawn.as_ref()) {
             self.history.add(drawn, &of_examples);
         }
         let (ema, step) = (&self.ema, self.step);
-        self.adam.update(flat, (&gradient, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
-        Ok(Update { loss, square, norm, lr, parts, of_examples, gradient })
+        self.adam.update(flat, (&gradient.flat, &shrink), lr, step, |block, parameters| ema.update(&block, parameters, step));
+        Ok(Update { loss, square, norm, lr, parts, of_examples, gradient: gradient.flat.shallow_clone() })
+    }
+
+    /// Takes rank 0's state.
+    pub(super) fn take_first(&mut self, ranks: &Ranks) -> Result<()> {
+        if ranks.world() == 1 {
+            return Ok(());
+        }
+        let frozen = self.parameters.named().filter(|(_, _, trainable)| !trainable).map(|(_, tensor, _)| tensor);
+        let buffers = [self.parameters.flat(), &self.ema.average, &self.adam.first_moment, &self.adam.second_moment];
+        buffers.into_iter().chain(frozen).try_for_each(|buffer| ranks.tell(&mut buffer.detach()))?;
+        let told = |tensor: Tensor| Ok::<_, Error>(Tensor::from_slice(&ranks.tell_numbers(to_vec(&tensor))?));
+        self.step = told(Tensor::from(self.step as f64).view(1))?.double_value(&[0]) as u64;
+        let of_examples = OfExamples::from_tensor(&told(self.progress.of_examples.to_tensor())?);
+        self.progress = Progress { of_examples, ..Progress::from_tensor(&told(self.progress.to_tensor())?) };
+        let history = self.history.to_tensor().unwrap_or_else(|| Tensor::zeros([0], (Kind::Double, Device::Cpu)));
+        self.history = LossHistory::from_tensor(&told(history.view(-1))?);
+        Ok(())
     }
 
     /// Ends training with the averaged weights: no gradient of the weights is asked for any more.
@@ -166,16 +181,15 @@ impl State<'_> {
 }
 
 /// Stops before a number that is not finite reaches the weights; the checkpoint on disk stays the last good one.
-fn check_finite(step: u64, loss: f64, norm: f64, losses: &Losses) -> Result<()> {
+fn check_finite(step: u64, loss: f64, norm: f64, of_examples: &[f64], times: Option<&BatchTimes>) -> Result<()> {
     let (what, value) = match (loss.is_finite(), norm.is_finite()) {
         (true, true) => return Ok(()),
         (false, _) => ("the loss", loss),
         (true, false) => ("the norm of the gradient", norm),
     };
-    let of_examples = to_vec(&losses.of_examples.detach());
     let rank = |loss: f64| if loss.is_finite() { loss } else { f64::INFINITY };
     let worst = (0..of_examples.len()).max_by(|&a, &b| rank(of_examples[a]).total_cmp(&rank(of_examples[b]))).unwrap_or(0);
-    let (place, cure) = match &losses.t {
+    let (place, cure) = match times {
         None => (String::new(), "lower train.lr or lengthen train.warmup"),
         Some(BatchTimes { t, .. }) => {
             let least = t.iter().copied().fold(f64::INFINITY, f64::min);

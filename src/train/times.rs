@@ -13,7 +13,7 @@ pub(super) struct Times<'a> {
     law: TimeLaw<'a>,
 }
 
-/// The times of a batch.
+/// The times of a whole batch.
 pub(super) struct Draw {
     pub t: Vec<f64>,
     /// ln α²/σ² there.

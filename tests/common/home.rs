@@ -248,6 +248,11 @@ impl Home {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// The same with other environment variables.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, String)]) -> Child {
+        self.command(arguments).envs(variables.iter().map(|(name, value)| (name, value))).spawn().unwrap()
+    }
+
     /// What a command said that must succeed: stdout, stderr.
     pub fn succeed(&self, arguments: &[&str]) -> (String, String) {
         let (output, stdout, stderr) = said(self.command(arguments).output().unwrap());

@@ -55,6 +55,26 @@ fn a_batch_is_a_function_of_seed_and_step() {
 }
 
 #[test]
+fn parts_are_those_of_the_batches_and_read_no_other_example() {
+    let whole: Vec<Tensor> = {
+        let mut batches = Batches::start(rising(7), PIXELS, true, 3, 4, 0);
+        (0..5).map(|_| batches.next().unwrap()).collect()
+    };
+    for part in [0..1, 1..4] {
+        let mut batches = Batches::start_part(rising(7), PIXELS, true, 3, (4, part.clone()), 2);
+        for (step, whole) in whole.iter().enumerate().skip(2) {
+            let (x, examples) = batches.shown().unwrap();
+            assert_eq!(x, whole.narrow(0, part.start as i64, part.len() as i64), "step {step}");
+            let positions = 4 * step as u64 + part.start as u64..4 * step as u64 + part.end as u64;
+            assert_eq!(examples, examples_at(3, 7, positions));
+        }
+    }
+    // One of the three places of an epoch shows the damaged example.
+    let read = |place: usize| Batches::start_part(Arc::new(Damaged), PLAIN, false, 0, (3, place..place + 1), 0).next();
+    assert_eq!((0..3).filter(|place| read(*place).is_err()).count(), 1);
+}
+
+#[test]
 fn half_of_the_images_are_flipped_along_their_width() {
     let n = 4000;
     let x = Batches::start(rising(n), Scale::Pixels { range: [0.0, 255.0], dequantise: false }, true, 4, n, 0).next().unwrap();

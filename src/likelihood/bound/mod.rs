@@ -209,16 +209,17 @@ pub fn bounds(
     let all: Vec<Job> = (0..spec.count).map(|example| Job { example, draw: 0, probe: 0 }).collect();
     let mut left = &all[..];
     while !left.is_empty() {
-        let batch = journal.next(|| {
-            let jobs = &left[..spec.batch.min(left.len())];
+        let round = journal.round(left.chunks(spec.batch), |jobs| {
             let given = subject.given(jobs);
             let batch = Batch { spec, subject: &Subject { model: &given, ..*subject }, jobs };
             let bounded = no_grad(|| batch.bounded(&bound))?;
             check_finite(batch.jobs, bounded.nats.iter().copied())?;
             Ok(bounded)
         })?;
-        left = rest(left, &batch.jobs).ok_or_else(|| journal.stale())?;
-        result.add(batch);
+        for batch in round {
+            left = rest(left, &batch.jobs).ok_or_else(|| journal.stale())?;
+            result.add(batch);
+        }
         phase.earlier(journal.earlier());
         phase.set(result.nats.len() as u64, "");
     }
