@@ -123,9 +123,10 @@ pub struct Advised<'a> {
 const FAR: f64 = 0.05;
 
 impl Advised<'_> {
-    /// Whether it is so far off that samples look otherwise, and no advice.
+    /// Whether it is so far off that samples look otherwise, or may be twice as far: then it is no advice.
     pub fn is_far(&self) -> bool {
-        self.point.measured.least_share > FAR
+        let Measured { least_share, most_share, .. } = self.point.measured;
+        least_share > FAR || most_share > 2.0 * FAR
     }
 }
 
@@ -168,7 +169,7 @@ pub fn recommendations(advice: &[Advice], distance: Distance) -> String {
             text += &format!("    off the accurate solve by {kind}{}, at most {most:.2} % of a standard deviation\n", bar(&measured.off));
             text += &format!("    {} to the data {data}\n", distance.name());
             if advised.is_far() {
-                text += "    not advised: so far off, samples look otherwise; take more evaluations\n";
+                text += "    not advised: so far off, samples look otherwise; take more evaluations (or --count)\n";
             }
             text += &others(&advised.ties);
         }
