@@ -214,7 +214,7 @@ fn a_store_that_the_launcher_keeps_is_used_and_a_port_that_is_taken_is_refused()
         start(&[("TORCHELASTIC_USE_AGENT_STORE", "True"), ("TORCHELASTIC_RESTART_COUNT", attempt)]).succeed();
     }
     let mut ranks = start(&[]);
-    ranks.children.pop().map(|mut rank| rank.kill().unwrap());
+    ranks.children.pop().unwrap().kill().unwrap();
     let (code, said) = ranks.ends().remove(0);
     assert!(code == Some(2) && said.contains(&format!("port {port} of 127.0.0.1 is taken by another program")), "{said}");
     drop(agent);
