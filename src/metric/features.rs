@@ -11,7 +11,7 @@ use crate::tensor::{indices, to_vec};
 /// Examples that ten groups of two each need.
 const FEWEST: i64 = 2 * GROUPS as i64;
 /// Numbers of a matrix between two sets that are held at once.
-const BLOCK: i64 = 1 << 22;
+const BLOCK: i64 = 1 << 21;
 
 /// A matrix of features [N, D], one row for each example: finite, not all rows alike, N at least 20. Its examples are parted at random into ten
 /// groups, which intervals come from, so that no order of theirs matters. Sets of equal size are parted alike: where example i of one goes
@@ -35,11 +35,14 @@ impl Features {
             return wrong("an example has no features".into(), "give one number or more for each example");
         }
         let rows = x.detach().view([n, -1]);
-        let finite = rows.isfinite().all_dim(1, false).to_kind(Kind::Double);
+        // Some at once: what is asked of all takes as much memory again.
+        let parts = blocks(&rows, rows.size()[1]);
+        let finite = Tensor::cat(&parts.iter().map(|part| part.isfinite().all_dim(1, false)).collect::<Vec<_>>(), 0).to_kind(Kind::Double);
         if let Some(i) = to_vec(&finite).iter().position(|&finite| finite == 0.0) {
             return wrong(format!("example {i} has a feature that is not a finite number"), "look at what made this example");
         }
-        if rows.eq_tensor(&rows.narrow(0, 0, 1)).all().int64_value(&[]) == 1 {
+        let first = rows.narrow(0, 0, 1);
+        if parts.iter().all(|part| part.eq_tensor(&first).all().int64_value(&[]) == 1) {
             return wrong("all examples have the same features".into(), "features that tell examples apart are needed");
         }
         let mut order: Vec<usize> = (0..n as usize).collect();

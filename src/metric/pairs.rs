@@ -25,17 +25,39 @@ pub(super) struct Sums {
     pub of_groups: Vec<Vec<f64>>,
 }
 
-impl Pairs {
-    /// Of rows x [N, D] and y [M, D].
-    fn new(x: &Tensor, y: &Tensor) -> Pairs {
-        // Seen from one of them, little is lost by subtraction.
-        let origin = y.get(0);
-        let (a, b) = (x - &origin, y - &origin);
-        let norms = |x: &Tensor| x.square().sum_dim_intlist(1i64, false, None::<Kind>);
-        let products = a.matmul(&b.tr());
-        let squares = (norms(&a).unsqueeze(1) + norms(&b) - &products * 2.0).clamp_min(0.0);
+/// Examples y [M, D] as they are seen from one of them, so that little is lost by subtraction.
+struct Others {
+    origin: Tensor,
+    /// y - o.
+    rows: Tensor,
+    /// ‖y - o‖² and o·(y - o), `[M]`.
+    norms: Tensor,
+    along: Tensor,
+}
+
+fn norms(x: &Tensor) -> Tensor {
+    Tensor::einsum("nd,nd->n", &[x, x], None::<i64>)
+}
+
+impl Others {
+    fn new(mut y: Tensor) -> Others {
+        let origin = y.get(0).copy();
+        let rows = y.g_sub_(&origin);
+        Others { norms: norms(&rows), along: rows.mv(&origin), origin, rows }
+    }
+
+    fn count(&self) -> i64 {
+        self.rows.size()[0]
+    }
+
+    /// Of rows x [N, D] and these.
+    fn pairs(&self, x: &Tensor) -> Pairs {
+        let Others { origin, rows, norms: of_y, along } = self;
+        let a = x - origin;
+        let products = a.matmul(&rows.tr());
+        let squares = (norms(&a).unsqueeze(1) + of_y - &products * 2.0).clamp_min(0.0);
         // x·y = (x - o)·(y - o) + o·x + o·(y - o).
-        Pairs { products: products + x.mv(&origin).unsqueeze(1) + b.mv(&origin), squares }
+        Pairs { products: products + x.mv(origin).unsqueeze(1) + along, squares }
     }
 }
 
@@ -47,11 +69,11 @@ fn zeros(features: &Features) -> Vec<Tensor> {
 pub(super) fn between(x: &Features, y: &Features, kernels: &[Kernel]) -> Vec<Sums> {
     let mut open: Vec<_> = kernels.iter().map(|_| (zeros(x), zeros(y), vec![vec![0.0; GROUPS]; GROUPS])).collect();
     for h in 0..GROUPS {
-        let y = y.group(h);
+        let y = Others::new(y.group(h));
         for g in 0..GROUPS {
             let mut start = 0;
-            for block in blocks(&x.group(g), y.size()[0]) {
-                let (pairs, rows) = (Pairs::new(&block, &y), block.size()[0]);
+            for block in blocks(&x.group(g), y.count()) {
+                let (pairs, rows) = (y.pairs(&block), block.size()[0]);
                 for (kernel, (of_x, of_y, of_groups)) in kernels.iter().zip(&mut open) {
                     let values = kernel(&pairs);
                     let own = values.sum_dim_intlist(1i64, false, None::<Kind>);
@@ -71,11 +93,11 @@ pub(super) fn between(x: &Features, y: &Features, kernels: &[Kernel]) -> Vec<Sum
 pub(super) fn within(x: &Features, kernels: &[Kernel]) -> Vec<Sums> {
     let mut open: Vec<_> = kernels.iter().map(|_| (zeros(x), vec![vec![0.0; GROUPS]; GROUPS])).collect();
     for h in 0..GROUPS {
-        let y = x.group(h);
+        let y = Others::new(x.group(h));
         for g in 0..=h {
             let mut start = 0;
-            for block in blocks(&x.group(g), y.size()[0]) {
-                let (pairs, rows) = (Pairs::new(&block, &y), block.size()[0]);
+            for block in blocks(&x.group(g), y.count()) {
+                let (pairs, rows) = (y.pairs(&block), block.size()[0]);
                 for (kernel, (of_x, of_groups)) in kernels.iter().zip(&mut open) {
                     let values = kernel(&pairs);
                     if g == h {
