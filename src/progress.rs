@@ -208,6 +208,18 @@ pub fn short_up(x: f64) -> String {
     short(if unit > 0.0 && unit.is_finite() { (x / unit - 1e-9).ceil() * unit } else { x })
 }
 
+/// Rows with their columns one below the other.
+pub fn columns<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let cells = || rows.iter().map(AsRef::as_ref);
+    let width = |column: usize| cells().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..cells().next().map_or(0, <[String]>::len)).map(width).collect();
+    let line = |row: &[String]| {
+        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        format!("{}\n", line.trim_end())
+    };
+    cells().map(line).collect()
+}
+
 /// A text in lines of 80 letters that end between words, the first after `first`, the others after `rest`: a name that is broken can't be copied.
 pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     let options = Options::new(80).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace);

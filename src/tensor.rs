@@ -47,6 +47,12 @@ pub fn numbers<const N: usize>(scalars: [Tensor; N]) -> [f64; N] {
     std::array::from_fn(|i| values[i])
 }
 
+/// Images in data units as bytes, row-major.
+pub fn pixels(x: &Tensor) -> Vec<u8> {
+    let bytes = x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).to_device(Device::Cpu);
+    Vec::try_from(bytes.contiguous().view(-1)).expect("pixels are bytes")
+}
+
 /// The numbers of a tensor as f64, row-major.
 pub fn to_vec(x: &Tensor) -> Vec<f64> {
     Vec::try_from(x.to_kind(Kind::Double).to_device(tch::Device::Cpu).contiguous().view(-1)).expect("a contiguous f64 tensor")

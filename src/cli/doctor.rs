@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Form, ls};
+use super::Form;
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::progress::columns;
 use crate::run::Provenance;
 
 #[derive(Args, Debug)]
@@ -37,9 +38,10 @@ pub fn doctor(Arguments { form }: Arguments) -> Result<()> {
     });
     match form.json {
         true => form.print(&report)?,
-        false => ls::table(
-            &report.as_object().into_iter().flatten().map(|(key, value)| [key.replace('_', " "), shown(key, value)]).collect::<Vec<_>>(),
-        ),
+        false => {
+            let rows = report.as_object().into_iter().flatten().map(|(key, value)| [key.replace('_', " "), shown(key, value)]);
+            print!("{}", columns(&rows.collect::<Vec<_>>()));
+        }
     }
     if wrong.is_empty() {
         return Ok(());

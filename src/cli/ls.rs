@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Form;
 use crate::error::{Error, Result};
+use crate::progress::columns;
 use crate::run::{Overview, Run, runs_below};
 
 #[derive(Args, Debug)]
@@ -29,7 +30,7 @@ pub fn ls(Arguments { folder, form }: Arguments) -> Result<()> {
         return form.print(&json!(overviews));
     }
     let head = ["run", "model", "data", "steps", "-ln p", "state"].map(str::to_owned);
-    table(&[&[head][..], &overviews.iter().map(row).collect::<Vec<_>>()].concat());
+    print!("{}", columns(&[&[head][..], &overviews.iter().map(row).collect::<Vec<_>>()].concat()));
     Ok(())
 }
 
@@ -38,14 +39,4 @@ fn row(overview: &Overview) -> [String; 6] {
     let trained = if *planned == 0 { "-".into() } else { format!("{steps}/{planned}") };
     let number = likelihood.as_ref().map_or("-".into(), |measured| measured.line());
     [run.display().to_string(), model.clone(), data.clone(), trained, number, state.name().into()]
-}
-
-/// Prints rows with their columns one below the other.
-pub(super) fn table<const N: usize>(rows: &[[String; N]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in rows {
-        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
-        println!("{}", cells.trim_end());
-    }
 }

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::compare::check;
 use super::table::{About, FeatureTable};
@@ -10,6 +10,7 @@ use crate::data::chosen;
 use crate::error::Result;
 use crate::metric::{Estimate, authenticity, nearest};
 use crate::plot;
+use crate::tensor::pixels;
 
 /// A set beside the examples that a model was trained on.
 #[derive(Serialize)]
@@ -55,8 +56,7 @@ fn picture(a: &FeatureTable, train: &FeatureTable, pairs: &[Pair]) -> Result<Opt
     let (left, right) = (chosen(&**of_a, &places(|pair| pair.example))?, chosen(&**of_train, &places(|pair| pair.train))?);
     let rows = |x: &Tensor| x.split(IN_A_ROW as i64, 0);
     let x = Tensor::cat(&rows(&left).into_iter().zip(rows(&right)).flat_map(<[Tensor; 2]>::from).collect::<Vec<_>>(), 0);
-    let pixels: Vec<u8> = Vec::try_from(x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).contiguous().view(-1)).expect("pixels are bytes");
-    Ok(Some(plot::strips(&pixels, &[2 * pairs.len(), c, h, w], pairs.len().min(IN_A_ROW))))
+    Ok(Some(plot::strips(&pixels(&x), &[2 * pairs.len(), c, h, w], pairs.len().min(IN_A_ROW))))
 }
 
 impl Memorisation {

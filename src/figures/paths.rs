@@ -2,17 +2,14 @@
 
 use tch::{Kind, Tensor};
 
-use super::flow_solver;
+use super::{flow_solver, flow_states, is_plain};
 use crate::data::Split;
-use crate::dynamics::Reverse;
 use crate::error::Result;
-use crate::experiment::Family;
 use crate::plot::chart::{Axis, Chart, Layer, Line, Sheet, Stroke};
 use crate::rng::{self, Law, Purpose};
 use crate::sample::Sample;
 use crate::sde::{NoiseLaw, Sde};
 use crate::session::Session;
-use crate::solver::Trajectory;
 use crate::tensor::to_vec;
 
 const SIZE: (u32, u32) = (480, 320);
@@ -26,8 +23,7 @@ const EARLIEST: f64 = 1e-3;
 ///
 /// Error: the data can't be read, or a solution is not finite.
 pub fn paths(session: &Session) -> Result<Option<Sheet>> {
-    let is_score = matches!(session.plan().family, Family::Known(..) | Family::Score(_));
-    if !is_score || session.model_shape().len() != 1 || session.shape().len() != 1 || session.plan().condition.is_some() {
+    if !is_plain(session) {
         return Ok(None);
     }
     let model = &*session.model()?;
@@ -45,17 +41,13 @@ pub fn paths(session: &Session) -> Result<Option<Sheet>> {
             charts.push(chart("samples, from the prior", &times, &way.states));
         }
     }
-    let (first, last) = (EARLIEST, flow_solver().last_start(model));
-    let times = times(first, last);
-    let mut trajectory = Trajectory::new(&times, &data, first);
-    let flow = Reverse { model, eta: 0.0 };
-    let _ = flow_solver().solve(&flow, model.sde(), &data, (first, last), &mut |step| trajectory.record(step))?;
-    charts.push(chart("the probability flow, from the data", &times, &trajectory.states));
+    let times = times(EARLIEST, flow_solver().last_start(model));
+    charts.push(chart("the probability flow, from the data", &times, &flow_states(model, &data, &times)?));
     Ok(Some(Sheet { columns: charts.len(), charts, size: SIZE }))
 }
 
 fn times(first: f64, last: f64) -> Vec<f64> {
-    (0..STATES).map(|i| first + (last - first) * i as f64 / (STATES - 1) as f64).collect()
+    (0..STATES).map(|i| first + (last - first) * i as f64 / (STATES - 1) as f64).map(|t| t.min(last)).collect()
 }
 
 /// x_t at each time, by the exact law of x_t given the one before: [T, N, D] of points x_0 [N, D].

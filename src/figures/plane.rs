@@ -2,16 +2,15 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{flow_solver, points};
+use super::{flow_solver, flow_states, is_plain};
 use crate::data::Split;
 use crate::divergence::Probes;
 use crate::dynamics::{FlowWithLogDensity, squared_norm};
 use crate::error::Result;
-use crate::experiment::Family;
 use crate::model::{At, Model};
 use crate::plot::chart::{Axis, Chart, Heat, Layer, Line, Sheet, Stroke};
+use crate::sample::first_two;
 use crate::session::Session;
-use crate::solver::Trajectory;
 use crate::tensor::to_vec;
 
 const SIZE: (u32, u32) = (480, 478);
@@ -31,8 +30,7 @@ const LEVELS: [f64; 2] = [3.0, 0.0];
 ///
 /// Error: the data can't be read, or a solution is not finite.
 pub fn plane(session: &Session) -> Result<Option<Sheet>> {
-    let is_score = matches!(session.plan().family, Family::Known(..) | Family::Score(_));
-    if !is_score || session.model_shape() != [2] || session.shape() != [2] || session.plan().condition.is_some() {
+    if !is_plain(session) || session.shape() != [2] || session.model_shape() != [2] {
         return Ok(None);
     }
     let model = &*session.model()?;
@@ -40,7 +38,7 @@ pub fn plane(session: &Session) -> Result<Option<Sheet>> {
     let data = session.points(Split::Train, &(0..count).collect::<Vec<_>>(), count)?;
     let square = Square::around(&data);
     let first = EARLIEST.max(model.sde().time_of_log_snr(14.0));
-    let mut charts = vec![square.chart("density and data", vec![density(model, &square, first, &data)?, Layer::Dots(points(&data))])];
+    let mut charts = vec![square.chart("density and data", vec![density(model, &square, first, &data)?, Layer::Dots(first_two(&data))])];
     for level in LEVELS {
         let t = model.sde().time_of_log_snr(level).clamp(first, model.last_time());
         let noisy = square.times(model.sde().level(t).alpha, model.sde().sigma(t));
@@ -116,7 +114,7 @@ fn density(model: &dyn Model, square: &Square, t: f64, like: &Tensor) -> Result<
 fn field(model: &dyn Model, square: &Square, t: f64, like: &Tensor) -> Layer {
     let at = square.middles(ARROWS, like);
     let score = no_grad(|| model.score(&At::whole(&at, &vec![t; at.size()[0] as usize])));
-    let (from, score) = (points(&at), points(&score.to_kind(Kind::Double)));
+    let (from, score) = (first_two(&at), first_two(&score.to_kind(Kind::Double)));
     let longest = score.iter().map(|[x, y]| x.hypot(*y)).filter(|x| x.is_finite()).fold(0.0, f64::max);
     let cell = 2.0 * square.half / ARROWS as f64;
     let arrow = |(&[x, y], &[dx, dy]): (&[f64; 2], &[f64; 2])| {
@@ -130,11 +128,10 @@ fn field(model: &dyn Model, square: &Square, t: f64, like: &Tensor) -> Layer {
 /// The lines of the flow through points [N, 2] of the data, above where they end at t = 1.
 fn flow_lines(model: &dyn Model, data: &Tensor, first: f64) -> Result<Vec<Layer>> {
     let last = flow_solver().last_start(model);
-    let times: Vec<f64> = (0..STATES).map(|i| first + (last - first) * (i as f64 / (STATES - 1) as f64).powi(2)).collect();
-    let mut trajectory = Trajectory::new(&times, data, first);
-    let flow = crate::dynamics::Reverse { model, eta: 0.0 };
-    let _ = flow_solver().solve(&flow, model.sde(), data, (first, last), &mut |step| trajectory.record(step))?;
-    let line = |i: i64| Layer::Line(Line::plain(Stroke::Thin, points(&trajectory.states.select(1, i))));
+    let times: Vec<f64> =
+        (0..STATES).map(|i| first + (last - first) * (i as f64 / (STATES - 1) as f64).powi(2)).map(|t| t.min(last)).collect();
+    let states = flow_states(model, data, &times)?;
+    let line = |i: i64| Layer::Line(Line::plain(Stroke::Thin, first_two(&states.select(1, i))));
     let lines = (0..data.size()[0]).map(line);
-    Ok(lines.chain([Layer::Dots(points(data))]).collect())
+    Ok(lines.chain([Layer::Dots(first_two(data))]).collect())
 }

@@ -1,6 +1,6 @@
 //! Training examples, and those that are nearest to samples.
 
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
 use super::page::{Block, Picture, Section, Table};
 use super::results::significant;
@@ -11,6 +11,7 @@ use crate::plot;
 use crate::progress::Terminal;
 use crate::run::{EXPERIMENT, Run};
 use crate::session::open_set;
+use crate::tensor::pixels;
 
 /// Of them as many are shown.
 const SHOWN: usize = 64;
@@ -48,10 +49,6 @@ fn examples(set: &Set) -> Result<Picture> {
     Ok(Picture::of_png(&plot::png(&plot::grid(&pixels(&x), &shape)), format!("The first {} training examples", places.len())))
 }
 
-fn pixels(x: &Tensor) -> Vec<u8> {
-    Vec::try_from(x.round().clamp(0.0, 255.0).to_kind(Kind::Uint8).contiguous().view(-1)).expect("pixels are bytes")
-}
-
 /// Of the run's samples; none where there are few.
 fn nearest(run: &Run, train: Set, terminal: &Terminal) -> Result<Option<Memorisation>> {
     let samples = Set::of_run(run, "samples")?;
@@ -61,8 +58,8 @@ fn nearest(run: &Run, train: Set, terminal: &Terminal) -> Result<Option<Memorisa
         return Ok(None);
     }
     let how = Reading { batch: 256, seed: 1, classes: false };
-    let pixels = Extractor::data();
-    let (a, train) = (pixels.features(samples, Some(count), &how, terminal)?, pixels.features(train, None, &how, terminal)?);
+    let by_pixels = Extractor::data();
+    let (a, train) = (by_pixels.features(samples, Some(count), &how, terminal)?, by_pixels.features(train, None, &how, terminal)?);
     Memorisation::of(&a, None, &train, how.seed, Device::Cpu).map(Some)
 }
 

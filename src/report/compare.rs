@@ -12,7 +12,7 @@ use super::{facts, results};
 use crate::data::read_array;
 use crate::error::{Error, Result};
 use crate::metric::Estimate;
-use crate::progress::wrapped;
+use crate::progress::{columns, wrapped};
 use crate::run::{Overview, Run};
 
 /// What is known of several runs beside each other.
@@ -195,7 +195,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let head = [&[String::new()][..], &self.names].concat();
         let rows = [&[head][..], &self.differences, &self.outcomes()].concat();
-        results::columns(f, &rows)?;
+        write!(f, "{}", columns(&rows))?;
         if !self.judgements.is_empty() {
             writeln!(f)?;
         }

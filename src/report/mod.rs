@@ -49,12 +49,8 @@ pub fn of_run(run: &Run, terminal: &Terminal) -> Result<Page> {
 /// The schedules, and of a score of vectors its plane and its paths; where these can't be drawn, why.
 fn process(run: &Run) -> Result<Section> {
     let mut section = Section::new("Process and score");
-    let mut schedules: Vec<Sheet> = Vec::new();
     let loaded = experiment::load_run(run, &[], &[], false)?;
-    for chart in figures::schedules(&loaded.plan).into_iter().flat_map(|sheet| sheet.charts) {
-        schedules.push(Sheet::of(chart, (480, 320)));
-    }
-    section.charts(schedules);
+    section.charts(figures::schedules(&loaded.plan).map_or(Vec::new(), Sheet::apart));
     let drawn = || {
         let (session, _) = Session::open(run.path(), Machine::default())?;
         Ok::<_, Error>([figures::plane(&session)?, figures::paths(&session)?])

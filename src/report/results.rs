@@ -1,7 +1,5 @@
 //! What a run made: samples, likelihoods and a comparison, by its own reports.
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::page::{Block, Picture, Section, Table};
@@ -127,16 +125,6 @@ pub(super) fn unit(report: &Value) -> &'static str {
 /// A mean with the interval of its standard error.
 pub(super) fn estimate(number: &Value) -> Option<Estimate> {
     Some(Estimate::of_error(number["mean"].as_f64()?, number["standard_error"].as_f64().unwrap_or(f64::NAN)))
-}
-
-/// Rows with their columns one below the other.
-pub(super) fn columns(f: &mut fmt::Formatter, rows: &[Vec<String>]) -> fmt::Result {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
-    rows.iter().try_for_each(|row| {
-        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
-        writeln!(f, "{}", line.trim_end())
-    })
 }
 
 /// Keys of nested tables with their values, in one row each.

@@ -10,6 +10,7 @@ use super::page::{Block, Figure, Page, Section, Table};
 use super::results;
 use crate::error::Result;
 use crate::metric::{Estimate, number};
+use crate::progress::columns;
 use crate::run::Run;
 
 /// The key whose values are repeats.
@@ -157,7 +158,7 @@ impl SweepTable {
 
 impl fmt::Display for SweepTable {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        results::columns(f, &[&[self.head()][..], &self.cells()].concat())?;
+        write!(f, "{}", columns(&[&[self.head()][..], &self.cells()].concat()))?;
         self.sentence.iter().try_for_each(|sentence| writeln!(f, "\n{sentence}"))
     }
 }

@@ -54,6 +54,11 @@ impl Sheet {
         Sheet { charts: vec![chart], columns: 1, size }
     }
 
+    /// Each chart by itself.
+    pub fn apart(self) -> Vec<Sheet> {
+        self.charts.into_iter().map(|chart| Sheet::of(chart, self.size)).collect()
+    }
+
     fn rows(&self) -> usize {
         self.charts.len().div_ceil(self.columns).max(1)
     }
